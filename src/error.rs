@@ -1,0 +1,129 @@
+//! One error type: every message says what is wrong, where, and what to do next.
+
+use std::path::PathBuf;
+
+/// Result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, with the paths, names and numbers a bug report needs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor does not have the shape an operation or a model needs.
+    #[error("{op}: tensor `{tensor}` has shape {got}, expected {expected}")]
+    Shape {
+        /// The operation or file that looked at it.
+        op: String,
+        /// The tensor's name.
+        tensor: String,
+        /// The shape that was needed.
+        expected: String,
+        /// The shape that was found.
+        got: String,
+    },
+    /// A checkpoint or adapter lacks a tensor.
+    #[error("{file}: tensor `{name}` is missing{hint}")]
+    MissingTensor {
+        /// The tensor's name.
+        name: String,
+        /// The file or folder that should hold it.
+        file: String,
+        /// What to do, starting with a separator, or empty.
+        hint: String,
+    },
+    /// A file's content is not what its format says.
+    #[error("{path}: {at}: {why}")]
+    Format {
+        /// The file.
+        path: String,
+        /// Where in it (a byte offset, a line, a key).
+        at: String,
+        /// What is wrong and what was expected.
+        why: String,
+    },
+    /// Something valid that this program does not do.
+    #[error("{what} is not supported: {hint}")]
+    Unsupported {
+        /// The thing that was asked for.
+        what: String,
+        /// What works instead.
+        hint: String,
+    },
+    /// A setting whose value makes no sense.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// The setting or argument.
+        what: String,
+        /// Why its value cannot be used, and which could.
+        why: String,
+    },
+    /// No graphics adapter answers.
+    #[error("no usable graphics adapter: {why}. {hint}")]
+    NoAdapter {
+        /// What was looked for and what was found.
+        why: String,
+        /// How to get one.
+        hint: String,
+    },
+    /// The device, a limit or the host has too little memory.
+    #[error(
+        "{what} needs {needed_bytes} bytes, the limit is {limit_bytes} bytes ({} too many). {hint}",
+        needed_bytes.saturating_sub(*limit_bytes)
+    )]
+    OutOfMemory {
+        /// What was to be allocated.
+        what: String,
+        /// How much it needs.
+        needed_bytes: u64,
+        /// How much there is.
+        limit_bytes: u64,
+        /// Which settings would fit.
+        hint: String,
+    },
+    /// The graphics driver reported an error, or the device was lost.
+    #[error("graphics device failed during {during}: {why}")]
+    Device {
+        /// What ran.
+        during: String,
+        /// The driver's words.
+        why: String,
+    },
+    /// A loss or gradient is NaN or infinite.
+    #[error(
+        "step {step}: {what} is not finite (rows {rows}). Lower --learning-rate, set --max-grad-norm, or look at these rows"
+    )]
+    NonFinite {
+        /// The optimizer step, from 1.
+        step: usize,
+        /// Loss or gradient norm.
+        what: String,
+        /// The rows of the data set in that window.
+        rows: String,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with its path, for `map_err`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+
+    /// A [`Error::Format`] from anything printable.
+    pub fn format(path: impl ToString, at: impl ToString, why: impl ToString) -> Error {
+        Error::Format { path: path.to_string(), at: at.to_string(), why: why.to_string() }
+    }
+
+    /// An [`Error::Invalid`] from anything printable.
+    pub fn invalid(what: impl ToString, why: impl ToString) -> Error {
+        Error::Invalid { what: what.to_string(), why: why.to_string() }
+    }
+}

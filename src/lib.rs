@@ -1,0 +1,5 @@
+//! QLoRA fine-tuning and inference of Llama models on any GPU.
+
+pub mod error;
+
+pub use error::{Error, Result};
