@@ -32,11 +32,23 @@ fn params(value: &impl bytemuck::NoUninit) -> Vec<u8> {
     bytemuck::bytes_of(value).to_vec()
 }
 
+mod attention;
 mod rms_norm;
 
+pub use attention::{
+    AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
+};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 
 use crate::gpu::Kernel;
 
 /// Every kernel.
-pub static ALL: &[&Kernel] = &[&rms_norm::FWD, &rms_norm::BWD];
+pub static ALL: &[&Kernel] = &[
+    &rms_norm::FWD,
+    &rms_norm::BWD,
+    &attention::FWD,
+    &attention::DELTA,
+    &attention::BWD_DQ,
+    &attention::BWD_DKV,
+    &attention::DECODE,
+];
