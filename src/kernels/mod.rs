@@ -32,11 +32,15 @@ fn params(value: &impl bytemuck::NoUninit) -> Vec<u8> {
     bytemuck::bytes_of(value).to_vec()
 }
 
+mod linear;
 mod rms_norm;
+mod weight;
 
+pub use linear::{LinearBwd, LinearFwd, LinearGrad};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
+pub use weight::{Dense, Matrix, Storage};
 
 use crate::gpu::Kernel;
 
 /// Every kernel.
-pub static ALL: &[&Kernel] = &[&rms_norm::FWD, &rms_norm::BWD];
+pub static ALL: &[&Kernel] = &[&linear::FWD, &linear::BWD, &linear::GRAD, &rms_norm::FWD, &rms_norm::BWD];

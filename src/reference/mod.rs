@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 pub(crate) mod check;
+mod linear;
 mod rms_norm;
 
+pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad, weights};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
