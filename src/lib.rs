@@ -1,8 +1,14 @@
 //! QLoRA fine-tuning and inference of Llama models on any GPU.
 
+pub mod data;
 pub mod error;
+pub mod format;
+pub mod generate;
 pub mod gpu;
 pub mod kernels;
+pub mod model;
+pub mod quant;
 pub mod reference;
+pub mod train;
 
 pub use error::{Error, Result};
