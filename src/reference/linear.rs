@@ -10,7 +10,7 @@ pub struct Columns {
     pub first: usize,
 }
 
-const NF4: [f32; 16] = crate::quant::nf4::CODEBOOK;
+const NF4: [f32; 16] = crate::quant::NF4_CODE;
 
 /// The elements of a matrix as f32, row-major, from its device words.
 pub fn weights(matrix: &Matrix, w: &Host, scales: &Host, nested: &Host) -> Vec<f32> {
