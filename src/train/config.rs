@@ -1,9 +1,9 @@
 //! Every setting of a training run: what `run.toml` holds, with defaults, checks and differences.
 
 use super::schedule::SchedulerType;
+use crate::Result;
 use crate::data::random::Fnv;
 use crate::data::{DatasetOptions, LoaderOptions, LossOn};
-use crate::Result;
 use serde::{Deserialize, Serialize};
 
 /// How the frozen linear layers are kept.
@@ -324,9 +324,13 @@ impl TrainConfig {
         }
     }
 
-    /// FNV-1a of the TOML form as 16 hex digits: what a checkpoint remembers of the settings.
+    /// FNV-1a of the TOML form as 16 hex digits: what a checkpoint remembers of the settings. Like
+    /// [`TrainConfig::differences`] it leaves out what does not change the computation.
     pub fn fingerprint(&self) -> Result<String> {
-        Ok(format!("{:016x}", Fnv::of(self.to_toml()?.as_bytes())))
+        let default = TrainConfig::default();
+        let (save_steps, save_total_limit) = (default.save_steps, default.save_total_limit);
+        let same = TrainConfig { save_steps, save_total_limit, ..self.clone() };
+        Ok(format!("{:016x}", Fnv::of(same.to_toml()?.as_bytes())))
     }
 }
 

@@ -85,7 +85,8 @@ fn differences_name_settings_and_both_values() {
 fn defaults_are_valid_and_each_bad_setting_is_named() {
     TrainConfig::default().validate().unwrap();
     full().validate_with_files().unwrap();
-    let bad: [(&str, fn(&mut TrainConfig)); 27] = [
+    type Change = fn(&mut TrainConfig);
+    let bad: [(&str, Change); 27] = [
         ("rank", |c| c.rank = 0),
         ("rank", |c| c.rank = 1 << 20),
         ("lora_alpha", |c| c.lora_alpha = 0.0),

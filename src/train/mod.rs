@@ -5,3 +5,13 @@
 pub mod config;
 pub mod init;
 pub mod schedule;
+
+// The modules that need a file system; the only place that says so.
+#[cfg(not(target_arch = "wasm32"))]
+pub mod checkpoint;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod durable;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod metrics;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod run_dir;
