@@ -42,7 +42,8 @@ macro_rules! modules {
     };
 }
 
-const LIBRARY: &[(&str, &str)] = modules!["reduce_workgroup", "reduce_subgroup"];
+const LIBRARY: &[(&str, &str)] =
+    modules!["reduce_workgroup", "reduce_subgroup", "weight_f32", "weight_f16", "weight_bf16",];
 
 /// The modules of `shaders/lib`: name and text.
 pub fn library() -> &'static [(&'static str, &'static str)] {

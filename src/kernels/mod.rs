@@ -32,11 +32,48 @@ fn params(value: &impl bytemuck::NoUninit) -> Vec<u8> {
     bytemuck::bytes_of(value).to_vec()
 }
 
+/// `Params` of a kernel that needs nothing but the number of elements.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Length {
+    n: u32,
+}
+
+impl Length {
+    fn of(tensor: &Tensor) -> Length {
+        Length { n: tensor.len() as u32 }
+    }
+}
+
+/// Workgroups for `n` elements, one invocation each: 64 is `WG` of every elementwise shader.
+fn elements(n: usize) -> Result<[u32; 3]> {
+    grid(n.div_ceil(64))
+}
+
+mod elementwise;
+mod embed;
 mod rms_norm;
+mod swiglu;
+mod weight;
 
+pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
+pub use embed::EmbedFwd;
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
+pub use swiglu::{SwigluBwd, SwigluFwd};
+pub use weight::Dense;
 
-use crate::gpu::Kernel;
+use crate::Result;
+use crate::gpu::{Kernel, Tensor, grid};
 
 /// Every kernel.
-pub static ALL: &[&Kernel] = &[&rms_norm::FWD, &rms_norm::BWD];
+pub static ALL: &[&Kernel] = &[
+    &embed::FWD,
+    &rms_norm::FWD,
+    &rms_norm::BWD,
+    &swiglu::FWD,
+    &swiglu::BWD,
+    &elementwise::ADD,
+    &elementwise::GATHER_ROWS,
+    &elementwise::DROPOUT,
+    &elementwise::DROPOUT_BWD,
+];

@@ -2,6 +2,14 @@
 
 #[cfg(test)]
 pub(crate) mod check;
+mod dropout;
+mod elementwise;
+mod embed;
 mod rms_norm;
+mod swiglu;
 
+pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold, mask_hash};
+pub use elementwise::{add, gather_rows};
+pub use embed::embed_fwd;
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
+pub use swiglu::{swiglu_bwd, swiglu_fwd};
