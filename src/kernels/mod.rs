@@ -50,15 +50,19 @@ fn elements(n: usize) -> Result<[u32; 3]> {
     grid(n.div_ceil(64))
 }
 
+mod cross_entropy;
 mod elementwise;
 mod embed;
 mod rms_norm;
+mod rope;
 mod swiglu;
 mod weight;
 
+pub use cross_entropy::{CrossEntropyFused, ReduceSum};
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
+pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
 pub use weight::Dense;
 
@@ -70,8 +74,11 @@ pub static ALL: &[&Kernel] = &[
     &embed::FWD,
     &rms_norm::FWD,
     &rms_norm::BWD,
+    &rope::ROPE,
     &swiglu::FWD,
     &swiglu::BWD,
+    &cross_entropy::FUSED,
+    &cross_entropy::REDUCE_SUM,
     &elementwise::ADD,
     &elementwise::GATHER_ROWS,
     &elementwise::DROPOUT,
