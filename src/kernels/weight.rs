@@ -30,6 +30,21 @@ impl Dense {
             Dense::F16 | Dense::BF16 => 2,
         }
     }
+
+    /// Words that `elements` take.
+    pub fn words(self, elements: usize) -> usize {
+        (elements * self.bytes()).div_ceil(4)
+    }
+
+    /// Element `i` on the host: what `weight_at` gives a shader.
+    pub fn at(self, words: &[u32], i: usize) -> f32 {
+        let half = |i: usize| (words[i / 2] >> (16 * (i % 2))) as u16;
+        match self {
+            Dense::F32 => f32::from_bits(words[i]),
+            Dense::F16 => half::f16::from_bits(half(i)).to_f32(),
+            Dense::BF16 => half::bf16::from_bits(half(i)).to_f32(),
+        }
+    }
 }
 
 /// Storage of a matrix.

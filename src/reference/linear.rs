@@ -1,5 +1,5 @@
 use crate::gpu::Host;
-use crate::kernels::{Dense, Matrix, Storage};
+use crate::kernels::{Matrix, Storage};
 
 /// The columns of a wider matrix that a product reads or fills.
 #[derive(Clone, Copy, Debug)]
@@ -15,15 +15,12 @@ const NF4: [f32; 16] = crate::quant::NF4_CODE;
 /// The elements of a matrix as f32, row-major, from its device words.
 pub fn weights(matrix: &Matrix, w: &Host, scales: &Host, nested: &Host) -> Vec<f32> {
     let n = matrix.rows * matrix.cols;
-    let half = |i: usize| (w.u32()[i / 2] >> (16 * (i % 2))) & 0xffff;
     let nf4 = |i: usize, scale: f32| {
         let byte = w.bytes()[i / 2];
         NF4[usize::from(if i.is_multiple_of(2) { byte >> 4 } else { byte & 15 })] * scale
     };
     let element = |i: usize| match matrix.storage {
-        Storage::Dense(Dense::F32) => w.f32()[i],
-        Storage::Dense(Dense::F16) => half::f16::from_bits(half(i) as u16).to_f32(),
-        Storage::Dense(Dense::BF16) => f32::from_bits(half(i) << 16),
+        Storage::Dense(dense) => dense.at(w.u32(), i),
         Storage::Nf4Single => nf4(i, scales.f32()[i / 64]),
         Storage::Nf4Double { offset } => {
             let block = i / 64;

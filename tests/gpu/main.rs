@@ -1,8 +1,20 @@
 //! Level 3: every kernel, in every variant that the adapter has, against its CPU twin.
 
+mod cross_entropy;
+mod elementwise;
+mod embed;
 mod harness;
 mod rms_norm;
+mod rope;
+mod swiglu;
 
 fn main() -> std::process::ExitCode {
-    harness::run(vec![rms_norm::cases()])
+    harness::run(vec![
+        embed::cases(),
+        rms_norm::cases(),
+        rope::cases(),
+        swiglu::cases(),
+        cross_entropy::cases(),
+        elementwise::cases(),
+    ])
 }
