@@ -1,12 +1,13 @@
 //! QLoRA fine-tuning and inference of Llama models on any GPU.
 
+#![warn(missing_docs, unreachable_pub)]
+
 pub mod data;
 pub mod error;
 pub mod format;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;
-pub mod model;
 pub mod quant;
 pub mod reference;
 pub mod train;

@@ -95,7 +95,15 @@ impl Op for LinearFwd<'_> {
         let [x, w, scales, nested, y] = host.all();
         let w = reference::weights(self.w, w, scales, nested);
         let out = reference::Columns { stride: self.y.dim(1), first: self.first };
-        reference::linear_fwd(x.f32(), &w, self.w.cols, self.accumulate, self.scale, out, y.f32_mut());
+        reference::linear_fwd(
+            x.f32(),
+            &w,
+            self.w.cols,
+            self.accumulate,
+            self.scale,
+            out,
+            y.f32_mut(),
+        );
     }
 }
 
@@ -150,7 +158,15 @@ impl Op for LinearBwd<'_> {
         let [dy, w, scales, nested, dx] = host.all();
         let w = reference::weights(self.w, w, scales, nested);
         let from = reference::Columns { stride: self.dy.dim(1), first: self.first };
-        reference::linear_bwd(dy.f32(), from, &w, self.w.cols, self.accumulate, self.scale, dx.f32_mut());
+        reference::linear_bwd(
+            dy.f32(),
+            from,
+            &w,
+            self.w.cols,
+            self.accumulate,
+            self.scale,
+            dx.f32_mut(),
+        );
     }
 }
 

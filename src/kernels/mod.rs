@@ -50,6 +50,7 @@ fn elements(n: usize) -> Result<[u32; 3]> {
     grid(n.div_ceil(64))
 }
 
+mod copy_rows;
 mod cross_entropy;
 mod elementwise;
 mod embed;
@@ -59,6 +60,7 @@ mod rope;
 mod swiglu;
 mod weight;
 
+pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
@@ -73,6 +75,7 @@ use crate::gpu::{Kernel, Tensor, grid};
 
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[
+    &copy_rows::COPY_ROWS,
     &embed::FWD,
     &linear::FWD,
     &linear::BWD,

@@ -98,7 +98,14 @@ impl Op for RmsNormBwd<'_> {
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [x, w, rstd, dy, dx] = host.all();
-        reference::rms_norm_bwd(x.f32(), w.f32(), rstd.f32(), dy.f32(), self.accumulate, dx.f32_mut());
+        reference::rms_norm_bwd(
+            x.f32(),
+            w.f32(),
+            rstd.f32(),
+            dy.f32(),
+            self.accumulate,
+            dx.f32_mut(),
+        );
     }
     fn work(&self) -> Work {
         Work { flops: 8 * self.x.len() as u64, bytes: 4 * self.x.bytes() }

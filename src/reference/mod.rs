@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod check;
+mod copy_rows;
 mod cross_entropy;
 mod dropout;
 mod elementwise;
@@ -11,6 +12,7 @@ mod rms_norm;
 mod rope;
 mod swiglu;
 
+pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold, mask_hash};
 pub use elementwise::{add, gather_rows};

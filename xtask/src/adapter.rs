@@ -1,1 +1,3 @@
-pub fn command(_: &crate::Flags) -> anyhow::Result<()> { Ok(()) }
+pub fn command(_: &crate::Flags) -> anyhow::Result<()> {
+    Ok(())
+}

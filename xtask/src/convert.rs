@@ -67,7 +67,10 @@ pub fn safetensors(gguf: &Gguf, out: &mut impl Write) -> Result<()> {
     let mut at = 0;
     for (name, tensor) in &tensors {
         let (shape, end) = (&tensor.shape, at + 2 * tensor.len());
-        write!(header, r#","{name}":{{"dtype":"BF16","shape":{shape:?},"data_offsets":[{at},{end}]}}"#)?;
+        write!(
+            header,
+            r#","{name}":{{"dtype":"BF16","shape":{shape:?},"data_offsets":[{at},{end}]}}"#
+        )?;
         at = end;
     }
     header.push('}');
@@ -155,7 +158,9 @@ pub fn tokenizer_json(gguf: &Gguf) -> Result<String> {
     ensure!(tokens.len() == kinds.len(), "as many token types as tokens");
 
     let mut added = Vec::new();
-    for (id, (token, _)) in tokens.iter().zip(kinds).enumerate().filter(|(_, (_, k))| **k == CONTROL) {
+    for (id, (token, _)) in
+        tokens.iter().zip(kinds).enumerate().filter(|(_, (_, k))| **k == CONTROL)
+    {
         let fields = [
             format!("\"id\": {id}"),
             format!("\"content\": {}", quoted(token)?),

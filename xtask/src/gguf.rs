@@ -70,7 +70,11 @@ impl Cursor<'_> {
 
     fn count(&mut self) -> Result<usize> {
         let n = usize::try_from(self.u64()?)?;
-        ensure!(n <= self.bytes.len(), "a count of {n} at byte {} is larger than the file", self.at);
+        ensure!(
+            n <= self.bytes.len(),
+            "a count of {n} at byte {} is larger than the file",
+            self.at
+        );
         Ok(n)
     }
 
@@ -175,7 +179,9 @@ impl Gguf {
             0 => (1, 4),
             3 => (32, 20),
             8 => (32, 34),
-            kind => bail!("{}: GGUF type {kind} is not in the file this was written for", tensor.name),
+            kind => {
+                bail!("{}: GGUF type {kind} is not in the file this was written for", tensor.name)
+            }
         };
         let n = tensor.len();
         ensure!(n % block == 0, "{}: {n} elements are not whole blocks", tensor.name);
