@@ -23,6 +23,7 @@ pub(super) struct Cache {
     groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
     dead: Mutex<Vec<u64>>,
     pub(super) ring: std::sync::OnceLock<wgpu::Buffer>,
+    submitting: Mutex<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -30,6 +31,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Cache {
+    /// Held from the write of the uniform ring until the submission that reads it, so that recorders
+    /// on several threads do not overwrite each other's parameters.
+    pub(super) fn submitting(&self) -> MutexGuard<'_, ()> {
+        lock(&self.submitting)
+    }
+
     /// A buffer is gone: its bind groups go with the next one that is made.
     pub(super) fn forget(&self, id: u64) {
         lock(&self.dead).push(id);

@@ -118,6 +118,7 @@ impl Recorder {
             return self.submit_profiled();
         }
         let inner = &self.gpu.inner;
+        let turn = inner.pipelines.submitting();
         inner.queue.write_buffer(&self.gpu.ring(), 0, &self.params);
         let mut encoder = inner.device.create_command_encoder(&Default::default());
         {
@@ -127,6 +128,7 @@ impl Recorder {
             }
         }
         inner.queue.submit([encoder.finish()]);
+        drop(turn);
         self.clear();
         self.gpu.check(self.label)
     }
@@ -162,6 +164,7 @@ impl Recorder {
     #[cfg(not(target_arch = "wasm32"))]
     fn submit_profiled(&mut self) -> Result<()> {
         let inner = self.gpu.inner.clone();
+        let turn = inner.pipelines.submitting();
         inner.queue.write_buffer(&self.gpu.ring(), 0, &self.params);
         let count = self.recorded.len() as u32 * 2;
         let queries = inner.device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -196,6 +199,7 @@ impl Recorder {
         encoder.resolve_query_set(&queries, 0..count, &ticks, 0);
         encoder.copy_buffer_to_buffer(&ticks, 0, &staging, 0, u64::from(count) * 8);
         inner.queue.submit([encoder.finish()]);
+        drop(turn);
         staging.map_async(wgpu::MapMode::Read, .., |_| {});
         self.gpu.wait("profiling")?;
         let period = f64::from(inner.queue.get_timestamp_period());
