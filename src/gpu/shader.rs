@@ -43,6 +43,9 @@ macro_rules! modules {
 }
 
 const LIBRARY: &[(&str, &str)] = modules![
+    "head_128",
+    "head_32",
+    "head_64",
     "reduce_subgroup",
     "reduce_workgroup",
     "weight_bf16",
