@@ -52,6 +52,7 @@ fn elements(n: usize) -> Result<[u32; 3]> {
 
 mod copy_rows;
 mod cross_entropy;
+mod dora_norm;
 mod elementwise;
 mod embed;
 mod linear;
@@ -62,6 +63,7 @@ mod weight;
 
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
+pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
@@ -76,6 +78,7 @@ use crate::gpu::{Kernel, Tensor, grid};
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[
     &copy_rows::COPY_ROWS,
+    &dora_norm::DORA_NORM,
     &embed::FWD,
     &linear::FWD,
     &linear::BWD,

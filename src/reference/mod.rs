@@ -4,6 +4,7 @@
 pub(crate) mod check;
 mod copy_rows;
 mod cross_entropy;
+mod dora_norm;
 mod dropout;
 mod elementwise;
 mod embed;
@@ -14,6 +15,7 @@ mod swiglu;
 
 pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
+pub use dora_norm::dora_norm;
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold, mask_hash};
 pub use elementwise::{add, gather_rows};
 pub use embed::embed_fwd;

@@ -1,6 +1,6 @@
 use crate::harness::{Case, Check, cases as harness_cases, floats, nan, noise, random, words};
 use wgpu_lora::gpu::Gpu;
-use wgpu_lora::kernels::{Dense, LinearBwd, LinearFwd, LinearGrad, Matrix, Storage};
+use wgpu_lora::kernels::{Dense, DoraNorm, LinearBwd, LinearFwd, LinearGrad, Matrix, Storage};
 use wgpu_lora::quant::{Nf4Matrix, Nf4Scales};
 
 fn packed(bytes: &[u8]) -> Vec<u32> {
@@ -68,6 +68,14 @@ fn grad(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     check(&op, &[&LinearGrad { scale: 1.99, ..op }])
 }
 
+fn dora_norm(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let &[n, k, r, storage] = sizes else { return Err("sizes".into()) };
+    let (w, norm) = (matrix(gpu, n, k, storage), random(gpu, "norm", &[n + 3]));
+    let (a, b) = (random(gpu, "a", &[r, k]), random(gpu, "b", &[n + 3, r]));
+    let op = DoraNorm { w: &w, first: 2, a: &a, b: &b, scale: 0.5, norm: &norm };
+    check(&op, &[&DoraNorm { first: 1, ..op }, &DoraNorm { scale: 0.51, ..op }])
+}
+
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     // (M, N, K): one of everything, tails in each direction, rows off block and word borders, a real shape.
@@ -86,6 +94,11 @@ pub fn cases() -> Vec<Case> {
             all.extend(harness_cases("linear_bwd", &[&[m, n, k, storage]], bwd));
         }
         all.extend(harness_cases("linear_grad", &[&[m, n, k]], grad));
+    }
+    for storage in 0..5 {
+        let sizes: &[&[usize]] =
+            &[&[1, 1, 1, storage], &[9, 50, 5, storage], &[70, 128, 8, storage]];
+        all.extend(harness_cases("dora_norm", sizes, dora_norm));
     }
     all
 }
