@@ -10,6 +10,9 @@ use crate::kernels::{Dense, Matrix};
 use crate::train::init;
 use crate::{Error, Result};
 
+/// Shape and values by PEFT key.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// Settings of a new adapter.
 pub type LoraConfig = AdapterConfig;
 
@@ -195,7 +198,7 @@ impl Adapter {
     pub(crate) fn load(
         &self,
         gpu: &Gpu,
-        tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+        tensors: &Tensors,
     ) -> Result<()> {
         const OTHER: &str = ". The adapter seems to belong to another model: compare its \
                              base_model_name_or_path with --model";
@@ -235,7 +238,7 @@ impl Adapter {
         &self,
         gpu: &Gpu,
         slabs: &[Tensor],
-    ) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    ) -> Result<Tensors> {
         let mut out = BTreeMap::new();
         for (i, (name, dims)) in self.entries.iter().enumerate() {
             let values = gpu.read(&self.layout.tensor(slabs, i, dims, name)?).await?;
@@ -245,12 +248,12 @@ impl Adapter {
     }
 
     /// The parameters in PEFT's names.
-    pub async fn parameters(&self, gpu: &Gpu) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub async fn parameters(&self, gpu: &Gpu) -> Result<Tensors> {
         self.collect(gpu, &self.params).await
     }
 
     /// The gradients in PEFT's names. **Errors** [`Error::Invalid`] unless it is being trained.
-    pub async fn gradients(&self, gpu: &Gpu) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub async fn gradients(&self, gpu: &Gpu) -> Result<Tensors> {
         self.collect(gpu, &self.state()?.gradients).await
     }
 

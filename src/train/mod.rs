@@ -15,3 +15,4 @@ pub mod durable;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod run_dir;
+pub mod trainer;
