@@ -51,16 +51,20 @@ fn elements(n: usize) -> Result<[u32; 3]> {
 }
 
 mod cross_entropy;
+mod dora;
 mod elementwise;
 mod embed;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
 mod weight;
 
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
+pub use dora::{DoraBwd, DoraScale, RowNorm};
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
+pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
@@ -79,6 +83,12 @@ pub static ALL: &[&Kernel] = &[
     &swiglu::BWD,
     &cross_entropy::FUSED,
     &cross_entropy::REDUCE_SUM,
+    &optimizer::SUM_SQUARES,
+    &optimizer::CLIP_COEFFICIENT,
+    &optimizer::ADAMW,
+    &dora::ROW_NORM,
+    &dora::SCALE,
+    &dora::BWD,
     &elementwise::ADD,
     &elementwise::GATHER_ROWS,
     &elementwise::DROPOUT,

@@ -3,17 +3,21 @@
 #[cfg(test)]
 pub(crate) mod check;
 mod cross_entropy;
+mod dora;
 mod dropout;
 mod elementwise;
 mod embed;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
 
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
+pub use dora::{dora_bwd, dora_scale, row_norm};
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold, mask_hash};
 pub use elementwise::{add, gather_rows};
 pub use embed::embed_fwd;
+pub use optimizer::{AdamWFactors, CHUNK, adamw, clip_coefficient, sum_squares};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;
 pub use swiglu::{swiglu_bwd, swiglu_fwd};

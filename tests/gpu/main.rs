@@ -1,9 +1,11 @@
 //! Level 3: every kernel, in every variant that the adapter has, against its CPU twin.
 
 mod cross_entropy;
+mod dora;
 mod elementwise;
 mod embed;
 mod harness;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -15,6 +17,8 @@ fn main() -> std::process::ExitCode {
         rope::cases(),
         swiglu::cases(),
         cross_entropy::cases(),
+        optimizer::cases(),
+        dora::cases(),
         elementwise::cases(),
     ])
 }
