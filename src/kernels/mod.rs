@@ -56,6 +56,8 @@ mod dora_norm;
 mod elementwise;
 mod embed;
 mod linear;
+mod dora;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -67,6 +69,8 @@ pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
+pub use dora::{DoraBwd, DoraScale, RowNorm};
+pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
@@ -90,6 +94,12 @@ pub static ALL: &[&Kernel] = &[
     &swiglu::BWD,
     &cross_entropy::FUSED,
     &cross_entropy::REDUCE_SUM,
+    &optimizer::SUM_SQUARES,
+    &optimizer::CLIP_COEFFICIENT,
+    &optimizer::ADAMW,
+    &dora::ROW_NORM,
+    &dora::SCALE,
+    &dora::BWD,
     &elementwise::ADD,
     &elementwise::GATHER_ROWS,
     &elementwise::DROPOUT,

@@ -9,6 +9,8 @@ mod dropout;
 mod elementwise;
 mod embed;
 mod linear;
+mod dora;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -20,6 +22,8 @@ pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold, mask_h
 pub use elementwise::{add, gather_rows};
 pub use embed::embed_fwd;
 pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad, weights};
+pub use dora::{dora_bwd, dora_scale, row_norm};
+pub use optimizer::{AdamWFactors, CHUNK, adamw, clip_coefficient, sum_squares};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;
 pub use swiglu::{swiglu_bwd, swiglu_fwd};

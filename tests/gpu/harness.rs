@@ -152,8 +152,10 @@ pub fn run(families: Vec<Vec<Case>>) -> std::process::ExitCode {
             let gpus = gpus.clone();
             let sizes: Vec<String> = case.sizes.iter().map(ToString::to_string).collect();
             Trial::test(format!("{}::{}", case.kernel, sizes.join("x")), move || {
+                // A variant that several policies choose is tested once, with all of the case's calls.
                 let mut seen = Vec::new();
                 for gpu in gpus.iter() {
+                    let mut here = Vec::new();
                     let mut judge = |op: &dyn Op, wrong: &[&dyn Op]| {
                         let name = gpu
                             .caps()
@@ -163,10 +165,11 @@ pub fn run(families: Vec<Vec<Case>>) -> std::process::ExitCode {
                         if seen.contains(&name) {
                             return Ok(());
                         }
-                        seen.push(name);
+                        here.push(name);
                         check(gpu, op, wrong)
                     };
                     (case.body)(gpu, &case.sizes, &mut judge).map_err(Failed::from)?;
+                    seen.extend(here);
                 }
                 Ok(())
             })

@@ -2,10 +2,12 @@
 
 mod copy_rows;
 mod cross_entropy;
+mod dora;
 mod elementwise;
 mod embed;
 mod harness;
 mod linear;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -19,6 +21,8 @@ fn main() -> std::process::ExitCode {
         rope::cases(),
         swiglu::cases(),
         cross_entropy::cases(),
+        optimizer::cases(),
+        dora::cases(),
         elementwise::cases(),
     ])
 }
