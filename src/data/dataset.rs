@@ -117,7 +117,7 @@ impl Dataset {
     /// [`Error::Invalid`] if no row has a target.
     pub fn jsonl<P: AsRef<Path>>(
         paths: &[P],
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<Dataset> {
         let mut dataset = Dataset::default();
@@ -135,7 +135,7 @@ impl Dataset {
     pub fn jsonl_text(
         name: &str,
         text: &[u8],
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<Dataset> {
         let mut dataset = Dataset::default();
@@ -149,7 +149,7 @@ impl Dataset {
         &mut self,
         name: &str,
         source: impl BufRead,
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<()> {
         let rows = for_each_row(name, source, |line, row| {
@@ -171,7 +171,7 @@ impl Dataset {
         row: &Row,
         name: &str,
         line: usize,
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<()> {
         let (mut ids, mut labels_from) = match row {
