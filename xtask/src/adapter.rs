@@ -72,7 +72,9 @@ pub fn ensure() -> Result<Adapter> {
     install()?;
     match lavapipe(&icd_files(&icd_folders())) {
         Some(icd) if has_loader() => Ok(software(icd)),
-        _ => bail!("no Vulkan driver after installing one: `ls /usr/share/vulkan/icd.d` shows none for lavapipe"),
+        _ => bail!(
+            "no Vulkan driver after installing one: `ls /usr/share/vulkan/icd.d` shows none for lavapipe"
+        ),
     }
 }
 
@@ -85,14 +87,20 @@ fn software(icd: &Path) -> Adapter {
     let icd = icd.display().to_string();
     Adapter {
         about: "no GPU with a Vulkan driver, so Mesa's software driver lavapipe".into(),
-        env: vec![("VK_DRIVER_FILES", icd.clone()), ("VK_ICD_FILENAMES", icd), ("WGPU_BACKEND", "vulkan".into())],
+        env: vec![
+            ("VK_DRIVER_FILES", icd.clone()),
+            ("VK_ICD_FILENAMES", icd),
+            ("WGPU_BACKEND", "vulkan".into()),
+        ],
     }
 }
 
 fn install() -> Result<()> {
     let manager = INSTALLS.iter().find(|(program, _)| sh::works(program, &["--version"]));
     let Some(&(program, line)) = manager else {
-        bail!("no Vulkan adapter, and no package manager that this program knows: install Mesa's lavapipe (a software Vulkan driver) and the Vulkan loader");
+        bail!(
+            "no Vulkan adapter, and no package manager that this program knows: install Mesa's lavapipe (a software Vulkan driver) and the Vulkan loader"
+        );
     };
     let is_root = sh::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     let sudo: &[&str] = match is_root {
@@ -104,8 +112,12 @@ fn install() -> Result<()> {
     if program != "apt-get" || sudo == ["sudo"] {
         bail!("no Vulkan adapter. Install Mesa's software driver, then run this again:\n  {typed}");
     }
-    println!("adapter: no Vulkan driver for a GPU here; installing Mesa's software driver (lavapipe) and the Vulkan loader");
-    println!("adapter: packages mesa-vulkan-drivers libvulkan1 and what they need (about 40 MB) by `{typed}`");
+    println!(
+        "adapter: no Vulkan driver for a GPU here; installing Mesa's software driver (lavapipe) and the Vulkan loader"
+    );
+    println!(
+        "adapter: packages mesa-vulkan-drivers libvulkan1 and what they need (about 40 MB) by `{typed}`"
+    );
     let apt = |args: &[&str]| {
         let words = [sudo, &["apt-get"], args].concat();
         sh::run(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
@@ -129,7 +141,8 @@ fn icd_folders() -> Vec<PathBuf> {
         roots.push(Path::new(&home).join(".config"));
         roots.push(Path::new(&home).join(".local/share"));
     }
-    let dirs = [list("XDG_CONFIG_DIRS", "/etc/xdg"), list("XDG_DATA_DIRS", "/usr/local/share:/usr/share")];
+    let dirs =
+        [list("XDG_CONFIG_DIRS", "/etc/xdg"), list("XDG_DATA_DIRS", "/usr/local/share:/usr/share")];
     roots.extend(dirs.iter().flat_map(|dirs| dirs.split(':')).map(PathBuf::from));
     roots.iter().map(|root| root.join("vulkan/icd.d")).collect()
 }
@@ -167,7 +180,8 @@ fn kernel_drivers() -> Vec<String> {
     for entry in fs::read_dir("/sys/class/drm").into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("renderD") {
             let driver = fs::read_link(entry.path().join("device/driver")).ok();
-            found.extend(driver.and_then(|to| Some(to.file_name()?.to_string_lossy().into_owned())));
+            found
+                .extend(driver.and_then(|to| Some(to.file_name()?.to_string_lossy().into_owned())));
         }
     }
     // In a container the device nodes may be there without sysfs' view of them.
@@ -183,7 +197,10 @@ fn hardware(kernel: &[String], icds: &[PathBuf]) -> Option<String> {
         let Some((_, parts)) = DRIVERS.iter().find(|(name, _)| name == driver) else { continue };
         let icd = icds.iter().find(|icd| parts.iter().any(|part| stem(icd).contains(part)));
         if let Some(icd) = icd {
-            return Some(format!("a GPU (kernel driver {driver}, Vulkan driver {})", icd.display()));
+            return Some(format!(
+                "a GPU (kernel driver {driver}, Vulkan driver {})",
+                icd.display()
+            ));
         }
     }
     None
@@ -210,7 +227,8 @@ mod tests {
 
     #[test]
     fn hardware_needs_a_kernel_driver_and_its_vulkan_driver() {
-        let mesa = paths(&["intel_icd.x86_64.json", "lvp_icd.x86_64.json", "radeon_icd.x86_64.json"]);
+        let mesa =
+            paths(&["intel_icd.x86_64.json", "lvp_icd.x86_64.json", "radeon_icd.x86_64.json"]);
         let kernel = |name: &str| vec![name.to_string()];
         assert!(hardware(&kernel("amdgpu"), &mesa).is_some());
         assert!(hardware(&kernel("nvidia"), &mesa).is_none());

@@ -52,7 +52,11 @@ fn values_in_hf_order(gguf: &Gguf, tensor: &Tensor) -> Result<Vec<f32>> {
         Some("attn_k") => gguf.integer("llama.attention.head_count_kv")?,
         _ => return Ok(values),
     };
-    ensure!(tensor.shape[0] % (2 * heads) == 0, "{}: rows do not divide by heads", tensor.name);
+    ensure!(
+        tensor.shape[0].is_multiple_of(2 * heads),
+        "{}: rows do not divide by heads",
+        tensor.name
+    );
     Ok(hf_row_order(&values, tensor.shape[0], heads))
 }
 
@@ -67,7 +71,10 @@ pub fn safetensors(gguf: &Gguf, out: &mut impl Write) -> Result<()> {
     let mut at = 0;
     for (name, tensor) in &tensors {
         let (shape, end) = (&tensor.shape, at + 2 * tensor.len());
-        write!(header, r#","{name}":{{"dtype":"BF16","shape":{shape:?},"data_offsets":[{at},{end}]}}"#)?;
+        write!(
+            header,
+            r#","{name}":{{"dtype":"BF16","shape":{shape:?},"data_offsets":[{at},{end}]}}"#
+        )?;
         at = end;
     }
     header.push('}');
@@ -155,7 +162,9 @@ pub fn tokenizer_json(gguf: &Gguf) -> Result<String> {
     ensure!(tokens.len() == kinds.len(), "as many token types as tokens");
 
     let mut added = Vec::new();
-    for (id, (token, _)) in tokens.iter().zip(kinds).enumerate().filter(|(_, (_, k))| **k == CONTROL) {
+    for (id, (token, _)) in
+        tokens.iter().zip(kinds).enumerate().filter(|(_, (_, k))| **k == CONTROL)
+    {
         let fields = [
             format!("\"id\": {id}"),
             format!("\"content\": {}", quoted(token)?),

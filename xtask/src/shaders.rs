@@ -34,7 +34,8 @@ pub fn check(dir: Option<PathBuf>, ci: bool) -> Result<Verdict> {
         Some(dir) => std::path::absolute(dir)?,
         None => write_shaders()?,
     };
-    let is_summary = |line: &str| line.starts_with("shaders: ") || line.starts_with("tint self test: ");
+    let is_summary =
+        |line: &str| line.starts_with("shaders: ") || line.starts_with("tint self test: ");
     let mut naga = sh::cargo(&["run", "--quiet", "--release", "--package", "shader-check", "--"]);
     let naga = sh::watch(naga.arg(&dir), None, is_summary)?;
     let mut verdict = Verdict { ok: naga.ok, lines: naga.lines };
@@ -78,7 +79,10 @@ fn tint_packages() -> Result<PathBuf> {
     if !sh::works(npm, &["--version"]) {
         bail!("npm is not installed (Debian, Ubuntu: apt-get install -y npm)");
     }
-    println!("shaders: installing the npm package {NPM_PACKAGE} (Chrome's WGSL compiler, 130 MB) in {}", dir.display());
+    println!(
+        "shaders: installing the npm package {NPM_PACKAGE} (Chrome's WGSL compiler, 130 MB) in {}",
+        dir.display()
+    );
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let mut install = Command::new(npm);
     install.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&dir);

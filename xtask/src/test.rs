@@ -76,7 +76,8 @@ pub fn command(flags: &Flags) -> Result<()> {
     };
     if ci {
         report.part("format", &mut cargo(&["fmt", "--all", "--check"]))?;
-        let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        let clippy =
+            ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
         report.part("clippy", &mut cargo(&clippy))?;
     }
 

@@ -67,7 +67,9 @@ fn within_default_limits(module: &Module, info: &ModuleInfo) -> Result<(), Strin
     let size = entry.workgroup_size;
     let invocations = size.iter().product::<u32>();
     if invocations > MAX_INVOCATIONS || size[2] > MAX_WORKGROUP_DEPTH {
-        return Err(format!("workgroup {size:?}: more than {MAX_INVOCATIONS} invocations, or deeper than {MAX_WORKGROUP_DEPTH}"));
+        return Err(format!(
+            "workgroup {size:?}: more than {MAX_INVOCATIONS} invocations, or deeper than {MAX_WORKGROUP_DEPTH}"
+        ));
     }
     let mut layouter = Layouter::default();
     layouter.update(module.to_ctx()).map_err(|error| chain(&error))?;
@@ -84,10 +86,14 @@ fn within_default_limits(module: &Module, info: &ModuleInfo) -> Result<(), Strin
         }
     }
     if bytes > MAX_WORKGROUP_BYTES {
-        return Err(format!("{bytes} bytes of workgroup memory, the default limit is {MAX_WORKGROUP_BYTES}"));
+        return Err(format!(
+            "{bytes} bytes of workgroup memory, the default limit is {MAX_WORKGROUP_BYTES}"
+        ));
     }
     if buffers > MAX_STORAGE_BUFFERS {
-        return Err(format!("{buffers} storage buffers, the default limit is {MAX_STORAGE_BUFFERS}"));
+        return Err(format!(
+            "{buffers} storage buffers, the default limit is {MAX_STORAGE_BUFFERS}"
+        ));
     }
     Ok(())
 }
@@ -95,10 +101,8 @@ fn within_default_limits(module: &Module, info: &ModuleInfo) -> Result<(), Strin
 fn emit_spirv(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
     // wgpu asks for 1.0 to 1.4 by the device; 1.3 is the first with subgroup operations.
     let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
-    let pipeline = spv::PipelineOptions {
-        shader_stage: ShaderStage::Compute,
-        entry_point: entry.to_string(),
-    };
+    let pipeline =
+        spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: entry.to_string() };
     let words = spv::write_vec(module, info, &options, Some(&pipeline))
         .map_err(|error| format!("SPIR-V: {}", chain(&error)))?;
     not_empty("SPIR-V", words.len())
@@ -122,9 +126,8 @@ fn emit_hlsl(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), Stri
     // 6.2 is the first with 16-bit types; wave operations came with 6.0.
     let options =
         hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..hlsl::Options::default() };
-    let pipeline = hlsl::PipelineOptions {
-        entry_point: Some((ShaderStage::Compute, entry.to_string())),
-    };
+    let pipeline =
+        hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, entry.to_string())) };
     let mut text = String::new();
     let reflection = hlsl::Writer::new(&mut text, &options, &pipeline)
         .write(module, info, None)

@@ -57,7 +57,10 @@ fn native_rows(manifest: &str) -> Result<Vec<Row>> {
     let mut native = Vec::new();
     for (i, row) in rows.iter().enumerate() {
         let text = |key: &str| {
-            row[key].as_str().map(String::from).with_context(|| format!("row {i}: no string `{key}`"))
+            row[key]
+                .as_str()
+                .map(String::from)
+                .with_context(|| format!("row {i}: no string `{key}`"))
         };
         if text("target")? != "native" {
             continue;
