@@ -1,0 +1,66 @@
+// cross_entropy_fused: nll = lse(logits) - logits[label]; logits become (softmax - onehot) · scale.
+// roles: reduce
+// dispatch: (L)   writes: nll =, logits = where p.gradient   source: Bridle 1990; maximum subtracted
+
+struct Params { l: u32, v: u32, scale: f32, gradient: u32 }
+
+@group(0) @binding(0) var<uniform>             p:      Params;
+@group(0) @binding(1) var<storage, read_write> logits: array<f32>;  // (L, V)
+@group(0) @binding(2) var<storage, read>       labels: array<u32>;  // (L); from V on: the row counts for nothing
+@group(0) @binding(3) var<storage, read_write> nll:    array<f32>;  // (L)
+
+override WG: u32 = 256u;
+
+// Each lane touches only its own elements of the row, in all passes, so storage needs no barrier.
+@compute @workgroup_size(WG)
+fn cross_entropy_fused(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let l = group.x + group.y * groups.x;
+    if l >= p.l { return; }
+    let row = l * p.v;
+    let end = row + p.v;
+    let label = labels[l];
+    let counts = label < p.v;
+    let owner = counts && label % WG == lane;
+    var target_logit = 0.0;
+    if owner { target_logit = logits[row + label]; }
+
+    var most = -3.4028234e38;
+    for (var i = row + lane; i < end; i += WG) { most = max(most, logits[i]); }
+    most = wg_max(most, lane);
+
+    // The exponentials are kept in place, so each is computed once. Partial sums of a few terms keep
+    // the rounding error of a long row small.
+    let store = p.gradient != 0u;
+    var sum = 0.0;
+    for (var block = row + lane; block < end; block += 128u * WG) {
+        let stop = min(block + 128u * WG, end);
+        var part = 0.0;
+        if store {
+            for (var i = block; i < stop; i += WG) {
+                let e = exp(logits[i] - most);
+                part += e;
+                logits[i] = e;
+            }
+        } else {
+            for (var i = block; i < stop; i += WG) { part += exp(logits[i] - most); }
+        }
+        sum += part;
+    }
+    sum = wg_sum(sum, lane);
+
+    if store {
+        let factor = select(0.0, p.scale / sum, counts);
+        for (var i = row + lane; i < end; i += WG) { logits[i] *= factor; }
+        if owner { logits[row + label] -= p.scale; }
+    }
+    if owner {
+        // One Newton step, because WGSL promises little about log.
+        let guess = log(sum);
+        nll[l] = (most - target_logit) + (guess + (sum * exp(-guess) - 1.0));
+    }
+    if lane == 0u && !counts { nll[l] = 0.0; }
+}

@@ -1,0 +1,35 @@
+// rope: turns the pair (a, b) = (x[j], x[j + E/2]) of each head by the angle of its position and of j.
+// roles: none
+// dispatch: (N·H·E / 2·WG)   writes: x = in place   source: Su et al. 2021, eq. 34; halves as in HF Llama
+
+// sign = 1 turns forward; sign = -1 turns back, which is the backward pass.
+struct Params { n: u32, heads: u32, half: u32, positions: u32, sign: f32 }
+
+@group(0) @binding(0) var<uniform>             p:         Params;
+@group(0) @binding(1) var<storage, read_write> x:         array<f32>;  // (N, H·E)
+@group(0) @binding(2) var<storage, read>       cos:       array<f32>;  // (P, E/2)
+@group(0) @binding(3) var<storage, read>       sin:       array<f32>;  // (P, E/2)
+@group(0) @binding(4) var<storage, read>       positions: array<u32>;  // (N), each below P
+
+override WG: u32 = 64u;
+
+@compute @workgroup_size(WG)
+fn rope(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.x + group.y * groups.x) * WG + lane;
+    if i >= p.n * p.heads * p.half { return; }
+    let head = i / p.half;
+    let j = i - head * p.half;
+    // A position beyond the table would read foreign memory.
+    let at = min(positions[head / p.heads], p.positions - 1u) * p.half + j;
+    let c = cos[at];
+    let s = sin[at] * p.sign;
+    let first = head * p.half * 2u + j;
+    let a = x[first];
+    let b = x[first + p.half];
+    x[first] = a * c - b * s;
+    x[first + p.half] = b * c + a * s;
+}

@@ -1,0 +1,25 @@
+// swiglu_fwd: y = silu(gate) · up with silu(g) = g / (1 + exp(-g)). One invocation per element.
+// roles: none
+// dispatch: (N·F / WG)   writes: y =   source: Shazeer 2020, eq. 5
+
+struct Params { n: u32 }
+
+@group(0) @binding(0) var<uniform>             p:    Params;
+@group(0) @binding(1) var<storage, read>       gate: array<f32>;  // (N, F)
+@group(0) @binding(2) var<storage, read>       up:   array<f32>;  // (N, F)
+@group(0) @binding(3) var<storage, read_write> y:    array<f32>;  // (N, F)
+
+override WG: u32 = 64u;
+
+@compute @workgroup_size(WG)
+fn swiglu_fwd(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.x + group.y * groups.x) * WG + lane;
+    if i >= p.n { return; }
+    let g = gate[i];
+    // exp(80) is finite; beyond it silu is zero to 30 digits.
+    y[i] = g / (1.0 + exp(min(-g, 80.0))) * up[i];
+}

@@ -1,0 +1,226 @@
+//! What an adapter can do, and the kernel variants that follow from it.
+
+use std::fmt;
+
+use super::op::{Body, Kernel, Needs, Selection};
+use crate::{Error, Result};
+
+/// Which of a kernel's variants to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// The fastest that the adapter is known to run.
+    #[default]
+    Auto,
+    /// Only what WebGPU's default limits and features allow.
+    Baseline,
+    /// The named body or module where a kernel has it and the adapter can run it, else `Auto`.
+    Prefer(String),
+}
+
+impl Policy {
+    /// Reads `WGPU_LORA_VARIANT`: unset is [`Policy::Auto`], `baseline`, or the name to prefer.
+    pub fn from_env() -> Policy {
+        match std::env::var("WGPU_LORA_VARIANT").as_deref() {
+            Ok("") | Err(_) | Ok("auto") => Policy::Auto,
+            Ok("baseline" | "f32+workgroup") => Policy::Baseline,
+            Ok(name) => Policy::Prefer(name.to_owned()),
+        }
+    }
+}
+
+/// An adapter as `wgpu-lora info` shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AdapterReport {
+    /// The driver's name for it.
+    pub name: String,
+    /// Vulkan, Metal, Dx12, BrowserWebGpu.
+    pub backend: String,
+    /// DiscreteGpu, IntegratedGpu, Cpu, …
+    pub kind: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Smallest subgroup size; 0 without the feature.
+    pub subgroup_min: u32,
+    /// Largest subgroup size; 0 without the feature.
+    pub subgroup_max: u32,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Timestamp queries.
+    pub timestamps: bool,
+    /// Largest storage binding, bytes.
+    pub max_binding_bytes: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer_bytes: u64,
+    /// Shared memory of a workgroup, bytes.
+    pub max_workgroup_bytes: u32,
+    /// Invocations of a workgroup.
+    pub max_workgroup_size: u32,
+    /// Storage buffers of a shader.
+    pub max_storage_buffers: u32,
+}
+
+impl AdapterReport {
+    pub(super) fn of(adapter: &wgpu::Adapter) -> AdapterReport {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let subgroups = features.contains(wgpu::Features::SUBGROUP);
+        AdapterReport {
+            name: info.name,
+            backend: format!("{:?}", info.backend),
+            kind: format!("{:?}", info.device_type),
+            driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
+            subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },
+            subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            max_workgroup_size: limits.max_compute_invocations_per_workgroup,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        }
+    }
+}
+
+/// Best first: discrete, integrated, virtual, unknown, software; native backends before GL.
+pub(super) fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
+    use wgpu::{Backend, DeviceType};
+    let kind = match info.device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    };
+    let backend = match info.backend {
+        Backend::Metal | Backend::Vulkan => 0,
+        Backend::Dx12 => 1,
+        _ => 2,
+    };
+    (kind, backend)
+}
+
+/// A device's abilities, as far as kernels care.
+#[derive(Clone, Debug)]
+pub struct Caps {
+    /// The adapter behind the device.
+    pub adapter: AdapterReport,
+    /// A software rasterizer: barriers are dear, storage loads are scalar.
+    pub software: bool,
+    /// The subgroup size where it is the same for every kernel, else 0.
+    pub subgroup: u32,
+    /// Which variants were asked for.
+    pub policy: Policy,
+}
+
+impl Caps {
+    pub(super) fn of(adapter: &wgpu::Adapter, policy: Policy) -> Caps {
+        let report = AdapterReport::of(adapter);
+        let fixed = report.subgroup_min == report.subgroup_max;
+        let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu
+            || report.name.to_lowercase().contains("swiftshader");
+        Caps {
+            software,
+            subgroup: if fixed { report.subgroup_min } else { 0 },
+            adapter: report,
+            policy,
+        }
+    }
+
+    pub(super) fn features(&self, adapter: &wgpu::Adapter) -> wgpu::Features {
+        let wanted = match self.policy {
+            Policy::Baseline => wgpu::Features::empty(),
+            _ => wgpu::Features::SUBGROUP,
+        };
+        adapter.features() & (wanted | wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// WebGPU's default limits, with the sizes raised to what the adapter has (never under the policy
+    /// [`Policy::Baseline`], which promises that the defaults suffice).
+    pub(super) fn limits(&self, adapter: &wgpu::Adapter) -> wgpu::Limits {
+        let (mut limits, has) = (wgpu::Limits::default(), adapter.limits());
+        if self.policy != Policy::Baseline {
+            limits.max_buffer_size = has.max_buffer_size;
+            limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
+        }
+        limits
+    }
+
+    /// The largest storage binding this program uses, bytes: rows of larger tensors are sharded.
+    /// 128 MiB everywhere, so that a model has the same shards on every adapter.
+    pub fn shard_bytes(&self) -> u64 {
+        128 << 20
+    }
+
+    fn runs(&self, needs: Needs) -> bool {
+        match needs {
+            Needs::Nothing => true,
+            Needs::Subgroup(width) => self.policy != Policy::Baseline && self.subgroup == width,
+        }
+    }
+
+    /// The variant of `kernel` that this device runs; `roles` are the modules that the data decide.
+    pub fn select(
+        &self,
+        kernel: &'static Kernel,
+        roles: &[(&'static str, &'static str)],
+    ) -> Result<Selection> {
+        let able: Vec<&'static Body> = kernel
+            .bodies
+            .iter()
+            .filter(|body| self.runs(body.needs) && body.accepts(roles))
+            .collect();
+        let wanted = match &self.policy {
+            Policy::Prefer(name) => Some(name.as_str()),
+            _ => None,
+        };
+        let body = able
+            .iter()
+            .find(|body| Some(body.name) == wanted)
+            .or_else(|| able.iter().filter(|body| self.suits(body)).next_back())
+            .or(able.first())
+            .copied()
+            .ok_or_else(|| Error::Unsupported {
+                what: format!("kernel {} with {roles:?}", kernel.name),
+                hint: "this is a bug: every kernel has a baseline body".into(),
+            })?;
+        let mut modules = Vec::new();
+        let mut workgroup = None;
+        for role in body.roles() {
+            let module = match role {
+                "reduce" if self.reduce_in_subgroup(wanted) => {
+                    workgroup = Some(self.subgroup);
+                    "reduce_subgroup"
+                }
+                "reduce" => "reduce_workgroup",
+                _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
+                    || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),
+                )?,
+            };
+            modules.push(module);
+        }
+        Ok(Selection { kernel, body, modules, workgroup })
+    }
+
+    /// A workgroup of one subgroup reduces without barriers: on software adapters, where these are dear.
+    fn reduce_in_subgroup(&self, wanted: Option<&str>) -> bool {
+        let able = self.policy != Policy::Baseline && self.subgroup.is_power_of_two();
+        able && (wanted == Some("reduce_subgroup")
+            || (self.software && wanted != Some("reduce_workgroup")))
+    }
+
+    /// Software adapters do best with register tiles, real ones with workgroup tiles.
+    fn suits(&self, body: &Body) -> bool {
+        match body.name {
+            "baseline" => true,
+            "workgroup" => !self.software && self.policy != Policy::Baseline,
+            _ => self.software,
+        }
+    }
+}
+
+impl fmt::Display for Caps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.software { "software" } else { "hardware" };
+        write!(f, "{kind}, subgroup {}, policy {:?}", self.subgroup, self.policy)
+    }
+}

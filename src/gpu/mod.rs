@@ -1,0 +1,188 @@
+//! Everything that knows wgpu. Layers describe operations ([`Op`]) and record them ([`Recorder`]);
+//! no wgpu type leaves this module.
+
+mod caps;
+mod op;
+mod pipeline;
+mod profile;
+mod recorder;
+mod shader;
+mod tensor;
+mod transfer;
+mod verify;
+
+use std::sync::{Arc, Mutex};
+
+pub use caps::{AdapterReport, Caps, Policy};
+pub(crate) use op::grid;
+pub use op::{Access, Body, Host, HostBuffers, Kernel, Needs, Op, Selection, Work};
+pub use profile::{Profile, ProfileRow};
+pub use recorder::Recorder;
+pub use shader::{ModuleText, Target, compose, library};
+pub use tensor::{ALIGN_WORDS, Elem, Tensor};
+pub use verify::difference;
+
+use crate::{Error, Result};
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Part of the adapter's name, without regard to case; the best adapter when `None`.
+    pub adapter: Option<String>,
+    /// Which kernel variants to use.
+    pub policy: Policy,
+    /// Run the CPU twin after every dispatch and stop at the first that disagrees (native only).
+    pub verify: bool,
+}
+
+/// An open graphics device. Cheap to clone; all clones share one device.
+#[derive(Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    caps: Caps,
+    verify: bool,
+    pipelines: pipeline::Cache,
+    fault: Arc<Mutex<Option<String>>>,
+    profile: Mutex<Option<Profile>>,
+}
+
+const NO_ADAPTER_HINT: &str = "Install a graphics driver, or a software one: Debian/Ubuntu `apt-get install \
+     mesa-vulkan-drivers`, Fedora `dnf install mesa-vulkan-drivers`, Arch `pacman -S vulkan-swrast`; \
+     `wgpu-lora info` lists what is found";
+
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
+}
+
+/// Lists every adapter that the installed drivers offer, best first.
+pub async fn adapters() -> Vec<AdapterReport> {
+    let mut found = instance().enumerate_adapters(wgpu::Backends::all()).await;
+    found.sort_by_key(|adapter| caps::rank(&adapter.get_info()));
+    found.iter().map(AdapterReport::of).collect()
+}
+
+async fn pick(wanted: Option<&str>) -> Result<wgpu::Adapter> {
+    let instance = instance();
+    #[cfg(target_arch = "wasm32")]
+    {
+        let _ = wanted;
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        instance.request_adapter(&options).await.map_err(|e| Error::NoAdapter {
+            why: e.to_string(),
+            hint:
+                "This browser offers no WebGPU here; use a recent Chrome, Edge, Safari or Firefox"
+                    .into(),
+        })
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
+        found.sort_by_key(|adapter| caps::rank(&adapter.get_info()));
+        let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
+        let hit = found.into_iter().find(|adapter| {
+            wanted
+                .is_none_or(|w| adapter.get_info().name.to_lowercase().contains(&w.to_lowercase()))
+        });
+        hit.ok_or_else(|| Error::NoAdapter {
+            why: match wanted {
+                Some(w) if !names.is_empty() => {
+                    format!("none is called `{w}`; there are: {}", names.join(", "))
+                }
+                _ => "no driver offers one".into(),
+            },
+            hint: NO_ADAPTER_HINT.into(),
+        })
+    }
+}
+
+impl Gpu {
+    /// Opens the best adapter. **Errors** [`Error::NoAdapter`] says how to install a software one.
+    pub async fn new() -> Result<Gpu> {
+        Gpu::with(GpuOptions::default()).await
+    }
+
+    /// Opens an adapter chosen by `options`.
+    pub async fn with(options: GpuOptions) -> Result<Gpu> {
+        let adapter = pick(options.adapter.as_deref()).await?;
+        let caps = Caps::of(&adapter, options.policy);
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("wgpu-lora"),
+                required_features: caps.features(&adapter),
+                required_limits: caps.limits(&adapter),
+                memory_hints: wgpu::MemoryHints::MemoryUsage,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::NoAdapter {
+                why: format!("{} refused a device: {e}", caps.adapter.name),
+                hint: NO_ADAPTER_HINT.into(),
+            })?;
+        let fault = Arc::new(Mutex::new(None::<String>));
+        let note = |fault: &Arc<Mutex<Option<String>>>| {
+            let fault = fault.clone();
+            move |why: String| {
+                if let Ok(mut slot) = fault.lock() {
+                    slot.get_or_insert(why);
+                }
+            }
+        };
+        let on_error = note(&fault);
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(e.to_string())));
+        let on_lost = note(&fault);
+        device.set_device_lost_callback(move |reason, why| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                on_lost(format!("device lost ({reason:?}): {why}"));
+            }
+        });
+        tracing::info!(adapter = %caps.adapter.name, backend = %caps.adapter.backend, %caps, "device opened");
+        let inner = Inner {
+            device,
+            queue,
+            caps,
+            verify: options.verify,
+            pipelines: pipeline::Cache::default(),
+            fault,
+            profile: Mutex::new(None),
+        };
+        Ok(Gpu { inner: Arc::new(inner) })
+    }
+
+    /// What the device can do, and which variants follow from it.
+    pub fn caps(&self) -> &Caps {
+        &self.inner.caps
+    }
+
+    /// Starts recording operations; `label` names them in errors.
+    pub fn recorder(&self, label: &'static str) -> Recorder {
+        Recorder::new(self.clone(), label)
+    }
+
+    /// The first error the driver reported since the device was opened, as [`Error::Device`].
+    pub fn check(&self, during: &str) -> Result<()> {
+        let fault = self.inner.fault.lock().ok().and_then(|f| f.clone());
+        match fault {
+            None => Ok(()),
+            Some(why) => Err(Error::Device { during: during.into(), why }),
+        }
+    }
+
+    /// Bytes that the allocator holds on the device, where the backend can tell.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        self.inner.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gpu({}, {})", self.inner.caps.adapter.name, self.inner.caps)
+    }
+}

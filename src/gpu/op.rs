@@ -1,0 +1,180 @@
+//! What an operation is: a kernel, its tensors, its parameters, and a CPU twin.
+
+use super::{Tensor, compose, shader};
+use crate::{Error, Result};
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`, every element written, none read.
+    Write,
+    /// `var<storage, read_write>`, read and written (accumulated, updated in place).
+    Update,
+}
+
+/// What a kernel body needs beyond WebGPU's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: the default limits and features.
+    Nothing,
+    /// Subgroup operations, and subgroups of exactly this size.
+    Subgroup(u32),
+}
+
+/// One spelling of a kernel.
+#[derive(Debug)]
+pub struct Body {
+    /// `baseline`, or what is special about it.
+    pub name: &'static str,
+    /// The WGSL text of its file.
+    pub source: &'static str,
+    /// What the adapter must offer.
+    pub needs: Needs,
+    /// The modules it was written for, per role; empty: any.
+    pub only: &'static [&'static str],
+}
+
+impl Body {
+    /// The roles on line 2 of the file: `// roles: a, b`.
+    pub fn roles(&self) -> Vec<&'static str> {
+        shader::roles(self.source)
+    }
+
+    /// Whether this body can be composed with the modules that the data decide.
+    pub fn accepts(&self, roles: &[(&str, &str)]) -> bool {
+        self.only.is_empty() || roles.iter().all(|(_, module)| self.only.contains(module))
+    }
+}
+
+/// A kernel: one name, one set of bindings, one or more bodies, the baseline first.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Name of file, entry point, twin, test and bench.
+    pub name: &'static str,
+    /// Storage bindings 1, 2, … in order (binding 0 is the uniform `Params`).
+    pub bindings: &'static [(&'static str, Access)],
+    /// The baseline, then the others.
+    pub bodies: &'static [Body],
+}
+
+/// The variant of a kernel that a device runs.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// The body.
+    pub body: &'static Body,
+    /// One module per role of the body, in the order of its line 2.
+    pub modules: Vec<&'static str>,
+    /// The value of the override `WG`, where the variant decides it.
+    pub workgroup: Option<u32>,
+}
+
+impl Selection {
+    /// `rms_norm_fwd[baseline+reduce_workgroup]`.
+    pub fn name(&self) -> String {
+        let mut parts = vec![self.body.name];
+        parts.extend(&self.modules);
+        format!("{}[{}]", self.kernel.name, parts.join("+"))
+    }
+
+    /// The whole WGSL text.
+    pub fn text(&self, target: super::Target) -> String {
+        compose(self, target).text
+    }
+}
+
+/// What one dispatch computes and moves, for benches and for cutting submissions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// Floating-point operations (a multiply-add counts two).
+    pub flops: u64,
+    /// Bytes that must move: each input read once, each output written once.
+    pub bytes: u64,
+}
+
+/// An operation: what to run on which tensors.
+pub trait Op {
+    /// The kernel's description.
+    fn kernel(&self) -> &'static Kernel;
+    /// The tensors, in binding order.
+    fn tensors(&self) -> Vec<&Tensor>;
+    /// The bytes of `Params`, laid out as in WGSL.
+    fn params(&self) -> Vec<u8>;
+    /// Checks every shape and says how many workgroups to run.
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]>;
+    /// The modules that this operation's data decide: `[("weight", "weight_nf4")]`.
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+    /// Operations and bytes of this call.
+    fn work(&self) -> Work {
+        Work { flops: 0, bytes: self.tensors().iter().map(|t| t.bytes()).sum() }
+    }
+    /// The same computation on host copies of the tensors, in binding order.
+    fn twin(&self, host: &mut HostBuffers);
+    /// The largest difference between device and twin that arithmetic explains, relative to the
+    /// largest magnitude of the output; the bound of unit tests and of verify mode.
+    fn bound(&self) -> f32 {
+        1e-5
+    }
+}
+
+/// A host copy of a tensor.
+#[derive(Clone, Debug)]
+pub struct Host(pub Vec<u32>);
+
+impl Host {
+    /// As floats.
+    pub fn f32(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+    /// As floats, to write.
+    pub fn f32_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+    /// As words.
+    pub fn u32(&self) -> &[u32] {
+        &self.0
+    }
+    /// As words, to write.
+    pub fn u32_mut(&mut self) -> &mut [u32] {
+        &mut self.0
+    }
+    /// As bytes.
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+/// Host copies of an operation's tensors, in binding order.
+#[derive(Clone, Debug)]
+pub struct HostBuffers(pub Vec<Host>);
+
+impl HostBuffers {
+    /// All of them at once, so that outputs can be written while inputs are read.
+    pub fn all<const N: usize>(&mut self) -> [&mut Host; N] {
+        let found = self.0.len();
+        let all: Vec<&mut Host> = self.0.iter_mut().collect();
+        all.try_into().unwrap_or_else(|_| panic!("a twin asked for {N} of {found} tensors"))
+    }
+}
+
+/// Workgroups for `n` work items, spread over two dimensions where one is too short; the kernel
+/// reads its index as `group.x + group.y * groups.x` and guards against the excess.
+pub(crate) fn grid(n: usize) -> Result<[u32; 3]> {
+    const MOST: usize = 65_535;
+    let x = n.clamp(1, MOST);
+    let y = n.div_ceil(x).max(1);
+    if y > MOST {
+        return Err(Error::OutOfMemory {
+            what: "one dispatch, in workgroups".into(),
+            needed_bytes: n as u64,
+            limit_bytes: (MOST * MOST) as u64,
+            hint: "Use a smaller batch".into(),
+        });
+    }
+    Ok([x as u32, y as u32, 1])
+}

@@ -1,0 +1,277 @@
+//! Records operations and submits them in slices.
+
+use super::op::{Access, Host, HostBuffers, Op, Selection};
+use super::pipeline::Pipeline;
+use super::{Gpu, Profile, Tensor};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// Bytes of one `Params` in the uniform ring: the alignment that WebGPU guarantees.
+const SLOT: usize = 256;
+/// Dispatches of one submission, so that the ring has a fixed size.
+const SLOTS: usize = 1024;
+/// Work of one submission: drivers kill a submission that runs for seconds, and a slow GPU does
+/// 10^11 operations a second.
+const SLICE_FLOPS: u64 = 4_000_000_000;
+
+struct Recorded {
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
+    dispatch: [u32; 3],
+    name: Option<String>,
+    work: super::Work,
+}
+
+/// Records operations in order; each sees the results of those before it.
+pub struct Recorder {
+    gpu: Gpu,
+    label: &'static str,
+    recorded: Vec<Recorded>,
+    params: Vec<u8>,
+    flops: u64,
+}
+
+impl Gpu {
+    /// Starts (`true`) or stops measuring every dispatch; returns what was measured until now.
+    pub fn profile(&self, on: bool) -> Option<Profile> {
+        let mut slot = self.inner.profile.lock().ok()?;
+        let on = on && self.inner.caps.adapter.timestamps;
+        std::mem::replace(&mut *slot, on.then(Profile::default))
+    }
+
+    fn profiling(&self) -> bool {
+        self.inner.profile.lock().is_ok_and(|p| p.is_some())
+    }
+
+    fn ring(&self) -> wgpu::Buffer {
+        self.inner
+            .pipelines
+            .ring
+            .get_or_init(|| {
+                self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("params"),
+                    size: (SLOT * SLOTS) as u64,
+                    usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })
+            .clone()
+    }
+}
+
+impl Recorder {
+    pub(super) fn new(gpu: Gpu, label: &'static str) -> Recorder {
+        Recorder { gpu, label, recorded: Vec::new(), params: Vec::new(), flops: 0 }
+    }
+
+    /// The device that this recorder submits to.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Adds an operation. **Errors** [`Error::Shape`] from its shape checks; [`Error::Device`] if the
+    /// driver rejects its kernel.
+    pub fn record(&mut self, op: &dyn Op) -> Result<()> {
+        let selection = self.gpu.caps().select(op.kernel(), &op.roles())?;
+        let dispatch = op.dispatch(&selection)?;
+        if dispatch.contains(&0) {
+            return Ok(());
+        }
+        if self.gpu.inner.verify {
+            return self.verify(op, &selection, dispatch);
+        }
+        self.push(op, &selection, dispatch)
+    }
+
+    fn push(&mut self, op: &dyn Op, selection: &Selection, dispatch: [u32; 3]) -> Result<()> {
+        let tensors = op.tensors();
+        let bindings = selection.kernel.bindings;
+        if tensors.len() != bindings.len() {
+            let why = format!("{} tensors for {} bindings", tensors.len(), bindings.len());
+            return Err(Error::invalid(selection.kernel.name, why));
+        }
+        if let Some(twice) = written_twice(bindings, &tensors) {
+            let why = format!("tensor `{twice}` is written and bound a second time");
+            return Err(Error::invalid(selection.kernel.name, why));
+        }
+        let work = op.work();
+        if self.recorded.len() == SLOTS || self.flops + work.flops > SLICE_FLOPS {
+            self.submit()?;
+        }
+        let pipeline = self.gpu.pipeline(selection)?;
+        let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
+        let params = op.params();
+        self.params.extend_from_slice(&params);
+        self.params.resize((self.recorded.len() + 1) * SLOT, 0);
+        self.flops += work.flops;
+        let name = self.gpu.profiling().then(|| selection.name());
+        self.recorded.push(Recorded { pipeline, group, dispatch, name, work });
+        Ok(())
+    }
+
+    /// Submits what was recorded; returns before it has run. **Errors** [`Error::Device`].
+    pub fn submit(&mut self) -> Result<()> {
+        if self.recorded.is_empty() {
+            return Ok(());
+        }
+        if self.gpu.profiling() {
+            return self.submit_profiled();
+        }
+        let inner = &self.gpu.inner;
+        let turn = inner.pipelines.submitting();
+        inner.queue.write_buffer(&self.gpu.ring(), 0, &self.params);
+        let mut encoder = inner.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for (i, r) in self.recorded.iter().enumerate() {
+                dispatch_one(&mut pass, i, r);
+            }
+        }
+        inner.queue.submit([encoder.finish()]);
+        drop(turn);
+        self.clear();
+        self.gpu.check(self.label)
+    }
+
+    /// Submits, then waits for the device: for timing and for tests.
+    pub async fn finish(mut self) -> Result<()> {
+        self.submit()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.gpu.wait(self.label)?;
+        #[cfg(target_arch = "wasm32")]
+        {
+            let (tell, told) = futures_channel::oneshot::channel();
+            self.gpu.inner.queue.on_submitted_work_done(move || {
+                let _ = tell.send(());
+            });
+            let _ = told.await;
+        }
+        self.gpu.check(self.label)
+    }
+
+    fn clear(&mut self) {
+        self.recorded.clear();
+        self.params.clear();
+        self.flops = 0;
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn submit_profiled(&mut self) -> Result<()> {
+        Err(Error::Unsupported { what: "profiling".into(), hint: "use the native program".into() })
+    }
+
+    /// One pass per dispatch, a timestamp before and after each.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn submit_profiled(&mut self) -> Result<()> {
+        let inner = self.gpu.inner.clone();
+        let turn = inner.pipelines.submitting();
+        inner.queue.write_buffer(&self.gpu.ring(), 0, &self.params);
+        let count = self.recorded.len() as u32 * 2;
+        let queries = inner.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: None,
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        let mut encoder = inner.device.create_command_encoder(&Default::default());
+        for (i, r) in self.recorded.iter().enumerate() {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                    query_set: &queries,
+                    beginning_of_pass_write_index: Some(2 * i as u32),
+                    end_of_pass_write_index: Some(2 * i as u32 + 1),
+                }),
+            });
+            dispatch_one(&mut pass, i, r);
+        }
+        let ticks = inner.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("timestamps"),
+            size: u64::from(count) * 8,
+            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        let staging = inner.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("timestamps"),
+            size: u64::from(count) * 8,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        encoder.resolve_query_set(&queries, 0..count, &ticks, 0);
+        encoder.copy_buffer_to_buffer(&ticks, 0, &staging, 0, u64::from(count) * 8);
+        inner.queue.submit([encoder.finish()]);
+        drop(turn);
+        staging.map_async(wgpu::MapMode::Read, .., |_| {});
+        self.gpu.wait("profiling")?;
+        let period = f64::from(inner.queue.get_timestamp_period());
+        let mapped = staging
+            .get_mapped_range(..)
+            .map_err(|e| Error::Device { during: "profiling".into(), why: e.to_string() })?;
+        let ticks: Vec<u64> = mapped
+            .chunks_exact(8)
+            .map(|b| u64::from_ne_bytes(b.try_into().unwrap_or_default()))
+            .collect();
+        if let Some(profile) = inner.profile.lock().ok().as_deref_mut().and_then(Option::as_mut) {
+            for (i, r) in self.recorded.iter().enumerate() {
+                let Some(name) = &r.name else { continue };
+                let row = profile.rows.entry(name.clone()).or_default();
+                row.calls += 1;
+                row.ns += ticks[2 * i + 1].saturating_sub(ticks[2 * i]) as f64 * period;
+                row.flops += r.work.flops;
+                row.bytes += r.work.bytes;
+            }
+        }
+        self.clear();
+        self.gpu.check(self.label)
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn verify(&mut self, _: &dyn Op, _: &Selection, _: [u32; 3]) -> Result<()> {
+        Err(Error::Unsupported { what: "--verify".into(), hint: "use the native program".into() })
+    }
+
+    /// Runs one operation alone and its twin on the same inputs, and compares every output.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn verify(&mut self, op: &dyn Op, selection: &Selection, dispatch: [u32; 3]) -> Result<()> {
+        let tensors = op.tensors();
+        let gpu = self.gpu.clone();
+        let read = |t: &Tensor| gpu.read_blocking(t).map(Host);
+        let mut host = HostBuffers(tensors.iter().map(|t| read(t)).collect::<Result<Vec<Host>>>()?);
+        self.push(op, selection, dispatch)?;
+        self.submit()?;
+        op.twin(&mut host);
+        for (i, (name, access)) in selection.kernel.bindings.iter().enumerate() {
+            if *access == Access::Read {
+                continue;
+            }
+            let device = read(tensors[i])?;
+            let bound = op.bound();
+            let error = super::verify::difference(&device, &host.0[i], tensors[i].elem());
+            if !(error <= bound) {
+                return Err(Error::Device {
+                    during: format!("verification in {}", self.label),
+                    why: format!(
+                        "{} disagrees with its CPU twin in `{name}` {:?}: error {error:e}, bound {bound:e}",
+                        selection.name(),
+                        tensors[i]
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
+    pass.set_pipeline(&r.pipeline.raw);
+    pass.set_bind_group(0, &r.group, &[(index * SLOT) as u32]);
+    let [x, y, z] = r.dispatch;
+    pass.dispatch_workgroups(x, y, z);
+}
+
+/// A tensor that is written must not be bound twice: WebGPU forbids it.
+fn written_twice(bindings: &[(&str, Access)], tensors: &[&Tensor]) -> Option<String> {
+    tensors.iter().enumerate().find_map(|(i, t)| {
+        let again = tensors.iter().enumerate().any(|(j, u)| i != j && u.buffer.id == t.buffer.id);
+        (again && bindings[i].1 != Access::Read).then(|| t.name().to_owned())
+    })
+}

@@ -1,0 +1,95 @@
+//! The composer: a body, preceded by one module for each role on its line 2.
+
+use super::op::Selection;
+
+/// Which compiler reads the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// naga, which knows subgroups without a directive and rejects the directive.
+    Native,
+    /// The browser's own compiler, which requires the directive.
+    Browser,
+}
+
+impl Target {
+    /// The compiler of this build.
+    pub fn here() -> Target {
+        if cfg!(target_arch = "wasm32") { Target::Browser } else { Target::Native }
+    }
+}
+
+/// Composed text and where its lines come from.
+pub struct ModuleText {
+    /// The WGSL text.
+    pub text: String,
+    /// `(first line in text, file)` in ascending order.
+    pub map: Vec<(usize, String)>,
+}
+
+impl ModuleText {
+    /// `shaders/lib/nf4.wgsl:12` for a line of the composed text (both from 1).
+    pub fn locate(&self, line: usize) -> String {
+        match self.map.iter().rev().find(|(first, _)| *first <= line) {
+            Some((first, file)) => format!("{file}:{}", line - first + 1),
+            None => format!("line {line}"),
+        }
+    }
+}
+
+macro_rules! modules {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../shaders/lib/", $name, ".wgsl")))),*]
+    };
+}
+
+const LIBRARY: &[(&str, &str)] = modules![
+    "reduce_subgroup",
+    "reduce_workgroup",
+    "weight_bf16",
+    "weight_f16",
+    "weight_f32",
+    "weight_nf4",
+    "weight_nf4_single",
+];
+
+/// The modules of `shaders/lib`: name and text.
+pub fn library() -> &'static [(&'static str, &'static str)] {
+    LIBRARY
+}
+
+/// The roles on line 2 of a kernel file.
+pub(super) fn roles(source: &'static str) -> Vec<&'static str> {
+    let line = source.lines().nth(1).unwrap_or_default();
+    let list = line.strip_prefix("// roles:").unwrap_or_default().trim();
+    if list.is_empty() || list == "none" {
+        return Vec::new();
+    }
+    list.split(',').map(str::trim).collect()
+}
+
+/// Puts a variant's text together.
+pub fn compose(selection: &Selection, target: Target) -> ModuleText {
+    let mut out = ModuleText { text: String::new(), map: Vec::new() };
+    let subgroups = selection.body.needs != super::Needs::Nothing
+        || selection.modules.iter().any(|m| m.contains("subgroup"));
+    if target == Target::Browser && subgroups {
+        out.text.push_str("enable subgroups;\n");
+    }
+    let mut add = |file: String, source: &str| {
+        out.map.push((out.text.lines().count() + 1, file));
+        out.text.push_str(source);
+        if !source.ends_with('\n') {
+            out.text.push('\n');
+        }
+    };
+    for module in &selection.modules {
+        let source = LIBRARY.iter().find(|(name, _)| name == module).map_or("", |(_, s)| s);
+        add(format!("shaders/lib/{module}.wgsl"), source);
+    }
+    let file = match selection.body.name {
+        "baseline" => selection.kernel.name.to_owned(),
+        other => format!("{}_{other}", selection.kernel.name),
+    };
+    add(format!("shaders/{file}.wgsl"), selection.body.source);
+    out
+}

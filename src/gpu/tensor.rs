@@ -1,0 +1,175 @@
+//! A buffer with a shape.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Gpu;
+use crate::{Error, Result};
+
+/// Element type of a tensor on the device. Packed kinds (4-bit codes, 16-bit floats) are words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elem {
+    /// 32-bit float.
+    F32,
+    /// 32-bit word: ids, or something packed.
+    U32,
+}
+
+/// A row-major tensor on the device; the last axis is contiguous. Cloning shares the memory.
+#[derive(Clone)]
+pub struct Tensor {
+    pub(super) buffer: Arc<DeviceBuffer>,
+    /// First element, in words; a multiple of [`ALIGN_WORDS`].
+    pub(super) offset: usize,
+    dims: Vec<usize>,
+    elem: Elem,
+    name: Arc<str>,
+}
+
+/// Slices of a buffer start at multiples of this many words: the alignment that WebGPU guarantees.
+pub const ALIGN_WORDS: usize = 64;
+
+pub(super) struct DeviceBuffer {
+    pub(super) raw: wgpu::Buffer,
+    pub(super) id: u64,
+    gpu: Gpu,
+}
+
+impl Drop for DeviceBuffer {
+    fn drop(&mut self) {
+        self.gpu.inner.pipelines.forget(self.id);
+    }
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+impl Gpu {
+    /// Allocates a tensor of zeros. **Errors** [`Error::OutOfMemory`] over the device's limits.
+    pub fn tensor(&self, name: &str, dims: &[usize], elem: Elem) -> Result<Tensor> {
+        let bytes = (dims.iter().product::<usize>() as u64 * 4).max(16);
+        let limits = self.inner.device.limits();
+        let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        if bytes > limit {
+            return Err(Error::OutOfMemory {
+                what: format!("tensor `{name}` {dims:?}"),
+                needed_bytes: bytes,
+                limit_bytes: limit,
+                hint: "Use a smaller --batch-size or --max-length".into(),
+            });
+        }
+        let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(name),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_DST
+                | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        self.check(&format!("the allocation of `{name}`, {bytes} bytes"))?;
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let buffer = Arc::new(DeviceBuffer { raw, id, gpu: self.clone() });
+        Ok(Tensor { buffer, offset: 0, dims: dims.to_vec(), elem, name: name.into() })
+    }
+
+    /// A float tensor of zeros.
+    pub fn zeros(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        self.tensor(name, dims, Elem::F32)
+    }
+
+    /// A float tensor with the given values. **Errors** [`Error::Shape`] if their number is wrong.
+    pub fn upload(&self, name: &str, dims: &[usize], values: &[f32]) -> Result<Tensor> {
+        let tensor = self.zeros(name, dims)?;
+        self.write(&tensor, values)?;
+        Ok(tensor)
+    }
+
+    /// A word tensor with the given values.
+    pub fn upload_words(&self, name: &str, dims: &[usize], values: &[u32]) -> Result<Tensor> {
+        let tensor = self.tensor(name, dims, Elem::U32)?;
+        self.write_words(&tensor, 0, values)?;
+        Ok(tensor)
+    }
+}
+
+impl Tensor {
+    /// The name it was allocated under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// The shape.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+    /// Length of one axis; 1 beyond the last.
+    pub fn dim(&self, axis: usize) -> usize {
+        self.dims.get(axis).copied().unwrap_or(1)
+    }
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Element type.
+    pub fn elem(&self) -> Elem {
+        self.elem
+    }
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.len() as u64 * 4
+    }
+
+    /// Words of the buffer from this tensor's first element on.
+    pub fn capacity(&self) -> usize {
+        (self.buffer.raw.size() / 4) as usize - self.offset
+    }
+
+    /// The same memory under another shape, from the same first element: how one workspace serves
+    /// every batch. **Errors** [`Error::Shape`] if the buffer is too small.
+    pub fn view(&self, dims: &[usize]) -> Result<Tensor> {
+        self.slice(0, dims, self.name.clone())
+    }
+
+    /// A tensor of its own inside this one's buffer, `at` words after this one's first element.
+    /// **Errors** [`Error::Shape`] if it does not fit or `at` is no multiple of [`ALIGN_WORDS`].
+    pub fn slice(&self, at: usize, dims: &[usize], name: impl Into<Arc<str>>) -> Result<Tensor> {
+        let fits = at + dims.iter().product::<usize>() <= self.capacity();
+        if !fits || !at.is_multiple_of(ALIGN_WORDS) {
+            return Err(self.wrong(&format!("a slice at {at}"), dims));
+        }
+        let (offset, dims, name) = (self.offset + at, dims.to_vec(), name.into());
+        Ok(Tensor { buffer: self.buffer.clone(), offset, dims, elem: self.elem, name })
+    }
+
+    /// The two axes of a matrix. **Errors** [`Error::Shape`].
+    pub fn matrix(&self, op: &str) -> Result<[usize; 2]> {
+        self.dims.as_slice().try_into().map_err(|_| Error::Shape {
+            op: op.into(),
+            tensor: self.name.to_string(),
+            expected: "two axes".into(),
+            got: format!("{:?}", self.dims),
+        })
+    }
+
+    /// Checks the shape. **Errors** [`Error::Shape`].
+    pub fn expect(&self, op: &str, dims: &[usize]) -> Result<()> {
+        if self.dims == dims { Ok(()) } else { Err(self.wrong(op, dims)) }
+    }
+
+    fn wrong(&self, op: &str, dims: &[usize]) -> Error {
+        Error::Shape {
+            op: op.into(),
+            tensor: self.name.to_string(),
+            expected: format!("{dims:?}"),
+            got: format!("{:?}", self.dims),
+        }
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?} {:?}", self.name, self.elem, self.dims)
+    }
+}

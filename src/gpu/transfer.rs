@@ -1,0 +1,105 @@
+//! Host to device and back.
+
+use super::{Gpu, Tensor};
+use crate::{Error, Result};
+
+impl Gpu {
+    /// Overwrites a whole float tensor. **Errors** [`Error::Shape`] if the number of values is wrong.
+    pub fn write(&self, tensor: &Tensor, values: &[f32]) -> Result<()> {
+        if values.len() != tensor.len() {
+            return Err(Error::Shape {
+                op: "upload".into(),
+                tensor: tensor.name().into(),
+                expected: format!("{:?}", tensor.dims()),
+                got: format!("{} values", values.len()),
+            });
+        }
+        self.write_words(tensor, 0, bytemuck::cast_slice(values))
+    }
+
+    /// Overwrites part of a tensor, from word `at` on.
+    pub fn write_words(&self, tensor: &Tensor, at: usize, words: &[u32]) -> Result<()> {
+        if at + words.len() > tensor.len() {
+            return Err(Error::Shape {
+                op: "upload".into(),
+                tensor: tensor.name().into(),
+                expected: format!("at most {} words", tensor.len()),
+                got: format!("{} words at {at}", words.len()),
+            });
+        }
+        let bytes = bytemuck::cast_slice(words);
+        let first = (tensor.offset + at) as u64 * 4;
+        self.inner.queue.write_buffer(&tensor.buffer.raw, first, bytes);
+        Ok(())
+    }
+
+    /// Sends what was written so far, so that staging memory does not pile up while loading.
+    pub fn flush(&self, during: &str) -> Result<()> {
+        self.inner.queue.submit([]);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.wait(during)?;
+        self.check(during)
+    }
+
+    /// Reads a float tensor back; waits for everything submitted before.
+    pub async fn read(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+        Ok(bytemuck::cast_vec(self.read_words(tensor).await?))
+    }
+
+    /// Reads a tensor back as words.
+    pub async fn read_words(&self, tensor: &Tensor) -> Result<Vec<u32>> {
+        let bytes = tensor.bytes().max(4);
+        let staging = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read-back"),
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.inner.device.create_command_encoder(&Default::default());
+        let first = tensor.offset as u64 * 4;
+        encoder.copy_buffer_to_buffer(&tensor.buffer.raw, first, &staging, 0, bytes);
+        self.inner.queue.submit([encoder.finish()]);
+        let (tell, told) = futures_channel::oneshot::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            let _ = tell.send(result);
+        });
+        let during = format!("the read-back of `{}`", tensor.name());
+        #[cfg(not(target_arch = "wasm32"))]
+        self.wait(&during)?;
+        let failed = |why: String| Error::Device { during: during.clone(), why };
+        told.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+        self.check(&during)?;
+        let mapped = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+        Ok(mapped[..tensor.len() * 4]
+            .chunks_exact(4)
+            .map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+            .collect())
+    }
+
+    /// Blocks until the device has finished everything submitted.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn wait(&self, during: &str) -> Result<()> {
+        self.inner
+            .device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| Error::Device { during: during.into(), why: e.to_string() })?;
+        self.check(during)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Gpu {
+    /// [`Gpu::read_words`] for code that cannot be async: verify mode and tests.
+    pub(crate) fn read_blocking(&self, tensor: &Tensor) -> Result<Vec<u32>> {
+        use std::task::{Context, Poll, Waker};
+        let mut reading = std::pin::pin!(self.read_words(tensor));
+        // The read waits for the device itself, so the first poll finds the answer.
+        match reading.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(words) => words,
+            Poll::Pending => Err(Error::Device {
+                during: format!("the read-back of `{}`", tensor.name()),
+                why: "the driver did not answer".into(),
+            }),
+        }
+    }
+}

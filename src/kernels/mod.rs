@@ -1,0 +1,94 @@
+//! One file per family of operations: bindings, `Params`, shape checks, dispatch, twin call.
+//! [`ALL`] is the table that tests, benches and the shader dump walk.
+
+/// Names a kernel, its bindings and its bodies; the sources are `shaders/<name>.wgsl` for the
+/// baseline and `shaders/<name>_<body>.wgsl` for the others.
+macro_rules! kernel {
+    ($name:literal, [$($binding:ident: $access:ident),* $(,)?]
+     $(, $body:literal: $needs:expr, only [$($only:literal),*])* $(,)?) => {
+        $crate::gpu::Kernel {
+            name: $name,
+            bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],
+            bodies: &[
+                $crate::gpu::Body {
+                    name: "baseline",
+                    source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+                    needs: $crate::gpu::Needs::Nothing,
+                    only: &[],
+                },
+                $($crate::gpu::Body {
+                    name: $body,
+                    source: include_str!(concat!("../../shaders/", $name, "_", $body, ".wgsl")),
+                    needs: $needs,
+                    only: &[$($only),*],
+                }),*
+            ],
+        }
+    };
+}
+
+/// The bytes of a `Params` struct.
+fn params(value: &impl bytemuck::NoUninit) -> Vec<u8> {
+    bytemuck::bytes_of(value).to_vec()
+}
+
+/// `Params` of a kernel that needs nothing but the number of elements.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Length {
+    n: u32,
+}
+
+impl Length {
+    fn of(tensor: &Tensor) -> Length {
+        Length { n: tensor.len() as u32 }
+    }
+}
+
+/// Workgroups for `n` elements, one invocation each: 64 is `WG` of every elementwise shader.
+fn elements(n: usize) -> Result<[u32; 3]> {
+    grid(n.div_ceil(64))
+}
+
+mod copy_rows;
+mod cross_entropy;
+mod elementwise;
+mod embed;
+mod linear;
+mod rms_norm;
+mod rope;
+mod swiglu;
+mod weight;
+
+pub use copy_rows::CopyRows;
+pub use cross_entropy::{CrossEntropyFused, ReduceSum};
+pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
+pub use embed::EmbedFwd;
+pub use linear::{LinearBwd, LinearFwd, LinearGrad};
+pub use rms_norm::{RmsNormBwd, RmsNormFwd};
+pub use rope::Rope;
+pub use swiglu::{SwigluBwd, SwigluFwd};
+pub use weight::{Dense, Matrix, Storage};
+
+use crate::Result;
+use crate::gpu::{Kernel, Tensor, grid};
+
+/// Every kernel.
+pub static ALL: &[&Kernel] = &[
+    &copy_rows::COPY_ROWS,
+    &embed::FWD,
+    &linear::FWD,
+    &linear::BWD,
+    &linear::GRAD,
+    &rms_norm::FWD,
+    &rms_norm::BWD,
+    &rope::ROPE,
+    &swiglu::FWD,
+    &swiglu::BWD,
+    &cross_entropy::FUSED,
+    &cross_entropy::REDUCE_SUM,
+    &elementwise::ADD,
+    &elementwise::GATHER_ROWS,
+    &elementwise::DROPOUT,
+    &elementwise::DROPOUT_BWD,
+];

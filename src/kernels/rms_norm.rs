@@ -1,0 +1,113 @@
+//! RMSNorm.
+
+use super::params;
+use crate::Result;
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::reference;
+
+pub(super) static FWD: Kernel = kernel!("rms_norm_fwd", [x: Read, w: Read, y: Write, rstd: Write]);
+pub(super) static BWD: Kernel =
+    kernel!("rms_norm_bwd", [x: Read, w: Read, rstd: Read, dy: Read, dx: Update]);
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    n: u32,
+    d: u32,
+    eps: f32,
+    accumulate: u32,
+}
+
+/// RMSNorm forward: `y = x · rstd · w`, `rstd = 1/√(mean(x²) + eps)`.
+///
+/// **Shapes** `x (N, D)`, `w (D)` → `y (N, D)`, `rstd (N)`. **Errors** [`Shape`](crate::Error::Shape)
+/// if they disagree. **Source** Zhang & Sennrich 2019 (arXiv:1910.07467), eq. 4.
+/// **Twin** [`reference::rms_norm_fwd`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct RmsNormFwd<'a> {
+    pub x: &'a Tensor,
+    pub w: &'a Tensor,
+    pub eps: f32,
+    pub y: &'a Tensor,
+    pub rstd: &'a Tensor,
+}
+
+impl Op for RmsNormFwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &FWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.w, self.y, self.rstd]
+    }
+    fn params(&self) -> Vec<u8> {
+        let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
+        params(&Params { n, d, eps: self.eps, accumulate: 0 })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        let [n, d] = self.x.matrix(FWD.name)?;
+        self.w.expect(FWD.name, &[d])?;
+        self.y.expect(FWD.name, &[n, d])?;
+        self.rstd.expect(FWD.name, &[n])?;
+        grid(n)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, w, y, rstd] = host.all();
+        reference::rms_norm_fwd(x.f32(), w.f32(), self.eps, y.f32_mut(), rstd.f32_mut());
+    }
+    fn work(&self) -> Work {
+        Work { flops: 4 * self.x.len() as u64, bytes: self.x.bytes() + self.y.bytes() }
+    }
+}
+
+/// RMSNorm backward to the input: `dx += rstd · (w∘dy − x · rstd² · mean(x∘w∘dy))`. Without
+/// `accumulate`, `=`. The weight is frozen and gets no gradient.
+///
+/// **Shapes** `x, dy, dx (N, D)`, `w (D)`, `rstd (N)` as [`RmsNormFwd`] left it.
+/// **Errors** [`Shape`](crate::Error::Shape). **Source** derivative of eq. 4.
+/// **Twin** [`reference::rms_norm_bwd`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct RmsNormBwd<'a> {
+    pub x: &'a Tensor,
+    pub w: &'a Tensor,
+    pub rstd: &'a Tensor,
+    pub dy: &'a Tensor,
+    pub dx: &'a Tensor,
+    pub accumulate: bool,
+}
+
+impl Op for RmsNormBwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &BWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.w, self.rstd, self.dy, self.dx]
+    }
+    fn params(&self) -> Vec<u8> {
+        let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
+        params(&Params { n, d, eps: 0.0, accumulate: self.accumulate.into() })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        let [n, d] = self.x.matrix(BWD.name)?;
+        self.w.expect(BWD.name, &[d])?;
+        self.rstd.expect(BWD.name, &[n])?;
+        self.dy.expect(BWD.name, &[n, d])?;
+        self.dx.expect(BWD.name, &[n, d])?;
+        grid(n)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, w, rstd, dy, dx] = host.all();
+        reference::rms_norm_bwd(
+            x.f32(),
+            w.f32(),
+            rstd.f32(),
+            dy.f32(),
+            self.accumulate,
+            dx.f32_mut(),
+        );
+    }
+    fn work(&self) -> Work {
+        Work { flops: 8 * self.x.len() as u64, bytes: 4 * self.x.bytes() }
+    }
+}

@@ -1,0 +1,86 @@
+//! SwiGLU.
+
+use super::{Length, elements, params};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::{Result, reference};
+
+pub(super) static FWD: Kernel = kernel!("swiglu_fwd", [gate: Read, up: Read, y: Write]);
+pub(super) static BWD: Kernel =
+    kernel!("swiglu_bwd", [gate: Read, up: Read, dy: Read, dgate: Write, dup: Write]);
+
+/// SwiGLU forward: `y = silu(gate) · up`, `silu(g) = g / (1 + exp(−g))`.
+///
+/// **Shapes** all alike, `(N, F)`. **Errors** [`Shape`](crate::Error::Shape) if they are not.
+/// **Source** Shazeer 2020 (arXiv:2002.05202), eq. 5, with β = 1. **Twin** [`reference::swiglu_fwd`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct SwigluFwd<'a> {
+    pub gate: &'a Tensor,
+    pub up: &'a Tensor,
+    pub y: &'a Tensor,
+}
+
+impl Op for SwigluFwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &FWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.gate, self.up, self.y]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Length::of(self.y))
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        self.up.expect(FWD.name, self.gate.dims())?;
+        self.y.expect(FWD.name, self.gate.dims())?;
+        elements(self.y.len())
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [gate, up, y] = host.all();
+        reference::swiglu_fwd(gate.f32(), up.f32(), y.f32_mut());
+    }
+    fn work(&self) -> Work {
+        Work { flops: 5 * self.y.len() as u64, bytes: 3 * self.y.bytes() }
+    }
+}
+
+/// SwiGLU backward: `dup = dy · g·s`, `dgate = dy · up · s · (1 + g·(1 − s))` with `g = gate`,
+/// `s = 1 / (1 + exp(−g))`. Both are overwritten.
+///
+/// **Shapes** all alike, `(N, F)`. **Errors** [`Shape`](crate::Error::Shape) if they are not.
+/// **Source** derivative of [`SwigluFwd`]. **Twin** [`reference::swiglu_bwd`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct SwigluBwd<'a> {
+    pub gate: &'a Tensor,
+    pub up: &'a Tensor,
+    pub dy: &'a Tensor,
+    pub dgate: &'a Tensor,
+    pub dup: &'a Tensor,
+}
+
+impl Op for SwigluBwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &BWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.gate, self.up, self.dy, self.dgate, self.dup]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Length::of(self.gate))
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        for tensor in [self.up, self.dy, self.dgate, self.dup] {
+            tensor.expect(BWD.name, self.gate.dims())?;
+        }
+        elements(self.gate.len())
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [gate, up, dy, dgate, dup] = host.all();
+        let (dgate, dup) = (dgate.f32_mut(), dup.f32_mut());
+        reference::swiglu_bwd(gate.f32(), up.f32(), dy.f32(), dgate, dup);
+    }
+    fn work(&self) -> Work {
+        Work { flops: 11 * self.gate.len() as u64, bytes: 5 * self.gate.bytes() }
+    }
+}

@@ -1,0 +1,44 @@
+use crate::harness::{Case, Check, nan, random, words};
+use wgpu_lora::gpu::Gpu;
+use wgpu_lora::kernels::{Add, Dropout, DropoutBwd, GatherRows};
+
+pub fn add(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let (x, y) = (random(gpu, "x", sizes), random(gpu, "y", sizes));
+    let other = random(gpu, "other", sizes);
+    check(&Add { x: &x, y: &y }, &[&Add { x: &other, y: &y }])
+}
+
+pub fn gather_rows(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let (n, l, d) = (sizes[0], sizes[1], sizes[2]);
+    let rows = |step: usize| -> Vec<u32> {
+        let row = |i: usize| if i % 3 == 2 { u32::MAX } else { (i * step % n) as u32 };
+        (0..l).map(row).collect()
+    };
+    let (index, other) = (words(gpu, "index", &[l], &rows(5)), words(gpu, "other", &[l], &rows(6)));
+    let (x, y) = (random(gpu, "x", &[n, d]), nan(gpu, "y", &[l, d]));
+    let op = GatherRows { x: &x, index: &index, y: &y };
+    check(&op, &[&GatherRows { index: &other, ..op }])
+}
+
+pub fn dropout(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let op = Dropout { x: &random(gpu, "x", sizes), seed: 7, p: 0.25, y: &nan(gpu, "y", sizes) };
+    check(&op, &[&Dropout { seed: 8, ..op }, &Dropout { p: 0.251, ..op }])
+}
+
+pub fn dropout_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let (dy, dx) = (random(gpu, "dy", sizes), random(gpu, "dx", sizes));
+    let op = DropoutBwd { dy: &dy, seed: 7, p: 0.25, dx: &dx };
+    check(&op, &[&DropoutBwd { seed: 8, ..op }, &DropoutBwd { p: 0.251, ..op }])
+}
+
+pub fn cases() -> Vec<Case> {
+    // The last has more workgroups than one dimension of a dispatch.
+    let sizes: &[&[usize]] = &[&[1, 1], &[3, 37], &[65_536, 65]];
+    let mut all = crate::harness::cases("add", sizes, add);
+    let rows: &[&[usize]] = &[&[7, 3, 1], &[20, 33, 37], &[40, 100, 576]];
+    all.extend(crate::harness::cases("gather_rows", rows, gather_rows));
+    let sizes: &[&[usize]] = &[&[12, 3], &[3, 37], &[257, 576]];
+    all.extend(crate::harness::cases("dropout", sizes, dropout));
+    all.extend(crate::harness::cases("dropout_bwd", sizes, dropout_bwd));
+    all
+}

@@ -1,0 +1,176 @@
+//! Runs an operation's cases: outputs start as the case says (NaN where they are overwritten), guard
+//! words behind every tensor stay untouched, two runs are bit-equal, the device equals the twin, and
+//! the comparison rejects each of the case's wrong operations.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use wgpu_lora::Result;
+use wgpu_lora::gpu::{
+    Access, Elem, Gpu, GpuOptions, Host, HostBuffers, Op, Policy, Tensor, difference,
+};
+
+/// What a case's body gets: the device, and a function to call with the operation under test and
+/// operations that compute something else on the same tensors.
+pub type Check<'a> = &'a mut dyn FnMut(&dyn Op, &[&dyn Op]) -> Result<(), String>;
+type Body = fn(&Gpu, &[usize], Check) -> Result<(), String>;
+
+pub struct Case {
+    pub kernel: &'static str,
+    pub sizes: Vec<usize>,
+    pub body: Body,
+}
+
+/// One case per list of sizes.
+pub fn cases(kernel: &'static str, sizes: &[&[usize]], body: Body) -> Vec<Case> {
+    sizes.iter().map(|s| Case { kernel, sizes: s.to_vec(), body }).collect()
+}
+
+const GUARD: u32 = 0xDEAD_BEEF;
+const GUARD_WORDS: usize = 64;
+
+fn guarded(gpu: &Gpu, name: &str, dims: &[usize], elem: Elem, words: &[u32]) -> Tensor {
+    let n: usize = dims.iter().product();
+    assert_eq!(n, words.len(), "{name}");
+    let whole = gpu.tensor(name, &[n + GUARD_WORDS], elem).unwrap();
+    let mut filled = words.to_vec();
+    filled.resize(n + GUARD_WORDS, GUARD);
+    gpu.write_words(&whole, 0, &filled).unwrap();
+    whole.view(dims).unwrap()
+}
+
+/// A float tensor followed by guard words.
+pub fn floats(gpu: &Gpu, name: &str, dims: &[usize], values: &[f32]) -> Tensor {
+    guarded(gpu, name, dims, Elem::F32, bytemuck::cast_slice(values))
+}
+
+/// A word tensor followed by guard words.
+pub fn words(gpu: &Gpu, name: &str, dims: &[usize], values: &[u32]) -> Tensor {
+    guarded(gpu, name, dims, Elem::U32, values)
+}
+
+/// Reproducible values in (-1, 1), different for each name.
+pub fn random(gpu: &Gpu, name: &str, dims: &[usize]) -> Tensor {
+    floats(gpu, name, dims, &noise(dims.iter().product(), name))
+}
+
+/// NaN everywhere: an output that must be overwritten.
+pub fn nan(gpu: &Gpu, name: &str, dims: &[usize]) -> Tensor {
+    floats(gpu, name, dims, &vec![f32::NAN; dims.iter().product()])
+}
+
+/// Reproducible values in (-1, 1).
+pub fn noise(n: usize, name: &str) -> Vec<f32> {
+    let seed = name.bytes().fold(17u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
+    (0..n as u32)
+        .map(|i| {
+            let mut h = i.wrapping_mul(0x9E37_79B9) ^ seed.wrapping_mul(0x85EB_CA6B);
+            h = (h ^ (h >> 16)).wrapping_mul(0x7FEB_352D);
+            h = (h ^ (h >> 15)).wrapping_mul(0x846C_A68B);
+            ((h ^ (h >> 16)) >> 8) as f32 / 8_388_608.0 - 1.0
+        })
+        .collect()
+}
+
+fn read(gpu: &Gpu, t: &Tensor) -> Vec<u32> {
+    pollster::block_on(gpu.read_words(&t.view(&[t.capacity()]).unwrap())).unwrap()
+}
+
+fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
+    let tensors = op.tensors();
+    let before: Vec<Vec<u32>> = tensors.iter().map(|t| read(gpu, t)).collect();
+    let run = || -> Result<Vec<Vec<u32>>, String> {
+        for (t, words) in tensors.iter().zip(&before) {
+            gpu.write_words(&t.view(&[words.len()]).unwrap(), 0, words)
+                .map_err(|e| e.to_string())?;
+        }
+        let mut rec = gpu.recorder("test");
+        rec.record(op).map_err(|e| e.to_string())?;
+        pollster::block_on(rec.finish()).map_err(|e| e.to_string())?;
+        Ok(tensors.iter().map(|t| read(gpu, t)).collect())
+    };
+    let (first, second) = (run()?, run()?);
+    if first != second {
+        return Err("two runs differ".into());
+    }
+    // A wrong operation may bind other tensors: those it shares are found by name.
+    let host = |op: &dyn Op, rows: &[Vec<u32>]| {
+        let words = |t: &Tensor| match tensors.iter().position(|u| u.name() == t.name()) {
+            Some(i) => rows[i][..t.len()].to_vec(),
+            None => read(gpu, t)[..t.len()].to_vec(),
+        };
+        HostBuffers(op.tensors().into_iter().map(|t| Host(words(t))).collect())
+    };
+    let device = host(op, &first);
+    let worst = |op: &dyn Op| {
+        let mut twin = host(op, &before);
+        op.twin(&mut twin);
+        let outputs = op.kernel().bindings.iter().enumerate().filter(|(_, b)| b.1 != Access::Read);
+        outputs
+            .map(|(i, _)| difference(&device.0[i], &twin.0[i], tensors[i].elem()))
+            .fold(0f32, f32::max)
+    };
+    let selection = gpu.caps().select(op.kernel(), &op.roles()).map_err(|e| e.to_string())?;
+    let error = worst(op);
+    println!("{} error {error:.2e} bound {:.0e}", selection.name(), op.bound());
+    if !(error <= op.bound()) {
+        return Err(format!("{}: error {error:e}, bound {:e}", selection.name(), op.bound()));
+    }
+    for (i, wrong) in wrong.iter().enumerate() {
+        let error = worst(*wrong);
+        if error <= op.bound() {
+            return Err(format!("wrong operation {i} passes with error {error:e}"));
+        }
+    }
+    for (t, words) in tensors.iter().zip(&first) {
+        if words[t.len()..].iter().any(|&w| w != GUARD) {
+            return Err(format!("{} wrote behind the end of `{}`", selection.name(), t.name()));
+        }
+    }
+    Ok(())
+}
+
+/// The policies whose variants are tested; names that a kernel does not have fall back to `Auto`.
+fn policies() -> Vec<Policy> {
+    let prefer = |name: &str| Policy::Prefer(name.into());
+    vec![Policy::Auto, Policy::Baseline, prefer("workgroup"), prefer("reduce_workgroup")]
+}
+
+pub fn run(families: Vec<Vec<Case>>) -> std::process::ExitCode {
+    let args = Arguments::from_args();
+    let gpus: Vec<Gpu> = policies()
+        .into_iter()
+        .map(|policy| {
+            let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+            let options = GpuOptions { policy, adapter, ..Default::default() };
+            pollster::block_on(Gpu::with(options)).unwrap_or_else(|e| panic!("{e}"))
+        })
+        .collect();
+    let gpus = std::sync::Arc::new(gpus);
+    let trials = families
+        .into_iter()
+        .flatten()
+        .map(|case| {
+            let gpus = gpus.clone();
+            let sizes: Vec<String> = case.sizes.iter().map(ToString::to_string).collect();
+            Trial::test(format!("{}::{}", case.kernel, sizes.join("x")), move || {
+                let mut seen = Vec::new();
+                for gpu in gpus.iter() {
+                    let mut judge = |op: &dyn Op, wrong: &[&dyn Op]| {
+                        let name = gpu
+                            .caps()
+                            .select(op.kernel(), &op.roles())
+                            .map_err(|e| e.to_string())?
+                            .name();
+                        if seen.contains(&name) {
+                            return Ok(());
+                        }
+                        seen.push(name);
+                        check(gpu, op, wrong)
+                    };
+                    (case.body)(gpu, &case.sizes, &mut judge).map_err(Failed::from)?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&args, trials).exit_code()
+}

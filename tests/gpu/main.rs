@@ -1,0 +1,24 @@
+//! Level 3: every kernel, in every variant that the adapter has, against its CPU twin.
+
+mod copy_rows;
+mod cross_entropy;
+mod elementwise;
+mod embed;
+mod harness;
+mod linear;
+mod rms_norm;
+mod rope;
+mod swiglu;
+
+fn main() -> std::process::ExitCode {
+    harness::run(vec![
+        embed::cases(),
+        copy_rows::cases(),
+        linear::cases(),
+        rms_norm::cases(),
+        rope::cases(),
+        swiglu::cases(),
+        cross_entropy::cases(),
+        elementwise::cases(),
+    ])
+}
