@@ -8,6 +8,7 @@ pub mod format;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;
+pub mod model;
 pub mod quant;
 pub mod reference;
 pub mod train;

@@ -50,26 +50,30 @@ fn elements(n: usize) -> Result<[u32; 3]> {
     grid(n.div_ceil(64))
 }
 
+mod attention;
 mod copy_rows;
 mod cross_entropy;
+mod dora;
 mod dora_norm;
 mod elementwise;
 mod embed;
 mod linear;
-mod dora;
 mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
 mod weight;
 
+pub use attention::{
+    AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
+};
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
+pub use dora::{DoraBwd, DoraScale, RowNorm};
 pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
-pub use dora::{DoraBwd, DoraScale, RowNorm};
 pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;

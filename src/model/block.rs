@@ -72,7 +72,14 @@ impl Block<'_> {
         }
     }
 
-    fn rotate(&self, rec: &mut Recorder, frame: &Frame, x: &Tensor, heads: usize, inverse: bool) -> Result<()> {
+    fn rotate(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        x: &Tensor,
+        heads: usize,
+        inverse: bool,
+    ) -> Result<()> {
         let (cos, sin) = &self.model.rope;
         rec.record(&Rope { x, cos, sin, positions: &frame.positions()?, heads, inverse })
     }

@@ -268,7 +268,12 @@ impl Model {
     }
 
     /// Activations for passes of at most `largest`.
-    pub fn workspace(&self, largest: Pass, training: bool, checkpointing: bool) -> Result<Workspace> {
+    pub fn workspace(
+        &self,
+        largest: Pass,
+        training: bool,
+        checkpointing: bool,
+    ) -> Result<Workspace> {
         let shape = self.adapter_shape();
         Workspace::new(&self.gpu, &self.config, largest, shape, training, checkpointing)
     }
@@ -293,7 +298,8 @@ impl Model {
             return Err(Error::invalid("token ids", why));
         }
         if last_position > self.max_positions {
-            let why = format!("{last_position} tokens, the model was loaded for {}", self.max_positions);
+            let why =
+                format!("{last_position} tokens, the model was loaded for {}", self.max_positions);
             return Err(Error::invalid("sequence length", why));
         }
         Ok(())
@@ -417,7 +423,8 @@ impl Model {
     ) -> Result<Vec<f32>> {
         let t = ids.len() / cache.batch.max(1);
         if cache.length + t > cache.capacity {
-            let why = format!("{} tokens, the cache has room for {}", cache.length + t, cache.capacity);
+            let why =
+                format!("{} tokens, the cache has room for {}", cache.length + t, cache.capacity);
             return Err(Error::invalid("sequence length", why));
         }
         let last: Vec<u32> = (0..cache.batch).map(|b| ((b + 1) * t - 1) as u32).collect();

@@ -99,7 +99,12 @@ impl Loader<'_> {
     }
 
     /// A dense matrix in row shards that fit a binding, in the checkpoint's precision.
-    pub(super) fn dense_shards(&mut self, name: &str, rows: usize, cols: usize) -> Result<Vec<Shard>> {
+    pub(super) fn dense_shards(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Vec<Shard>> {
         self.checkpoint.expect(name, &[rows, cols])?;
         let dense = self.dense(name)?;
         let row = cols * dense.bytes();
@@ -123,7 +128,11 @@ impl Loader<'_> {
             for at in (0..n * row).step_by(step) {
                 let end = (at + step).min(n * row);
                 let base = (first * row) as u64;
-                self.checkpoint.read_bytes(name, base + at as u64..base + end as u64, &mut bytes)?;
+                self.checkpoint.read_bytes(
+                    name,
+                    base + at as u64..base + end as u64,
+                    &mut bytes,
+                )?;
                 self.gpu.write_words(&tensor, at / 4, &to_words(&bytes))?;
                 self.advance(bytes.len() as u64)?;
             }

@@ -103,7 +103,12 @@ fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
 }
 
 impl Adapter {
-    fn empty(gpu: &Gpu, config: &AdapterConfig, model: &ModelConfig, train: bool) -> Result<Adapter> {
+    fn empty(
+        gpu: &Gpu,
+        config: &AdapterConfig,
+        model: &ModelConfig,
+        train: bool,
+    ) -> Result<Adapter> {
         let (r, planned) = (config.rank, plan(config, model)?);
         let mut entries = Vec::new();
         for p in &planned {
@@ -132,7 +137,9 @@ impl Adapter {
                 let (name, dims) = &entries[next];
                 let param = layout.tensor(&params, next, dims, name)?;
                 let grad = match &state {
-                    Some(s) => Some(layout.tensor(&s.gradients, next, dims, &format!("d {name}"))?),
+                    Some(s) => {
+                        Some(layout.tensor(&s.gradients, next, dims, &format!("d {name}"))?)
+                    }
                     None => None,
                 };
                 next += 1;
@@ -195,11 +202,7 @@ impl Adapter {
     }
 
     /// Overwrites the parameters with tensors in PEFT's names.
-    pub(crate) fn load(
-        &self,
-        gpu: &Gpu,
-        tensors: &Tensors,
-    ) -> Result<()> {
+    pub(crate) fn load(&self, gpu: &Gpu, tensors: &Tensors) -> Result<()> {
         const OTHER: &str = ". The adapter seems to belong to another model: compare its \
                              base_model_name_or_path with --model";
         for (i, (name, dims)) in self.entries.iter().enumerate() {
@@ -234,11 +237,7 @@ impl Adapter {
         self.layout.tensor(&self.params, i, dims, name)
     }
 
-    async fn collect(
-        &self,
-        gpu: &Gpu,
-        slabs: &[Tensor],
-    ) -> Result<Tensors> {
+    async fn collect(&self, gpu: &Gpu, slabs: &[Tensor]) -> Result<Tensors> {
         let mut out = BTreeMap::new();
         for (i, (name, dims)) in self.entries.iter().enumerate() {
             let values = gpu.read(&self.layout.tensor(slabs, i, dims, name)?).await?;

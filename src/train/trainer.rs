@@ -133,8 +133,7 @@ impl Trainer {
                 LossNormalisation::Tokens => 1.0 / total as f64,
                 LossNormalisation::MeanOfMeans => 1.0 / (targets * window.len()) as f64,
             };
-            let key =
-                DropoutKey { seed: self.options.seed, step: self.step, micro: micro as u32 };
+            let key = DropoutKey { seed: self.options.seed, step: self.step, micro: micro as u32 };
             self.model.micro_batch(&self.space, batch, scale as f32, Some(key))?;
             if self.options.normalisation == LossNormalisation::MeanOfMeans {
                 let now = f64::from(gpu.read(stats).await?[STAT_LOSS]);

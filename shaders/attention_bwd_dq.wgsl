@@ -1,0 +1,55 @@
+// attention_bwd_dq: dq = Σ ds·k/√E with p = exp(q·k/√E − lse), ds = p·(dy·v − delta). One invocation per query, head and 32 columns.
+// roles: none
+// dispatch: (B·H·⌈E/32⌉·T / 64)   writes: dq =   source: Dao 2023 (FlashAttention-2), alg. 2
+
+struct Params {
+    batch: u32, queries: u32, keys: u32, start: u32,
+    heads: u32, kv_heads: u32, e: u32, scale: f32,
+}
+
+@group(0) @binding(0) var<uniform>             p:     Params;
+@group(0) @binding(1) var<storage, read>       q:     array<f32>;  // (B·T, H·E)
+@group(0) @binding(2) var<storage, read>       k:     array<f32>;  // (B·S, G·E)
+@group(0) @binding(3) var<storage, read>       v:     array<f32>;  // (B·S, G·E)
+@group(0) @binding(4) var<storage, read>       dy:    array<f32>;  // (B·T, H·E)
+@group(0) @binding(5) var<storage, read>       lse:   array<f32>;  // (B·T, H), from attention_fwd
+@group(0) @binding(6) var<storage, read>       delta: array<f32>;  // (B·T, H), from attention_delta
+@group(0) @binding(7) var<storage, read_write> dq:    array<f32>;  // (B·T, H·E)
+
+const COLUMNS: u32 = 32u;
+
+@compute @workgroup_size(64)
+fn attention_bwd_dq(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.x + group.y * groups.x) * 64u + lane;
+    let t = i % p.queries;
+    let parts = (p.e + COLUMNS - 1u) / COLUMNS;
+    let part = i / p.queries % parts;
+    let h = i / p.queries / parts % p.heads;
+    let b = i / p.queries / parts / p.heads;
+    if b >= p.batch { return; }
+    let stat = (b * p.queries + t) * p.heads + h;
+    let stride = p.kv_heads * p.e;
+    let first = b * p.keys * stride + h / (p.heads / p.kv_heads) * p.e;
+    var acc: array<f32, COLUMNS>;
+    for (var s = 0u; s <= p.start + t; s++) {
+        let key = first + s * stride;
+        var score = 0.0;
+        var dp = 0.0;
+        for (var e = 0u; e < p.e; e++) {
+            score += q[stat * p.e + e] * k[key + e];
+            dp += dy[stat * p.e + e] * v[key + e];
+        }
+        let ds = exp(score * p.scale - lse[stat]) * (dp - delta[stat]);
+        for (var j = 0u; j < COLUMNS; j++) {
+            acc[j] += ds * k[key + min(part * COLUMNS + j, p.e - 1u)];
+        }
+    }
+    for (var j = 0u; j < COLUMNS; j++) {
+        let e = part * COLUMNS + j;
+        if e < p.e { dq[stat * p.e + e] = acc[j] * p.scale; }
+    }
+}

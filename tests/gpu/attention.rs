@@ -1,0 +1,139 @@
+use crate::harness::{Case, Check, nan, random};
+use wgpu_lora::gpu::{Gpu, Tensor};
+use wgpu_lora::kernels::{
+    AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
+};
+
+/// `B, T, S, start, H, G, E`.
+fn shape(sizes: &[usize]) -> AttentionShape {
+    AttentionShape {
+        batch: sizes[0],
+        queries: sizes[1],
+        keys: sizes[2],
+        start: sizes[3],
+        heads: sizes[4],
+        kv_heads: sizes[5],
+        head_dim: sizes[6],
+    }
+}
+
+/// Shapes that compute something else: one key more per query, another kv head per query head.
+fn wrong(shape: AttentionShape) -> Vec<AttentionShape> {
+    let mut all = Vec::new();
+    if shape.keys > 1 {
+        all.push(AttentionShape { start: shape.start + 1, ..shape });
+    }
+    if shape.kv_heads > 1 {
+        all.push(AttentionShape { kv_heads: 1, ..shape });
+    }
+    all
+}
+
+struct Tensors {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    dy: Tensor,
+    lse: Tensor,
+    delta: Tensor,
+    other: Tensor,
+}
+
+fn tensors(gpu: &Gpu, shape: AttentionShape) -> Tensors {
+    let queries = [shape.batch * shape.queries, shape.heads * shape.head_dim];
+    let keys = [shape.batch * shape.keys, shape.kv_heads * shape.head_dim];
+    let stats = [queries[0], shape.heads];
+    Tensors {
+        q: random(gpu, "q", &queries),
+        k: random(gpu, "k", &keys),
+        v: random(gpu, "v", &keys),
+        dy: random(gpu, "dy", &queries),
+        lse: random(gpu, "lse", &stats),
+        delta: random(gpu, "delta", &stats),
+        other: random(gpu, "other", &keys),
+    }
+}
+
+fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let s = shape(sizes);
+    let t = tensors(gpu, s);
+    let (y, lse) = (nan(gpu, "y", t.q.dims()), nan(gpu, "lse out", t.lse.dims()));
+    let op = AttentionFwd { q: &t.q, k: &t.k, v: &t.v, y: &y, lse: &lse, shape: s };
+    let (swapped, others) = (AttentionFwd { k: &t.other, ..op }, wrong(s));
+    let others: Vec<_> = others.into_iter().map(|shape| AttentionFwd { shape, ..op }).collect();
+    let mut all: Vec<&dyn wgpu_lora::gpu::Op> = vec![&swapped];
+    all.extend(others.iter().map(|o| o as &dyn wgpu_lora::gpu::Op));
+    check(&op, &all)
+}
+
+fn decode(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let s = shape(sizes);
+    let t = tensors(gpu, s);
+    let y = nan(gpu, "y", t.q.dims());
+    let op = AttentionDecode { q: &t.q, k: &t.k, v: &t.v, y: &y, shape: s };
+    let (swapped, others) = (AttentionDecode { v: &t.other, ..op }, wrong(s));
+    let others: Vec<_> = others.into_iter().map(|shape| AttentionDecode { shape, ..op }).collect();
+    let mut all: Vec<&dyn wgpu_lora::gpu::Op> = vec![&swapped];
+    all.extend(others.iter().map(|o| o as &dyn wgpu_lora::gpu::Op));
+    check(&op, &all)
+}
+
+fn delta(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let s = shape(sizes);
+    let t = tensors(gpu, s);
+    let delta = nan(gpu, "delta out", t.delta.dims());
+    let op = AttentionDelta { y: &t.q, dy: &t.dy, delta: &delta, shape: s };
+    check(&op, &[&AttentionDelta { y: &t.dy, ..op }])
+}
+
+fn bwd_dq(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let s = shape(sizes);
+    let t = tensors(gpu, s);
+    let dq = nan(gpu, "dq", t.q.dims());
+    let (lse, delta) = (&t.lse, &t.delta);
+    let op = AttentionBwdDq { q: &t.q, k: &t.k, v: &t.v, dy: &t.dy, lse, delta, dq: &dq, shape: s };
+    let (swapped, others) = (AttentionBwdDq { lse: delta, delta: lse, ..op }, wrong(s));
+    let others: Vec<_> = others.into_iter().map(|shape| AttentionBwdDq { shape, ..op }).collect();
+    let mut all: Vec<&dyn wgpu_lora::gpu::Op> = vec![&swapped];
+    all.extend(others.iter().map(|o| o as &dyn wgpu_lora::gpu::Op));
+    check(&op, &all)
+}
+
+fn bwd_dkv(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let s = shape(sizes);
+    let t = tensors(gpu, s);
+    let (dk, dv) = (nan(gpu, "dk", t.k.dims()), nan(gpu, "dv", t.k.dims()));
+    let Tensors { q, k, v, dy, lse, delta, .. } = &t;
+    let op = AttentionBwdDkv { q, k, v, dy, lse, delta, dk: &dk, dv: &dv, shape: s };
+    let (swapped, others) = (AttentionBwdDkv { lse: delta, delta: lse, ..op }, wrong(s));
+    let others: Vec<_> = others.into_iter().map(|shape| AttentionBwdDkv { shape, ..op }).collect();
+    let mut all: Vec<&dyn wgpu_lora::gpu::Op> = vec![&swapped];
+    all.extend(others.iter().map(|o| o as &dyn wgpu_lora::gpu::Op));
+    check(&op, &all)
+}
+
+pub fn cases() -> Vec<Case> {
+    let sizes: &[&[usize]] = &[
+        &[1, 1, 1, 0, 1, 1, 4],
+        &[2, 5, 5, 0, 4, 2, 16],
+        &[3, 40, 40, 0, 4, 2, 16],
+        &[1, 2, 2, 0, 2, 1, 5],
+        &[2, 17, 17, 0, 9, 3, 64],
+        &[1, 1, 50, 23, 9, 3, 64],
+        &[1, 3, 64, 10, 4, 4, 32],
+        &[1, 2, 9, 3, 2, 2, 80],
+        &[1, 70, 70, 0, 3, 1, 64],
+        &[2, 33, 40, 4, 2, 1, 127],
+        &[1, 19, 19, 0, 2, 2, 200],
+        &[1, 4, 4, 0, 2, 2, 1],
+    ];
+    let cases = crate::harness::cases;
+    let mut all = cases("attention_fwd", sizes, fwd);
+    // With one key there is nothing to weigh: `y` is `v`, whatever the score.
+    all.retain(|case| case.sizes[2] > 1);
+    all.extend(cases("attention_decode", sizes, decode));
+    all.extend(cases("attention_delta", sizes, delta));
+    all.extend(cases("attention_bwd_dq", sizes, bwd_dq));
+    all.extend(cases("attention_bwd_dkv", sizes, bwd_dkv));
+    all
+}
