@@ -10,6 +10,7 @@ pub mod gpu;
 pub mod kernels;
 pub mod model;
 pub mod quant;
+pub mod random;
 pub mod reference;
 pub mod train;
 

@@ -1,7 +1,7 @@
 //! Training rows: JSONL with `{"prompt", "completion"}` or `{"text"}`, tokenized and masked as TRL's
 //! `SFTTrainer` does, kept as one flat token array.
 
-use super::random::Fnv;
+use crate::random::Fnv;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::BufRead;

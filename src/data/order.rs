@@ -1,6 +1,6 @@
 //! In which order rows are trained on, and how they fall into micro-batches and accumulation windows.
 
-use super::random::{shuffle, stream};
+use crate::random::{shuffle, stream};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::init;
 use super::module::Module;
 use super::slab::Layout;
 use crate::format::{AdapterConfig, AdapterFile, ModelConfig, TargetModules};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Dense, Matrix};
-use crate::train::init;
 use crate::{Error, Result};
 
 /// Shape and values by PEFT key.

@@ -3,6 +3,7 @@
 
 mod block;
 mod head;
+mod init;
 mod kv_cache;
 mod linear;
 mod llama;

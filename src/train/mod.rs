@@ -3,7 +3,6 @@
 //! its modules are absent on wasm32; everything else is the same there.
 
 pub mod config;
-pub mod init;
 pub mod schedule;
 
 // The modules that need a file system; the only place that says so.
