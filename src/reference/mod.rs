@@ -16,7 +16,9 @@ mod rms_norm;
 mod rope;
 mod swiglu;
 
-pub use attention::*;
+pub use attention::{
+    AttentionShape, attention_bwd_dkv, attention_bwd_dq, attention_delta, attention_fwd,
+};
 pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
 pub use dora::{dora_bwd, dora_scale, row_norm};
