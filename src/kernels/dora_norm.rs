@@ -73,7 +73,7 @@ impl Op for DoraNorm<'_> {
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [w, scales, nested, a, b, norm] = host.all();
-        let w = reference::weights(self.w, w, scales, nested);
+        let w = self.w.values(w, scales, nested);
         let rank = self.a.dim(0);
         let b = &b.f32()[self.first * rank..];
         let norm = &mut norm.f32_mut()[self.first..][..self.w.rows];

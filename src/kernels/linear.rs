@@ -93,7 +93,7 @@ impl Op for LinearFwd<'_> {
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [x, w, scales, nested, y] = host.all();
-        let w = reference::weights(self.w, w, scales, nested);
+        let w = self.w.values(w, scales, nested);
         let out = reference::Columns { stride: self.y.dim(1), first: self.first };
         reference::linear_fwd(
             x.f32(),
@@ -156,7 +156,7 @@ impl Op for LinearBwd<'_> {
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [dy, w, scales, nested, dx] = host.all();
-        let w = reference::weights(self.w, w, scales, nested);
+        let w = self.w.values(w, scales, nested);
         let from = reference::Columns { stride: self.dy.dim(1), first: self.first };
         reference::linear_bwd(
             dy.f32(),

@@ -1,6 +1,7 @@
 //! A frozen or trainable matrix on the device, and how its elements are stored.
 
-use crate::gpu::Tensor;
+use crate::gpu::{Host, Tensor};
+use crate::quant::NF4_CODE;
 
 /// Storage of a dense weight, packed in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,5 +117,23 @@ impl Matrix {
             Storage::Nf4Double { offset } => offset,
             _ => 0.0,
         }
+    }
+
+    /// The elements as f32, row-major, from host copies of its words: what `weight_at` gives a shader.
+    pub(super) fn values(&self, w: &Host, scales: &Host, nested: &Host) -> Vec<f32> {
+        let nf4 = |i: usize, scale: f32| {
+            let byte = w.bytes()[i / 2];
+            NF4_CODE[usize::from(if i.is_multiple_of(2) { byte >> 4 } else { byte & 15 })] * scale
+        };
+        let element = |i: usize| match self.storage {
+            Storage::Dense(dense) => dense.at(w.u32(), i),
+            Storage::Nf4Single => nf4(i, scales.f32()[i / 64]),
+            Storage::Nf4Double { offset } => {
+                let block = i / 64;
+                let code = nested.f32()[usize::from(scales.bytes()[block])];
+                nf4(i, code * nested.f32()[256 + block / 256] + offset)
+            }
+        };
+        (0..self.rows * self.cols).map(element).collect()
     }
 }

@@ -26,7 +26,7 @@ pub use dora_norm::dora_norm;
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold};
 pub use elementwise::{add, gather_rows};
 pub use embed::embed_fwd;
-pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad, weights};
+pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad};
 pub use optimizer::{AdamWFactors, CHUNK, adamw, clip_coefficient, sum_squares};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;
