@@ -1,8 +1,8 @@
-// rms_norm_bwd: dx += rstd · (w∘dy − x · rstd² · mean(x∘w∘dy)). One workgroup per row.
+// rms_norm_bwd: dx (+)= rstd · (w∘dy − x · rstd² · mean(x∘w∘dy)). One workgroup per row.
 // roles: reduce
-// dispatch: (N)   writes: dx +=   source: derivative of Zhang & Sennrich 2019, eq. 4
+// dispatch: (N)   writes: dx = or +=   source: derivative of Zhang & Sennrich 2019, eq. 4
 
-struct Params { n: u32, d: u32, eps: f32 }
+struct Params { n: u32, d: u32, eps: f32, accumulate: u32 }
 
 @group(0) @binding(0) var<uniform>             p:    Params;
 @group(0) @binding(1) var<storage, read>       x:    array<f32>;  // (N, D)
@@ -27,6 +27,7 @@ fn rms_norm_bwd(
     let r = rstd[n];
     let mean = wg_sum(sum, lane) / f32(p.d) * r * r;
     for (var i = lane; i < p.d; i += WG) {
-        dx[row + i] += r * (w[i] * dy[row + i] - x[row + i] * mean);
+        let before = select(0.0, dx[row + i], p.accumulate == 1u);
+        dx[row + i] = before + r * (w[i] * dy[row + i] - x[row + i] * mean);
     }
 }

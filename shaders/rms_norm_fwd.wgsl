@@ -2,7 +2,7 @@
 // roles: reduce
 // dispatch: (N)   writes: y =, rstd =   source: Zhang & Sennrich 2019, eq. 4
 
-struct Params { n: u32, d: u32, eps: f32 }
+struct Params { n: u32, d: u32, eps: f32, accumulate: u32 }
 
 @group(0) @binding(0) var<uniform>             p:    Params;
 @group(0) @binding(1) var<storage, read>       x:    array<f32>;  // (N, D)

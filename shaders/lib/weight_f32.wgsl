@@ -1,4 +1,4 @@
-// weight_f32: elements of row-major float weights.
+// weight_f32: dense single-precision weights, one a word of `w`.
 
 fn weight_at(i: u32) -> f32 {
     return bitcast<f32>(w[i]);

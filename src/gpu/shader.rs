@@ -42,8 +42,15 @@ macro_rules! modules {
     };
 }
 
-const LIBRARY: &[(&str, &str)] =
-    modules!["reduce_workgroup", "reduce_subgroup", "weight_f32", "weight_f16", "weight_bf16",];
+const LIBRARY: &[(&str, &str)] = modules![
+    "reduce_subgroup",
+    "reduce_workgroup",
+    "weight_bf16",
+    "weight_f16",
+    "weight_f32",
+    "weight_nf4",
+    "weight_nf4_single",
+];
 
 /// The modules of `shaders/lib`: name and text.
 pub fn library() -> &'static [(&'static str, &'static str)] {

@@ -50,32 +50,40 @@ fn elements(n: usize) -> Result<[u32; 3]> {
     grid(n.div_ceil(64))
 }
 
+mod copy_rows;
 mod cross_entropy;
 mod dora;
 mod elementwise;
 mod embed;
+mod linear;
 mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
 mod weight;
 
+pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
 pub use dora::{DoraBwd, DoraScale, RowNorm};
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
+pub use linear::{LinearBwd, LinearFwd, LinearGrad};
 pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
-pub use weight::Dense;
+pub use weight::{Dense, Matrix, Storage};
 
 use crate::Result;
 use crate::gpu::{Kernel, Tensor, grid};
 
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[
+    &copy_rows::COPY_ROWS,
     &embed::FWD,
+    &linear::FWD,
+    &linear::BWD,
+    &linear::GRAD,
     &rms_norm::FWD,
     &rms_norm::BWD,
     &rope::ROPE,

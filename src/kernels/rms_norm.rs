@@ -15,6 +15,7 @@ struct Params {
     n: u32,
     d: u32,
     eps: f32,
+    accumulate: u32,
 }
 
 /// RMSNorm forward: `y = x · rstd · w`, `rstd = 1/√(mean(x²) + eps)`.
@@ -41,7 +42,7 @@ impl Op for RmsNormFwd<'_> {
     }
     fn params(&self) -> Vec<u8> {
         let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
-        params(&Params { n, d, eps: self.eps })
+        params(&Params { n, d, eps: self.eps, accumulate: 0 })
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let [n, d] = self.x.matrix(FWD.name)?;
@@ -59,8 +60,8 @@ impl Op for RmsNormFwd<'_> {
     }
 }
 
-/// RMSNorm backward to the input: `dx += rstd · (w∘dy − x · rstd² · mean(x∘w∘dy))`. The weight is
-/// frozen and gets no gradient.
+/// RMSNorm backward to the input: `dx += rstd · (w∘dy − x · rstd² · mean(x∘w∘dy))`. Without
+/// `accumulate`, `=`. The weight is frozen and gets no gradient.
 ///
 /// **Shapes** `x, dy, dx (N, D)`, `w (D)`, `rstd (N)` as [`RmsNormFwd`] left it.
 /// **Errors** [`Shape`](crate::Error::Shape). **Source** derivative of eq. 4.
@@ -73,6 +74,7 @@ pub struct RmsNormBwd<'a> {
     pub rstd: &'a Tensor,
     pub dy: &'a Tensor,
     pub dx: &'a Tensor,
+    pub accumulate: bool,
 }
 
 impl Op for RmsNormBwd<'_> {
@@ -84,7 +86,7 @@ impl Op for RmsNormBwd<'_> {
     }
     fn params(&self) -> Vec<u8> {
         let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
-        params(&Params { n, d, eps: 0.0 })
+        params(&Params { n, d, eps: 0.0, accumulate: self.accumulate.into() })
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let [n, d] = self.x.matrix(BWD.name)?;
@@ -96,7 +98,14 @@ impl Op for RmsNormBwd<'_> {
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [x, w, rstd, dy, dx] = host.all();
-        reference::rms_norm_bwd(x.f32(), w.f32(), rstd.f32(), dy.f32(), dx.f32_mut());
+        reference::rms_norm_bwd(
+            x.f32(),
+            w.f32(),
+            rstd.f32(),
+            dy.f32(),
+            self.accumulate,
+            dx.f32_mut(),
+        );
     }
     fn work(&self) -> Work {
         Work { flops: 8 * self.x.len() as u64, bytes: 4 * self.x.bytes() }

@@ -2,21 +2,25 @@
 
 #[cfg(test)]
 pub(crate) mod check;
+mod copy_rows;
 mod cross_entropy;
 mod dora;
 mod dropout;
 mod elementwise;
 mod embed;
+mod linear;
 mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
 
+pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
 pub use dora::{dora_bwd, dora_scale, row_norm};
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold, mask_hash};
 pub use elementwise::{add, gather_rows};
 pub use embed::embed_fwd;
+pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad, weights};
 pub use optimizer::{AdamWFactors, CHUNK, adamw, clip_coefficient, sum_squares};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;

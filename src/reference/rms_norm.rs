@@ -12,15 +12,23 @@ pub fn rms_norm_fwd(x: &[f32], w: &[f32], eps: f32, y: &mut [f32], rstd: &mut [f
     }
 }
 
-/// `dx += rstd · (w∘dy − x · rstd² · mean(x∘w∘dy))`; shapes as in [`rms_norm_fwd`].
-pub fn rms_norm_bwd(x: &[f32], w: &[f32], rstd: &[f32], dy: &[f32], dx: &mut [f32]) {
+/// `dx (+)= rstd · (w∘dy − x · rstd² · mean(x∘w∘dy))`; shapes as in [`rms_norm_fwd`].
+pub fn rms_norm_bwd(
+    x: &[f32],
+    w: &[f32],
+    rstd: &[f32],
+    dy: &[f32],
+    accumulate: bool,
+    dx: &mut [f32],
+) {
     let d = w.len();
     for (n, &r) in rstd.iter().enumerate() {
         let (x, dy, r) = (&x[n * d..][..d], &dy[n * d..][..d], f64::from(r));
         let wdy = |i: usize| f64::from(w[i]) * f64::from(dy[i]);
         let mean = (0..d).map(|i| f64::from(x[i]) * wdy(i)).sum::<f64>() / d as f64 * r * r;
         for i in 0..d {
-            dx[n * d + i] += (r * (wdy(i) - f64::from(x[i]) * mean)) as f32;
+            let before = if accumulate { f64::from(dx[n * d + i]) } else { 0.0 };
+            dx[n * d + i] = (before + r * (wdy(i) - f64::from(x[i]) * mean)) as f32;
         }
     }
 }
@@ -40,7 +48,7 @@ mod tests {
             (y, rstd)
         };
         let mut dx = vec![0.0; n * d];
-        rms_norm_bwd(&x, &w, &forward(&x).1, &dy, &mut dx);
+        rms_norm_bwd(&x, &w, &forward(&x).1, &dy, false, &mut dx);
         gradient(&x, &dy, |x| forward(x).0, &dx);
     }
 }

@@ -1,10 +1,12 @@
 //! Level 3: every kernel, in every variant that the adapter has, against its CPU twin.
 
+mod copy_rows;
 mod cross_entropy;
 mod dora;
 mod elementwise;
 mod embed;
 mod harness;
+mod linear;
 mod optimizer;
 mod rms_norm;
 mod rope;
@@ -13,6 +15,8 @@ mod swiglu;
 fn main() -> std::process::ExitCode {
     harness::run(vec![
         embed::cases(),
+        copy_rows::cases(),
+        linear::cases(),
         rms_norm::cases(),
         rope::cases(),
         swiglu::cases(),

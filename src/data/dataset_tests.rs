@@ -1,0 +1,146 @@
+use super::*;
+
+/// Bytes as ids, BOS 256, EOS 257; "ab" is one token (300), so that prompts can end inside one.
+struct Bytes;
+impl Encode for Bytes {
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = vec![256];
+        for b in text.bytes() {
+            match (ids.last(), b) {
+                (Some(&97), b'b') => *ids.last_mut().unwrap() = 300,
+                (_, b'\x03') => ids.push(257),
+                _ => ids.push(u32::from(b)),
+            }
+        }
+        Ok(ids)
+    }
+    fn eos(&self) -> Option<u32> {
+        Some(257)
+    }
+}
+
+fn load(text: &str, max_length: usize, loss: LossOn) -> Result<Dataset> {
+    Dataset::jsonl_text("d.jsonl", text.as_bytes(), &Bytes, DatasetOptions { max_length, loss })
+}
+
+fn message(text: &[u8]) -> String {
+    Dataset::jsonl_text("d.jsonl", text, &Bytes, DatasetOptions::default()).unwrap_err().to_string()
+}
+
+const PC: &str = r#"{"prompt":"xy","completion":"z"}"#;
+
+#[test]
+fn prompt_completion_masks_the_prompt_and_ends_in_eos() {
+    let d = load(PC, 128, LossOn::Completion).unwrap();
+    let row = d.get(0).unwrap();
+    assert_eq!(row.ids, [256, 120, 121, 122, 257]);
+    assert_eq!((row.labels_from, row.targets(), row.row), (3, 2, 0));
+    let all = load(PC, 128, LossOn::All).unwrap();
+    assert_eq!((all.get(0).unwrap().labels_from, all.get(0).unwrap().targets()), (0, 4));
+    assert_ne!(d.fingerprint(), all.fingerprint());
+    assert_eq!(d.fingerprint(), load(PC, 128, LossOn::Completion).unwrap().fingerprint());
+    assert!(d.get(1).is_none());
+}
+
+#[test]
+fn text_rows_train_on_everything_and_kinds_may_mix() {
+    let d = load(
+        &format!("\u{feff}{{\"text\":\"xyz\", \"id\": 7}}\r\n\n{PC}"),
+        128,
+        LossOn::Completion,
+    )
+    .unwrap();
+    assert_eq!(d.len(), 2);
+    assert_eq!(d.get(0).unwrap().ids, [256, 120, 121, 122, 257]);
+    assert_eq!((d.get(0).unwrap().labels_from, d.get(0).unwrap().targets()), (0, 4));
+    assert_eq!((d.origin(0), d.origin(1)), ("d.jsonl:1".into(), "d.jsonl:3".into()));
+    assert_eq!(d.report().target_tokens, 6);
+    assert_eq!(d.lengths(), [5, 5]);
+    assert_eq!(d.max_id(), Some(257));
+}
+
+#[test]
+fn eos_is_not_doubled_but_an_empty_completion_still_gets_one() {
+    let d = load("{\"prompt\":\"x\",\"completion\":\"y\\u0003\"}\n{\"prompt\":\"x\\u0003\",\"completion\":\"\"}", 128, LossOn::Completion).unwrap();
+    assert_eq!(d.get(0).unwrap().ids, [256, 120, 121, 257]);
+    assert_eq!(d.get(1).unwrap().ids, [256, 120, 257, 257]);
+    assert_eq!(d.get(1).unwrap().targets(), 1);
+}
+
+#[test]
+fn a_prompt_that_is_no_prefix_is_masked_by_count_and_counted() {
+    let d = load("{\"prompt\":\"xa\",\"completion\":\"bz\"}", 128, LossOn::Completion).unwrap();
+    assert_eq!(d.get(0).unwrap().ids, [256, 120, 300, 122, 257]);
+    assert_eq!(d.get(0).unwrap().labels_from, 3);
+    assert_eq!(d.report().rows_prompt_mismatch, 1);
+    assert_eq!(load(PC, 128, LossOn::Completion).unwrap().report().rows_prompt_mismatch, 0);
+}
+
+#[test]
+fn long_rows_are_cut_and_rows_without_targets_dropped() {
+    let text = format!(
+        "{PC}\n{}\n{}",
+        r#"{"prompt":"abcdefgh","completion":"i"}"#, r#"{"prompt":"","completion":"qrstuv"}"#
+    );
+    let d = load(&text, 4, LossOn::Completion).unwrap();
+    let r = d.report();
+    assert_eq!(
+        (r.rows_read, r.rows_kept, r.rows_cut, r.rows_without_target, r.longest),
+        (3, 2, 3, 1, 10)
+    );
+    assert_eq!(d.get(0).unwrap().ids, [256, 120, 121, 122]);
+    assert_eq!(d.get(0).unwrap().targets(), 1);
+    assert_eq!(d.origin(1), "d.jsonl:3");
+    assert_eq!(d.get(1).unwrap().ids.len(), 4);
+    let none = load(PC, 3, LossOn::Completion).unwrap_err().to_string();
+    assert!(none.contains("none of the 1 rows") && none.contains("5 tokens"), "{none}");
+}
+
+#[test]
+fn bad_rows_name_file_line_and_keys() {
+    for (text, parts) in [
+        (
+            &b"{\"text\":\"a\"}\n{\"question\":\"a\",\"answer\":1}"[..],
+            &["d.jsonl", "line 2", "question", "answer", "\"prompt\""][..],
+        ),
+        (b"{\"prompt\":\"a\"}", &["line 1", "[prompt]"]),
+        (
+            b"{\"prompt\":\"a\",\"completion\":\"b\",\"text\":\"c\"}",
+            &["line 1", "prompt, completion, text"],
+        ),
+        (
+            b"{\"prompt\":\"a\",\"completion\":12.5}",
+            &["line 1", "`completion` must be a string", "12.5"],
+        ),
+        (b"{\"prompt\":[{\"role\":\"user\"}],\"completion\":\"\"}", &["messages"]),
+        (b"[{\"text\":\"a\"}]", &["array", "one object a line"]),
+        (b"{\"text\":\"a\"", &["line 1", "not valid JSON"]),
+        (b"{\"text\":\"a\"}\n{\"text\":\"\xff\"}", &["line 2", "UTF-8"]),
+        (b"\xff\xfe{\0", &["UTF-16"]),
+        (b"3", &["no JSON object"]),
+        (b"", &["d.jsonl", "no rows"]),
+        (b"\n \n", &["no rows"]),
+    ] {
+        let message = message(text);
+        for part in parts {
+            assert!(message.contains(part), "{part:?} not in {message:?}");
+        }
+    }
+}
+
+#[test]
+fn files_are_read_in_order_and_missing_ones_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["a.jsonl", "b.jsonl"].map(|n| dir.path().join(n));
+    std::fs::write(&paths[0], PC).unwrap();
+    std::fs::write(&paths[1], "{\"text\":\"q\"}\n").unwrap();
+    let d = Dataset::jsonl(&paths, &Bytes, DatasetOptions::default()).unwrap();
+    assert_eq!(d.len(), 2);
+    assert!(d.origin(1).ends_with("b.jsonl:1"));
+    let missing = dir.path().join("none.jsonl");
+    let message =
+        Dataset::jsonl(&[missing], &Bytes, DatasetOptions::default()).unwrap_err().to_string();
+    assert!(message.contains("none.jsonl"), "{message}");
+    let no_paths: [&str; 0] = [];
+    assert!(Dataset::jsonl(&no_paths, &Bytes, DatasetOptions::default()).is_err());
+}

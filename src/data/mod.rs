@@ -1,0 +1,12 @@
+//! Rows in, batches out: reads JSONL rows, tokenizes them with the prompt masked as TRL does, and
+//! hands out micro-batches in an order that depends on the seed and the epoch alone. Nothing here
+//! knows the device; everything here works on wasm32 too (rows come from any reader).
+
+pub mod batch;
+pub mod dataset;
+pub mod order;
+pub mod random;
+
+pub use batch::{Batch, IGNORE};
+pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, Row, TokenizedRow};
+pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order};

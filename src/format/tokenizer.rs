@@ -1,0 +1,164 @@
+//! `tokenizer.json`: text to token ids and back.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::json::{self, Object};
+use crate::error::{Error, Result};
+
+/// A tokenizer as transformers would apply it: no truncation, no padding, special tokens as its post-processor says.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    name: String,
+    vocab_size: usize,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    pad: Option<u32>,
+}
+
+impl Tokenizer {
+    /// Opens a folder with `tokenizer.json` (and perhaps `tokenizer_config.json`), or such a file itself.
+    ///
+    /// **Errors** [`Error::Io`], [`Error::Format`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (file, config) = if path.is_dir() {
+            (path.join("tokenizer.json"), path.join("tokenizer_config.json"))
+        } else {
+            (path.to_path_buf(), path.with_file_name("tokenizer_config.json"))
+        };
+        let mut tokenizer = Self::from_bytes(&file.display().to_string(), &json::read(&file)?)?;
+        if config.is_file() {
+            tokenizer.apply_config(&config.display().to_string(), &json::read(&config)?)?;
+        }
+        Ok(tokenizer)
+    }
+
+    /// Reads a `tokenizer.json`; `name` is its name in messages.
+    ///
+    /// **Errors** [`Error::Format`].
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|e| Error::format(name, "tokenizer", e))?;
+        // Files often keep the settings of the last run that saved them; they would cut texts silently.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| Error::format(name, "truncation", e))?;
+        let vocab_size = inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
+        Ok(Self { inner, name: name.into(), vocab_size, bos: None, eos: None, pad: None })
+    }
+
+    /// Takes the special tokens of a `tokenizer_config.json`.
+    ///
+    /// **Errors** [`Error::Format`] if it is no such file.
+    pub fn apply_config(&mut self, label: &str, bytes: &[u8]) -> Result<()> {
+        let value: Value = json::parse(label, bytes)?;
+        let o = Object::new(label, &value)?;
+        // A token is a string, or an object with its text under `content`.
+        let id = |key: &str| {
+            let token = o.get(key)?;
+            self.token_to_id(token.as_str().or_else(|| token.get("content")?.as_str())?)
+        };
+        (self.bos, self.eos, self.pad) = (id("bos_token"), id("eos_token"), id("pad_token"));
+        Ok(())
+    }
+
+    /// Token ids of a text; with `add_special`, what the post-processor adds too (Llama 3: the first token).
+    ///
+    /// Special tokens written out in the text are recognized, as in transformers.
+    ///
+    /// **Errors** [`Error::Format`] if the tokenizer's model cannot represent the text.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, add_special);
+        let encoding = encoding.map_err(|e| Error::format(&self.name, "text", e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of token ids; with `skip_special`, without special tokens. Unknown ids give nothing.
+    ///
+    /// **Errors** [`Error::Format`] if the tokenizer's decoder fails.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner.decode(ids, skip_special).map_err(|e| Error::format(&self.name, "tokens", e))
+    }
+
+    /// One more than the largest id, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The id of a token's text, such as `<|eot_id|>`.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The text of one token as the vocabulary writes it.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// `bos_token` of `tokenizer_config.json`.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// `eos_token` of `tokenizer_config.json`. Prefer [`super::ModelConfig::eos_token_ids`] when there is one.
+    pub fn eos_id(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// `pad_token` of `tokenizer_config.json`. Llama 3.2 has none.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.pad
+    }
+}
+
+/// Turns tokens into text as they come, holding back what is not yet whole UTF-8.
+///
+/// The pieces and [`DecodeStream::finish`] joined are what [`Tokenizer::decode`] gives for all tokens at once.
+#[derive(Clone, Debug, Default)]
+pub struct DecodeStream {
+    skip_special: bool,
+    /// The tokens that still matter: those of the last piece, for context, and those after it.
+    ids: Vec<u32>,
+    /// How many of `ids` belong to pieces already given.
+    given: usize,
+}
+
+impl DecodeStream {
+    /// Starts a text; with `skip_special`, special tokens give nothing.
+    pub fn new(skip_special: bool) -> Self {
+        Self { skip_special, ..Self::default() }
+    }
+
+    /// Adds a token; returns the text that is complete now, if any.
+    ///
+    /// **Errors** as [`Tokenizer::decode`].
+    pub fn step(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<Option<String>> {
+        self.ids.push(id);
+        let piece = self.pending(tokenizer)?;
+        // Half a character decodes to a replacement character at the end.
+        if piece.is_empty() || piece.ends_with('\u{FFFD}') {
+            return Ok(None);
+        }
+        self.ids.drain(..self.given);
+        self.given = self.ids.len();
+        Ok(Some(piece))
+    }
+
+    /// The text held back when no more tokens come, with replacement characters for what is not UTF-8.
+    ///
+    /// **Errors** as [`Tokenizer::decode`].
+    pub fn finish(&mut self, tokenizer: &Tokenizer) -> Result<String> {
+        let piece = self.pending(tokenizer)?;
+        self.ids.clear();
+        self.given = 0;
+        Ok(piece)
+    }
+
+    fn pending(&self, tokenizer: &Tokenizer) -> Result<String> {
+        let before = tokenizer.decode(&self.ids[..self.given], self.skip_special)?;
+        let mut all = tokenizer.decode(&self.ids, self.skip_special)?;
+        Ok(if all.starts_with(&before) { all.split_off(before.len()) } else { String::new() })
+    }
+}

@@ -1,0 +1,220 @@
+//! Products with a weight matrix `W (N, K)`: forward, gradient of the input, gradient of the weight.
+//! One set of kernels serves frozen NF4 and dense weights and LoRA's trainable A and B.
+
+use super::params;
+use super::weight::Matrix;
+use crate::Result;
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::reference;
+
+pub(super) static FWD: Kernel =
+    kernel!("linear_fwd", [x: Read, w: Read, scales: Read, nested: Read, y: Update]);
+pub(super) static BWD: Kernel =
+    kernel!("linear_bwd", [dy: Read, w: Read, scales: Read, nested: Read, dx: Update]);
+pub(super) static GRAD: Kernel = kernel!("linear_grad", [dy: Read, x: Read, dw: Update]);
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    stride: u32,
+    first: u32,
+    accumulate: u32,
+    scale: f32,
+    offset: f32,
+}
+
+/// Outputs that one workgroup computes: rows, columns.
+fn tile(selection: &Selection) -> [usize; 2] {
+    match selection.body.name {
+        "workgroup" => [64, 64],
+        _ => [32, 32],
+    }
+}
+
+fn groups(selection: &Selection, rows: usize, columns: usize) -> [u32; 3] {
+    let [r, c] = tile(selection);
+    [columns.div_ceil(c) as u32, rows.div_ceil(r) as u32, 1]
+}
+
+fn work(m: usize, w: &Matrix) -> Work {
+    let (m, n, k) = (m as u64, w.rows as u64, w.cols as u64);
+    Work { flops: 2 * m * n * k, bytes: w.bytes() + 4 * m * (n + k) }
+}
+
+/// `y[m, first + n] = scale · Σ_k x[m, k] · w[n, k]`, or `+=` with `accumulate`.
+///
+/// **Shapes** `x (M, K)`, `w (N, K)`, `y (M, stride)` with `first + N ≤ stride`: the shards of a
+/// large matrix fill their columns of one `y`. **Errors** [`Shape`](crate::Error::Shape).
+/// **Source** Dettmers et al. 2023 (arXiv:2305.14314), eq. 5. **Twin** [`reference::linear_fwd`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct LinearFwd<'a> {
+    pub x: &'a Tensor,
+    pub w: &'a Matrix,
+    pub y: &'a Tensor,
+    pub first: usize,
+    pub accumulate: bool,
+    pub scale: f32,
+}
+
+impl Op for LinearFwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &FWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, &self.w.w, &self.w.scales, &self.w.nested, self.y]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        self.w.roles()
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Params {
+            m: self.x.dim(0) as u32,
+            n: self.w.rows as u32,
+            k: self.w.cols as u32,
+            stride: self.y.dim(1) as u32,
+            first: self.first as u32,
+            accumulate: self.accumulate.into(),
+            scale: self.scale,
+            offset: self.w.offset(),
+        })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        let [m, _] = self.x.matrix(FWD.name)?;
+        self.x.expect(FWD.name, &[m, self.w.cols])?;
+        self.y.expect(FWD.name, &[m, self.y.dim(1).max(self.first + self.w.rows)])?;
+        Ok(groups(selection, m, self.w.rows))
+    }
+    fn work(&self) -> Work {
+        work(self.x.dim(0), self.w)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, w, scales, nested, y] = host.all();
+        let w = reference::weights(self.w, w, scales, nested);
+        let out = reference::Columns { stride: self.y.dim(1), first: self.first };
+        reference::linear_fwd(
+            x.f32(),
+            &w,
+            self.w.cols,
+            self.accumulate,
+            self.scale,
+            out,
+            y.f32_mut(),
+        );
+    }
+}
+
+/// `dx[m, k] = scale · Σ_n dy[m, first + n] · w[n, k]`, or `+=` with `accumulate`.
+///
+/// **Shapes** `dy (M, stride)`, `w (N, K)`, `dx (M, K)`. **Errors**
+/// [`Shape`](crate::Error::Shape). **Source** derivative of [`LinearFwd`] by its input.
+/// **Twin** [`reference::linear_bwd`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct LinearBwd<'a> {
+    pub dy: &'a Tensor,
+    pub first: usize,
+    pub w: &'a Matrix,
+    pub dx: &'a Tensor,
+    pub accumulate: bool,
+    pub scale: f32,
+}
+
+impl Op for LinearBwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &BWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.dy, &self.w.w, &self.w.scales, &self.w.nested, self.dx]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        self.w.roles()
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Params {
+            m: self.dy.dim(0) as u32,
+            n: self.w.rows as u32,
+            k: self.w.cols as u32,
+            stride: self.dy.dim(1) as u32,
+            first: self.first as u32,
+            accumulate: self.accumulate.into(),
+            scale: self.scale,
+            offset: self.w.offset(),
+        })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        let [m, stride] = self.dy.matrix(BWD.name)?;
+        self.dy.expect(BWD.name, &[m, stride.max(self.first + self.w.rows)])?;
+        self.dx.expect(BWD.name, &[m, self.w.cols])?;
+        Ok(groups(selection, m, self.w.cols))
+    }
+    fn work(&self) -> Work {
+        work(self.dy.dim(0), self.w)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [dy, w, scales, nested, dx] = host.all();
+        let w = reference::weights(self.w, w, scales, nested);
+        let from = reference::Columns { stride: self.dy.dim(1), first: self.first };
+        reference::linear_bwd(
+            dy.f32(),
+            from,
+            &w,
+            self.w.cols,
+            self.accumulate,
+            self.scale,
+            dx.f32_mut(),
+        );
+    }
+}
+
+/// `dw[n, k] += scale · Σ_m dy[m, n] · x[m, k]`: the gradient of a trainable matrix.
+///
+/// **Shapes** `dy (M, N)`, `x (M, K)`, `dw (N, K)`. **Errors** [`Shape`](crate::Error::Shape).
+/// **Source** derivative of [`LinearFwd`] by its weight. **Twin** [`reference::linear_grad`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct LinearGrad<'a> {
+    pub dy: &'a Tensor,
+    pub x: &'a Tensor,
+    pub dw: &'a Tensor,
+    pub scale: f32,
+}
+
+impl Op for LinearGrad<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &GRAD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.dy, self.x, self.dw]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Params {
+            m: self.dy.dim(0) as u32,
+            n: self.dy.dim(1) as u32,
+            k: self.x.dim(1) as u32,
+            stride: 0,
+            first: 0,
+            accumulate: 1,
+            scale: self.scale,
+            offset: 0.0,
+        })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        let ([m, n], [_, k]) = (self.dy.matrix(GRAD.name)?, self.x.matrix(GRAD.name)?);
+        self.x.expect(GRAD.name, &[m, k])?;
+        self.dw.expect(GRAD.name, &[n, k])?;
+        Ok(groups(selection, n, k))
+    }
+    fn work(&self) -> Work {
+        let (m, n, k) = (self.dy.dim(0) as u64, self.dy.dim(1) as u64, self.x.dim(1) as u64);
+        Work { flops: 2 * m * n * k, bytes: 4 * (m * (n + k) + 2 * n * k) }
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [dy, x, dw] = host.all();
+        let (n, k) = (self.dy.dim(1), self.x.dim(1));
+        reference::linear_grad(dy.f32(), x.f32(), n, k, self.scale, dw.f32_mut());
+    }
+}

@@ -1,0 +1,203 @@
+//! A decoder block: forward, and backward as its mirror image.
+
+use super::linear::{Linear, Mask, Site};
+use super::llama::{Layer, Model};
+use super::lora::Adapter;
+use super::module::Module;
+use super::workspace::{Activations, Backward, Frame};
+use crate::Result;
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::{
+    Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
+    AttentionShape, CopyRows, RmsNormBwd, RmsNormFwd, Rope, SwigluBwd, SwigluFwd,
+};
+use crate::model::kv_cache::KvCache;
+use crate::train::init::dropout_seed;
+
+/// Dropout masks of one micro-batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DropoutKey {
+    pub(crate) seed: u64,
+    pub(crate) step: u64,
+    pub(crate) micro: u32,
+}
+
+/// One block in one pass.
+pub(super) struct Block<'a> {
+    pub(super) model: &'a Model,
+    pub(super) adapter: Option<&'a Adapter>,
+    pub(super) index: usize,
+    pub(super) dropout: Option<DropoutKey>,
+}
+
+impl Block<'_> {
+    fn layer(&self) -> &Layer {
+        &self.model.layers[self.index]
+    }
+
+    fn linear(&self, module: Module) -> Linear<'_> {
+        let pair = self.adapter.and_then(|a| a.pairs.get(&(self.index, module)));
+        let p = self.adapter.map_or(0.0, |a| a.config.dropout) as f32;
+        let mask = self.dropout.filter(|_| p > 0.0 && pair.is_some()).map(|key| Mask {
+            p,
+            seed: dropout_seed(key.seed, key.step, key.micro, self.index as u32, module as u32),
+        });
+        Linear { shards: &self.layer().linears[module as usize], pair, mask }
+    }
+
+    fn apply(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        acts: &Activations,
+        module: Module,
+        x: &Tensor,
+        y: &Tensor,
+    ) -> Result<()> {
+        let dropped = frame.dropped(x.dim(1))?;
+        self.linear(module).forward(rec, &site(acts, module, x, &dropped), y)
+    }
+
+    /// Attention's shape: over the pass's own keys, or over a cache.
+    fn attention(&self, frame: &Frame, cache: Option<&KvCache>) -> AttentionShape {
+        let config = &self.model.config;
+        AttentionShape {
+            batch: frame.pass.batch,
+            queries: frame.pass.queries,
+            keys: cache.map_or(frame.pass.queries, |c| c.capacity),
+            start: cache.map_or(0, |c| c.length),
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+        }
+    }
+
+    fn rotate(&self, rec: &mut Recorder, frame: &Frame, x: &Tensor, heads: usize, inverse: bool) -> Result<()> {
+        let (cos, sin) = &self.model.rope;
+        rec.record(&Rope { x, cos, sin, positions: &frame.positions()?, heads, inverse })
+    }
+
+    /// Hidden state `index` to `index + 1`; keys and values also go to the cache.
+    pub(super) fn forward(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        cache: Option<&KvCache>,
+    ) -> Result<()> {
+        let (a, eps) = (frame.acts(self.index)?, self.model.config.rms_norm_eps);
+        let (x, out) = (frame.hidden(self.index)?, frame.hidden(self.index + 1)?);
+        let shape = self.attention(frame, cache);
+        let layer = self.layer();
+        rec.record(&RmsNormFwd { x: &x, w: &layer.input_norm, eps, y: &a.h1, rstd: &a.rstd1 })?;
+        for (module, y) in [(Module::Q, &a.q), (Module::K, &a.k), (Module::V, &a.v)] {
+            self.apply(rec, frame, &a, module, &a.h1, y)?;
+        }
+        self.rotate(rec, frame, &a.q, shape.heads, false)?;
+        self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
+        match cache {
+            None => {
+                let (k, v) = (&a.k, &a.v);
+                let op = AttentionFwd { q: &a.q, k, v, y: &a.att, lse: &a.lse, shape };
+                rec.record(&op)?;
+            }
+            Some(cache) => {
+                let (k, v) = &cache.layers[self.index];
+                for (x, y) in [(&a.k, k), (&a.v, v)] {
+                    let (rows, stride, first) = (shape.queries, shape.keys, shape.start);
+                    rec.record(&CopyRows { x, y, rows, stride, first })?;
+                }
+                let (q, y) = (&a.q, &a.att);
+                if shape.queries == 1 {
+                    rec.record(&AttentionDecode { q, k, v, y, shape })?;
+                } else {
+                    rec.record(&AttentionFwd { q, k, v, y, lse: &a.lse, shape })?;
+                }
+            }
+        }
+        self.apply(rec, frame, &a, Module::O, &a.att, &a.mid)?;
+        rec.record(&Add { x: &x, y: &a.mid })?;
+        rec.record(&RmsNormFwd { x: &a.mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
+        self.apply(rec, frame, &a, Module::Gate, &a.h2, &a.gate)?;
+        self.apply(rec, frame, &a, Module::Up, &a.h2, &a.up)?;
+        rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
+        self.apply(rec, frame, &a, Module::Down, &a.act, &out)?;
+        rec.record(&Add { x: &a.mid, y: &out })
+    }
+
+    /// `dx` from the gradient of this block's output to that of its input; gradients of the adapter
+    /// accumulate. Without `below`, nothing that only the input's gradient needs is computed.
+    pub(super) fn backward(&self, rec: &mut Recorder, frame: &Frame, below: bool) -> Result<()> {
+        let (a, b) = (frame.acts(self.index)?, frame.backward()?);
+        let x = frame.hidden(self.index)?;
+        let shape = self.attention(frame, None);
+        let layer = self.layer();
+        self.back(rec, frame, &a, &b, Module::Down, &a.act, &b.dx, Some((&b.dact, false)))?;
+        rec.record(&SwigluBwd {
+            gate: &a.gate,
+            up: &a.up,
+            dy: &b.dact,
+            dgate: &b.dgate,
+            dup: &b.dup,
+        })?;
+        self.back(rec, frame, &a, &b, Module::Gate, &a.h2, &b.dgate, Some((&b.dh, false)))?;
+        self.back(rec, frame, &a, &b, Module::Up, &a.h2, &b.dup, Some((&b.dh, true)))?;
+        rec.record(&RmsNormBwd {
+            x: &a.mid,
+            w: &layer.post_norm,
+            rstd: &a.rstd2,
+            dy: &b.dh,
+            dx: &b.dx,
+            accumulate: true,
+        })?;
+        self.back(rec, frame, &a, &b, Module::O, &a.att, &b.dx, Some((&b.datt, false)))?;
+        let (q, k, v, lse, delta, dy) = (&a.q, &a.k, &a.v, &a.lse, &b.delta, &b.datt);
+        rec.record(&AttentionDelta { y: &a.att, dy, delta, shape })?;
+        rec.record(&AttentionBwdDq { q, k, v, dy, lse, delta, dq: &b.dq, shape })?;
+        let (dk, dv) = (&b.dk, &b.dv);
+        rec.record(&AttentionBwdDkv { q, k, v, dy, lse, delta, dk, dv, shape })?;
+        self.rotate(rec, frame, dk, shape.kv_heads, true)?;
+        self.rotate(rec, frame, &b.dq, shape.heads, true)?;
+        for (module, dy) in [(Module::Q, &b.dq), (Module::K, dk), (Module::V, dv)] {
+            let dx = below.then_some((&b.dh, module != Module::Q));
+            self.back(rec, frame, &a, &b, module, &a.h1, dy, dx)?;
+        }
+        if below {
+            rec.record(&RmsNormBwd {
+                x: &x,
+                w: &layer.input_norm,
+                rstd: &a.rstd1,
+                dy: &b.dh,
+                dx: &b.dx,
+                accumulate: true,
+            })?;
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call shape for the seven layers of backward")]
+    fn back(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        acts: &Activations,
+        b: &Backward,
+        module: Module,
+        x: &Tensor,
+        dy: &Tensor,
+        dx: Option<(&Tensor, bool)>,
+    ) -> Result<()> {
+        let dropped = frame.dropped(x.dim(1))?;
+        let at = site(acts, module, x, &dropped);
+        self.linear(module).backward(rec, &at, dy, dx, &b.dlora, &b.wide)
+    }
+
+    /// Recomputes what depends on the adapter's values alone.
+    pub(super) fn refresh(&self, rec: &mut Recorder) -> Result<()> {
+        Module::ALL.iter().try_for_each(|&module| self.linear(module).refresh_norm(rec))
+    }
+}
+
+fn site<'a>(acts: &'a Activations, module: Module, x: &'a Tensor, dropped: &'a Tensor) -> Site<'a> {
+    let i = module as usize;
+    Site { x, low: &acts.lora[i], before: acts.dora.as_ref().map(|all| &all[i]), dropped }
+}

@@ -1,0 +1,471 @@
+//! The model: weights, adapters, and whole passes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::block::{Block, DropoutKey};
+use super::kv_cache::KvCache;
+use super::load::{LoadOptions, Loader, Progress, device_bytes};
+use super::lora::Adapter;
+use super::module::Module;
+use super::workspace::{AdapterShape, Frame, Pass, Workspace};
+use crate::data::Batch;
+use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig};
+use crate::gpu::{Gpu, Recorder, Tensor};
+use crate::kernels::{Dense, EmbedFwd, Matrix, Storage};
+use crate::{Error, Result};
+
+/// Some rows of a matrix, from row `first` on.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) first: usize,
+    pub(crate) matrix: Matrix,
+}
+
+/// A block's frozen weights.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) input_norm: Tensor,
+    pub(super) post_norm: Tensor,
+    /// By number of [`Module`].
+    pub(super) linears: [Vec<Shard>; 7],
+}
+
+/// A Llama on a device, with any number of adapters of which one is active.
+pub struct Model {
+    pub(super) gpu: Gpu,
+    pub(super) config: ModelConfig,
+    embed: Vec<Shard>,
+    head: Option<Vec<Shard>>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: Tensor,
+    /// Rotary tables `(P, E/2)`: cos, sin.
+    pub(super) rope: (Tensor, Tensor),
+    max_positions: usize,
+    adapters: BTreeMap<String, Adapter>,
+    active: Option<String>,
+    stats: Tensor,
+    weight_bytes: u64,
+}
+
+/// What PEFT's `print_trainable_parameters` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainableParameters {
+    /// Of the active adapter.
+    pub trainable: usize,
+    /// Of model and adapter.
+    pub all: usize,
+}
+
+impl fmt::Display for TrainableParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let grouped = |n: usize| {
+            let digits = n.to_string();
+            let mut out = String::new();
+            for (i, c) in digits.chars().enumerate() {
+                if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                    out.push(',');
+                }
+                out.push(c);
+            }
+            out
+        };
+        write!(
+            f,
+            "trainable params: {} || all params: {} || trainable%: {:.4}",
+            grouped(self.trainable),
+            grouped(self.all),
+            100.0 * self.trainable as f64 / self.all as f64
+        )
+    }
+}
+
+/// Slots of the statistics tensor: norm and clip coefficient (written by the optimizer), summed NLL.
+pub(crate) const STAT_LOSS: usize = 2;
+
+impl Model {
+    /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in all.
+    ///
+    /// **Errors** [`Error::MissingTensor`], [`Error::Shape`], [`Error::Format`], [`Error::Unsupported`]
+    /// for the checkpoint; [`Error::OutOfMemory`] before anything is allocated if it cannot fit.
+    pub async fn load(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        config: &ModelConfig,
+        options: LoadOptions,
+        progress: Progress<'_>,
+    ) -> Result<Model> {
+        config.validate()?;
+        let (d, v) = (config.hidden_size, config.vocab_size);
+        let weight_bytes = device_bytes(checkpoint, config, options.quant);
+        gpu.check_memory("the model's weights", weight_bytes)?;
+        let names = [String::from("model.embed_tokens.weight")];
+        let total = names
+            .iter()
+            .cloned()
+            .chain(checkpoint.names().map(str::to_owned))
+            .filter(|n| n.ends_with(".weight"))
+            .filter_map(|n| checkpoint.info(&n).ok().map(|i| i.bytes))
+            .sum::<u64>()
+            .saturating_sub(checkpoint.info(&names[0]).map_or(0, |i| i.bytes));
+        let mut loader = Loader {
+            gpu,
+            checkpoint,
+            config,
+            quant: options.quant,
+            progress,
+            done: 0,
+            total,
+            staged: 0,
+        };
+        let embed = loader.dense_shards(&names[0], v, d)?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|layer| loader.layer(layer))
+            .collect::<Result<Vec<_>>>()?;
+        let norm = loader.vector("model.norm.weight", d)?;
+        let head = match config.tie_word_embeddings {
+            true => None,
+            false => Some(loader.dense_shards("lm_head.weight", v, d)?),
+        };
+        gpu.flush("loading")?;
+        let positions: Vec<u32> = (0..options.max_positions as u32).collect();
+        let (cos, sin) = config.rope_tables(&positions);
+        let dims = [options.max_positions, config.head_dim / 2];
+        let rope = (gpu.upload("cos", &dims, &cos)?, gpu.upload("sin", &dims, &sin)?);
+        Ok(Model {
+            gpu: gpu.clone(),
+            config: config.clone(),
+            embed,
+            head,
+            layers,
+            norm,
+            rope,
+            max_positions: options.max_positions,
+            adapters: BTreeMap::new(),
+            active: None,
+            stats: gpu.zeros("stats", &[8])?,
+            weight_bytes,
+        })
+    }
+
+    /// The device it lives on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Bytes of frozen weights on the device.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    pub(super) fn head_shards(&self) -> &[Shard] {
+        self.head.as_deref().unwrap_or(&self.embed)
+    }
+
+    /// Adds a new adapter, initialised from `seed`, and makes it the active one.
+    pub async fn add_fresh_adapter(
+        &mut self,
+        name: &str,
+        config: &AdapterConfig,
+        seed: u64,
+    ) -> Result<()> {
+        let adapter = Adapter::fresh(&self.gpu, config, &self.config, seed)?;
+        self.insert(name, adapter);
+        self.refresh_adapter().await?;
+        // DoRA's magnitude starts as the norm of the frozen row (B is zero, so this is what the norm is).
+        let adapter = self.adapter()?;
+        for pair in adapter.pairs.values() {
+            if let Some(dora) = &pair.dora {
+                let norm = self.gpu.read(&dora.norm).await?;
+                self.gpu.write(&dora.magnitude, &norm)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an adapter read from a file and makes it the active one; `train` keeps room for gradients.
+    pub async fn add_adapter(&mut self, name: &str, file: &AdapterFile, train: bool) -> Result<()> {
+        let adapter = Adapter::from_file(&self.gpu, file, &self.config, train)?;
+        self.insert(name, adapter);
+        self.refresh_adapter().await
+    }
+
+    fn insert(&mut self, name: &str, adapter: Adapter) {
+        self.adapters.insert(name.to_owned(), adapter);
+        self.active = Some(name.to_owned());
+    }
+
+    /// Chooses the active adapter by name, or none. **Errors** [`Error::Invalid`] lists the names.
+    pub fn set_adapter(&mut self, name: Option<&str>) -> Result<()> {
+        if let Some(name) = name
+            && !self.adapters.contains_key(name)
+        {
+            let known: Vec<_> = self.adapters.keys().collect();
+            let why = format!("there is none called `{name}`; there are {known:?}");
+            return Err(Error::invalid("adapter", why));
+        }
+        self.active = name.map(str::to_owned);
+        Ok(())
+    }
+
+    /// Names of the adapters.
+    pub fn adapter_names(&self) -> impl Iterator<Item = &str> {
+        self.adapters.keys().map(String::as_str)
+    }
+
+    /// The active adapter. **Errors** [`Error::Invalid`] without one.
+    pub fn adapter(&self) -> Result<&Adapter> {
+        self.active_adapter().ok_or_else(|| Error::invalid("adapter", "none is active"))
+    }
+
+    /// The active adapter, to change its metadata.
+    pub fn adapter_mut(&mut self) -> Result<&mut Adapter> {
+        let active = self.active.as_ref().and_then(|name| self.adapters.get_mut(name));
+        active.ok_or_else(|| Error::invalid("adapter", "none is active"))
+    }
+
+    fn active_adapter(&self) -> Option<&Adapter> {
+        self.active.as_ref().and_then(|name| self.adapters.get(name))
+    }
+
+    /// Recomputes what depends on the active adapter's values (DoRA's norms).
+    pub(crate) async fn refresh_adapter(&self) -> Result<()> {
+        let mut rec = self.gpu.recorder("adapter");
+        self.record_refresh(&mut rec)?;
+        rec.finish().await
+    }
+
+    pub(crate) fn record_refresh(&self, rec: &mut Recorder) -> Result<()> {
+        (0..self.layers.len()).try_for_each(|index| self.block(index, None).refresh(rec))
+    }
+
+    /// The line that PEFT prints.
+    pub fn trainable_parameters(&self) -> TrainableParameters {
+        let trainable = self.active_adapter().map_or(0, Adapter::parameter_count);
+        let per_layer: usize = Module::ALL
+            .iter()
+            .map(|m| {
+                let (n, k) = m.shape(&self.config);
+                n * k
+            })
+            .sum();
+        let (d, v) = (self.config.hidden_size, self.config.vocab_size);
+        let heads = if self.head.is_some() { 2 } else { 1 };
+        let base = heads * v * d + self.layers.len() * (per_layer + 2 * d) + d;
+        TrainableParameters { trainable, all: base + trainable }
+    }
+
+    fn adapter_shape(&self) -> AdapterShape {
+        self.active_adapter().map_or(AdapterShape::default(), |a| AdapterShape {
+            rank: a.config.rank,
+            dora: a.config.use_dora,
+        })
+    }
+
+    /// Activations for passes of at most `largest`.
+    pub fn workspace(&self, largest: Pass, training: bool, checkpointing: bool) -> Result<Workspace> {
+        let shape = self.adapter_shape();
+        Workspace::new(&self.gpu, &self.config, largest, shape, training, checkpointing)
+    }
+
+    fn block(&self, index: usize, dropout: Option<DropoutKey>) -> Block<'_> {
+        Block { model: self, adapter: self.active_adapter(), index, dropout }
+    }
+
+    fn frame<'a>(&self, space: &'a Workspace, pass: Pass, training: bool) -> Result<Frame<'a>> {
+        let shape = self.adapter_shape();
+        if !space.fits(pass, shape, training) {
+            let why = format!("is too small for {pass:?} with {shape:?}");
+            return Err(Error::invalid("workspace", why));
+        }
+        space.frame(pass, shape.rank)
+    }
+
+    fn check_ids(&self, ids: &[u32], last_position: usize) -> Result<()> {
+        let v = self.config.vocab_size;
+        if let Some((i, id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= v) {
+            let why = format!("id {id} at position {i} is outside the vocabulary of {v}");
+            return Err(Error::invalid("token ids", why));
+        }
+        if last_position > self.max_positions {
+            let why = format!("{last_position} tokens, the model was loaded for {}", self.max_positions);
+            return Err(Error::invalid("sequence length", why));
+        }
+        Ok(())
+    }
+
+    /// Embeds the ids and runs all blocks.
+    fn record_blocks(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        ids: &[u32],
+        cache: Option<&KvCache>,
+        dropout: Option<DropoutKey>,
+    ) -> Result<()> {
+        let start = cache.map_or(0, |c| c.length);
+        self.check_ids(ids, start + frame.pass.queries)?;
+        let positions: Vec<u32> =
+            (0..ids.len()).map(|i| (start + i % frame.pass.queries) as u32).collect();
+        self.gpu.write_words(&frame.ids()?, 0, ids)?;
+        self.gpu.write_words(&frame.positions()?, 0, &positions)?;
+        let (ids, y) = (frame.ids()?, frame.hidden(0)?);
+        for shard in &self.embed {
+            let Storage::Dense(dtype) = shard.matrix.storage else { continue };
+            rec.record(&EmbedFwd {
+                ids: &ids,
+                w: &shard.matrix.w,
+                dtype,
+                first_row: shard.first,
+                rows: shard.matrix.rows,
+                d: shard.matrix.cols,
+                y: &y,
+            })?;
+        }
+        (0..self.layers.len())
+            .try_for_each(|index| self.block(index, dropout).forward(rec, frame, cache))
+    }
+
+    /// Which rows are targets, and of what.
+    fn write_targets(&self, frame: &Frame, targets: &[(u32, u32)]) -> Result<()> {
+        let (rows, labels): (Vec<u32>, Vec<u32>) = targets.iter().copied().unzip();
+        let head = frame.head()?;
+        self.gpu.write_words(&head.targets, 0, &rows)?;
+        self.gpu.write_words(&head.labels, 0, &labels)?;
+        let mut inverse = vec![u32::MAX; frame.pass.rows()];
+        for (i, &row) in rows.iter().enumerate() {
+            inverse[row as usize] = i as u32;
+        }
+        self.gpu.write_words(&frame.inverse()?, 0, &inverse)
+    }
+
+    /// Where statistics of a window gather: `[norm, clip coefficient, ΣNLL, …]`.
+    pub(crate) fn stats(&self) -> &Tensor {
+        &self.stats
+    }
+
+    /// Forward and backward of one micro-batch: adds ΣNLL to the statistics and the gradients of
+    /// `scale · ΣNLL` to the adapter's.
+    pub(crate) fn micro_batch(
+        &self,
+        space: &Workspace,
+        batch: &Batch,
+        scale: f32,
+        dropout: Option<DropoutKey>,
+    ) -> Result<()> {
+        let targets = batch.targets();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let pass = Pass { batch: batch.b(), queries: batch.t, targets: targets.len() };
+        let frame = self.frame(space, pass, true)?;
+        let mut rec = self.gpu.recorder("training step");
+        self.write_targets(&frame, &targets)?;
+        self.record_blocks(&mut rec, &frame, &batch.ids, None, dropout)?;
+        self.record_loss(&mut rec, &frame, (&self.stats, STAT_LOSS), Some(scale))?;
+        let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
+        for index in (lowest..self.layers.len()).rev() {
+            let block = self.block(index, dropout);
+            if space.checkpointing && index + 1 < self.layers.len() {
+                block.forward(&mut rec, &frame, None)?;
+            }
+            block.backward(&mut rec, &frame, index > lowest)?;
+        }
+        rec.submit()
+    }
+
+    /// NLL of every target of a batch, in the order of [`Batch::targets`].
+    pub async fn token_nll(&self, space: &Workspace, batch: &Batch) -> Result<Vec<f32>> {
+        let targets = batch.targets();
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pass = Pass { batch: batch.b(), queries: batch.t, targets: targets.len() };
+        let frame = self.frame(space, pass, false)?;
+        let mut rec = self.gpu.recorder("evaluation");
+        self.write_targets(&frame, &targets)?;
+        self.record_blocks(&mut rec, &frame, &batch.ids, None, None)?;
+        let scratch = self.gpu.zeros("evaluation loss", &[8])?;
+        self.record_loss(&mut rec, &frame, (&scratch, STAT_LOSS), None)?;
+        rec.submit()?;
+        self.gpu.read(&frame.head()?.nll).await
+    }
+
+    /// Logits `(rows, V)` at the given rows of `ids (B, T)`, without a cache.
+    pub async fn logits(
+        &self,
+        space: &Workspace,
+        ids: &[u32],
+        batch: usize,
+        rows: &[u32],
+    ) -> Result<Vec<f32>> {
+        self.pass_logits(space, ids, batch, rows, None).await
+    }
+
+    /// Runs new tokens `ids (B, T)` behind those in the cache and returns the logits `(B, V)` after the
+    /// last of each sequence.
+    pub async fn extend(
+        &self,
+        space: &Workspace,
+        cache: &mut KvCache,
+        ids: &[u32],
+    ) -> Result<Vec<f32>> {
+        let t = ids.len() / cache.batch.max(1);
+        if cache.length + t > cache.capacity {
+            let why = format!("{} tokens, the cache has room for {}", cache.length + t, cache.capacity);
+            return Err(Error::invalid("sequence length", why));
+        }
+        let last: Vec<u32> = (0..cache.batch).map(|b| ((b + 1) * t - 1) as u32).collect();
+        let logits = self.pass_logits(space, ids, cache.batch, &last, Some(cache)).await?;
+        cache.length += t;
+        Ok(logits)
+    }
+
+    async fn pass_logits(
+        &self,
+        space: &Workspace,
+        ids: &[u32],
+        batch: usize,
+        rows: &[u32],
+        cache: Option<&KvCache>,
+    ) -> Result<Vec<f32>> {
+        if ids.is_empty() || batch == 0 || !ids.len().is_multiple_of(batch) {
+            let why = format!("{} ids in {batch} sequences", ids.len());
+            return Err(Error::invalid("token ids", why));
+        }
+        let pass = Pass { batch, queries: ids.len() / batch, targets: rows.len() };
+        let frame = self.frame(space, pass, false)?;
+        let targets: Vec<(u32, u32)> = rows.iter().map(|&row| (row, 0)).collect();
+        let mut rec = self.gpu.recorder("forward");
+        self.write_targets(&frame, &targets)?;
+        self.record_blocks(&mut rec, &frame, ids, cache, None)?;
+        self.read_logits(rec, &frame).await
+    }
+
+    /// The hidden state behind block `layers - 1`, `(B·T, D)`; for comparisons.
+    pub async fn hidden_after(
+        &self,
+        space: &Workspace,
+        ids: &[u32],
+        batch: usize,
+        layers: usize,
+    ) -> Result<Vec<f32>> {
+        let pass = Pass { batch, queries: ids.len() / batch.max(1), targets: 1 };
+        let frame = self.frame(space, pass, true)?;
+        let mut rec = self.gpu.recorder("forward");
+        self.record_blocks(&mut rec, &frame, ids, None, None)?;
+        rec.submit()?;
+        self.gpu.read(&frame.hidden(layers)?).await
+    }
+
+    /// A dense matrix from host values, for tests of the head alone.
+    pub fn dense_matrix(gpu: &Gpu, rows: usize, cols: usize, values: &[f32]) -> Result<Matrix> {
+        let w = gpu.upload("matrix", &[rows, cols], values)?;
+        Ok(Matrix::dense(rows, cols, Dense::F32, w))
+    }
+}

@@ -1,0 +1,225 @@
+//! Weights from a checkpoint to the device, in pieces: the host never holds the model.
+
+use std::ops::Range;
+
+use super::llama::{Layer, Shard};
+use super::module::Module;
+use crate::format::{Checkpoint, DType, ModelConfig, read_prequantized};
+use crate::gpu::{Elem, Gpu, Tensor};
+use crate::kernels::{Dense, Matrix, Storage};
+use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales};
+use crate::{Error, Result};
+
+/// How the linear layers of the blocks are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quant {
+    /// NF4 with 8-bit scales (QLoRA's double quantization).
+    #[default]
+    Nf4,
+    /// NF4 with f32 scales.
+    Nf4Single,
+    /// As the checkpoint has them.
+    None,
+}
+
+/// Bytes done, bytes in all.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Settings of [`Model::load`](super::Model::load).
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Storage of the linear layers; checkpoints that are quantized already are taken as they are.
+    pub quant: Quant,
+    /// Longest sequence that the rotary tables serve.
+    pub max_positions: usize,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions { quant: Quant::Nf4, max_positions: 2048 }
+    }
+}
+
+/// Elements read from the checkpoint at a time.
+const PIECE: usize = 4 << 20;
+
+/// Little-endian bytes as words, the last one padded with zeros.
+fn to_words(bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .chunks(4)
+        .map(|c| {
+            let mut word = [0u8; 4];
+            word[..c.len()].copy_from_slice(c);
+            u32::from_le_bytes(word)
+        })
+        .collect()
+}
+
+pub(super) struct Loader<'a> {
+    pub(super) gpu: &'a Gpu,
+    pub(super) checkpoint: &'a Checkpoint,
+    pub(super) config: &'a ModelConfig,
+    pub(super) quant: Quant,
+    pub(super) progress: Progress<'a>,
+    pub(super) done: u64,
+    pub(super) total: u64,
+    pub(super) staged: u64,
+}
+
+impl Loader<'_> {
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.done += bytes;
+        self.staged += bytes;
+        (self.progress)(self.done.min(self.total), self.total);
+        if self.staged > 64 << 20 {
+            self.staged = 0;
+            self.gpu.flush("loading")?;
+        }
+        Ok(())
+    }
+
+    /// A vector as f32.
+    pub(super) fn vector(&mut self, name: &str, n: usize) -> Result<Tensor> {
+        self.checkpoint.expect(name, &[n])?;
+        let values = self.checkpoint.read_f32(name, 0..n)?;
+        self.advance(4 * n as u64)?;
+        self.gpu.upload(name, &[n], &values)
+    }
+
+    fn dense(&self, name: &str) -> Result<Dense> {
+        match self.checkpoint.info(name)?.dtype {
+            DType::F32 => Ok(Dense::F32),
+            DType::F16 => Ok(Dense::F16),
+            DType::BF16 => Ok(Dense::BF16),
+            other => Err(Error::Unsupported {
+                what: format!("tensor `{name}` of type {other:?}"),
+                hint: "weights are F32, F16, BF16, or bitsandbytes NF4".into(),
+            }),
+        }
+    }
+
+    /// A dense matrix in row shards that fit a binding, in the checkpoint's precision.
+    pub(super) fn dense_shards(&mut self, name: &str, rows: usize, cols: usize) -> Result<Vec<Shard>> {
+        self.checkpoint.expect(name, &[rows, cols])?;
+        let dense = self.dense(name)?;
+        let row = cols * dense.bytes();
+        let limit = self.gpu.caps().shard_bytes() as usize;
+        // An even number of rows keeps every shard's first element at a word.
+        let most = (limit / row.max(1)) / 2 * 2;
+        if most == 0 {
+            return Err(Error::OutOfMemory {
+                what: format!("two rows of `{name}`"),
+                needed_bytes: 2 * row as u64,
+                limit_bytes: limit as u64,
+                hint: "This model's rows are too long".into(),
+            });
+        }
+        let mut shards = Vec::new();
+        let mut bytes = Vec::new();
+        for first in (0..rows).step_by(most) {
+            let n = most.min(rows - first);
+            let tensor = self.gpu.tensor(name, &[(n * row).div_ceil(4)], Elem::U32)?;
+            let step = PIECE / 4 * 4;
+            for at in (0..n * row).step_by(step) {
+                let end = (at + step).min(n * row);
+                let base = (first * row) as u64;
+                self.checkpoint.read_bytes(name, base + at as u64..base + end as u64, &mut bytes)?;
+                self.gpu.write_words(&tensor, at / 4, &to_words(&bytes))?;
+                self.advance(bytes.len() as u64)?;
+            }
+            shards.push(Shard { first, matrix: Matrix::dense(n, cols, dense, tensor) });
+        }
+        Ok(shards)
+    }
+
+    fn upload_nf4(&self, name: &str, nf4: &Nf4Matrix) -> Result<Matrix> {
+        let up = |words: &[u32]| self.gpu.upload_words(name, &[words.len()], words);
+        let w = up(&to_words(&nf4.packed))?;
+        let (scales, nested, storage) = match &nf4.scales {
+            Nf4Scales::Single { absmax } => {
+                (up(bytemuck::cast_slice(absmax))?, w.clone(), Storage::Nf4Single)
+            }
+            Nf4Scales::Double { codes, nested_absmax, offset, code_book } => {
+                let nested: Vec<f32> = code_book.iter().chain(nested_absmax).copied().collect();
+                let nested = up(bytemuck::cast_slice(&nested))?;
+                (up(&to_words(codes))?, nested, Storage::Nf4Double { offset: *offset })
+            }
+        };
+        Ok(Matrix { rows: nf4.rows, cols: nf4.cols, storage, w, scales, nested })
+    }
+
+    /// A linear layer of a block.
+    fn linear(&mut self, layer: usize, module: Module) -> Result<Vec<Shard>> {
+        let name = format!("{}.weight", module.path(layer));
+        let (rows, cols) = module.shape(self.config);
+        if let Some(found) = read_prequantized(self.checkpoint, &name)? {
+            let got = [found.matrix.rows, found.matrix.cols];
+            if got != [rows, cols] {
+                return Err(Error::Shape {
+                    op: self.checkpoint.name().into(),
+                    tensor: name,
+                    expected: format!("{:?}", [rows, cols]),
+                    got: format!("{got:?}"),
+                });
+            }
+            self.advance(found.matrix.bytes() as u64)?;
+            let matrix = self.upload_nf4(&name, &found.matrix)?;
+            return Ok(vec![Shard { first: 0, matrix }]);
+        }
+        if self.quant == Quant::None {
+            return self.dense_shards(&name, rows, cols);
+        }
+        let info = self.checkpoint.expect(&name, &[rows, cols])?;
+        let bytes = info.dtype.bytes() as u64;
+        self.dense(&name)?;
+        let mut quantizer = Nf4Quantizer::new(rows, cols)?;
+        for at in (0..rows * cols).step_by(PIECE) {
+            let range: Range<usize> = at..(at + PIECE).min(rows * cols);
+            quantizer.push(&self.checkpoint.read_f32(&name, range.clone())?).map_err(|e| {
+                Error::format(self.checkpoint.name(), format!("tensor `{name}`"), e)
+            })?;
+            self.advance(range.len() as u64 * bytes)?;
+        }
+        let matrix = self.upload_nf4(&name, &quantizer.finish(self.quant == Quant::Nf4)?)?;
+        Ok(vec![Shard { first: 0, matrix }])
+    }
+
+    /// All of a block.
+    pub(super) fn layer(&mut self, layer: usize) -> Result<Layer> {
+        let d = self.config.hidden_size;
+        let base = format!("model.layers.{layer}");
+        let linears = Module::ALL.map(|module| (module, Vec::new()));
+        let mut out = Layer {
+            input_norm: self.vector(&format!("{base}.input_layernorm.weight"), d)?,
+            post_norm: self.vector(&format!("{base}.post_attention_layernorm.weight"), d)?,
+            linears: linears.map(|(_, shards)| shards),
+        };
+        for module in Module::ALL {
+            out.linears[module as usize] = self.linear(layer, module)?;
+        }
+        Ok(out)
+    }
+}
+
+/// Bytes that loading will place on the device, from shapes alone: refused before anything is allocated.
+pub(super) fn device_bytes(checkpoint: &Checkpoint, config: &ModelConfig, quant: Quant) -> u64 {
+    let linears: u64 = Module::ALL
+        .iter()
+        .map(|m| {
+            let (n, k) = m.shape(config);
+            (n * k) as u64
+        })
+        .sum::<u64>()
+        * config.num_hidden_layers as u64;
+    let bytes_of = |name: &str| checkpoint.info(name).map_or(0, |i| i.bytes);
+    let embed = bytes_of("model.embed_tokens.weight") + bytes_of("lm_head.weight");
+    let linears = match quant {
+        Quant::Nf4 => linears * 4127 / 8000,
+        Quant::Nf4Single => linears * 45 / 80,
+        Quant::None => {
+            let first = format!("{}.weight", Module::Q.path(0));
+            linears * checkpoint.info(&first).map_or(2, |i| i.dtype.bytes() as u64)
+        }
+    };
+    embed + linears
+}

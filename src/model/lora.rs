@@ -1,0 +1,284 @@
+//! LoRA adapters on the device: trainable pairs beside the frozen layers, in PEFT's names and formulas.
+
+use std::collections::BTreeMap;
+
+use super::module::Module;
+use super::slab::Layout;
+use crate::format::{AdapterConfig, AdapterFile, ModelConfig, TargetModules};
+use crate::gpu::{Gpu, Tensor};
+use crate::kernels::{Dense, Matrix};
+use crate::train::init;
+use crate::{Error, Result};
+
+/// Settings of a new adapter.
+pub type LoraConfig = AdapterConfig;
+
+/// `ΔW = scale · B·A` of one linear layer, and DoRA's magnitudes.
+#[derive(Debug)]
+pub(super) struct Pair {
+    /// `(R, in)`.
+    pub(super) a: Matrix,
+    /// `(out, R)`.
+    pub(super) b: Matrix,
+    /// alpha/R or alpha/√R.
+    pub(super) scale: f32,
+    pub(super) dora: Option<Dora>,
+    pub(super) grads: Option<Grads>,
+}
+
+/// DoRA: `y = (m / ‖W + scale·B·A‖_row) · (W + scale·B·A) x`.
+#[derive(Debug)]
+pub(super) struct Dora {
+    /// `(out)`, trainable.
+    pub(super) magnitude: Tensor,
+    /// `(out)`, recomputed when the pair changes.
+    pub(super) norm: Tensor,
+}
+
+#[derive(Debug)]
+pub(super) struct Grads {
+    pub(super) a: Tensor,
+    pub(super) b: Tensor,
+    pub(super) magnitude: Option<Tensor>,
+}
+
+/// What training keeps beside the parameters: slabs of one layout.
+#[derive(Debug)]
+pub(crate) struct TrainState {
+    pub(crate) gradients: Vec<Tensor>,
+    pub(crate) first_moment: Vec<Tensor>,
+    pub(crate) second_moment: Vec<Tensor>,
+}
+
+/// An adapter on the device.
+#[derive(Debug)]
+pub struct Adapter {
+    pub(super) config: AdapterConfig,
+    pub(super) pairs: BTreeMap<(usize, Module), Pair>,
+    /// PEFT key, shape and place of every tensor.
+    entries: Vec<(String, Vec<usize>)>,
+    layout: Layout,
+    params: Vec<Tensor>,
+    state: Option<TrainState>,
+}
+
+const PREFIX: &str = "base_model.model.";
+
+struct Planned {
+    layer: usize,
+    module: Module,
+    out: usize,
+    inp: usize,
+}
+
+/// The layers that a configuration names. **Errors** [`Error::Invalid`] if it names none.
+fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
+    let mut found = Vec::new();
+    for layer in 0..model.num_hidden_layers {
+        for module in Module::ALL {
+            if config.target_modules.contains(&module.path(layer)) {
+                let (out, inp) = module.shape(model);
+                found.push(Planned { layer, module, out, inp });
+            }
+        }
+    }
+    if found.is_empty() {
+        let names: Vec<_> = Module::ALL.iter().map(|m| m.name()).collect();
+        let why = format!("names no layer of this model; use some of {names:?} or all-linear");
+        return Err(Error::invalid("target_modules", why));
+    }
+    if let TargetModules::Named(names) = &config.target_modules {
+        for name in names {
+            let one = TargetModules::Named(vec![name.clone()]);
+            if !found.iter().any(|p| one.contains(&p.module.path(p.layer))) {
+                let why = format!("`{name}` is no linear layer of this model");
+                return Err(Error::invalid("target_modules", why));
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Adapter {
+    fn empty(gpu: &Gpu, config: &AdapterConfig, model: &ModelConfig, train: bool) -> Result<Adapter> {
+        let (r, planned) = (config.rank, plan(config, model)?);
+        let mut entries = Vec::new();
+        for p in &planned {
+            let path = format!("{PREFIX}{}", p.module.path(p.layer));
+            entries.push((format!("{path}.lora_A.weight"), vec![r, p.inp]));
+            entries.push((format!("{path}.lora_B.weight"), vec![p.out, r]));
+            if config.use_dora {
+                entries.push((format!("{path}.lora_magnitude_vector"), vec![p.out]));
+            }
+        }
+        let words = entries.iter().map(|(_, dims)| dims.iter().product());
+        let layout = Layout::of(words, gpu.caps().shard_bytes());
+        let params = layout.allocate(gpu, "lora parameters")?;
+        let state = match train {
+            false => None,
+            true => Some(TrainState {
+                gradients: layout.allocate(gpu, "lora gradients")?,
+                first_moment: layout.allocate(gpu, "adamw first moment")?,
+                second_moment: layout.allocate(gpu, "adamw second moment")?,
+            }),
+        };
+        let mut pairs = BTreeMap::new();
+        let mut next = 0;
+        for p in &planned {
+            let mut take = || -> Result<(Tensor, Option<Tensor>)> {
+                let (name, dims) = &entries[next];
+                let param = layout.tensor(&params, next, dims, name)?;
+                let grad = match &state {
+                    Some(s) => Some(layout.tensor(&s.gradients, next, dims, &format!("d {name}"))?),
+                    None => None,
+                };
+                next += 1;
+                Ok((param, grad))
+            };
+            let ((a, da), (b, db)) = (take()?, take()?);
+            let magnitude = if config.use_dora { Some(take()?) } else { None };
+            let (dm, dora) = match magnitude {
+                None => (None, None),
+                Some((magnitude, dm)) => {
+                    let norm = gpu.zeros("dora norm", &[p.out])?;
+                    (dm, Some(Dora { magnitude, norm }))
+                }
+            };
+            let grads = da.zip(db).map(|(a, b)| Grads { a, b, magnitude: dm });
+            let pair = Pair {
+                a: Matrix::dense(r, p.inp, Dense::F32, a),
+                b: Matrix::dense(p.out, r, Dense::F32, b),
+                scale: config.scaling() as f32,
+                dora,
+                grads,
+            };
+            pairs.insert((p.layer, p.module), pair);
+        }
+        Ok(Adapter { config: config.clone(), pairs, entries, layout, params, state })
+    }
+
+    /// A new adapter for training: A Kaiming-uniform from `seed`, B zero. With DoRA the magnitudes are
+    /// set by the model that it is attached to.
+    pub(super) fn fresh(
+        gpu: &Gpu,
+        config: &AdapterConfig,
+        model: &ModelConfig,
+        seed: u64,
+    ) -> Result<Adapter> {
+        if config.rank == 0 {
+            return Err(Error::invalid("rank", "is 0; the smallest is 1"));
+        }
+        let adapter = Adapter::empty(gpu, config, model, true)?;
+        for (i, (name, dims)) in adapter.entries.iter().enumerate() {
+            if name.ends_with("lora_A.weight") {
+                let values = init::lora_a(seed, name, dims[0], dims[1])?;
+                gpu.write(&adapter.parameter(i)?, &values)?;
+            }
+        }
+        Ok(adapter)
+    }
+
+    /// An adapter from a PEFT file, for inference or to go on training. **Errors** [`Error::Shape`] and
+    /// [`Error::MissingTensor`] name the tensor when the adapter belongs to another model.
+    pub(super) fn from_file(
+        gpu: &Gpu,
+        file: &AdapterFile,
+        model: &ModelConfig,
+        train: bool,
+    ) -> Result<Adapter> {
+        let adapter = Adapter::empty(gpu, &file.config, model, train)?;
+        adapter.load(gpu, &file.tensors)?;
+        Ok(adapter)
+    }
+
+    /// Overwrites the parameters with tensors in PEFT's names.
+    pub(crate) fn load(
+        &self,
+        gpu: &Gpu,
+        tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    ) -> Result<()> {
+        const OTHER: &str = ". The adapter seems to belong to another model: compare its \
+                             base_model_name_or_path with --model";
+        for (i, (name, dims)) in self.entries.iter().enumerate() {
+            let (shape, values) = tensors.get(name).ok_or_else(|| Error::MissingTensor {
+                name: name.clone(),
+                file: "adapter".into(),
+                hint: OTHER.into(),
+            })?;
+            if shape != dims {
+                return Err(Error::Shape {
+                    op: "adapter".into(),
+                    tensor: name.clone(),
+                    expected: format!("{dims:?}"),
+                    got: format!("{shape:?}{OTHER}"),
+                });
+            }
+            gpu.write(&self.parameter(i)?, values)?;
+        }
+        if let Some(extra) = tensors.keys().find(|k| !self.entries.iter().any(|(n, _)| n == *k)) {
+            return Err(Error::Shape {
+                op: "adapter".into(),
+                tensor: extra.clone(),
+                expected: "a layer of this model".into(),
+                got: format!("a tensor that it has no place for{OTHER}"),
+            });
+        }
+        Ok(())
+    }
+
+    fn parameter(&self, i: usize) -> Result<Tensor> {
+        let (name, dims) = &self.entries[i];
+        self.layout.tensor(&self.params, i, dims, name)
+    }
+
+    async fn collect(
+        &self,
+        gpu: &Gpu,
+        slabs: &[Tensor],
+    ) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+        let mut out = BTreeMap::new();
+        for (i, (name, dims)) in self.entries.iter().enumerate() {
+            let values = gpu.read(&self.layout.tensor(slabs, i, dims, name)?).await?;
+            out.insert(name.clone(), (dims.clone(), values));
+        }
+        Ok(out)
+    }
+
+    /// The parameters in PEFT's names.
+    pub async fn parameters(&self, gpu: &Gpu) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+        self.collect(gpu, &self.params).await
+    }
+
+    /// The gradients in PEFT's names. **Errors** [`Error::Invalid`] unless it is being trained.
+    pub async fn gradients(&self, gpu: &Gpu) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+        self.collect(gpu, &self.state()?.gradients).await
+    }
+
+    /// Adapter configuration and parameters, to save.
+    pub async fn to_file(&self, gpu: &Gpu) -> Result<AdapterFile> {
+        Ok(AdapterFile { config: self.config.clone(), tensors: self.parameters(gpu).await? })
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &AdapterConfig {
+        &self.config
+    }
+
+    /// Names the base model that [`Adapter::to_file`] writes.
+    pub fn set_base_model(&mut self, name: &str) {
+        self.config.base_model_name_or_path = Some(name.to_owned());
+    }
+
+    /// Number of trainable parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.entries.iter().map(|(_, dims)| dims.iter().product::<usize>()).sum()
+    }
+
+    pub(crate) fn slabs(&self) -> &[Tensor] {
+        &self.params
+    }
+
+    pub(crate) fn state(&self) -> Result<&TrainState> {
+        self.state.as_ref().ok_or_else(|| Error::invalid("adapter", "was loaded for inference"))
+    }
+}

@@ -1,0 +1,341 @@
+//! Every setting of a training run: what `run.toml` holds, with defaults, checks and differences.
+
+use super::schedule::SchedulerType;
+use crate::Result;
+use crate::data::random::Fnv;
+use crate::data::{DatasetOptions, LoaderOptions, LossOn};
+use serde::{Deserialize, Serialize};
+
+/// How the frozen linear layers are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quant {
+    /// NF4 with double quantization (QLoRA).
+    #[default]
+    Nf4,
+    /// The checkpoint's precision (plain LoRA).
+    None,
+}
+
+/// The optimizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optim {
+    /// AdamW with f32 states.
+    #[default]
+    Adamw,
+    /// AdamW with 8-bit states.
+    Adamw8bit,
+}
+
+/// The arithmetic of activations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    F32,
+    /// f16 where the adapter has it.
+    Mixed,
+}
+
+/// Whether each layer's activations are computed again in the backward pass instead of kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checkpointing {
+    /// If they would not fit otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// When a checkpoint is written. In TOML a number or `"epoch"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrWord", into = "NumberOrWord")]
+pub enum SaveSteps {
+    /// Every so many optimizer steps.
+    Steps(u64),
+    /// At the end of each epoch.
+    Epoch,
+}
+
+impl SaveSteps {
+    /// Whether one is due after `step` optimizer steps.
+    pub fn due(self, step: u64, at_epoch_end: bool) -> bool {
+        match self {
+            SaveSteps::Steps(n) => n > 0 && step > 0 && step.is_multiple_of(n),
+            SaveSteps::Epoch => at_epoch_end && step > 0,
+        }
+    }
+}
+
+impl std::str::FromStr for SaveSteps {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<SaveSteps, String> {
+        match text.parse() {
+            Ok(n) => Ok(SaveSteps::Steps(n)),
+            Err(_) if text == "epoch" => Ok(SaveSteps::Epoch),
+            Err(_) => Err(format!("`{text}` is neither a number of steps nor `epoch`")),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number of steps or \"epoch\"")]
+enum NumberOrWord {
+    Number(u64),
+    Word(String),
+}
+
+impl TryFrom<NumberOrWord> for SaveSteps {
+    type Error = String;
+    fn try_from(value: NumberOrWord) -> std::result::Result<SaveSteps, String> {
+        match value {
+            NumberOrWord::Number(n) => Ok(SaveSteps::Steps(n)),
+            NumberOrWord::Word(word) => word.parse(),
+        }
+    }
+}
+
+impl From<SaveSteps> for NumberOrWord {
+    fn from(value: SaveSteps) -> NumberOrWord {
+        match value {
+            SaveSteps::Steps(n) => NumberOrWord::Number(n),
+            SaveSteps::Epoch => NumberOrWord::Word("epoch".into()),
+        }
+    }
+}
+
+/// The linear layers of a block, in their order; `all-linear` means these.
+pub const LINEAR_MODULES: [&str; 7] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// The modules that get an adapter: a list of names, or one string with commas, or `all-linear`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrMany", into = "OneOrMany")]
+pub struct TargetModules(Vec<String>);
+
+impl TargetModules {
+    /// From names, or text such as `q_proj,v_proj`; repetitions are dropped. `all-linear` becomes the
+    /// seven names. Unknown names are kept for [`TrainConfig::validate`] to report.
+    pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> TargetModules {
+        let mut given = Vec::new();
+        for text in names {
+            for name in text.as_ref().split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                match name {
+                    "all-linear" => given.extend(LINEAR_MODULES.map(String::from)),
+                    name => given.push(name.to_string()),
+                }
+            }
+        }
+        // In the block's order, so that equal sets compare equal.
+        let place = |name: &String| {
+            LINEAR_MODULES.iter().position(|m| m == name).unwrap_or(LINEAR_MODULES.len())
+        };
+        given.sort_by(|a, b| (place(a), a).cmp(&(place(b), b)));
+        given.dedup();
+        TargetModules(given)
+    }
+
+    /// The seven linear layers.
+    pub fn all_linear() -> TargetModules {
+        TargetModules::new(LINEAR_MODULES)
+    }
+
+    /// The names, in the block's order.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether `module` is one of them.
+    pub fn contains(&self, module: &str) -> bool {
+        self.0.iter().any(|name| name == module)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a list of module names, or \"all-linear\"")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for TargetModules {
+    fn from(value: OneOrMany) -> TargetModules {
+        match value {
+            OneOrMany::One(text) => TargetModules::new([text]),
+            OneOrMany::Many(names) => TargetModules::new(names),
+        }
+    }
+}
+
+impl From<TargetModules> for OneOrMany {
+    fn from(value: TargetModules) -> OneOrMany {
+        OneOrMany::Many(value.0)
+    }
+}
+
+/// A training run. Names are those of PEFT, transformers and TRL; defaults are the command line's,
+/// and transformers' where that says nothing (but every step is logged).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The base model: a folder, a `.gguf` file, or a name.
+    pub model: String,
+    /// Training rows: JSONL files.
+    pub data: Vec<String>,
+    /// Evaluation rows: a JSONL file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_data: Option<String>,
+    /// How the frozen linear layers are kept.
+    pub quant: Quant,
+    /// PEFT's `r`: columns of the low-rank product.
+    pub rank: usize,
+    /// The adapter's product is scaled by alpha / rank.
+    pub lora_alpha: f64,
+    /// Share of the adapter's inputs set to 0 in training, in [0, 1).
+    pub lora_dropout: f64,
+    /// Layers with an adapter.
+    pub target_modules: TargetModules,
+    /// Scale by alpha / √rank instead. **Source** Kalajdzievski 2023 (arXiv:2312.03732).
+    pub use_rslora: bool,
+    /// Train the weights' magnitudes too. **Source** Liu et al. 2024 (arXiv:2402.09353).
+    pub use_dora: bool,
+    /// Passes over the data; fractions are allowed. Not used if `max_steps` is set.
+    pub num_train_epochs: f64,
+    /// Optimizer steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// Rows in a micro-batch.
+    pub batch_size: usize,
+    /// Micro-batches in an optimizer step.
+    pub gradient_accumulation_steps: usize,
+    /// Tokens kept of each row.
+    pub max_length: usize,
+    /// Put rows of like length together.
+    pub group_by_length: bool,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Its course after the warm-up.
+    pub lr_scheduler_type: SchedulerType,
+    /// Warm-up as a share of all steps, in [0, 1], if `warmup_steps` is 0.
+    pub warmup_ratio: f64,
+    /// Warm-up in steps.
+    pub warmup_steps: u64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// The gradient's norm is clipped to it; 0 does not clip.
+    pub max_grad_norm: f64,
+    /// The optimizer.
+    pub optim: Optim,
+    /// AdamW's β₁.
+    pub adam_beta1: f64,
+    /// AdamW's β₂.
+    pub adam_beta2: f64,
+    /// AdamW's ε.
+    pub adam_epsilon: f64,
+    /// Seed of initial adapters, data order and dropout; at most 2^63 - 1 (TOML's largest integer).
+    pub seed: u64,
+    /// Steps from one line of metrics to the next.
+    pub logging_steps: u64,
+    /// Steps from one evaluation to the next; none: at the end of each epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_steps: Option<u64>,
+    /// When checkpoints are written.
+    pub save_steps: SaveSteps,
+    /// Checkpoints kept; none: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_total_limit: Option<usize>,
+    /// Evaluations without improvement after which training stops; none: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping_patience: Option<u64>,
+    /// Compute activations twice to save memory.
+    pub gradient_checkpointing: Checkpointing,
+    /// Arithmetic of activations.
+    pub precision: Precision,
+    /// Which tokens of a prompt/completion row are targets.
+    pub loss: LossOn,
+}
+
+impl Default for TrainConfig {
+    fn default() -> TrainConfig {
+        TrainConfig {
+            model: String::new(),
+            data: Vec::new(),
+            eval_data: None,
+            quant: Quant::default(),
+            rank: 16,
+            lora_alpha: 32.0,
+            lora_dropout: 0.05,
+            target_modules: TargetModules::new(["q_proj", "v_proj"]),
+            use_rslora: false,
+            use_dora: false,
+            num_train_epochs: 3.0,
+            max_steps: None,
+            batch_size: 4,
+            gradient_accumulation_steps: 4,
+            max_length: 128,
+            group_by_length: false,
+            learning_rate: 2e-4,
+            lr_scheduler_type: SchedulerType::default(),
+            warmup_ratio: 0.0,
+            warmup_steps: 0,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            optim: Optim::default(),
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            seed: 42,
+            logging_steps: 1,
+            eval_steps: None,
+            save_steps: SaveSteps::Steps(500),
+            save_total_limit: None,
+            early_stopping_patience: None,
+            gradient_checkpointing: Checkpointing::default(),
+            precision: Precision::default(),
+            loss: LossOn::default(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The adapter's scale: alpha / rank, or alpha / √rank with rsLoRA.
+    pub fn lora_scale(&self) -> f64 {
+        let rank = self.rank as f64;
+        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+
+    /// How rows become tokens.
+    pub fn dataset_options(&self) -> DatasetOptions {
+        DatasetOptions { max_length: self.max_length, loss: self.loss }
+    }
+
+    /// How rows become batches.
+    pub fn loader_options(&self) -> LoaderOptions {
+        LoaderOptions {
+            batch_size: self.batch_size,
+            gradient_accumulation_steps: self.gradient_accumulation_steps,
+            group_by_length: self.group_by_length,
+            sequential: false,
+        }
+    }
+
+    /// FNV-1a of the TOML form as 16 hex digits: what a checkpoint remembers of the settings. Like
+    /// [`TrainConfig::differences`] it leaves out what does not change the computation.
+    pub fn fingerprint(&self) -> Result<String> {
+        let default = TrainConfig::default();
+        let (save_steps, save_total_limit) = (default.save_steps, default.save_total_limit);
+        let same = TrainConfig { save_steps, save_total_limit, ..self.clone() };
+        Ok(format!("{:016x}", Fnv::of(same.to_toml()?.as_bytes())))
+    }
+}
+
+#[path = "config_checks.rs"]
+mod checks;
+#[path = "config_toml.rs"]
+mod text;
+pub use text::Difference;

@@ -1,0 +1,130 @@
+//! Which settings make sense.
+
+use super::{LINEAR_MODULES, Optim, Precision, SaveSteps, TrainConfig};
+use crate::{Error, Result};
+
+impl TrainConfig {
+    /// Checks every number, without looking at any file.
+    ///
+    /// **Errors** [`Error::Invalid`] naming the first setting that makes no sense, why, and what
+    /// would; [`Error::Unsupported`] for `optim = "adamw8bit"` and `precision = "mixed"`.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_adapter()?;
+        self.validate_optimizer()?;
+        self.validate_run_length()
+    }
+
+    /// [`TrainConfig::validate`], and that the settings which name files do name some.
+    pub fn validate_with_files(&self) -> Result<()> {
+        self.validate()?;
+        must(!self.model.is_empty(), "model", || "is not set; give --model FOLDER".into())?;
+        must(!self.data.is_empty(), "data", || "is not set; give --data FILE.jsonl".into())?;
+        let needs_eval = [
+            ("eval_steps", self.eval_steps.is_some()),
+            ("early_stopping_patience", self.early_stopping_patience.is_some()),
+        ];
+        for (name, set) in needs_eval {
+            must(!set || self.eval_data.is_some(), name, || {
+                "needs evaluation rows; give --eval-data FILE.jsonl".into()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn validate_adapter(&self) -> Result<()> {
+        must(self.rank >= 1, "rank", || "must be at least 1; 16 is usual".into())?;
+        must(self.rank <= 1 << 16, "rank", || format!("{} is over 65536; 16 is usual", self.rank))?;
+        above_zero("lora_alpha", self.lora_alpha, "twice the rank is usual")?;
+        let p = self.lora_dropout;
+        must((0.0..1.0).contains(&p), "lora_dropout", || {
+            format!("{p} is not in [0, 1); 0.05 is usual")
+        })?;
+        let modules = self.target_modules.names();
+        let known = || format!("choose from {}, or all-linear", LINEAR_MODULES.join(", "));
+        must(!modules.is_empty(), "target_modules", || format!("is empty; {}", known()))?;
+        for name in modules {
+            must(LINEAR_MODULES.contains(&name.as_str()), "target_modules", || {
+                format!("`{name}` is no linear layer of a Llama block; {}", known())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn validate_optimizer(&self) -> Result<()> {
+        from_zero("learning_rate", self.learning_rate, "2e-4 is usual")?;
+        from_zero("weight_decay", self.weight_decay, "0 switches it off")?;
+        from_zero("max_grad_norm", self.max_grad_norm, "0 switches clipping off")?;
+        for (name, beta) in [("adam_beta1", self.adam_beta1), ("adam_beta2", self.adam_beta2)] {
+            must((0.0..1.0).contains(&beta), name, || format!("{beta} is not in [0, 1)"))?;
+        }
+        above_zero("adam_epsilon", self.adam_epsilon, "1e-8 is usual")?;
+        if self.optim == Optim::Adamw8bit {
+            let hint = "it is not built yet; use --optim adamw (8 bytes per adapter parameter)";
+            return Err(unsupported("optim `adamw8bit`", hint));
+        }
+        if self.precision == Precision::Mixed {
+            return Err(unsupported(
+                "precision `mixed`",
+                "it is not built yet; use --precision f32",
+            ));
+        }
+        Ok(())
+    }
+
+    fn validate_run_length(&self) -> Result<()> {
+        must(self.batch_size >= 1, "batch_size", || "must be at least 1".into())?;
+        let accumulation = self.gradient_accumulation_steps;
+        must(accumulation >= 1, "gradient_accumulation_steps", || "must be at least 1".into())?;
+        must(self.max_length >= 2, "max_length", || {
+            format!("{} leaves nothing to predict; must be at least 2", self.max_length)
+        })?;
+        let counts = [
+            ("max_steps", self.max_steps, "leave it out to train for num_train_epochs"),
+            ("logging_steps", Some(self.logging_steps), "1 logs every step"),
+            ("eval_steps", self.eval_steps, "leave it out to evaluate after each epoch"),
+            (
+                "early_stopping_patience",
+                self.early_stopping_patience,
+                "leave it out to never stop early",
+            ),
+            (
+                "save_total_limit",
+                self.save_total_limit.map(|n| n as u64),
+                "leave it out to keep all",
+            ),
+        ];
+        for (name, count, hint) in counts {
+            must(count != Some(0), name, || format!("must be at least 1; {hint}"))?;
+        }
+        must(self.save_steps != SaveSteps::Steps(0), "save_steps", || {
+            "must be at least 1, or epoch".into()
+        })?;
+        if self.max_steps.is_none() {
+            above_zero("num_train_epochs", self.num_train_epochs, "or give --max-steps")?;
+        }
+        let ratio = self.warmup_ratio;
+        must((0.0..=1.0).contains(&ratio), "warmup_ratio", || format!("{ratio} is not in [0, 1]"))?;
+        must(self.warmup_steps <= self.max_steps.unwrap_or(u64::MAX), "warmup_steps", || {
+            format!("{} is more than max_steps; lower it", self.warmup_steps)
+        })?;
+        must(i64::try_from(self.seed).is_ok(), "seed", || format!("{} is over 2^63 - 1", self.seed))
+    }
+}
+
+fn must(good: bool, what: &str, why: impl FnOnce() -> String) -> Result<()> {
+    if good { Ok(()) } else { Err(Error::invalid(what, why())) }
+}
+
+fn from_zero(what: &str, x: f64, hint: &str) -> Result<()> {
+    let good = x.is_finite() && x >= 0.0;
+    must(good, what, || format!("{x} is not a finite number from 0; {hint}"))
+}
+
+fn above_zero(what: &str, x: f64, hint: &str) -> Result<()> {
+    let good = x.is_finite() && x > 0.0;
+    must(good, what, || format!("{x} is not a finite number above 0; {hint}"))
+}
+
+fn unsupported(what: &str, hint: &str) -> Error {
+    Error::Unsupported { what: what.into(), hint: hint.into() }
+}

@@ -1,0 +1,136 @@
+//! Settings as TOML: reading, laying one file over another, and saying how two runs differ.
+
+use super::TrainConfig;
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+use toml::{Table, Value};
+
+/// A setting that two runs do not share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name in `run.toml`.
+    pub name: String,
+    /// Its value in the first, as TOML, or `unset`.
+    pub first: String,
+    /// Its value in the second.
+    pub second: String,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} → {}", self.name, self.first, self.second)
+    }
+}
+
+impl TrainConfig {
+    /// The settings as TOML, one line each.
+    ///
+    /// **Errors** [`Error::Invalid`] for a seed that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::invalid("settings", e))
+    }
+
+    /// Settings from TOML; what it leaves out has its default. `path` is for messages.
+    ///
+    /// **Errors** as [`TrainConfig::overlay`].
+    pub fn from_toml(text: &str, path: &str) -> Result<TrainConfig> {
+        TrainConfig::default().overlay(text, path)
+    }
+
+    /// These settings with those that `text` gives put over them: a preset, then `run.toml`, then
+    /// what was typed. Dashes in names are taken as underscores, and `r` as `rank`.
+    ///
+    /// **Errors** [`Error::Format`] for text that is no TOML, an unknown name (with the nearest known
+    /// one), or a value of the wrong kind.
+    pub fn overlay(&self, text: &str, path: &str) -> Result<TrainConfig> {
+        let given: Table = text.parse().map_err(|e: toml::de::Error| {
+            let line =
+                e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+            Error::format(path, format!("line {line}"), e.message())
+        })?;
+        self.overlay_table(given, path)
+    }
+
+    /// The same from a table, such as one made from command-line flags.
+    pub fn overlay_table(&self, given: Table, path: &str) -> Result<TrainConfig> {
+        let known = names();
+        let mut all = table(self)?;
+        for (key, value) in given {
+            let name = match key.replace('-', "_").as_str() {
+                "r" => "rank".to_string(),
+                name => name.to_string(),
+            };
+            if !known.contains(&name) {
+                let near = known.iter().min_by_key(|known| distance(known, &name));
+                let hint = match near.filter(|near| distance(near, &name) <= 1 + name.len() / 3) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known are {}", Vec::from_iter(known).join(", ")),
+                };
+                return Err(Error::format(
+                    path,
+                    format!("`{key}`"),
+                    format!("no such setting; {hint}"),
+                ));
+            }
+            // One at a time, so that the message names the setting.
+            let one = Table::from_iter([(name.clone(), value.clone())]);
+            if let Err(e) = one.try_into::<TrainConfig>() {
+                return Err(Error::format(path, format!("`{key}`"), e.message()));
+            }
+            all.insert(name, value);
+        }
+        all.try_into().map_err(|e: toml::de::Error| Error::format(path, "settings", e.message()))
+    }
+
+    /// The settings that differ, by name; empty if the runs would be the same. `save_steps` and
+    /// `save_total_limit` are left out: they change what is kept, not what is computed.
+    pub fn differences(&self, other: &TrainConfig) -> Result<Vec<Difference>> {
+        let (first, second) = (table(self)?, table(other)?);
+        let show = |value: Option<&Value>| value.map_or("unset".into(), Value::to_string);
+        let names = names().into_iter().filter(|name| {
+            first.get(name) != second.get(name)
+                && !["save_steps", "save_total_limit"].contains(&name.as_str())
+        });
+        let difference = |name: String| {
+            let (first, second) = (show(first.get(&name)), show(second.get(&name)));
+            Difference { name, first, second }
+        };
+        Ok(names.map(difference).collect())
+    }
+}
+
+fn table(config: &TrainConfig) -> Result<Table> {
+    Table::try_from(config).map_err(|e| Error::invalid("settings", e))
+}
+
+/// All names: those of the settings with every optional one set.
+fn names() -> BTreeSet<String> {
+    let config = TrainConfig {
+        eval_data: Some(String::new()),
+        max_steps: Some(1),
+        eval_steps: Some(1),
+        save_total_limit: Some(1),
+        early_stopping_patience: Some(1),
+        ..TrainConfig::default()
+    };
+    table(&config).map(|table| table.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Levenshtein's edit distance, in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

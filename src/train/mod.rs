@@ -1,0 +1,17 @@
+//! Training on the host's side: settings, learning-rate schedule, initial adapters and dropout seeds,
+//! and the run directory with its metrics and checkpoints. The run directory needs a file system, so
+//! its modules are absent on wasm32; everything else is the same there.
+
+pub mod config;
+pub mod init;
+pub mod schedule;
+
+// The modules that need a file system; the only place that says so.
+#[cfg(not(target_arch = "wasm32"))]
+pub mod checkpoint;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod durable;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod metrics;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod run_dir;

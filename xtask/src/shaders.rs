@@ -1,0 +1,3 @@
+pub fn command(_: &crate::Flags) -> anyhow::Result<()> {
+    Ok(())
+}
