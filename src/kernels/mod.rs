@@ -69,7 +69,7 @@ pub use attention::{
 };
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
-pub use dora::{DoraBwd, DoraScale, RowNorm};
+pub use dora::{DoraBwd, DoraScale};
 pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
@@ -106,7 +106,6 @@ pub static ALL: &[&Kernel] = &[
     &optimizer::SUM_SQUARES,
     &optimizer::CLIP_COEFFICIENT,
     &optimizer::ADAMW,
-    &dora::ROW_NORM,
     &dora::SCALE,
     &dora::BWD,
     &elementwise::ADD,
