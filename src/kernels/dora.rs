@@ -1,7 +1,7 @@
 //! Weight-decomposed adapters: the output of `W + s·B·A` per column, at a learned magnitude.
 
 use super::{elements, params};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
 pub(super) static SCALE: Kernel =
