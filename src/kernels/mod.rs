@@ -85,6 +85,11 @@ use crate::gpu::{Kernel, Tensor, grid};
 
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[
+    &attention::FWD,
+    &attention::DELTA,
+    &attention::BWD_DQ,
+    &attention::BWD_DKV,
+    &attention::DECODE,
     &copy_rows::COPY_ROWS,
     &dora_norm::DORA_NORM,
     &embed::FWD,
