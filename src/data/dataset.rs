@@ -15,6 +15,15 @@ pub trait Encode {
     fn eos(&self) -> Option<u32>;
 }
 
+impl Encode for crate::format::Tokenizer {
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode(text, true)
+    }
+    fn eos(&self) -> Option<u32> {
+        self.eos_id()
+    }
+}
+
 /// One row as it stands in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {

@@ -10,6 +10,7 @@ mod recorder;
 mod shader;
 mod tensor;
 mod transfer;
+mod variants;
 mod verify;
 
 use std::sync::{Arc, Mutex};

@@ -130,6 +130,7 @@ impl Adapter {
                 second_moment: layout.allocate(gpu, "adamw second moment")?,
             }),
         };
+        let table = gpu.table("no scales", &[0.0; 256])?;
         let mut pairs = BTreeMap::new();
         let mut next = 0;
         for p in &planned {
@@ -156,8 +157,8 @@ impl Adapter {
             };
             let grads = da.zip(db).map(|(a, b)| Grads { a, b, magnitude: dm });
             let pair = Pair {
-                a: Matrix::dense(r, p.inp, Dense::F32, a),
-                b: Matrix::dense(p.out, r, Dense::F32, b),
+                a: Matrix::dense(r, p.inp, Dense::F32, a, table.clone()),
+                b: Matrix::dense(p.out, r, Dense::F32, b, table.clone()),
                 scale: config.scaling() as f32,
                 dora,
                 grads,
@@ -203,6 +204,24 @@ impl Adapter {
 
     /// Overwrites the parameters with tensors in PEFT's names.
     pub(crate) fn load(&self, gpu: &Gpu, tensors: &Tensors) -> Result<()> {
+        self.load_into(gpu, &self.params, tensors)
+    }
+
+    /// AdamW's first and second moment of every tensor, under the tensor's name.
+    pub async fn moments(&self, gpu: &Gpu) -> Result<[Tensors; 2]> {
+        let state = self.state()?;
+        let first = self.collect(gpu, &state.first_moment).await?;
+        Ok([first, self.collect(gpu, &state.second_moment).await?])
+    }
+
+    /// Overwrites what [`Adapter::moments`] gave. **Errors** as for parameters.
+    pub fn load_moments(&self, gpu: &Gpu, moments: &[Tensors; 2]) -> Result<()> {
+        let state = self.state()?;
+        self.load_into(gpu, &state.first_moment, &moments[0])?;
+        self.load_into(gpu, &state.second_moment, &moments[1])
+    }
+
+    fn load_into(&self, gpu: &Gpu, slabs: &[Tensor], tensors: &Tensors) -> Result<()> {
         const OTHER: &str = ". The adapter seems to belong to another model: compare its \
                              base_model_name_or_path with --model";
         for (i, (name, dims)) in self.entries.iter().enumerate() {
@@ -219,7 +238,7 @@ impl Adapter {
                     got: format!("{shape:?}{OTHER}"),
                 });
             }
-            gpu.write(&self.parameter(i)?, values)?;
+            gpu.write(&self.layout.tensor(slabs, i, dims, name)?, values)?;
         }
         if let Some(extra) = tensors.keys().find(|k| !self.entries.iter().any(|(n, _)| n == *k)) {
             return Err(Error::Shape {
@@ -237,13 +256,18 @@ impl Adapter {
         self.layout.tensor(&self.params, i, dims, name)
     }
 
+    /// The tensors that lie in `slabs`, in PEFT's names; one read-back a slab.
     async fn collect(&self, gpu: &Gpu, slabs: &[Tensor]) -> Result<Tensors> {
-        let mut out = BTreeMap::new();
-        for (i, (name, dims)) in self.entries.iter().enumerate() {
-            let values = gpu.read(&self.layout.tensor(slabs, i, dims, name)?).await?;
-            out.insert(name.clone(), (dims.clone(), values));
+        let mut host = Vec::new();
+        for slab in slabs {
+            host.push(gpu.read(slab).await?);
         }
-        Ok(out)
+        let cut = |(i, (name, dims)): (usize, &(String, Vec<usize>))| {
+            let (slab, at) = self.layout.place(i);
+            let values = host[slab][at..][..dims.iter().product()].to_vec();
+            (name.clone(), (dims.clone(), values))
+        };
+        Ok(self.entries.iter().enumerate().map(cut).collect())
     }
 
     /// The parameters in PEFT's names.

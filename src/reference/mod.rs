@@ -21,7 +21,7 @@ pub use attention::{
 };
 pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
-pub use dora::{dora_bwd, dora_scale, row_norm};
+pub use dora::{dora_bwd, dora_scale};
 pub use dora_norm::dora_norm;
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold};
 pub use elementwise::{add, gather_rows};

@@ -115,9 +115,27 @@ impl Trainer {
         self.step
     }
 
-    /// Goes on from `step` steps done: optimizer state and parameters are loaded separately.
-    pub(crate) fn resume_at(&mut self, step: u64) {
+    /// Parameters and AdamW's moments in PEFT's names: all that a step changes.
+    pub async fn snapshot(
+        &self,
+    ) -> Result<(crate::format::AdapterFile, [crate::model::Tensors; 2])> {
+        let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
+        Ok((adapter.to_file(gpu).await?, adapter.moments(gpu).await?))
+    }
+
+    /// Goes on after `step` steps with what [`Trainer::snapshot`] gave then. **Errors**
+    /// [`Error::MissingTensor`], [`Error::Shape`] if it is of another adapter.
+    pub async fn restore(
+        &mut self,
+        step: u64,
+        parameters: &crate::model::Tensors,
+        moments: &[crate::model::Tensors; 2],
+    ) -> Result<()> {
+        let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
+        adapter.load(gpu, parameters)?;
+        adapter.load_moments(gpu, moments)?;
         self.step = step;
+        self.model.refresh_adapter().await
     }
 
     /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the NLL
