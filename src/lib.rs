@@ -2,13 +2,17 @@
 
 #![warn(missing_docs, unreachable_pub)]
 
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+pub mod cli;
 pub mod data;
 pub mod error;
 pub mod format;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;
+pub mod model;
 pub mod quant;
+pub mod random;
 pub mod reference;
 pub mod train;
 

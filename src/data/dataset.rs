@@ -1,7 +1,7 @@
 //! Training rows: JSONL with `{"prompt", "completion"}` or `{"text"}`, tokenized and masked as TRL's
 //! `SFTTrainer` does, kept as one flat token array.
 
-use super::random::Fnv;
+use crate::random::Fnv;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::BufRead;
@@ -13,6 +13,15 @@ pub trait Encode {
     fn encode(&self, text: &str) -> Result<Vec<u32>>;
     /// The end-of-sequence id, if the model has one.
     fn eos(&self) -> Option<u32>;
+}
+
+impl Encode for crate::format::Tokenizer {
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode(text, true)
+    }
+    fn eos(&self) -> Option<u32> {
+        self.eos_id()
+    }
 }
 
 /// One row as it stands in the file.
@@ -117,7 +126,7 @@ impl Dataset {
     /// [`Error::Invalid`] if no row has a target.
     pub fn jsonl<P: AsRef<Path>>(
         paths: &[P],
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<Dataset> {
         let mut dataset = Dataset::default();
@@ -135,7 +144,7 @@ impl Dataset {
     pub fn jsonl_text(
         name: &str,
         text: &[u8],
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<Dataset> {
         let mut dataset = Dataset::default();
@@ -149,7 +158,7 @@ impl Dataset {
         &mut self,
         name: &str,
         source: impl BufRead,
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<()> {
         let rows = for_each_row(name, source, |line, row| {
@@ -171,7 +180,7 @@ impl Dataset {
         row: &Row,
         name: &str,
         line: usize,
-        tokenizer: &impl Encode,
+        tokenizer: &(impl Encode + ?Sized),
         options: DatasetOptions,
     ) -> Result<()> {
         let (mut ids, mut labels_from) = match row {

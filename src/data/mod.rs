@@ -5,7 +5,6 @@
 pub mod batch;
 pub mod dataset;
 pub mod order;
-pub mod random;
 
 pub use batch::{Batch, IGNORE};
 pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, Row, TokenizedRow};

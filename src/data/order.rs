@@ -1,6 +1,6 @@
 //! In which order rows are trained on, and how they fall into micro-batches and accumulation windows.
 
-use super::random::{shuffle, stream};
+use crate::random::{shuffle, stream};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -231,6 +231,8 @@ mod tests {
         assert!(padding(&order) * 5 < padding(&epoch_order(1, 0, 997)));
         assert_eq!(sorted(&length_grouped_order(1, 0, &[3, 1, 2], 16)), [0, 1, 2]);
         assert!(length_grouped_order(1, 0, &[], 16).is_empty());
+        // Of equal lengths the earliest is the longest: nothing moves.
+        assert_eq!(length_grouped_order(1, 0, &[5; 100], 2), epoch_order(1, 0, 100));
     }
 
     #[test]

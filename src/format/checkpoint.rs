@@ -69,6 +69,9 @@ impl Checkpoint {
         let index_path = folder.join(INDEX);
         let label = index_path.display().to_string();
         let index: Index = json::parse(&label, &json::read(&index_path)?)?;
+        if index.weight_map.is_empty() {
+            return Err(Error::format(label, "key `weight_map`", "names no tensors"));
+        }
         let shards: BTreeSet<&str> = index.weight_map.values().map(String::as_str).collect();
         let mut files = Vec::new();
         for shard in &shards {

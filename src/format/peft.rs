@@ -143,6 +143,12 @@ impl AdapterFile {
                     "lora_A and lora_B must come in pairs, the other one is missing".into()
                 ));
             };
+            if part == ".lora_magnitude_vector" && shape.first() != b.first() {
+                return Err(wrong(format!(
+                    "[{}], one for each row of lora_B",
+                    b.first().unwrap_or(&0)
+                )));
+            }
             match beside(".lora_magnitude_vector") {
                 Some(_) if !self.config.use_dora => {
                     return Err(bad(format!("has a magnitude, but use_dora is false in {CONFIG}")));
@@ -151,9 +157,6 @@ impl AdapterFile {
                     return Err(bad(
                         "lora_magnitude_vector is missing, although use_dora is true".into()
                     ));
-                }
-                Some((m, _)) if m.first() != b.first() => {
-                    return Err(wrong(format!("{:?}, the rows of lora_B", b.first())));
                 }
                 _ => {}
             }

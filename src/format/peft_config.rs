@@ -77,8 +77,9 @@ impl AdapterConfig {
 
     /// Reads an `adapter_config.json`; `label` is its name in messages. Fields without meaning here are ignored.
     ///
-    /// **Errors** [`Error::Format`] with the key for a missing or mistyped value, [`Error::Unsupported`] with the key
-    /// for what would change the result and is not done here.
+    /// **Errors** [`Error::Format`](crate::Error::Format) with the key for a missing or mistyped value,
+    /// [`Error::Unsupported`](crate::Error::Unsupported) with the key for what would change the result and is not
+    /// done here.
     pub fn from_json(label: &str, bytes: &[u8]) -> Result<Self> {
         let value: Value = json::parse(label, bytes)?;
         let o = Object::new(label, &value)?;

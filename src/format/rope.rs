@@ -117,7 +117,7 @@ impl RopeScaling {
             return Err(o.unsupported(
                 "partial_rotary_factor",
                 part,
-                "heads are rotated whole (1)",
+                "1 works (heads are rotated whole)",
             ));
         }
         let positive = |key: &str| -> Result<f64> {

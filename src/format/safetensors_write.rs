@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::atomic::{PendingFile, write_atomic};
 use super::safetensors::{DType, MAX_HEADER, TensorInfo};
@@ -36,7 +36,7 @@ fn layout(
     let mut order: Vec<_> = tensors.iter().collect();
     order.sort_by_key(|(name, dtype, _)| (Reverse(dtype.bytes()), Reverse(*dtype), *name));
     let metadata: BTreeMap<_, _> = metadata.iter().copied().collect();
-    // Written by hand as text, entry by entry: the order of keys is the order of offsets.
+    // Written as text, entry by entry, because the order of keys is the order of offsets.
     let mut entries = Vec::new();
     if !metadata.is_empty() {
         entries.push(format!("\"__metadata__\":{}", json!(metadata)));
@@ -49,11 +49,11 @@ fn layout(
             Error::invalid(format!("tensor `{name}` of {path}"), format!("{shape:?} is too large"))
         })?;
         end = start + bytes;
-        let mut entry = Map::new();
-        entry.insert("dtype".into(), dtype.name().into());
-        entry.insert("shape".into(), json!(shape));
-        entry.insert("data_offsets".into(), json!([start, end]));
-        entries.push(format!("{}:{}", json!(name), Value::Object(entry)));
+        entries.push(format!(
+            "{}:{{\"dtype\":\"{dtype}\",\"shape\":{},\"data_offsets\":[{start},{end}]}}",
+            json!(name),
+            json!(shape),
+        ));
         let info = TensorInfo { dtype: *dtype, shape: shape.to_vec(), offset: start, bytes };
         if places.insert((*name).to_owned(), info).is_some() {
             return Err(Error::invalid(format!("tensor `{name}` of {path}"), "is given twice"));

@@ -64,6 +64,13 @@ impl Tokenizer {
         Ok(())
     }
 
+    /// Takes the special tokens that `tokenizer_config.json` left open from the model's configuration.
+    pub fn complete(&mut self, config: &super::ModelConfig) {
+        self.bos = self.bos.or(config.bos_token_id);
+        self.eos = self.eos.or(config.eos_token_ids.first().copied());
+        self.pad = self.pad.or(config.pad_token_id);
+    }
+
     /// Token ids of a text; with `add_special`, what the post-processor adds too (Llama 3: the first token).
     ///
     /// Special tokens written out in the text are recognized, as in transformers.

@@ -1,5 +1,10 @@
-//! Text from logits: how the next token is chosen.
+//! Text from logits: how the next token is chosen, and a whole answer token by token.
 
+mod clock;
 pub mod sampler;
+mod stops;
+pub mod stream;
 
 pub use sampler::{Candidate, Sampler, SamplerOptions, argmax, probabilities, top};
+pub use stops::Stops;
+pub use stream::{Finish, GenerateOptions, Generator, Timings, Token, prompt_ids};

@@ -1,6 +1,6 @@
 //! Chooses the next token: greedy, or at random after temperature, top-k and top-p.
 
-use crate::data::random::{stream, unit_f64};
+use crate::random::{stream, unit_f64};
 use crate::{Error, Result};
 use rand_chacha::ChaCha8Rng;
 use std::cmp::Ordering;

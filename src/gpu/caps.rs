@@ -20,10 +20,24 @@ pub enum Policy {
 impl Policy {
     /// Reads `WGPU_LORA_VARIANT`: unset is [`Policy::Auto`], `baseline`, or the name to prefer.
     pub fn from_env() -> Policy {
-        match std::env::var("WGPU_LORA_VARIANT").as_deref() {
-            Ok("") | Err(_) | Ok("auto") => Policy::Auto,
-            Ok("baseline" | "f32+workgroup") => Policy::Baseline,
-            Ok(name) => Policy::Prefer(name.to_owned()),
+        Policy::named(&std::env::var("WGPU_LORA_VARIANT").unwrap_or_default())
+    }
+
+    /// The policy of a name: empty or `auto`, `baseline`, or what to prefer.
+    pub fn named(name: &str) -> Policy {
+        match name {
+            "" | "auto" => Policy::Auto,
+            "baseline" | "f32+workgroup" => Policy::Baseline,
+            name => Policy::Prefer(name.to_owned()),
+        }
+    }
+
+    /// Its name, which [`Policy::named`] takes.
+    pub fn name(&self) -> &str {
+        match self {
+            Policy::Auto => "auto",
+            Policy::Baseline => "baseline",
+            Policy::Prefer(name) => name,
         }
     }
 }
@@ -192,6 +206,7 @@ impl Caps {
                     "reduce_subgroup"
                 }
                 "reduce" => "reduce_workgroup",
+                "nf4" => "nf4_lanes8",
                 _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
                     || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),
                 )?,

@@ -2,6 +2,7 @@
 //! no wgpu type leaves this module.
 
 mod caps;
+mod memory;
 mod op;
 mod pipeline;
 mod profile;
@@ -9,6 +10,7 @@ mod recorder;
 mod shader;
 mod tensor;
 mod transfer;
+mod variants;
 mod verify;
 
 use std::sync::{Arc, Mutex};
@@ -45,6 +47,7 @@ pub(crate) struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     caps: Caps,
+    memory: Option<u64>,
     verify: bool,
     pipelines: pipeline::Cache,
     fault: Arc<Mutex<Option<String>>>,
@@ -147,6 +150,7 @@ impl Gpu {
         let inner = Inner {
             device,
             queue,
+            memory: memory::device_bytes(&adapter),
             caps,
             verify: options.verify,
             pipelines: pipeline::Cache::default(),

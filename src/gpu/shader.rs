@@ -51,7 +51,9 @@ const LIBRARY: &[(&str, &str)] = modules![
     "weight_bf16",
     "weight_f16",
     "weight_f32",
+    "nf4_lanes8",
     "weight_nf4",
+    "weight_nf4_quads",
     "weight_nf4_single",
 ];
 

@@ -4,13 +4,19 @@
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
 use crate::reference;
 
-pub(super) static FWD: Kernel =
-    kernel!("linear_fwd", [x: Read, w: Read, scales: Read, nested: Read, y: Update]);
-pub(super) static BWD: Kernel =
-    kernel!("linear_bwd", [dy: Read, w: Read, scales: Read, nested: Read, dx: Update]);
+pub(super) static FWD: Kernel = kernel!(
+    "linear_fwd",
+    [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
+    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "aligned"],
+);
+pub(super) static BWD: Kernel = kernel!(
+    "linear_bwd",
+    [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
+    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "aligned"],
+);
 pub(super) static GRAD: Kernel = kernel!("linear_grad", [dy: Read, x: Read, dw: Update]);
 
 #[repr(C)]
@@ -26,17 +32,19 @@ struct Params {
     offset: f32,
 }
 
-/// Outputs that one workgroup computes: rows, columns.
-fn tile(selection: &Selection) -> [usize; 2] {
-    match selection.body.name {
-        "workgroup" => [64, 64],
+/// Workgroups for a matrix of outputs, by the tile that one of them computes.
+fn groups(selection: &Selection, rows: usize, columns: usize) -> [u32; 3] {
+    let [r, c] = match selection.body.name {
+        "subgroup8" => [16, 64],
         _ => [32, 32],
-    }
+    };
+    [columns.div_ceil(c) as u32, rows.div_ceil(r) as u32, 1]
 }
 
-fn groups(selection: &Selection, rows: usize, columns: usize) -> [u32; 3] {
-    let [r, c] = tile(selection);
-    [columns.div_ceil(c) as u32, rows.div_ceil(r) as u32, 1]
+/// The wider matrix is read or written four columns at a time by the fast bodies.
+fn alignment(stride: usize, first: usize) -> (&'static str, &'static str) {
+    let aligned = stride.is_multiple_of(4) && first.is_multiple_of(4);
+    ("shape", if aligned { "aligned" } else { "ragged" })
 }
 
 fn work(m: usize, w: &Matrix) -> Work {
@@ -65,10 +73,11 @@ impl Op for LinearFwd<'_> {
         &FWD
     }
     fn tensors(&self) -> Vec<&Tensor> {
-        vec![self.x, &self.w.w, &self.w.scales, &self.w.nested, self.y]
+        let w = self.w;
+        vec![self.x, &w.w, &w.scales, &w.nested, &w.table, self.y]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        self.w.roles()
+        vec![self.w.role(), alignment(self.y.dim(1), self.first)]
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -92,8 +101,8 @@ impl Op for LinearFwd<'_> {
         work(self.x.dim(0), self.w)
     }
     fn twin(&self, host: &mut HostBuffers) {
-        let [x, w, scales, nested, y] = host.all();
-        let w = reference::weights(self.w, w, scales, nested);
+        let [x, w, scales, nested, table, y] = host.all();
+        let w = self.w.values(w, scales, nested, table);
         let out = reference::Columns { stride: self.y.dim(1), first: self.first };
         reference::linear_fwd(
             x.f32(),
@@ -128,10 +137,11 @@ impl Op for LinearBwd<'_> {
         &BWD
     }
     fn tensors(&self) -> Vec<&Tensor> {
-        vec![self.dy, &self.w.w, &self.w.scales, &self.w.nested, self.dx]
+        let w = self.w;
+        vec![self.dy, &w.w, &w.scales, &w.nested, &w.table, self.dx]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        self.w.roles()
+        vec![self.w.role(), alignment(self.dy.dim(1), self.first)]
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -155,8 +165,8 @@ impl Op for LinearBwd<'_> {
         work(self.dy.dim(0), self.w)
     }
     fn twin(&self, host: &mut HostBuffers) {
-        let [dy, w, scales, nested, dx] = host.all();
-        let w = reference::weights(self.w, w, scales, nested);
+        let [dy, w, scales, nested, table, dx] = host.all();
+        let w = self.w.values(w, scales, nested, table);
         let from = reference::Columns { stride: self.dy.dim(1), first: self.first };
         reference::linear_bwd(
             dy.f32(),

@@ -53,9 +53,12 @@ fn elements(n: usize) -> Result<[u32; 3]> {
 mod attention;
 mod copy_rows;
 mod cross_entropy;
+mod dora;
+mod dora_norm;
 mod elementwise;
 mod embed;
 mod linear;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -66,13 +69,16 @@ pub use attention::{
 };
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
+pub use dora::{DoraBwd, DoraScale};
+pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
+pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
-pub use weight::{Dense, Matrix, Storage};
+pub use weight::{Dense, Matrix, Nf4Words, Storage, words_of};
 
 use crate::Result;
 use crate::gpu::{Kernel, Tensor, grid};
@@ -85,6 +91,7 @@ pub static ALL: &[&Kernel] = &[
     &attention::BWD_DKV,
     &attention::DECODE,
     &copy_rows::COPY_ROWS,
+    &dora_norm::DORA_NORM,
     &embed::FWD,
     &linear::FWD,
     &linear::BWD,
@@ -96,6 +103,11 @@ pub static ALL: &[&Kernel] = &[
     &swiglu::BWD,
     &cross_entropy::FUSED,
     &cross_entropy::REDUCE_SUM,
+    &optimizer::SUM_SQUARES,
+    &optimizer::CLIP_COEFFICIENT,
+    &optimizer::ADAMW,
+    &dora::SCALE,
+    &dora::BWD,
     &elementwise::ADD,
     &elementwise::GATHER_ROWS,
     &elementwise::DROPOUT,

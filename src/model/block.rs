@@ -1,5 +1,6 @@
 //! A decoder block: forward, and backward as its mirror image.
 
+use super::init::dropout_seed;
 use super::linear::{Linear, Mask, Site};
 use super::llama::{Layer, Model};
 use super::lora::Adapter;
@@ -12,7 +13,6 @@ use crate::kernels::{
     AttentionShape, CopyRows, RmsNormBwd, RmsNormFwd, Rope, SwigluBwd, SwigluFwd,
 };
 use crate::model::kv_cache::KvCache;
-use crate::train::init::dropout_seed;
 
 /// Dropout masks of one micro-batch.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,14 @@ impl Block<'_> {
         }
     }
 
-    fn rotate(&self, rec: &mut Recorder, frame: &Frame, x: &Tensor, heads: usize, inverse: bool) -> Result<()> {
+    fn rotate(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        x: &Tensor,
+        heads: usize,
+        inverse: bool,
+    ) -> Result<()> {
         let (cos, sin) = &self.model.rope;
         rec.record(&Rope { x, cos, sin, positions: &frame.positions()?, heads, inverse })
     }

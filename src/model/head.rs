@@ -82,15 +82,15 @@ impl Model {
             dx: &head.dx,
             accumulate: false,
         })?;
-        rec.record(&GatherRows {
-            x: &head.dx,
-            index: &frame.inverse()?,
-            y: &frame.backward()?.dx,
-        })
+        rec.record(&GatherRows { x: &head.dx, index: &frame.inverse()?, y: &frame.backward()?.dx })
     }
 
     /// Logits of all targets, read back chunk by chunk: `L · V` values.
-    pub(super) async fn read_logits(&self, mut rec: Recorder, frame: &Frame<'_>) -> Result<Vec<f32>> {
+    pub(super) async fn read_logits(
+        &self,
+        mut rec: Recorder,
+        frame: &Frame<'_>,
+    ) -> Result<Vec<f32>> {
         self.head_input(&mut rec, frame)?;
         let (head, d, v) = (frame.head()?, self.config.hidden_size, self.config.vocab_size);
         let mut out = Vec::with_capacity(head.h.dim(0) * v);

@@ -19,7 +19,8 @@ impl KvCache {
     /// An empty cache. **Errors** [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn new(gpu: &Gpu, config: &ModelConfig, batch: usize, capacity: usize) -> Result<KvCache> {
         let dims = [batch * capacity, config.num_key_value_heads * config.head_dim];
-        let pair = |_| Ok((gpu.zeros("kv cache keys", &dims)?, gpu.zeros("kv cache values", &dims)?));
+        let pair =
+            |_| Ok((gpu.zeros("kv cache keys", &dims)?, gpu.zeros("kv cache values", &dims)?));
         let layers = (0..config.num_hidden_layers).map(pair).collect::<Result<_>>()?;
         Ok(KvCache { layers, batch, capacity, length: 0 })
     }

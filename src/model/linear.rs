@@ -51,8 +51,7 @@ impl Linear<'_> {
         }
         let Some(pair) = self.pair else { return Ok(()) };
         let x = self.adapter_input(rec, at)?;
-        let down =
-            LinearFwd { x, w: &pair.a, y: at.low, first: 0, accumulate: false, scale: 1.0 };
+        let down = LinearFwd { x, w: &pair.a, y: at.low, first: 0, accumulate: false, scale: 1.0 };
         rec.record(&down)?;
         rec.record(&LinearFwd {
             x: at.low,

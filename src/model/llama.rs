@@ -12,7 +12,8 @@ use super::workspace::{AdapterShape, Frame, Pass, Workspace};
 use crate::data::Batch;
 use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig};
 use crate::gpu::{Gpu, Recorder, Tensor};
-use crate::kernels::{Dense, EmbedFwd, Matrix, Storage};
+use crate::kernels::{EmbedFwd, Matrix, Storage};
+use crate::quant::dynamic8_code;
 use crate::{Error, Result};
 
 /// Some rows of a matrix, from row `first` on.
@@ -110,6 +111,7 @@ impl Model {
             .saturating_sub(checkpoint.info(&names[0]).map_or(0, |i| i.bytes));
         let mut loader = Loader {
             gpu,
+            table: gpu.table("scale values", &dynamic8_code(true))?,
             checkpoint,
             config,
             quant: options.quant,
@@ -268,7 +270,12 @@ impl Model {
     }
 
     /// Activations for passes of at most `largest`.
-    pub fn workspace(&self, largest: Pass, training: bool, checkpointing: bool) -> Result<Workspace> {
+    pub fn workspace(
+        &self,
+        largest: Pass,
+        training: bool,
+        checkpointing: bool,
+    ) -> Result<Workspace> {
         let shape = self.adapter_shape();
         Workspace::new(&self.gpu, &self.config, largest, shape, training, checkpointing)
     }
@@ -293,7 +300,8 @@ impl Model {
             return Err(Error::invalid("token ids", why));
         }
         if last_position > self.max_positions {
-            let why = format!("{last_position} tokens, the model was loaded for {}", self.max_positions);
+            let why =
+                format!("{last_position} tokens, the model was loaded for {}", self.max_positions);
             return Err(Error::invalid("sequence length", why));
         }
         Ok(())
@@ -417,7 +425,8 @@ impl Model {
     ) -> Result<Vec<f32>> {
         let t = ids.len() / cache.batch.max(1);
         if cache.length + t > cache.capacity {
-            let why = format!("{} tokens, the cache has room for {}", cache.length + t, cache.capacity);
+            let why =
+                format!("{} tokens, the cache has room for {}", cache.length + t, cache.capacity);
             return Err(Error::invalid("sequence length", why));
         }
         let last: Vec<u32> = (0..cache.batch).map(|b| ((b + 1) * t - 1) as u32).collect();
@@ -461,11 +470,5 @@ impl Model {
         self.record_blocks(&mut rec, &frame, ids, None, None)?;
         rec.submit()?;
         self.gpu.read(&frame.hidden(layers)?).await
-    }
-
-    /// A dense matrix from host values, for tests of the head alone.
-    pub fn dense_matrix(gpu: &Gpu, rows: usize, cols: usize, values: &[f32]) -> Result<Matrix> {
-        let w = gpu.upload("matrix", &[rows, cols], values)?;
-        Ok(Matrix::dense(rows, cols, Dense::F32, w))
     }
 }

@@ -6,8 +6,8 @@ use super::llama::{Layer, Shard};
 use super::module::Module;
 use crate::format::{Checkpoint, DType, ModelConfig, read_prequantized};
 use crate::gpu::{Elem, Gpu, Tensor};
-use crate::kernels::{Dense, Matrix, Storage};
-use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales};
+use crate::kernels::{Dense, Matrix, Nf4Words, words_of};
+use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales, dynamic8_code};
 use crate::{Error, Result};
 
 /// How the linear layers of the blocks are kept.
@@ -43,20 +43,10 @@ impl Default for LoadOptions {
 /// Elements read from the checkpoint at a time.
 const PIECE: usize = 4 << 20;
 
-/// Little-endian bytes as words, the last one padded with zeros.
-fn to_words(bytes: &[u8]) -> Vec<u32> {
-    bytes
-        .chunks(4)
-        .map(|c| {
-            let mut word = [0u8; 4];
-            word[..c.len()].copy_from_slice(c);
-            u32::from_le_bytes(word)
-        })
-        .collect()
-}
-
 pub(super) struct Loader<'a> {
     pub(super) gpu: &'a Gpu,
+    /// Values of 8-bit scales.
+    pub(super) table: Tensor,
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) config: &'a ModelConfig,
     pub(super) quant: Quant,
@@ -99,7 +89,12 @@ impl Loader<'_> {
     }
 
     /// A dense matrix in row shards that fit a binding, in the checkpoint's precision.
-    pub(super) fn dense_shards(&mut self, name: &str, rows: usize, cols: usize) -> Result<Vec<Shard>> {
+    pub(super) fn dense_shards(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Vec<Shard>> {
         self.checkpoint.expect(name, &[rows, cols])?;
         let dense = self.dense(name)?;
         let row = cols * dense.bytes();
@@ -123,29 +118,45 @@ impl Loader<'_> {
             for at in (0..n * row).step_by(step) {
                 let end = (at + step).min(n * row);
                 let base = (first * row) as u64;
-                self.checkpoint.read_bytes(name, base + at as u64..base + end as u64, &mut bytes)?;
-                self.gpu.write_words(&tensor, at / 4, &to_words(&bytes))?;
+                self.checkpoint.read_bytes(
+                    name,
+                    base + at as u64..base + end as u64,
+                    &mut bytes,
+                )?;
+                self.gpu.write_words(&tensor, at / 4, &words_of(&bytes))?;
                 self.advance(bytes.len() as u64)?;
             }
-            shards.push(Shard { first, matrix: Matrix::dense(n, cols, dense, tensor) });
+            shards.push(Shard {
+                first,
+                matrix: Matrix::dense(n, cols, dense, tensor, self.table.clone()),
+            });
         }
         Ok(shards)
     }
 
     fn upload_nf4(&self, name: &str, nf4: &Nf4Matrix) -> Result<Matrix> {
+        let laid = Nf4Words::of(nf4);
         let up = |words: &[u32]| self.gpu.upload_words(name, &[words.len()], words);
-        let w = up(&to_words(&nf4.packed))?;
-        let (scales, nested, storage) = match &nf4.scales {
-            Nf4Scales::Single { absmax } => {
-                (up(bytemuck::cast_slice(absmax))?, w.clone(), Storage::Nf4Single)
-            }
-            Nf4Scales::Double { codes, nested_absmax, offset, code_book } => {
-                let nested: Vec<f32> = code_book.iter().chain(nested_absmax).copied().collect();
-                let nested = up(bytemuck::cast_slice(&nested))?;
-                (up(&to_words(codes))?, nested, Storage::Nf4Double { offset: *offset })
-            }
+        let (w, scales) = (up(&laid.w)?, up(&laid.scales)?);
+        let nested = match laid.nested.as_slice() {
+            [] => w.clone(),
+            nested => self.gpu.upload(name, &[nested.len()], nested)?,
         };
-        Ok(Matrix { rows: nf4.rows, cols: nf4.cols, storage, w, scales, nested })
+        let table = match &nf4.scales {
+            Nf4Scales::Double { code_book, .. } if *code_book != dynamic8_code(true) => {
+                self.gpu.table(name, code_book)?
+            }
+            _ => self.table.clone(),
+        };
+        Ok(Matrix {
+            rows: nf4.rows,
+            cols: nf4.cols,
+            storage: laid.storage,
+            w,
+            scales,
+            nested,
+            table,
+        })
     }
 
     /// A linear layer of a block.

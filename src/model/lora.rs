@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::init;
 use super::module::Module;
 use super::slab::Layout;
 use crate::format::{AdapterConfig, AdapterFile, ModelConfig, TargetModules};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Dense, Matrix};
-use crate::train::init;
 use crate::{Error, Result};
+
+/// Shape and values by PEFT key.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Settings of a new adapter.
 pub type LoraConfig = AdapterConfig;
@@ -100,7 +103,12 @@ fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
 }
 
 impl Adapter {
-    fn empty(gpu: &Gpu, config: &AdapterConfig, model: &ModelConfig, train: bool) -> Result<Adapter> {
+    fn empty(
+        gpu: &Gpu,
+        config: &AdapterConfig,
+        model: &ModelConfig,
+        train: bool,
+    ) -> Result<Adapter> {
         let (r, planned) = (config.rank, plan(config, model)?);
         let mut entries = Vec::new();
         for p in &planned {
@@ -122,6 +130,7 @@ impl Adapter {
                 second_moment: layout.allocate(gpu, "adamw second moment")?,
             }),
         };
+        let table = gpu.table("no scales", &[0.0; 256])?;
         let mut pairs = BTreeMap::new();
         let mut next = 0;
         for p in &planned {
@@ -129,7 +138,9 @@ impl Adapter {
                 let (name, dims) = &entries[next];
                 let param = layout.tensor(&params, next, dims, name)?;
                 let grad = match &state {
-                    Some(s) => Some(layout.tensor(&s.gradients, next, dims, &format!("d {name}"))?),
+                    Some(s) => {
+                        Some(layout.tensor(&s.gradients, next, dims, &format!("d {name}"))?)
+                    }
                     None => None,
                 };
                 next += 1;
@@ -146,8 +157,8 @@ impl Adapter {
             };
             let grads = da.zip(db).map(|(a, b)| Grads { a, b, magnitude: dm });
             let pair = Pair {
-                a: Matrix::dense(r, p.inp, Dense::F32, a),
-                b: Matrix::dense(p.out, r, Dense::F32, b),
+                a: Matrix::dense(r, p.inp, Dense::F32, a, table.clone()),
+                b: Matrix::dense(p.out, r, Dense::F32, b, table.clone()),
                 scale: config.scaling() as f32,
                 dora,
                 grads,
@@ -192,11 +203,25 @@ impl Adapter {
     }
 
     /// Overwrites the parameters with tensors in PEFT's names.
-    pub(crate) fn load(
-        &self,
-        gpu: &Gpu,
-        tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    ) -> Result<()> {
+    pub(crate) fn load(&self, gpu: &Gpu, tensors: &Tensors) -> Result<()> {
+        self.load_into(gpu, &self.params, tensors)
+    }
+
+    /// AdamW's first and second moment of every tensor, under the tensor's name.
+    pub async fn moments(&self, gpu: &Gpu) -> Result<[Tensors; 2]> {
+        let state = self.state()?;
+        let first = self.collect(gpu, &state.first_moment).await?;
+        Ok([first, self.collect(gpu, &state.second_moment).await?])
+    }
+
+    /// Overwrites what [`Adapter::moments`] gave. **Errors** as for parameters.
+    pub fn load_moments(&self, gpu: &Gpu, moments: &[Tensors; 2]) -> Result<()> {
+        let state = self.state()?;
+        self.load_into(gpu, &state.first_moment, &moments[0])?;
+        self.load_into(gpu, &state.second_moment, &moments[1])
+    }
+
+    fn load_into(&self, gpu: &Gpu, slabs: &[Tensor], tensors: &Tensors) -> Result<()> {
         const OTHER: &str = ". The adapter seems to belong to another model: compare its \
                              base_model_name_or_path with --model";
         for (i, (name, dims)) in self.entries.iter().enumerate() {
@@ -213,7 +238,7 @@ impl Adapter {
                     got: format!("{shape:?}{OTHER}"),
                 });
             }
-            gpu.write(&self.parameter(i)?, values)?;
+            gpu.write(&self.layout.tensor(slabs, i, dims, name)?, values)?;
         }
         if let Some(extra) = tensors.keys().find(|k| !self.entries.iter().any(|(n, _)| n == *k)) {
             return Err(Error::Shape {
@@ -231,26 +256,27 @@ impl Adapter {
         self.layout.tensor(&self.params, i, dims, name)
     }
 
-    async fn collect(
-        &self,
-        gpu: &Gpu,
-        slabs: &[Tensor],
-    ) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
-        let mut out = BTreeMap::new();
-        for (i, (name, dims)) in self.entries.iter().enumerate() {
-            let values = gpu.read(&self.layout.tensor(slabs, i, dims, name)?).await?;
-            out.insert(name.clone(), (dims.clone(), values));
+    /// The tensors that lie in `slabs`, in PEFT's names; one read-back a slab.
+    async fn collect(&self, gpu: &Gpu, slabs: &[Tensor]) -> Result<Tensors> {
+        let mut host = Vec::new();
+        for slab in slabs {
+            host.push(gpu.read(slab).await?);
         }
-        Ok(out)
+        let cut = |(i, (name, dims)): (usize, &(String, Vec<usize>))| {
+            let (slab, at) = self.layout.place(i);
+            let values = host[slab][at..][..dims.iter().product()].to_vec();
+            (name.clone(), (dims.clone(), values))
+        };
+        Ok(self.entries.iter().enumerate().map(cut).collect())
     }
 
     /// The parameters in PEFT's names.
-    pub async fn parameters(&self, gpu: &Gpu) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub async fn parameters(&self, gpu: &Gpu) -> Result<Tensors> {
         self.collect(gpu, &self.params).await
     }
 
     /// The gradients in PEFT's names. **Errors** [`Error::Invalid`] unless it is being trained.
-    pub async fn gradients(&self, gpu: &Gpu) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub async fn gradients(&self, gpu: &Gpu) -> Result<Tensors> {
         self.collect(gpu, &self.state()?.gradients).await
     }
 

@@ -3,6 +3,7 @@
 
 mod block;
 mod head;
+mod init;
 mod kv_cache;
 mod linear;
 mod llama;
@@ -12,9 +13,11 @@ mod module;
 mod slab;
 mod workspace;
 
+pub(crate) use block::DropoutKey;
 pub use kv_cache::KvCache;
+pub(crate) use llama::STAT_LOSS;
 pub use llama::{Model, TrainableParameters};
 pub use load::{LoadOptions, Progress, Quant};
-pub use lora::{Adapter, LoraConfig};
+pub use lora::{Adapter, LoraConfig, Tensors};
 pub use module::Module;
 pub use workspace::{Pass, Workspace};

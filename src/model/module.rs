@@ -24,15 +24,8 @@ pub enum Module {
 
 impl Module {
     /// All seven, in the order of their numbers.
-    pub const ALL: [Module; 7] = [
-        Module::Q,
-        Module::K,
-        Module::V,
-        Module::O,
-        Module::Gate,
-        Module::Up,
-        Module::Down,
-    ];
+    pub const ALL: [Module; 7] =
+        [Module::Q, Module::K, Module::V, Module::O, Module::Gate, Module::Up, Module::Down];
 
     /// `q_proj`.
     pub fn name(self) -> &'static str {

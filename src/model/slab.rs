@@ -28,6 +28,11 @@ impl Layout {
         layout
     }
 
+    /// Slab and first word of tensor `i`.
+    pub(super) fn place(&self, i: usize) -> (usize, usize) {
+        self.places[i]
+    }
+
     /// Zeroed slabs of this layout.
     pub(super) fn allocate(&self, gpu: &Gpu, name: &str) -> Result<Vec<Tensor>> {
         self.sizes.iter().map(|&n| gpu.zeros(name, &[n.max(ALIGN_WORDS)])).collect()

@@ -221,9 +221,7 @@ impl Workspace {
             targets: a.words("targets", l)?,
             labels: a.words("labels", l)?,
             inverse: a.words("inverse", n)?,
-            hidden: (0..hidden)
-                .map(|_| a.floats("hidden", &[n, w.d]))
-                .collect::<Result<_>>()?,
+            hidden: (0..hidden).map(|_| a.floats("hidden", &[n, w.d])).collect::<Result<_>>()?,
             layers: (0..layers).map(|_| acts(&mut a)).collect::<Result<_>>()?,
             backward,
             dropped: a.floats("after dropout", &[n, w.widest()])?,
@@ -293,8 +291,7 @@ impl Frame<'_> {
         let dora = match &a.dora {
             None => None,
             Some(all) => {
-                let [z0, z1, z2, z3, z4, z5, z6] =
-                    all.each_ref().map(|t| t.view(&[n, t.dim(1)]));
+                let [z0, z1, z2, z3, z4, z5, z6] = all.each_ref().map(|t| t.view(&[n, t.dim(1)]));
                 Some([z0?, z1?, z2?, z3?, z4?, z5?, z6?])
             }
         };

@@ -1,14 +1,4 @@
-/// PCG-RXS-M-XS on 32 bits: a bijection of u32 that scatters neighbours. **Source** O'Neill 2014.
-fn pcg_hash(v: u32) -> u32 {
-    let s = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let w = ((s >> ((s >> 28) + 4)) ^ s).wrapping_mul(277_803_737);
-    (w >> 22) ^ w
-}
-
-/// The 32 random bits that decide dropout of element `index` under `seed`.
-pub fn mask_hash(seed: u32, index: u32) -> u32 {
-    pcg_hash(pcg_hash(index) ^ seed)
-}
+use crate::random::mask_hash;
 
 /// The smallest hash that is kept: p · 2³², rounded, so that a share `p` is dropped.
 pub fn dropout_threshold(p: f32) -> u32 {

@@ -5,7 +5,8 @@
 //! was damaged later is noticed and passed over.
 
 use super::durable::{self, NamedBytes};
-use crate::data::{Sampler, random::Fnv};
+use crate::data::Sampler;
+use crate::random::Fnv;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 
 use super::schedule::SchedulerType;
 use crate::Result;
-use crate::data::random::Fnv;
 use crate::data::{DatasetOptions, LoaderOptions, LossOn};
+use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
 
 /// How the frozen linear layers are kept.

@@ -3,7 +3,8 @@
 //! its modules are absent on wasm32; everything else is the same there.
 
 pub mod config;
-pub mod init;
+pub mod event;
+pub mod plan;
 pub mod schedule;
 
 // The modules that need a file system; the only place that says so.
@@ -14,4 +15,9 @@ pub mod durable;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod run;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod run_dir;
+#[cfg(not(target_arch = "wasm32"))]
+mod run_files;
+pub mod trainer;

@@ -3,10 +3,12 @@
 mod attention;
 mod copy_rows;
 mod cross_entropy;
+mod dora;
 mod elementwise;
 mod embed;
 mod harness;
 mod linear;
+mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -21,6 +23,8 @@ fn main() -> std::process::ExitCode {
         rope::cases(),
         swiglu::cases(),
         cross_entropy::cases(),
+        optimizer::cases(),
+        dora::cases(),
         elementwise::cases(),
     ])
 }

@@ -52,7 +52,11 @@ fn values_in_hf_order(gguf: &Gguf, tensor: &Tensor) -> Result<Vec<f32>> {
         Some("attn_k") => gguf.integer("llama.attention.head_count_kv")?,
         _ => return Ok(values),
     };
-    ensure!(tensor.shape[0] % (2 * heads) == 0, "{}: rows do not divide by heads", tensor.name);
+    ensure!(
+        tensor.shape[0].is_multiple_of(2 * heads),
+        "{}: rows do not divide by heads",
+        tensor.name
+    );
     Ok(hf_row_order(&values, tensor.shape[0], heads))
 }
 

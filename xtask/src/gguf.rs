@@ -184,7 +184,7 @@ impl Gguf {
             }
         };
         let n = tensor.len();
-        ensure!(n % block == 0, "{}: {n} elements are not whole blocks", tensor.name);
+        ensure!(n.is_multiple_of(block), "{}: {n} elements are not whole blocks", tensor.name);
         let start = self.data_start + tensor.offset;
         let data = self
             .bytes
@@ -239,10 +239,11 @@ mod tests {
 
     #[test]
     fn bf16_rounds_ties_to_even() {
-        let cases = [(1.0, 0x3f80), (1.003_906_25, 0x3f80), (1.011_718_75, 0x3f82), (-0.0, 0x8000)];
-        for (value, bits) in cases {
-            assert_eq!(bf16(value), bits, "{value}");
+        let cases = [(0x3f80_0000, 0x3f80), (0x3f80_8000, 0x3f80), (0x3f81_8000, 0x3f82)];
+        for (value, rounded) in cases {
+            assert_eq!(bf16(f32::from_bits(value)), rounded, "{value:x}");
         }
+        assert_eq!(bf16(f32::from_bits(0x3f80_8001)), 0x3f81);
     }
 
     #[test]

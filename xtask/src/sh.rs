@@ -27,6 +27,22 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// The program, built for release, with these arguments.
+pub fn program(args: &[&str]) -> Command {
+    cargo(&[&["run", "--quiet", "--release", "--bin", "wgpu-lora", "--"], args].concat())
+}
+
+/// What cargo says about the workspace.
+pub fn metadata() -> Result<serde_json::Value> {
+    let text = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
+    serde_json::from_str(&text).context("cargo metadata")
+}
+
+/// Where builds go: `target`, or what `CARGO_TARGET_DIR` and cargo's settings say.
+pub fn target_dir() -> Result<PathBuf> {
+    Ok(metadata()?["target_directory"].as_str().context("cargo metadata: target_directory")?.into())
+}
+
 /// The user's cache folder: where caches go on this system.
 pub fn cache_dir() -> Result<PathBuf> {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);

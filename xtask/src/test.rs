@@ -1,3 +1,175 @@
-pub fn command(_: &crate::Flags) -> anyhow::Result<()> {
-    Ok(())
+//! `cargo xtask test`: everything, on a machine that has nothing but Rust.
+//!
+//! 1. an adapter (hardware, or lavapipe, installed if need be)
+//! 2. the models that the goldens need
+//! 3. all tests of the crate, by nextest if it is installed; then those of the tools, then the examples in the docs
+//! 4. the golden test on `tests/golden`, and on `../shared/golden/public` where that lies beside the clone
+//! 5. every shader in both compilers
+//!
+//! One failure does not hide the next: all parts run, and the summary comes last.
+
+use crate::{Flags, adapter, models, sh, shaders};
+use anyhow::{Result, bail};
+use serde_json::Value;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A CI machine kills a part that takes longer: something in it hangs.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// The golden set of the people who made the references, beside the clone.
+const SHARED_GOLDENS: &str = "../shared/golden/public";
+
+/// The verdicts so far.
+struct Report {
+    limit: Option<Duration>,
+    rows: Vec<(bool, String, f32)>,
+    lines: Vec<String>,
+}
+
+impl Report {
+    /// Runs one part and remembers its verdict and its summary lines.
+    fn part(&mut self, name: &str, command: &mut Command) -> Result<()> {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let seen = sh::watch(command, self.limit, is_summary)?;
+        self.lines.extend(seen.lines);
+        self.add(name, seen.ok, start);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, ok: bool, start: Instant) {
+        self.rows.push((ok, name.to_string(), start.elapsed().as_secs_f32()));
+    }
+}
+
+/// Lines of cargo test, nextest, the golden test and the shader check that say how it went.
+fn is_summary(line: &str) -> bool {
+    let line = line.trim_start();
+    ["test result: ", "Summary [", "golden: ", "shaders: ", "tint self test: ", "killed after"]
+        .iter()
+        .any(|start| line.starts_with(start))
+        // Failures, so that the end of a long log names them.
+        || (line.starts_with("test ") && line.ends_with("... FAILED"))
+        || line.starts_with("FAIL [")
+        || line.starts_with("TIMEOUT [")
+}
+
+/// `cargo xtask test [--quick] [--ci]`.
+pub fn command(flags: &Flags) -> Result<()> {
+    let (quick, ci) = (flags.has("--quick"), flags.has("--ci"));
+    let mut report = Report { limit: ci.then_some(LIMIT), rows: Vec::new(), lines: Vec::new() };
+
+    let adapter = adapter::ensure()?;
+    println!("adapter: {}", adapter.about);
+    let dir = models::default_dir()?;
+    let start = Instant::now();
+    if let Err(error) = models::ensure(&dir, models::Want::All) {
+        // The goldens that need them will fail; everything else still says something.
+        println!("models: {error:#}");
+        report.add("models", false, start);
+    }
+    let cargo = |args: &[&str]| {
+        let mut command = sh::cargo(args);
+        adapter.apply(&mut command).env(models::VARIABLE, &dir);
+        command
+    };
+    if ci {
+        report.part("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+        let clippy =
+            ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        report.part("clippy", &mut cargo(&clippy))?;
+    }
+
+    // Not `--workspace`: the tools want features of naga that a build of the program alone does not have, and
+    // everything that depends on it would be compiled twice.
+    let has_golden = has_test_target(&sh::metadata()?, "golden");
+    if sh::works("cargo", &["nextest", "--version"]) {
+        let profile = if ci { "ci" } else { "default" };
+        let args = ["nextest", "run", "--release", "--no-fail-fast", "--profile", profile];
+        // A process for each case would load the model for each case, so nextest leaves the goldens out.
+        let filter: &[&str] = if has_golden { &["-E", "not binary(golden)"] } else { &[] };
+        report.part("tests", &mut cargo(&[&args, filter].concat()))?;
+        if has_golden {
+            report.part("goldens", &mut cargo(&["test", "--release", "--test", "golden"]))?;
+        }
+    } else {
+        // Examples are compiled; benches run once where their manifest entry says `test = true`.
+        let args = ["test", "--release", "--tests", "--examples", "--no-fail-fast"];
+        report.part("tests", &mut cargo(&args))?;
+    }
+    let tools = ["test", "--release", "--package", "xtask", "--package", "shader-check"];
+    report.part("tests of the tools", &mut cargo(&tools))?;
+
+    if !quick {
+        report.part("examples in the docs", &mut cargo(&["test", "--release", "--doc"]))?;
+        let shared = sh::root().join(SHARED_GOLDENS);
+        if has_golden && shared.is_dir() {
+            let mut golden = cargo(&["test", "--release", "--test", "golden"]);
+            report.part("goldens, full set", golden.env("WGPU_LORA_GOLDEN", &shared))?;
+        }
+        println!("\n== shaders");
+        let start = Instant::now();
+        match shaders::check(None, ci) {
+            Ok(verdict) => {
+                report.lines.extend(verdict.lines);
+                report.add("shaders", verdict.ok, start);
+            }
+            Err(error) => {
+                report.lines.push(format!("shaders: {error:#}"));
+                report.add("shaders", false, start);
+            }
+        }
+    }
+    finish(&report, &adapter.about)
+}
+
+fn finish(report: &Report, adapter: &str) -> Result<()> {
+    println!("\n== summary (adapter: {adapter})");
+    for line in &report.lines {
+        println!("{}", line.trim_start());
+    }
+    for (ok, name, seconds) in &report.rows {
+        println!("{} {name} ({seconds:.0} s)", if *ok { "ok    " } else { "FAILED" });
+    }
+    let failed = report.rows.iter().filter(|(ok, ..)| !ok).count();
+    println!("xtask test: {} parts, {failed} failed", report.rows.len());
+    if failed > 0 { bail!("{failed} of {} parts failed", report.rows.len()) } else { Ok(()) }
+}
+
+/// Whether the crate has an integration test of this name.
+fn has_test_target(metadata: &Value, name: &str) -> bool {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    packages
+        .filter(|package| package["name"] == "wgpu-lora")
+        .flat_map(|package| package["targets"].as_array().into_iter().flatten())
+        .any(|target| target["name"] == name && target["kind"][0] == "test")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_lines_of_every_runner_are_kept() {
+        for line in [
+            "test result: ok. 3 passed; 0 failed; 0 ignored",
+            "     Summary [   0.004s] 3 tests run: 3 passed, 0 skipped",
+            "golden: 12 cases, 0 failed, set tests/golden",
+            "test gpu::rms_norm ... FAILED",
+            "        FAIL [   0.010s] wgpu-lora::laws architecture",
+        ] {
+            assert!(is_summary(line), "{line}");
+        }
+        assert!(!is_summary("test gpu::rms_norm ... ok"));
+        assert!(!is_summary("running 3 tests"));
+    }
+
+    #[test]
+    fn test_targets_are_found_in_the_metadata() {
+        let text = r#"{"packages":[{"name":"wgpu-lora","targets":[{"name":"golden","kind":["test"]},{"name":"step","kind":["bench"]}]}]}"#;
+        let metadata = serde_json::from_str(text).unwrap();
+        assert!(has_test_target(&metadata, "golden"));
+        assert!(!has_test_target(&metadata, "step"));
+    }
 }

@@ -1,6 +1,6 @@
 //! Where randomness enters training: initial adapters, and the seeds and masks of dropout.
 
-use crate::data::random::stream;
+use crate::random::{pcg_hash, stream};
 use crate::{Error, Result};
 use rand_chacha::rand_core::Rng;
 
@@ -12,7 +12,7 @@ use rand_chacha::rand_core::Rng;
 ///
 /// **Errors** [`Error::Invalid`] if `rank` or `inputs` is 0 or their product overflows.
 /// **Source** PEFT `LoraLayer.reset_lora_parameters`; He et al. 2015 (arXiv:1502.01852).
-pub fn lora_a(seed: u64, name: &str, rank: usize, inputs: usize) -> Result<Vec<f32>> {
+pub(super) fn lora_a(seed: u64, name: &str, rank: usize, inputs: usize) -> Result<Vec<f32>> {
     let elements = match rank.checked_mul(inputs) {
         None | Some(0) => {
             return Err(Error::invalid(name, format!("lora_A of shape ({rank}, {inputs})")));
@@ -28,53 +28,13 @@ pub fn lora_a(seed: u64, name: &str, rank: usize, inputs: usize) -> Result<Vec<f
     Ok((0..elements).map(|_| next()).collect())
 }
 
-/// PCG-RXS-M-XS on 32 bits: a bijection of u32 that scatters neighbours.
-///
-/// `s = v·747796405 + 2891336453; w = ((s >> ((s >> 28) + 4)) ^ s)·277803737; (w >> 22) ^ w`
-///
-/// **Source** O'Neill 2014 (PCG); as a hash: Jarzynski & Olano 2020, "Hash Functions for GPU Rendering".
-pub fn pcg_hash(v: u32) -> u32 {
-    let s = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let w = ((s >> ((s >> 28) + 4)) ^ s).wrapping_mul(277_803_737);
-    (w >> 22) ^ w
-}
-
-/// The 32 random bits that decide dropout of element `index` under `seed`: `pcg(pcg(index) ^ seed)`.
-///
-/// The element is kept if the result is at least [`dropout_threshold`]. Shaders spell it the same, in
-/// u32 arithmetic that wraps:
-/// ```wgsl
-/// fn pcg_hash(v: u32) -> u32 {
-///     let s = v * 747796405u + 2891336453u;
-///     let w = ((s >> ((s >> 28u) + 4u)) ^ s) * 277803737u;
-///     return (w >> 22u) ^ w;
-/// }
-/// fn mask_hash(seed: u32, index: u32) -> u32 { return pcg_hash(pcg_hash(index) ^ seed); }
-/// ```
-/// The index is hashed before the seed enters: otherwise two seeds would give one sequence, shifted.
-pub fn mask_hash(seed: u32, index: u32) -> u32 {
-    pcg_hash(pcg_hash(index) ^ seed)
-}
-
-/// The smallest hash that is kept: p · 2^32, rounded, so that a share `p` is dropped. What is kept is
-/// scaled by 1 / (1 - p).
-///
-/// **Errors** [`Error::Invalid`] unless 0 ≤ p < 1.
-pub fn dropout_threshold(p: f64) -> Result<u32> {
-    if !(0.0..1.0).contains(&p) {
-        return Err(Error::invalid("lora_dropout", format!("{p} is not in [0, 1)")));
-    }
-    // The cast saturates for p within 2^-33 of 1.
-    Ok((p * 4_294_967_296.0).round() as u32)
-}
-
 /// The mask's seed of one adapter in one pass. `step` and `micro` (micro-batch within the window) count
 /// from 0; `module` is the module's place in the block, a fixed number per kind.
 ///
 /// From h = 0, for each word x of (seed low, seed high, step low, step high, micro, layer, module):
 /// `h = pcg(h ^ x) + 0x9e3779b9`. It depends on nothing else, so a recomputed forward (gradient
 /// checkpointing) and a resumed run have the same masks, and no generator state needs saving.
-pub fn dropout_seed(seed: u64, step: u64, micro: u32, layer: u32, module: u32) -> u32 {
+pub(super) fn dropout_seed(seed: u64, step: u64, micro: u32, layer: u32, module: u32) -> u32 {
     let low = |x: u64| (x & 0xffff_ffff) as u32;
     let words = [low(seed), low(seed >> 32), low(step), low(step >> 32), micro, layer, module];
     words.iter().fold(0, |h, x| pcg_hash(h ^ x).wrapping_add(0x9e37_79b9))
@@ -83,6 +43,8 @@ pub fn dropout_seed(seed: u64, step: u64, micro: u32, layer: u32, module: u32) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::mask_hash;
+    use crate::reference::dropout_threshold;
 
     #[test]
     fn lora_a_is_uniform_within_its_bound() {
@@ -132,7 +94,7 @@ mod tests {
     fn the_keep_rate_is_one_minus_p() {
         let n = 1 << 18;
         for p in [0.05, 0.1, 0.5] {
-            let threshold = dropout_threshold(p).unwrap();
+            let threshold = dropout_threshold(p as f32);
             for seed in [0, 1, 2, 0x8000_0000, u32::MAX, dropout_seed(42, 0, 0, 0, 0)] {
                 let kept = keep(seed, threshold, n).iter().filter(|k| **k).count() as f64;
                 let sd = (f64::from(n) * p * (1.0 - p)).sqrt();
@@ -140,10 +102,8 @@ mod tests {
                 assert!(off.abs() < 5.0, "p {p}, seed {seed}: {off} standard deviations");
             }
         }
-        assert!(keep(3, dropout_threshold(0.0).unwrap(), 1000).iter().all(|k| *k));
-        assert!(dropout_threshold(1.0).is_err() && dropout_threshold(-0.1).is_err());
-        assert!(dropout_threshold(f64::NAN).is_err());
-        assert_eq!(dropout_threshold(0.5).unwrap(), 1 << 31);
+        assert!(keep(3, dropout_threshold(0.0), 1000).iter().all(|k| *k));
+        assert_eq!(dropout_threshold(0.5), 1 << 31);
     }
 
     /// The correlation of two masks in standard deviations: N(0, 1) if they are independent.
@@ -156,7 +116,7 @@ mod tests {
     #[test]
     fn nearby_seeds_and_neighbours_are_independent() {
         let (n, p) = (1 << 18, 0.5);
-        let threshold = dropout_threshold(p).unwrap();
+        let threshold = dropout_threshold(p as f32);
         let base = keep(1000, threshold, n);
         for other in [1001, 1002, 1008, 1256, 1000 ^ (1 << 31), 0] {
             let z = correlation(&base, &keep(other, threshold, n), p);

@@ -78,6 +78,34 @@ pub fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
     }
 }
 
+/// PCG-RXS-M-XS on 32 bits: a bijection of u32 that scatters neighbours.
+///
+/// `s = v·747796405 + 2891336453; w = ((s >> ((s >> 28) + 4)) ^ s)·277803737; (w >> 22) ^ w`
+///
+/// **Source** O'Neill 2014 (PCG); as a hash: Jarzynski & Olano 2020, "Hash Functions for GPU Rendering".
+pub fn pcg_hash(v: u32) -> u32 {
+    let s = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let w = ((s >> ((s >> 28) + 4)) ^ s).wrapping_mul(277_803_737);
+    (w >> 22) ^ w
+}
+
+/// The 32 random bits that decide dropout of element `index` under `seed`: `pcg(pcg(index) ^ seed)`.
+///
+/// The element is kept if the result is at least the share that is dropped, times 2^32. Shaders spell it the same, in
+/// u32 arithmetic that wraps:
+/// ```wgsl
+/// fn pcg_hash(v: u32) -> u32 {
+///     let s = v * 747796405u + 2891336453u;
+///     let w = ((s >> ((s >> 28u) + 4u)) ^ s) * 277803737u;
+///     return (w >> 22u) ^ w;
+/// }
+/// fn mask_hash(seed: u32, index: u32) -> u32 { return pcg_hash(pcg_hash(index) ^ seed); }
+/// ```
+/// The index is hashed before the seed enters: otherwise two seeds would give one sequence, shifted.
+pub fn mask_hash(seed: u32, index: u32) -> u32 {
+    pcg_hash(pcg_hash(index) ^ seed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,234 @@
+//! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and decoded.
+
+use super::clock::Clock;
+use super::sampler::{Sampler, SamplerOptions};
+use super::stops::Stops;
+use crate::format::{DecodeStream, Tokenizer};
+use crate::model::{KvCache, Model, Pass, Workspace};
+use crate::{Error, Result};
+
+/// Prompt tokens of one pass, so that a long prompt needs no long workspace.
+const CHUNK: usize = 512;
+
+/// How to generate.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    /// Tokens after the prompt, at most.
+    pub max_new_tokens: usize,
+    /// How to choose tokens.
+    pub sampler: SamplerOptions,
+    /// Texts that end the answer and do not belong to it.
+    pub stop: Vec<String>,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> GenerateOptions {
+        GenerateOptions { max_new_tokens: 8, sampler: SamplerOptions::default(), stop: Vec::new() }
+    }
+}
+
+/// A generated token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// The text that it completes: whole characters, perhaps none.
+    pub text: String,
+}
+
+/// Why no more tokens came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended its answer.
+    Eos,
+    /// A stop text was reached.
+    Stop,
+    /// `max_new_tokens` were made.
+    Length,
+}
+
+impl Finish {
+    /// `eos`, `stop` or `length`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Finish::Eos => "eos",
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+        }
+    }
+}
+
+/// Times of a generation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// The prompt.
+    pub prefill_seconds: f64,
+    /// The passes after it.
+    pub decode_seconds: f64,
+    /// Their number.
+    pub decode_passes: usize,
+}
+
+impl Timings {
+    /// Tokens per second after the prompt; `None` if it answered everything.
+    pub fn decode_tokens_per_second(&self) -> Option<f64> {
+        (self.decode_passes > 0 && self.decode_seconds > 0.0)
+            .then(|| self.decode_passes as f64 / self.decode_seconds)
+    }
+}
+
+/// A generation with the active adapter of a model.
+pub struct Generator<'a> {
+    model: &'a Model,
+    tokenizer: &'a Tokenizer,
+    eos: Vec<u32>,
+    cache: KvCache,
+    space: Workspace,
+    sampler: Sampler,
+    decode: DecodeStream,
+    stops: Stops,
+    prompt: Vec<u32>,
+    /// What the next pass runs: the prompt, later the last token.
+    pending: Vec<u32>,
+    left: usize,
+    finish: Option<Finish>,
+    ids: Vec<u32>,
+    timings: Timings,
+}
+
+/// The ids of a prompt; for an empty one the token that begins a text.
+///
+/// **Errors** [`Error::Invalid`] if the prompt is empty and the model has no such token.
+pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
+    let ids = tokenizer.encode(prompt, true)?;
+    if !ids.is_empty() {
+        return Ok(ids);
+    }
+    match tokenizer.bos_id().or(model.config().bos_token_id) {
+        Some(bos) => Ok(vec![bos]),
+        None => {
+            let why =
+                "is empty, and this tokenizer has no token that begins a text; give some text";
+            Err(Error::invalid("prompt", why))
+        }
+    }
+}
+
+impl<'a> Generator<'a> {
+    /// Prepares to answer a prompt. **Errors** [`Error::Invalid`] for an empty prompt without a BOS, ids
+    /// outside the vocabulary, or options that make no sense; [`Error::OutOfMemory`].
+    pub fn new(
+        model: &'a Model,
+        tokenizer: &'a Tokenizer,
+        prompt: &str,
+        options: GenerateOptions,
+    ) -> Result<Generator<'a>> {
+        let prompt = prompt_ids(model, tokenizer, prompt)?;
+        Generator::from_ids(model, tokenizer, prompt, options)
+    }
+
+    /// The same from token ids.
+    pub fn from_ids(
+        model: &'a Model,
+        tokenizer: &'a Tokenizer,
+        prompt: Vec<u32>,
+        options: GenerateOptions,
+    ) -> Result<Generator<'a>> {
+        if prompt.is_empty() {
+            return Err(Error::invalid("prompt", "has no tokens"));
+        }
+        let sampler = Sampler::new(options.sampler)?;
+        let capacity = prompt.len() + options.max_new_tokens;
+        let pass = Pass { batch: 1, queries: prompt.len().min(CHUNK), targets: 1 };
+        let mut eos = model.config().eos_token_ids.clone();
+        eos.extend(tokenizer.eos_id());
+        Ok(Generator {
+            model,
+            tokenizer,
+            eos,
+            cache: KvCache::new(model.gpu(), model.config(), 1, capacity)?,
+            space: model.workspace(pass, false, false)?,
+            sampler,
+            decode: DecodeStream::new(true),
+            stops: Stops::new(options.stop),
+            pending: prompt.clone(),
+            prompt,
+            left: options.max_new_tokens,
+            finish: None,
+            ids: Vec::new(),
+            timings: Timings::default(),
+        })
+    }
+
+    /// The next token, or `None` when the answer is complete. The token that ends an answer is given
+    /// only if text was held back before it.
+    ///
+    /// **Errors** [`Error::Device`]; [`Error::Invalid`] for damaged logits.
+    pub async fn next(&mut self) -> Result<Option<Token>> {
+        if self.finish.is_some() {
+            return Ok(None);
+        }
+        if self.left == 0 {
+            self.finish = Some(Finish::Length);
+            return Ok(None);
+        }
+        let clock = Clock::start();
+        let mut logits = Vec::new();
+        for chunk in self.pending.chunks(CHUNK) {
+            logits = self.model.extend(&self.space, &mut self.cache, chunk).await?;
+        }
+        if self.ids.is_empty() {
+            self.timings.prefill_seconds = clock.seconds();
+        } else {
+            self.timings.decode_seconds += clock.seconds();
+            self.timings.decode_passes += 1;
+        }
+        let id = self.sampler.sample(&logits)?;
+        self.left -= 1;
+        self.pending = vec![id];
+        if self.eos.contains(&id) {
+            self.finish = Some(Finish::Eos);
+            let text = self.rest()?;
+            return Ok((!text.is_empty()).then_some(Token { id, text }));
+        }
+        self.ids.push(id);
+        let piece = self.decode.step(self.tokenizer, id)?.unwrap_or_default();
+        let (mut text, stopped) = self.stops.push(&piece);
+        if stopped {
+            self.finish = Some(Finish::Stop);
+        } else if self.left == 0 {
+            self.finish = Some(Finish::Length);
+            text.push_str(&self.rest()?);
+        }
+        Ok(Some(Token { id, text }))
+    }
+
+    /// Text held back by the decoder and for stop texts.
+    fn rest(&mut self) -> Result<String> {
+        let (mut text, stopped) = self.stops.push(&self.decode.finish(self.tokenizer)?);
+        if !stopped {
+            text.push_str(&self.stops.finish());
+        }
+        Ok(text)
+    }
+
+    /// Ids of the prompt.
+    pub fn prompt(&self) -> &[u32] {
+        &self.prompt
+    }
+
+    /// Ids generated so far, without the one that ended the answer.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Why it ended; `None` before.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    /// Times so far.
+    pub fn timings(&self) -> Timings {
+        self.timings
+    }
+}

@@ -1,0 +1,197 @@
+//! Gradient norm, clipping, AdamW.
+
+use super::{elements, params};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::{Result, reference};
+
+pub(super) static SUM_SQUARES: Kernel = kernel!("sum_squares", [g: Read, partials: Write]);
+pub(super) static CLIP_COEFFICIENT: Kernel =
+    kernel!("clip_coefficient", [partials: Read, stats: Update]);
+pub(super) static ADAMW: Kernel =
+    kernel!("adamw", [g: Update, theta: Update, m: Update, v: Update, stats: Read]);
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct SumParams {
+    n: u32,
+    chunks: u32,
+}
+
+/// Sums of squares: `partials[i] = Σ g²` over the `i`-th [`CHUNK`](reference::CHUNK) elements.
+///
+/// Several gradients share one tensor of partial sums: each writes a slice of it, and the words
+/// between the slices stay 0.
+///
+/// **Shapes** `g` any, `partials (P)` with `P` = [`SumSquares::partials`].
+/// **Errors** [`Shape`](crate::Error::Shape). **Source** sum in a fixed order.
+/// **Twin** [`reference::sum_squares`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct SumSquares<'a> {
+    pub g: &'a Tensor,
+    pub partials: &'a Tensor,
+}
+
+impl SumSquares<'_> {
+    /// Number of partial sums of `n` elements.
+    pub fn partials(n: usize) -> usize {
+        n.div_ceil(reference::CHUNK)
+    }
+}
+
+impl Op for SumSquares<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &SUM_SQUARES
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.g, self.partials]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&SumParams { n: self.g.len() as u32, chunks: self.partials.len() as u32 })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        let chunks = SumSquares::partials(self.g.len());
+        self.partials.expect(SUM_SQUARES.name, &[chunks])?;
+        grid(chunks)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [g, partials] = host.all();
+        reference::sum_squares(g.f32(), partials.f32_mut());
+    }
+    fn work(&self) -> Work {
+        Work { flops: 2 * self.g.len() as u64, bytes: self.g.bytes() + self.partials.bytes() }
+    }
+    fn bound(&self) -> f32 {
+        1e-6
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct ClipParams {
+    n: u32,
+    max_norm: f32,
+}
+
+/// Clipping: `stats[0] = norm = √(Σ partials)`, `stats[1] = min(1, max_norm / (norm + 10⁻⁶))`, or 1
+/// where `max_norm` is 0. Where the norm is not finite, the coefficient is 0.
+///
+/// **Shapes** `partials (P)`, `stats (8)`. **Errors** [`Shape`](crate::Error::Shape).
+/// **Source** Pascanu et al. 2013 (arXiv:1211.5063), as torch's `clip_grad_norm_`.
+/// **Twin** [`reference::clip_coefficient`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct ClipCoefficient<'a> {
+    pub partials: &'a Tensor,
+    pub stats: &'a Tensor,
+    pub max_norm: f32,
+}
+
+impl Op for ClipCoefficient<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &CLIP_COEFFICIENT
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.partials, self.stats]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&ClipParams { n: self.partials.len() as u32, max_norm: self.max_norm })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        self.stats.expect(CLIP_COEFFICIENT.name, &[8])?;
+        grid(1)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [partials, stats] = host.all();
+        reference::clip_coefficient(partials.f32(), self.max_norm, stats.f32_mut());
+    }
+    fn work(&self) -> Work {
+        Work { flops: self.partials.len() as u64, bytes: self.partials.bytes() }
+    }
+    fn bound(&self) -> f32 {
+        1e-6
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct AdamWParams {
+    n: u32,
+    decay: f32,
+    rest1: f32,
+    beta2: f32,
+    rest2: f32,
+    eps: f32,
+    step: f32,
+    root: f32,
+}
+
+/// AdamW on the clipped gradient `g' = g·stats[1]`: `p *= 1 − lr·weight_decay`,
+/// `m += (1 − beta1)·(g' − m)`, `v = beta2·v + (1 − beta2)·g'²`,
+/// `p −= lr/bias1 · m / (√v/√bias2 + eps)` with `biasK = 1 − betaK^t`. Then `g = 0`, so that the next
+/// window accumulates from nothing. Where `stats[0]` is not finite, only `g` changes.
+///
+/// **Shapes** `g, p, m, v` alike, `stats (8)` as [`ClipCoefficient`] left it.
+/// **Errors** [`Shape`](crate::Error::Shape). **Source** Loshchilov & Hutter 2019
+/// (arXiv:1711.05101), algorithm 2, in the order of torch. **Twin** [`reference::adamw`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct AdamW<'a> {
+    pub g: &'a Tensor,
+    pub p: &'a Tensor,
+    pub m: &'a Tensor,
+    pub v: &'a Tensor,
+    pub stats: &'a Tensor,
+    pub lr: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    pub weight_decay: f32,
+    pub bias1: f32,
+    pub bias2: f32,
+}
+
+impl AdamW<'_> {
+    fn factors(&self) -> reference::AdamWFactors {
+        let (lr, wide) = (f64::from(self.lr), |x: f32| f64::from(x));
+        reference::AdamWFactors {
+            decay: (1.0 - lr * wide(self.weight_decay)) as f32,
+            rest1: (1.0 - wide(self.beta1)) as f32,
+            beta2: self.beta2,
+            rest2: (1.0 - wide(self.beta2)) as f32,
+            eps: self.eps,
+            step: (lr / wide(self.bias1)) as f32,
+            root: wide(self.bias2).sqrt() as f32,
+        }
+    }
+}
+
+impl Op for AdamW<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &ADAMW
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.g, self.p, self.m, self.v, self.stats]
+    }
+    fn params(&self) -> Vec<u8> {
+        let reference::AdamWFactors { decay, rest1, beta2, rest2, eps, step, root } =
+            self.factors();
+        let n = self.p.len() as u32;
+        params(&AdamWParams { n, decay, rest1, beta2, rest2, eps, step, root })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        for tensor in [self.g, self.m, self.v] {
+            tensor.expect(ADAMW.name, self.p.dims())?;
+        }
+        self.stats.expect(ADAMW.name, &[8])?;
+        elements(self.p.len())
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [g, p, m, v, stats] = host.all();
+        let (g, p, m, v) = (g.f32_mut(), p.f32_mut(), m.f32_mut(), v.f32_mut());
+        reference::adamw(g, p, m, v, stats.f32(), &self.factors());
+    }
+    fn work(&self) -> Work {
+        Work { flops: 13 * self.p.len() as u64, bytes: 8 * self.p.bytes() }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a run says: the lines of `metrics.jsonl`, and the events that the caller pulls.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// A step's line in `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepLine {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Epochs done, with the fraction of the present one.
+    pub epoch: f64,
+    /// Mean NLL of the step's targets, before the step.
+    pub loss: f64,
+    /// Of this step.
+    pub learning_rate: f64,
+    /// L2 norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Targets of the step.
+    pub target_tokens: usize,
+    /// Tokens of the step, without padding, over its time.
+    pub tokens_per_second: f64,
+    /// Time trained so far.
+    pub seconds: f64,
+    /// Whether the line went to `metrics.jsonl`.
+    #[serde(skip)]
+    pub logged: bool,
+}
+
+/// An evaluation's line in `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvalLine {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Mean NLL of the held-out targets.
+    pub eval_loss: f64,
+    /// Whether it is the lowest so far: `best/` was replaced.
+    #[serde(skip)]
+    pub best: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Optimizer steps done.
+    pub steps: u64,
+    /// Whether evaluations without improvement ended it.
+    pub stopped_early: bool,
+    /// Lowest evaluation loss, and its step.
+    pub best: Option<(f64, u64)>,
+    /// Time trained.
+    pub seconds: f64,
+    /// The adapter's folder.
+    pub adapter: PathBuf,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A step was done.
+    Step(StepLine),
+    /// Held-out rows were evaluated.
+    Eval(EvalLine),
+    /// A checkpoint was written there.
+    Saved(PathBuf),
+    /// The run is over.
+    Done(Summary),
+}
+
+/// Bytes on the device.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Frozen weights.
+    pub weights: u64,
+    /// Adapter and its gradients.
+    pub adapters: u64,
+    /// AdamW's moments.
+    pub optimizer: u64,
+    /// Activations.
+    pub activations: u64,
+    /// Whether activations are recomputed in the backward pass.
+    pub recomputed: bool,
+}

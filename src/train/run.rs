@@ -1,0 +1,337 @@
+//! A training run: steps, evaluations and checkpoints, one event at a time, pulled by the caller.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::checkpoint::{self, CheckpointState};
+use super::config::TrainConfig;
+use super::durable;
+use super::event::{EvalLine, Event, Memory, StepLine, Summary};
+use super::plan;
+use super::run_dir::RunDir;
+use super::run_files::{adapter_files, optimizer_file, restore, same_run, variants};
+use super::schedule::Schedule;
+use super::trainer::{Trainer, TrainerOptions};
+use crate::data::{Batch, Dataset, Loader, Sampler, order};
+use crate::gpu::Policy;
+use crate::model::Model;
+use crate::{Error, Result};
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Train,
+    Evaluate,
+    Save,
+    Finish,
+    Over,
+}
+
+/// A training run in its folder.
+pub struct Run {
+    trainer: Trainer,
+    dir: RunDir,
+    config: TrainConfig,
+    rows: Dataset,
+    held_out: Option<Vec<Batch>>,
+    loader: Loader,
+    state: CheckpointState,
+    total: u64,
+    pad: u32,
+    phase: Phase,
+    recomputed: bool,
+    notes: Vec<String>,
+}
+
+/// The policy that the run in `out` began with, to open the device with when it is resumed.
+///
+/// **Errors** [`Error::Invalid`] if there is a run but `resume` is false, or no checkpoint can be used.
+pub fn recorded_policy(out: &Path, resume: bool) -> Result<Option<Policy>> {
+    if !resume && out.join("run.toml").exists() {
+        let why = "holds a run already; give --resume to go on with it, or another --out";
+        return Err(Error::invalid(out.display(), why));
+    }
+    let (found, _) = checkpoint::latest(out)?;
+    let name = found.as_ref().and_then(|c| c.state.variants.get("policy"));
+    Ok(name.map(|name| Policy::named(name)))
+}
+
+impl Run {
+    /// Prepares a run in `out`, or goes on with the one there. The model's adapters are ignored: it
+    /// gets a new one.
+    ///
+    /// **Errors** [`Error::Invalid`] for settings that make no sense or differ from those of the run to
+    /// be resumed, other data, or another choice of kernel variants; [`Error::OutOfMemory`].
+    pub async fn new(
+        mut model: Model,
+        rows: Dataset,
+        held_out: Option<Dataset>,
+        config: TrainConfig,
+        out: &Path,
+        resume: bool,
+    ) -> Result<Run> {
+        config.validate()?;
+        for data in [Some(&rows), held_out.as_ref()].into_iter().flatten() {
+            plan::check_vocabulary(data, model.config())?;
+        }
+        let (options, epochs) = (config.loader_options(), config.num_train_epochs);
+        let total = order::total_steps(rows.len(), options, epochs, config.max_steps);
+        let warmup = match config.warmup_steps {
+            0 => (config.warmup_ratio * total as f64).ceil() as u64,
+            steps => steps,
+        };
+        let kind = config.lr_scheduler_type;
+        let schedule = Schedule::new(kind, config.learning_rate, warmup, total)?;
+        let pass = plan::largest_pass(&rows, config.batch_size);
+        let pass = match &held_out {
+            Some(data) => plan::union(pass, plan::largest_pass(data, config.batch_size)),
+            None => pass,
+        };
+        let pad = model.config().pad_token_id;
+        let pad = pad.filter(|id| (*id as usize) < model.config().vocab_size).unwrap_or(0);
+        let held_out = match &held_out {
+            Some(data) => Some(plan::evaluation_batches(data, config.batch_size, pad)?),
+            None => None,
+        };
+        model.add_fresh_adapter("default", &config.adapter_config(), config.seed).await?;
+        let recomputed = plan::recompute(&model, &config, pass);
+        let mut trainer =
+            Trainer::new(model, schedule, TrainerOptions::of(&config, recomputed), pass)?;
+        let mut state = CheckpointState {
+            sampler: Sampler { seed: config.seed, ..Sampler::default() },
+            settings: config.fingerprint()?,
+            data: rows.fingerprint(),
+            variants: variants(trainer.model().gpu().caps()),
+            ..CheckpointState::default()
+        };
+        let (dir, found, mut notes) = match resume {
+            false => (RunDir::start(out, &config)?, None, Vec::new()),
+            true => {
+                let (dir, resumed) = RunDir::resume(out, &config)?;
+                (dir, resumed.checkpoint, resumed.notes)
+            }
+        };
+        if let Some(checkpoint) = found {
+            notes.extend(same_run(&checkpoint, &state)?);
+            restore(&mut trainer, &checkpoint).await?;
+            state = checkpoint.state;
+        }
+        let loader = Loader::new(rows.lengths(), options, state.sampler)?;
+        let phase = match (state.step, &held_out) {
+            (0, Some(_)) => Phase::Evaluate,
+            _ => Phase::Train,
+        };
+        Ok(Run {
+            trainer,
+            dir,
+            config,
+            rows,
+            held_out,
+            loader,
+            state,
+            total,
+            pad,
+            phase,
+            recomputed,
+            notes,
+        })
+    }
+
+    /// Things the user should hear about the run that was resumed.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The model, whose adapter is being trained.
+    pub fn model(&self) -> &Model {
+        self.trainer.model()
+    }
+
+    /// Optimizer steps done.
+    pub fn step(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Optimizer steps of the run.
+    pub fn total_steps(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes on the device, by use.
+    pub fn memory(&self) -> Memory {
+        let parameters = 4 * self.model().trainable_parameters().trainable as u64;
+        Memory {
+            weights: self.model().weight_bytes(),
+            adapters: 2 * parameters,
+            optimizer: 2 * parameters,
+            activations: self.trainer.workspace().bytes(),
+            recomputed: self.recomputed,
+        }
+    }
+
+    /// Does the next thing and says what it was; `None` when the run is over. Dropping the run between
+    /// two calls is like a `kill`: `--resume` goes on from the last checkpoint.
+    ///
+    /// **Errors** [`Error::NonFinite`] names step and rows; [`Error::Io`]; [`Error::Device`].
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        if self.phase == Phase::Train && self.finished() {
+            self.phase = if self.saved() { Phase::Finish } else { Phase::Save };
+        }
+        match self.phase {
+            Phase::Train => {
+                let line = self.train().await?;
+                self.phase = self.after_step();
+                Ok(Some(Event::Step(line)))
+            }
+            Phase::Evaluate => {
+                let line = self.evaluate().await?;
+                let due = self.save_due() || (self.finished() && !self.saved());
+                self.phase = if due { Phase::Save } else { Phase::Train };
+                Ok(Some(Event::Eval(line)))
+            }
+            Phase::Save => {
+                let path = self.save().await?;
+                self.phase = Phase::Train;
+                Ok(Some(Event::Saved(path)))
+            }
+            Phase::Finish => {
+                let adapter = self.write_adapter("adapter").await?;
+                self.phase = Phase::Over;
+                Ok(Some(Event::Done(Summary {
+                    steps: self.state.step,
+                    stopped_early: self.out_of_patience(),
+                    best: self.state.best_eval_loss.zip(self.state.best_step),
+                    seconds: self.state.seconds.unwrap_or(0.0),
+                    adapter,
+                })))
+            }
+            Phase::Over => Ok(None),
+        }
+    }
+
+    fn out_of_patience(&self) -> bool {
+        let patience = self.config.early_stopping_patience;
+        patience.is_some_and(|most| self.state.evals_without_improvement >= most)
+    }
+
+    fn finished(&self) -> bool {
+        self.state.step >= self.total || self.out_of_patience()
+    }
+
+    fn saved(&self) -> bool {
+        checkpoint::folder(&self.dir.path).join(format!("step-{}", self.state.step)).is_dir()
+    }
+
+    fn save_due(&self) -> bool {
+        self.config.save_steps.due(self.state.step, self.loader.at_epoch_end())
+    }
+
+    fn after_step(&self) -> Phase {
+        let step = self.state.step;
+        let due = match self.config.eval_steps {
+            Some(n) => step.is_multiple_of(n),
+            None => self.loader.at_epoch_end(),
+        };
+        match &self.held_out {
+            Some(_) if due || step >= self.total => Phase::Evaluate,
+            _ if self.save_due() => Phase::Save,
+            _ => Phase::Train,
+        }
+    }
+
+    async fn train(&mut self) -> Result<StepLine> {
+        let start = Instant::now();
+        let window = self.loader.next_window();
+        let batches: Vec<Batch> = window
+            .iter()
+            .map(|rows| Batch::new(&self.rows, rows, self.pad))
+            .collect::<Result<_>>()?;
+        let report =
+            self.trainer.step(&batches).await.map_err(|e| self.with_origins(e, &window))?;
+        let took = start.elapsed().as_secs_f64();
+        let state = &mut self.state;
+        state.step = report.step;
+        state.sampler = self.loader.position();
+        state.target_tokens += report.target_tokens as u64;
+        let seconds = state.seconds.unwrap_or(0.0) + took;
+        state.seconds = Some(seconds);
+        let logged =
+            report.step.is_multiple_of(self.config.logging_steps) || report.step == self.total;
+        let line = StepLine {
+            step: report.step,
+            epoch: self.loader.epochs_done(),
+            loss: report.loss,
+            learning_rate: report.learning_rate,
+            grad_norm: report.grad_norm,
+            target_tokens: report.target_tokens,
+            tokens_per_second: report.tokens as f64 / took,
+            seconds,
+            logged,
+        };
+        if logged {
+            self.dir.metrics.append(&line)?;
+        }
+        Ok(line)
+    }
+
+    /// Names the rows of a window by file and line.
+    fn with_origins(&self, error: Error, window: &[Vec<usize>]) -> Error {
+        match error {
+            Error::NonFinite { step, what, .. } => {
+                const MOST: usize = 16;
+                let rows: Vec<usize> = window.iter().flatten().copied().collect();
+                let named: Vec<String> =
+                    rows.iter().take(MOST).map(|&row| self.rows.origin(row)).collect();
+                let mut named = named.join(", ");
+                if rows.len() > MOST {
+                    named.push_str(&format!(" and {} more", rows.len() - MOST));
+                }
+                Error::NonFinite { step, what, rows: named }
+            }
+            other => other,
+        }
+    }
+
+    async fn evaluate(&mut self) -> Result<EvalLine> {
+        let batches = self.held_out.iter().flatten().cloned();
+        let eval_loss = self.trainer.evaluate(batches).await?;
+        let step = self.state.step;
+        if !eval_loss.is_finite() {
+            let (what, rows) = ("the evaluation loss".into(), "of the evaluation data".into());
+            return Err(Error::NonFinite { step: step as usize, what, rows });
+        }
+        let best = self.state.best_eval_loss.is_none_or(|before| eval_loss < before);
+        if best {
+            self.write_adapter("best").await?;
+            self.state.best_eval_loss = Some(eval_loss);
+            self.state.best_step = Some(step);
+            self.state.evals_without_improvement = 0;
+        } else {
+            self.state.evals_without_improvement += 1;
+        }
+        let line = EvalLine { step, eval_loss, best };
+        self.dir.metrics.append(&line)?;
+        Ok(line)
+    }
+
+    /// Writes a checkpoint and `adapter/` now, and deletes checkpoints over the limit.
+    pub async fn save(&mut self) -> Result<PathBuf> {
+        let (adapter, moments) = self.trainer.snapshot().await?;
+        let mut files = adapter_files(&adapter)?;
+        self.state.metrics_bytes = self.dir.metrics.sync()?;
+        durable::write_dir(&self.dir.path.join("adapter"), &files)?;
+        files.push(optimizer_file(moments)?);
+        let path = checkpoint::write(&self.dir.path, &self.state, &files)?;
+        if let Some(keep) = self.config.save_total_limit {
+            checkpoint::prune(&self.dir.path, keep)?;
+        }
+        Ok(path)
+    }
+
+    async fn write_adapter(&self, folder: &str) -> Result<PathBuf> {
+        let adapter = self.model().adapter()?.to_file(self.model().gpu()).await?;
+        let path = self.dir.path.join(folder);
+        durable::write_dir(&path, &adapter_files(&adapter)?)?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,267 @@
+//! One optimizer step: micro-batches, clipping, AdamW, and one small read-back.
+
+use super::config::TrainConfig;
+use super::schedule::Schedule;
+use crate::data::Batch;
+use crate::gpu::{ALIGN_WORDS, Tensor};
+use crate::kernels::{AdamW, ClipCoefficient, SumSquares};
+use crate::model::{DropoutKey, Model, Pass, STAT_LOSS, Workspace};
+use crate::{Error, Result};
+
+/// How the loss of an accumulation window is normalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LossNormalisation {
+    /// Sum of NLL over the window's target tokens, as the Hugging Face Trainer does.
+    #[default]
+    Tokens,
+    /// Mean over micro-batches of their mean NLL, as plain loops do.
+    MeanOfMeans,
+}
+
+/// Settings of [`Trainer`] beyond the schedule.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainerOptions {
+    /// AdamW's β₁, β₂.
+    pub betas: (f64, f64),
+    /// AdamW's ε.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this total L2 norm; 0 turns that off.
+    pub max_grad_norm: f64,
+    /// Loss normalisation.
+    pub normalisation: LossNormalisation,
+    /// Seed of the dropout masks.
+    pub seed: u64,
+    /// Recompute activations layer by layer in backward.
+    pub checkpointing: bool,
+}
+
+impl TrainerOptions {
+    /// The options that a run's settings imply.
+    pub fn of(config: &TrainConfig, checkpointing: bool) -> TrainerOptions {
+        TrainerOptions {
+            betas: (config.adam_beta1, config.adam_beta2),
+            eps: config.adam_epsilon,
+            weight_decay: config.weight_decay,
+            max_grad_norm: config.max_grad_norm,
+            normalisation: LossNormalisation::Tokens,
+            seed: config.seed,
+            checkpointing,
+        }
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug)]
+pub struct StepReport {
+    /// From 1.
+    pub step: u64,
+    /// Mean NLL of the window, by its normalisation.
+    pub loss: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Total L2 norm of the gradients before clipping.
+    pub grad_norm: f64,
+    /// Targets of the window.
+    pub target_tokens: usize,
+    /// Tokens of the window without padding.
+    pub tokens: usize,
+}
+
+/// Trains the active adapter of a model.
+pub struct Trainer {
+    model: Model,
+    space: Workspace,
+    schedule: Schedule,
+    options: TrainerOptions,
+    partials: Tensor,
+    step: u64,
+}
+
+impl Trainer {
+    /// Prepares to train on batches of at most `largest`. **Errors** [`Error::Invalid`] without a
+    /// trainable active adapter; [`Error::OutOfMemory`].
+    pub fn new(
+        model: Model,
+        schedule: Schedule,
+        options: TrainerOptions,
+        largest: Pass,
+    ) -> Result<Trainer> {
+        let slabs = &model.adapter()?.state()?.gradients;
+        let words = slabs.iter().map(partials_words).sum();
+        let partials = model.gpu().zeros("partial sums of squares", &[words])?;
+        let space = model.workspace(largest, true, options.checkpointing)?;
+        Ok(Trainer { model, space, schedule, options, partials, step: 0 })
+    }
+
+    /// The model, whose active adapter is being trained.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The model, to change an adapter's metadata.
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
+    /// The activations, for evaluation between steps.
+    pub fn workspace(&self) -> &Workspace {
+        &self.space
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Parameters and AdamW's moments in PEFT's names: all that a step changes.
+    pub async fn snapshot(
+        &self,
+    ) -> Result<(crate::format::AdapterFile, [crate::model::Tensors; 2])> {
+        let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
+        Ok((adapter.to_file(gpu).await?, adapter.moments(gpu).await?))
+    }
+
+    /// Goes on after `step` steps with what [`Trainer::snapshot`] gave then. **Errors**
+    /// [`Error::MissingTensor`], [`Error::Shape`] if it is of another adapter.
+    pub async fn restore(
+        &mut self,
+        step: u64,
+        parameters: &crate::model::Tensors,
+        moments: &[crate::model::Tensors; 2],
+    ) -> Result<()> {
+        let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
+        adapter.load(gpu, parameters)?;
+        adapter.load_moments(gpu, moments)?;
+        self.step = step;
+        self.model.refresh_adapter().await
+    }
+
+    /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the NLL
+    /// waits on the device; the mean of means is read micro-batch by micro-batch and returned.
+    async fn accumulate(&self, window: &[Batch]) -> Result<Option<f64>> {
+        let total: usize = window.iter().map(Batch::target_count).sum();
+        let (gpu, stats) = (self.model.gpu(), self.model.stats());
+        gpu.write(stats, &[0.0; 8])?;
+        let (mut sum, mut means) = (0.0, 0.0);
+        for (micro, batch) in window.iter().enumerate() {
+            let targets = batch.target_count();
+            let scale = match self.options.normalisation {
+                LossNormalisation::Tokens => 1.0 / total as f64,
+                LossNormalisation::MeanOfMeans => 1.0 / (targets * window.len()) as f64,
+            };
+            let key = DropoutKey { seed: self.options.seed, step: self.step, micro: micro as u32 };
+            self.model.micro_batch(&self.space, batch, scale as f32, Some(key))?;
+            if self.options.normalisation == LossNormalisation::MeanOfMeans {
+                let now = f64::from(gpu.read(stats).await?[STAT_LOSS]);
+                means += (now - sum) / (targets * window.len()) as f64;
+                sum = now;
+            }
+        }
+        let means_of_means = self.options.normalisation == LossNormalisation::MeanOfMeans;
+        Ok(means_of_means.then_some(means))
+    }
+
+    /// Gradients of one window in PEFT's names, and its loss; parameters stay. For comparisons.
+    pub async fn gradients(&mut self, window: &[Batch]) -> Result<(f64, crate::model::Tensors)> {
+        self.accumulate(window).await?;
+        let gpu = self.model.gpu().clone();
+        let gradients = self.model.adapter()?.gradients(&gpu).await?;
+        for slab in &self.model.adapter()?.state()?.gradients {
+            gpu.write(slab, &vec![0.0; slab.len()])?;
+        }
+        let stats = gpu.read(self.model.stats()).await?;
+        let targets: usize = window.iter().map(Batch::target_count).sum();
+        Ok((f64::from(stats[STAT_LOSS]) / targets as f64, gradients))
+    }
+
+    /// One optimizer step on a window of micro-batches.
+    ///
+    /// **Errors** [`Error::NonFinite`] if loss or gradient is not finite: the parameters are as before
+    /// the step. [`Error::Invalid`] if the window has no target.
+    pub async fn step(&mut self, window: &[Batch]) -> Result<StepReport> {
+        let target_tokens: usize = window.iter().map(Batch::target_count).sum();
+        if target_tokens == 0 {
+            return Err(Error::invalid("batch", "no row has a target token"));
+        }
+        let learning_rate = self.schedule.learning_rate(self.step);
+        let means = self.accumulate(window).await?;
+        self.record_optimizer(learning_rate)?;
+        let stats = self.model.gpu().read(self.model.stats()).await?;
+        let (grad_norm, nll) = (f64::from(stats[0]), f64::from(stats[STAT_LOSS]));
+        let loss = means.unwrap_or(nll / target_tokens as f64);
+        self.step += 1;
+        for (what, value) in [("the loss", loss), ("the gradient norm", grad_norm)] {
+            if !value.is_finite() {
+                let rows: Vec<String> =
+                    window.iter().flat_map(|b| &b.rows).map(|r| (r + 1).to_string()).collect();
+                return Err(Error::NonFinite {
+                    step: self.step as usize,
+                    what: what.into(),
+                    rows: rows.join(", "),
+                });
+            }
+        }
+        Ok(StepReport {
+            step: self.step,
+            loss,
+            learning_rate,
+            grad_norm,
+            target_tokens,
+            tokens: window.iter().map(Batch::token_count).sum(),
+        })
+    }
+
+    /// Norm, clipping and AdamW over the slabs.
+    fn record_optimizer(&self, learning_rate: f64) -> Result<()> {
+        let adapter = self.model.adapter()?;
+        let state = adapter.state()?;
+        let stats = self.model.stats();
+        let mut rec = self.model.gpu().recorder("optimizer");
+        let mut at = 0;
+        for g in &state.gradients {
+            let n = SumSquares::partials(g.len());
+            let partials = self.partials.slice(at, &[n], "partials")?;
+            rec.record(&SumSquares { g, partials: &partials })?;
+            at += partials_words(g);
+        }
+        let max_norm = self.options.max_grad_norm as f32;
+        rec.record(&ClipCoefficient { partials: &self.partials, stats, max_norm })?;
+        let t = (self.step + 1) as i32;
+        let (beta1, beta2) = self.options.betas;
+        for (i, p) in adapter.slabs().iter().enumerate() {
+            rec.record(&AdamW {
+                g: &state.gradients[i],
+                p,
+                m: &state.first_moment[i],
+                v: &state.second_moment[i],
+                stats,
+                lr: learning_rate as f32,
+                beta1: beta1 as f32,
+                beta2: beta2 as f32,
+                eps: self.options.eps as f32,
+                weight_decay: self.options.weight_decay as f32,
+                bias1: (1.0 - beta1.powi(t)) as f32,
+                bias2: (1.0 - beta2.powi(t)) as f32,
+            })?;
+        }
+        self.model.record_refresh(&mut rec)?;
+        rec.submit()
+    }
+
+    /// Mean NLL over the targets of held-out batches.
+    pub async fn evaluate(&self, batches: impl IntoIterator<Item = Batch>) -> Result<f64> {
+        let (mut sum, mut count) = (0f64, 0usize);
+        for batch in batches {
+            let nll = self.model.token_nll(&self.space, &batch).await?;
+            sum += nll.iter().map(|&v| f64::from(v)).sum::<f64>();
+            count += nll.len();
+        }
+        Ok(sum / count.max(1) as f64)
+    }
+}
+
+fn partials_words(slab: &Tensor) -> usize {
+    SumSquares::partials(slab.len()).next_multiple_of(ALIGN_WORDS)
+}

@@ -1,0 +1,195 @@
+//! LoRA adapters as PEFT saves and loads them.
+
+use std::fs;
+
+use wgpu_lora::format::{AdapterConfig, AdapterFile, TargetModules};
+
+use super::*;
+
+const ADAPTERS: [&str; 3] = ["qv_r8", "all_r16_rslora", "qv_r8_dora"];
+
+fn folder(name: &str) -> PathBuf {
+    golden().join("lora").join(name)
+}
+
+/// A valid configuration with some text replaced, which must be there.
+fn changed(from: &str, to: &str) -> Result<AdapterConfig> {
+    let text = fs::read_to_string(folder("qv_r8").join("adapter_config.json")).unwrap();
+    assert!(text.contains(from), "{from}");
+    AdapterConfig::from_json("adapter_config.json", text.replace(from, to).as_bytes())
+}
+
+#[test]
+fn adapters_of_peft_are_read() {
+    let text = fs::read(golden().join("lora/lora.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    for name in ADAPTERS {
+        let adapter = AdapterFile::load(folder(name)).unwrap();
+        let (config, want) = (&adapter.config, &json["adapters"][name]);
+        assert_eq!(config.rank as u64, want["spec"]["r"].as_u64().unwrap());
+        assert_eq!(config.alpha, want["spec"]["lora_alpha"].as_f64().unwrap());
+        assert_eq!(config.scaling(), want["scaling"].as_f64().unwrap());
+        assert_eq!(config.use_dora, name.ends_with("dora"));
+        let numbers: usize = adapter.tensors.values().map(|(_, v)| v.len()).sum();
+        assert_eq!(numbers as u64, want["trainable"].as_u64().unwrap());
+        let layers = if name.starts_with("qv") { 2 } else { 7 };
+        assert_eq!(adapter.modules().len(), 3 * layers);
+        assert!(adapter.modules().contains(&"model.layers.0.self_attn.q_proj"));
+    }
+}
+
+#[test]
+fn saving_and_loading_changes_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    for name in ADAPTERS {
+        let adapter = AdapterFile::load(folder(name)).unwrap();
+        let out = temporary.path().join("new/folder").join(name);
+        adapter.save(&out).unwrap();
+        assert!(AdapterFile::load(&out).unwrap() == adapter, "{name}");
+        let weights = fs::read(out.join("adapter_model.safetensors")).unwrap();
+        let theirs = fs::read(folder(name).join("adapter_model.safetensors")).unwrap();
+        assert!(weights == theirs, "{name}: PEFT writes these very bytes");
+        let (config, bytes) = adapter.to_bytes().unwrap();
+        assert!(AdapterFile::from_bytes("memory", &config, bytes).unwrap() == adapter, "{name}");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 2, "no temporary file is left");
+        // A second time over the first.
+        adapter.save(&out).unwrap();
+        // What PEFT wrote and we write say the same, and we write no key that PEFT does not know.
+        let read = |path: PathBuf| -> serde_json::Value {
+            serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+        };
+        let theirs = read(folder(name).join("adapter_config.json"));
+        for (key, value) in read(out.join("adapter_config.json")).as_object().unwrap() {
+            let same = match (&theirs[key], value) {
+                (serde_json::Value::Number(a), serde_json::Value::Number(b)) => {
+                    a.as_f64() == b.as_f64()
+                }
+                (a, b) => a == b,
+            };
+            assert!(same, "{name}: {key} = {value}, PEFT wrote {}", theirs[key]);
+        }
+    }
+}
+
+#[test]
+fn all_linear_is_written_as_seven_names() {
+    let config = AdapterConfig::default();
+    assert!(config.target_modules.contains("model.layers.3.mlp.down_proj"));
+    assert!(!config.target_modules.contains("lm_head"));
+    let again = AdapterConfig::from_json("x", config.to_json().as_bytes()).unwrap();
+    let TargetModules::Named(names) = &again.target_modules else { panic!("no list") };
+    assert_eq!(names.len(), 7);
+    assert_eq!(AdapterConfig { target_modules: TargetModules::AllLinear, ..again }, config);
+    let all = changed(
+        "\"target_modules\": [\n    \"v_proj\",\n    \"q_proj\"\n  ]",
+        "\"target_modules\": \"all-linear\"",
+    );
+    assert_eq!(all.unwrap().target_modules, TargetModules::AllLinear);
+}
+
+#[test]
+fn targets_are_ends_of_names() {
+    let targets = TargetModules::Named(vec!["q_proj".into(), "layers.1.mlp.up_proj".into()]);
+    assert!(targets.contains("model.layers.0.self_attn.q_proj"));
+    assert!(targets.contains("model.layers.1.mlp.up_proj"));
+    assert!(!targets.contains("model.layers.11.mlp.up_proj"));
+    assert!(!targets.contains("model.layers.0.self_attn.seq_proj"));
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_key() {
+    let cases = [
+        ("\"r\": 8", "\"r\": \"16\"", "remove the quotation marks"),
+        ("\"r\": 8", "\"r\": 0", "`r`"),
+        ("\"r\": 8", "\"r\": 8.5", "`r`"),
+        ("\"r\": 8", "\"rr\": 8", "`r`: is missing"),
+        ("\"lora_alpha\": 16", "\"lora_alpha\": \"16\"", "lora_alpha"),
+        ("\"lora_dropout\": 0.0", "\"lora_dropout\": 1.0", "lora_dropout"),
+        ("\"use_dora\": false", "\"use_dora\": \"no\"", "use_dora"),
+        ("    \"v_proj\",\n    \"q_proj\"\n", "", "empty list"),
+        ("\"v_proj\"", "5", "target_modules"),
+        ("\"target_modules\"", "\"modules\"", "`target_modules`: is missing"),
+        ("{\n", "", "line 1"),
+    ];
+    for (from, to, word) in cases {
+        assert_error(changed(from, to), is_format, &["adapter_config.json", word]);
+    }
+    let half = changed("\"lora_alpha\": 16", "\"lora_alpha\": 12.5").unwrap();
+    assert_eq!(half.scaling(), 12.5 / 8.0);
+}
+
+#[test]
+fn what_would_change_the_result_is_refused_by_name() {
+    let cases = [
+        ("\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\"", "IA3"),
+        ("\"task_type\": \"CAUSAL_LM\"", "\"task_type\": \"SEQ_CLS\"", "SEQ_CLS"),
+        ("\"bias\": \"none\"", "\"bias\": \"all\"", "bias"),
+        ("\"fan_in_fan_out\": false", "\"fan_in_fan_out\": true", "fan_in_fan_out"),
+        ("\"lora_bias\": false", "\"lora_bias\": true", "lora_bias"),
+        ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 4}", "rank_pattern"),
+        ("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"q_proj\": 4}", "alpha_pattern"),
+        ("\"layers_to_transform\": null", "\"layers_to_transform\": [1]", "layers_to_transform"),
+        ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "modules_to_save"),
+        ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa_niter_4\"", "pissa"),
+        (
+            "\"target_modules\": [\n    \"v_proj\",\n    \"q_proj\"\n  ]",
+            "\"target_modules\": \".*_proj\"",
+            "regular expression",
+        ),
+    ];
+    for (from, to, word) in cases {
+        assert_error(changed(from, to), is_unsupported, &["adapter_config.json", word]);
+    }
+    assert!(changed("\"modules_to_save\": null", "\"modules_to_save\": []").is_ok());
+}
+
+#[test]
+fn folders_that_are_no_adapters_say_what_is_missing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    assert_error(AdapterFile::load(here.join("none")), is_io, &["none"]);
+    assert_error(AdapterFile::load(here), is_format, &["adapter_model.safetensors is missing"]);
+    fs::write(here.join("adapter_model.bin"), [0]).unwrap();
+    assert_error(AdapterFile::load(here), is_unsupported, &[".bin", "safe_serialization"]);
+    let weights = fs::read(folder("qv_r8").join("adapter_model.safetensors")).unwrap();
+    fs::write(here.join("adapter_model.safetensors"), &weights).unwrap();
+    assert_error(AdapterFile::load(here), is_format, &["adapter_config.json is missing"]);
+    fs::copy(folder("qv_r8").join("adapter_config.json"), here.join("adapter_config.json"))
+        .unwrap();
+    assert!(AdapterFile::load(here).is_ok());
+    fs::write(here.join("adapter_model.safetensors"), &weights[..weights.len() - 100]).unwrap();
+    assert_error(AdapterFile::load(here), is_format, &["adapter_model.safetensors", "truncated"]);
+}
+
+#[test]
+fn tensors_must_fit_the_configuration() {
+    let good = AdapterFile::load(folder("qv_r8_dora")).unwrap();
+    let check = |change: &dyn Fn(&mut AdapterFile), kind, words: &[&str]| {
+        let mut adapter = good.clone();
+        change(&mut adapter);
+        assert_error(adapter.validate("there"), kind, words);
+        assert!(adapter.to_bytes().is_err(), "nothing wrong is saved");
+    };
+    const A: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+    const B: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight";
+    const M: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector";
+    good.validate("there").unwrap();
+    check(&|a| a.config.rank = 16, is_shape, &["there", "lora_A", "[8, 64]", "r = 16"]);
+    check(&|a| drop(a.tensors.remove(A)), is_format, &["pairs"]);
+    check(&|a| drop(a.tensors.remove(B)), is_format, &["pairs"]);
+    check(&|a| drop(a.tensors.remove(M)), is_format, &["lora_magnitude_vector is missing"]);
+    check(&|a| a.config.use_dora = false, is_format, &["use_dora is false"]);
+    check(&|a| a.tensors.clear(), is_format, &["no adapter"]);
+    check(&|a| a.tensors.get_mut(B).unwrap().0 = vec![8, 64], is_shape, &["lora_B"]);
+    check(&|a| a.tensors.get_mut(B).unwrap().1.truncate(9), is_shape, &["lora_B", "9 values"]);
+    check(&|a| a.tensors.get_mut(A).unwrap().0 = vec![], is_shape, &["lora_A"]);
+    check(&|a| *a.tensors.get_mut(M).unwrap() = (vec![2], vec![1.0; 2]), is_shape, &["[2]"]);
+    let other = |a: &mut AdapterFile| {
+        a.tensors.insert("base_model.model.lm_head.weight".into(), (vec![1], vec![0.0]));
+    };
+    check(&other, is_unsupported, &["lm_head"]);
+    let elsewhere = |a: &mut AdapterFile| {
+        a.config.target_modules = TargetModules::Named(vec!["v_proj".into()]);
+    };
+    check(&elsewhere, is_format, &["q_proj", "target_modules"]);
+}
