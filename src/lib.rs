@@ -4,6 +4,7 @@
 
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod format;
 pub mod generate;
 pub mod gpu;
