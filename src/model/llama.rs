@@ -16,11 +16,13 @@ use crate::kernels::{EmbedFwd, Matrix, Storage};
 use crate::quant::dynamic8_code;
 use crate::{Error, Result};
 
-/// Some rows of a matrix, from row `first` on.
+/// Some rows of a matrix.
 #[derive(Clone, Debug)]
-pub(crate) struct Shard {
-    pub(crate) first: usize,
-    pub(crate) matrix: Matrix,
+pub struct Shard {
+    /// Number of the first.
+    pub first: usize,
+    /// The rows.
+    pub matrix: Matrix,
 }
 
 /// A block's frozen weights.

@@ -4,8 +4,10 @@ mod base;
 mod devices;
 mod forward;
 mod judge;
+mod lora;
 mod model;
 mod set;
+mod train;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +19,8 @@ use set::Set;
 /// A folder of the set and what finds its cases.
 type Section = (&'static str, fn(&Set) -> Outcome<Vec<Case>>);
 
-const SECTIONS: &[Section] = &[("model", model::cases)];
+const SECTIONS: &[Section] = 
+    &[("model", model::cases), ("lora", lora::cases), ("train", train::cases)];
 
 fn path() -> PathBuf {
     match std::env::var_os("WGPU_LORA_GOLDEN").filter(|path| !path.is_empty()) {
