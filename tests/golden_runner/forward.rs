@@ -23,12 +23,7 @@ pub fn compare(
     if file.has(&name("logits")) {
         let got = logits(model, space, inputs)?;
         let want = file.f32(&name("logits"))?;
-        judge.largest(
-            "logits",
-            &got,
-            &inputs.unpadded(&want, model.config().vocab_size),
-            LOGITS,
-        );
+        judge.largest("logits", &got, &inputs.unpadded(&want, model.config().vocab_size), LOGITS);
     }
     let nll = block_on(model.token_nll(space, &inputs.batch))?;
     let loss = nll.iter().map(|&v| f64::from(v)).sum::<f64>() / nll.len() as f64;
@@ -41,8 +36,12 @@ pub fn compare(
         let all = file.f32(&name("token_nll"))?;
         // The token at (b, t) is predicted at t − 1: the file has T − 1 places a row.
         let place = |row: u32| row as usize / inputs.t * (inputs.t - 1) + row as usize % inputs.t;
-        let want: Vec<f32> =
-            inputs.batch.targets().iter().filter_map(|&(row, _)| all.get(place(row)).copied()).collect();
+        let want: Vec<f32> = inputs
+            .batch
+            .targets()
+            .iter()
+            .filter_map(|&(row, _)| all.get(place(row)).copied())
+            .collect();
         judge.largest("token losses", &nll, &want, LOGITS);
     }
     Ok(())

@@ -19,7 +19,7 @@ use set::Set;
 /// A folder of the set and what finds its cases.
 type Section = (&'static str, fn(&Set) -> Outcome<Vec<Case>>);
 
-const SECTIONS: &[Section] = 
+const SECTIONS: &[Section] =
     &[("model", model::cases), ("lora", lora::cases), ("train", train::cases)];
 
 fn path() -> PathBuf {
