@@ -9,9 +9,9 @@ use super::args::{BenchArgs, BenchLoad, BenchStep, BenchTokens, BenchWhat, Inspe
 use super::bench_kernels;
 use super::model::{Files, Session};
 use crate::data::Batch;
-use crate::random::{below, stream};
 use crate::gpu::Gpu;
 use crate::model::{KvCache, Pass};
+use crate::random::{below, stream};
 use crate::train::config::TrainConfig;
 use crate::train::plan;
 use crate::train::schedule::{Schedule, SchedulerType};
