@@ -1,4 +1,4 @@
-// attention_bwd_dkv: dk = Σ ds·q/√E, dv = Σ p·dy over the queries that attend a key. One invocation per key, kv head and 32 columns.
+// attention_bwd_dkv: dk = Σ ds·q/√E, dv = Σ p·dy. An invocation per key, kv head, 32 columns.
 // roles: none
 // dispatch: (B·G·⌈E/32⌉·S / 64)   writes: dk =, dv =   source: Dao 2023 (FlashAttention-2), alg. 2
 

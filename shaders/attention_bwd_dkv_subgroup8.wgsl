@@ -1,4 +1,4 @@
-// attention_bwd_dkv: queries are loaded once per subgroup and spread by broadcasts. One workgroup per kv head and 8·ROWS keys.
+// attention_bwd_dkv: queries loaded once per subgroup; 8·ROWS keys of a kv head a workgroup.
 // roles: head
 // dispatch: (B·G·⌈S/(8·ROWS)⌉)   writes: dk =, dv =   source: Dao 2023 (FlashAttention-2), alg. 2
 

@@ -1,4 +1,4 @@
-// attention_bwd_dq: dq = Σ ds·k/√E with p = exp(q·k/√E − lse), ds = p·(dy·v − delta). One invocation per query, head and 32 columns.
+// attention_bwd_dq: dq = Σ ds·k/√E. One invocation per query, head and 32 columns.
 // roles: none
 // dispatch: (B·H·⌈E/32⌉·T / 64)   writes: dq =   source: Dao 2023 (FlashAttention-2), alg. 2
 

@@ -1,4 +1,4 @@
-// attention_bwd_dq: keys are loaded once per subgroup and spread by broadcasts. One workgroup per kv head and 8·ROWS pairs of query and head.
+// attention_bwd_dq: keys loaded once per subgroup; 8·ROWS rows of a kv head a workgroup.
 // roles: head
 // dispatch: (B·G·⌈T·(H/G)/(8·ROWS)⌉)   writes: dq =   source: Dao 2023 (FlashAttention-2), alg. 2
 
@@ -16,6 +16,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read>       delta: array<f32>;    // (B·T, H), from attention_delta
 @group(0) @binding(7) var<storage, read_write> dq:    array<vec4f>;  // (B·T, H·E)
 
+// A row is a pair of a query and one of the heads that share its keys.
 const ROWS: u32 = 128u / HEAD;  // per lane
 const PARTS: u32 = HEAD / 8u;
 

@@ -1,4 +1,4 @@
-// attention_decode: y = softmax(q·kᵀ/√E)·v over the keys ≤ start + t. One workgroup per query, head and 32 columns, its lanes along the keys.
+// attention_decode: y = softmax(q·kᵀ/√E)·v, a query's keys over the lanes of a workgroup.
 // roles: reduce
 // dispatch: (B·T·H·⌈E/32⌉)   writes: y =   source: Dao et al. 2023, Flash-Decoding
 

@@ -1,4 +1,4 @@
-// attention_fwd: y = softmax(q·kᵀ/√E)·v over the keys ≤ start + t, lse = ln Σ exp(q·kᵀ/√E). One invocation per query, head and 32 columns.
+// attention_fwd: y = softmax(q·kᵀ/√E)·v. One invocation per query, head and 32 columns.
 // roles: none
 // dispatch: (B·H·⌈E/32⌉·T / 64)   writes: y =, lse =   source: Dao 2023 (FlashAttention-2), alg. 1
 

@@ -1,4 +1,4 @@
-// attention_fwd: keys are loaded once per subgroup and spread by broadcasts. One workgroup per kv head and 8·ROWS pairs of query and head.
+// attention_fwd: keys loaded once per subgroup; 8·ROWS rows of a kv head a workgroup.
 // roles: head
 // dispatch: (B·G·⌈T·(H/G)/(8·ROWS)⌉)   writes: y =, lse =   source: Dao 2023 (FlashAttention-2), alg. 1
 
@@ -14,6 +14,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y:   array<vec4f>;  // (B·T, H·E)
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;    // (B·T, H), kept for attention_bwd_*
 
+// A row is a pair of a query and one of the heads that share its keys.
 const ROWS: u32 = 128u / HEAD;  // per lane
 const PARTS: u32 = HEAD / 8u;
 

@@ -58,13 +58,21 @@ impl Selection {
 }
 
 impl Caps {
-    /// The variant that this device runs of each kernel in `kernels`, for every kind of weight:
-    /// `linear_fwd weight_nf4 aligned` → `linear_fwd[baseline+weight_nf4]`.
+    /// The variant that this device runs of each kernel in `kernels`, for every kind of weight and size
+    /// of head: `linear_fwd weight_nf4 aligned` → `linear_fwd[baseline+weight_nf4]`.
     pub fn variants(&self, kernels: &[&'static Kernel]) -> BTreeMap<String, String> {
         let mut chosen = BTreeMap::new();
         for kernel in kernels {
-            let weighted = kernel.bodies.iter().any(|body| body.roles().contains(&"weight"));
-            if !weighted {
+            let has = |role| kernel.bodies.iter().any(|body| body.roles().contains(&role));
+            if has("head") {
+                for head in kernel.modules("head").into_iter().chain(["head_any"]) {
+                    if let Ok(selection) = self.select(kernel, &[("head", head)]) {
+                        chosen.insert(format!("{} {head}", kernel.name), selection.name());
+                    }
+                }
+                continue;
+            }
+            if !has("weight") {
                 if let Ok(selection) = self.select(kernel, &[]) {
                     chosen.insert(kernel.name.to_owned(), selection.name());
                 }
