@@ -68,7 +68,8 @@ impl Weights {
     /// All of a checkpoint, but the linear layers of blocks.
     pub fn outside_blocks(checkpoint: &Checkpoint) -> Outcome<Weights> {
         let mut weights = Weights::default();
-        let linear = |name: &str| Module::ALL.iter().any(|m| name.contains(&format!(".{}.", m.name())));
+        let linear =
+            |name: &str| Module::ALL.iter().any(|m| name.contains(&format!(".{}.", m.name())));
         for name in checkpoint.names().filter(|name| !linear(name)) {
             weights.copy(checkpoint, name)?;
         }

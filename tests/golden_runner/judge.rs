@@ -118,8 +118,7 @@ pub fn relative_norm(a: &[f32], b: &[f32]) -> f64 {
         return f64::NAN;
     }
     let square = |v: f64| v * v;
-    let difference: f64 =
-        a.iter().zip(b).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+    let difference: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
     let norm: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
     difference.sqrt() / if norm > 0.0 { norm.sqrt() } else { 1.0 }
 }
