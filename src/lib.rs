@@ -2,6 +2,8 @@
 
 #![warn(missing_docs, unreachable_pub)]
 
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+pub mod cli;
 pub mod data;
 pub mod error;
 pub mod export;

@@ -1,0 +1,184 @@
+//! `bench`: whole passes here, kernels in [`super::bench_kernels`].
+
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args::{BenchArgs, BenchLoad, BenchStep, BenchTokens, BenchWhat, Inspect};
+use super::bench_kernels;
+use super::model::{Files, Session};
+use crate::data::Batch;
+use crate::gpu::Gpu;
+use crate::model::{KvCache, Pass};
+use crate::random::{below, stream};
+use crate::train::config::TrainConfig;
+use crate::train::plan;
+use crate::train::schedule::{Schedule, SchedulerType};
+use crate::train::trainer::{Trainer, TrainerOptions};
+
+pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
+    match &args.what {
+        Some(BenchWhat::Step(args)) => step(session, args).await,
+        Some(BenchWhat::Prefill(args)) => prefill(session, args).await,
+        Some(BenchWhat::Decode(args)) => decode(session, args).await,
+        Some(BenchWhat::Load(args)) => load(session, args).await,
+        None => bench_kernels::run(session, args).await,
+    }
+}
+
+/// The largest resident set of this process so far; known on Linux.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Random ids, the same each time.
+fn ids(n: usize, vocabulary: usize) -> Vec<u32> {
+    let mut rng = stream(1, "bench", 0);
+    (0..n).map(|_| below(&mut rng, vocabulary as u64) as u32).collect()
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Prints a result: the fields of cli.md, then what else is worth knowing.
+fn report(session: &Session, gpu: &Gpu, name: &str, seconds: f64, rest: Value) -> Result<()> {
+    let mut row = json!({
+        "name": name,
+        "ms": seconds * 1e3,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "device_bytes": gpu.allocated_bytes(),
+        "adapter": gpu.caps().adapter.name,
+    });
+    if let (Some(row), Value::Object(rest)) = (row.as_object_mut(), rest) {
+        row.extend(rest);
+    }
+    session.printer.object(&row)?;
+    let mib = |key: &str| match row[key].as_u64() {
+        Some(bytes) => format!("{} MiB", bytes >> 20),
+        None => "unknown".into(),
+    };
+    let speed = match (row["tokens_per_second"].as_f64(), row["bytes_per_second"].as_f64()) {
+        (Some(tokens), _) => format!("{tokens:.1} tokens/s"),
+        (_, Some(bytes)) => format!("{:.1} MB/s", bytes / 1e6),
+        _ => String::new(),
+    };
+    session.printer.line(format!(
+        "{name}: {:.1} ms, {speed}, peak RSS {}, on the device {}",
+        seconds * 1e3,
+        mib("peak_rss_bytes"),
+        mib("device_bytes")
+    ))
+}
+
+async fn step(session: &Session, args: &BenchStep) -> Result<()> {
+    let flags = toml::Table::from_iter([
+        ("rank".to_owned(), (args.rank as i64).into()),
+        ("target_modules".to_owned(), args.target_modules.clone().into()),
+        ("precision".to_owned(), args.precision.clone().into()),
+        ("gradient_checkpointing".to_owned(), args.gradient_checkpointing.clone().into()),
+    ]);
+    let config = TrainConfig { lora_dropout: 0.0, ..TrainConfig::default() };
+    let config = config.overlay_table(flags, "command line")?;
+    config.validate()?;
+    let files = Files::open(&args.model)?;
+    let gpu = session.gpu(args.inspect, None).await?;
+    gpu.profile(false);
+    let (b, t) = (args.batch.max(1), args.seq.max(2));
+    let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
+    model.add_fresh_adapter("default", &config.adapter_config(), 1).await?;
+    let ids = ids(b * t, model.config().vocab_size);
+    let labels = ids.iter().map(|&id| id as i32).collect();
+    let batch = Batch::from_parts(ids, labels, vec![t; b], t)?;
+    let pass = Pass { batch: b, queries: t, targets: batch.target_count() };
+    let recompute = plan::recompute(&model, &config, pass);
+    let schedule = Schedule::new(SchedulerType::Constant, 1e-4, 0, args.steps as u64 + 1)?;
+    let mut trainer = Trainer::new(model, schedule, TrainerOptions::of(&config, recompute), pass)?;
+    let window = [batch];
+    trainer.step(&window).await?;
+    gpu.profile(args.inspect.profile);
+    let mut seconds = Vec::new();
+    for _ in 0..args.steps.max(1) {
+        let clock = Instant::now();
+        trainer.step(&window).await?;
+        seconds.push(clock.elapsed().as_secs_f64());
+    }
+    let took = median(seconds);
+    session.finish_profile(&gpu, args.inspect);
+    let rest = json!({
+        "tokens_per_second": (b * t) as f64 / took,
+        "batch": b, "seq": t, "rank": args.rank, "activations_recomputed": recompute,
+    });
+    report(session, &gpu, "train_step", took, rest)
+}
+
+async fn prefill(session: &Session, args: &BenchTokens) -> Result<()> {
+    let files = Files::open(&args.model)?;
+    let gpu = session.gpu(args.inspect, None).await?;
+    gpu.profile(false);
+    let t = args.tokens.unwrap_or(128).max(1);
+    let model = session.load(&gpu, &files, args.quant.into(), t).await?;
+    let ids = ids(t, model.config().vocab_size);
+    let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, false, false)?;
+    let mut cache = KvCache::new(&gpu, model.config(), 1, t)?;
+    model.extend(&space, &mut cache, &ids).await?;
+    gpu.profile(args.inspect.profile);
+    let mut seconds = Vec::new();
+    for _ in 0..3 {
+        cache.truncate(0);
+        let clock = Instant::now();
+        model.extend(&space, &mut cache, &ids).await?;
+        seconds.push(clock.elapsed().as_secs_f64());
+    }
+    let took = median(seconds);
+    session.finish_profile(&gpu, args.inspect);
+    let rest = json!({"tokens_per_second": t as f64 / took, "tokens": t});
+    report(session, &gpu, "prefill", took, rest)
+}
+
+async fn decode(session: &Session, args: &BenchTokens) -> Result<()> {
+    let files = Files::open(&args.model)?;
+    let gpu = session.gpu(args.inspect, None).await?;
+    gpu.profile(false);
+    let n = args.tokens.unwrap_or(16).max(1);
+    // A few tokens of context and one pass before the clock runs.
+    let context = 4;
+    let model = session.load(&gpu, &files, args.quant.into(), context + n + 1).await?;
+    let ids = ids(context + n + 1, model.config().vocab_size);
+    let space = model.workspace(Pass { batch: 1, queries: context, targets: 1 }, false, false)?;
+    let mut cache = KvCache::new(&gpu, model.config(), 1, ids.len())?;
+    model.extend(&space, &mut cache, &ids[..context]).await?;
+    model.extend(&space, &mut cache, &ids[context..context + 1]).await?;
+    gpu.profile(args.inspect.profile);
+    let mut seconds = Vec::new();
+    for id in &ids[context + 1..] {
+        let clock = Instant::now();
+        model.extend(&space, &mut cache, &[*id]).await?;
+        seconds.push(clock.elapsed().as_secs_f64());
+    }
+    let took = median(seconds);
+    session.finish_profile(&gpu, args.inspect);
+    report(session, &gpu, "decode", took, json!({"tokens_per_second": 1.0 / took, "tokens": n}))
+}
+
+async fn load(session: &Session, args: &BenchLoad) -> Result<()> {
+    let gpu = session.gpu(Inspect::default(), None).await?;
+    let clock = Instant::now();
+    let files = Files::open(&args.model)?;
+    let positions = files.config.max_position_embeddings.min(2048);
+    let model = session.load(&gpu, &files, args.quant.into(), positions).await?;
+    let took = clock.elapsed().as_secs_f64();
+    let names = files.checkpoint.names();
+    let bytes: u64 =
+        names.filter_map(|name| files.checkpoint.info(name).ok()).map(|i| i.bytes).sum();
+    let rest = json!({
+        "bytes_per_second": bytes as f64 / took,
+        "bytes": bytes,
+        "weight_bytes": model.weight_bytes(),
+    });
+    report(session, &gpu, "load", took, rest)
+}

@@ -1,0 +1,64 @@
+//! `info`: the first thing a bug report pastes.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::args::Inspect;
+use super::model::Session;
+use crate::gpu::{AdapterReport, adapters};
+use crate::kernels;
+
+pub(super) async fn run(session: &Session) -> Result<()> {
+    let found = adapters().await;
+    // Fails with the hint if there is none, or none of that name.
+    let gpu = session.gpu(Inspect::default(), None).await?;
+    let (caps, printer) = (gpu.caps(), &session.printer);
+    let variants = caps.variants(kernels::ALL);
+    let version = env!("CARGO_PKG_VERSION");
+    printer.object(&json!({
+        "version": version,
+        "adapters": found,
+        "device": caps.adapter,
+        "device_bytes": gpu.memory_bytes(),
+        "software": caps.software,
+        "policy": caps.policy.name(),
+        "variants": variants,
+    }))?;
+    printer.line(format!("wgpu-lora {version}"))?;
+    printer.line("\nadapters, best first")?;
+    for adapter in &found {
+        printer.line(describe(adapter))?;
+    }
+    let memory = match gpu.memory_bytes() {
+        Some(bytes) => format!("{} MiB of memory", bytes >> 20),
+        None => "memory unknown".into(),
+    };
+    printer.line(format!("\ndevice: {} ({caps}), {memory}", caps.adapter.name))?;
+    printer.line("\nkernel variants")?;
+    for (key, variant) in &variants {
+        printer.line(format!("  {key:<40} {variant}"))?;
+    }
+    Ok(())
+}
+
+fn describe(a: &AdapterReport) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    let feature = |name: &str, has: bool| format!("{name} {}", if has { "yes" } else { "no" });
+    format!(
+        "  {} ({}, {}; {})\n    limits: binding {} MiB, buffer {} MiB, workgroup {} invocations and {} KiB, {} storage buffers\n    \
+         features: subgroups {}-{}, {}, {}",
+        a.name,
+        a.backend,
+        a.kind,
+        a.driver,
+        mib(a.max_binding_bytes),
+        mib(a.max_buffer_bytes),
+        a.max_workgroup_size,
+        a.max_workgroup_bytes >> 10,
+        a.max_storage_buffers,
+        a.subgroup_min,
+        a.subgroup_max,
+        feature("f16", a.f16),
+        feature("timestamps", a.timestamps)
+    )
+}

@@ -1,0 +1,69 @@
+//! The command line: what was typed ([`args`]), what it means (one file per command), and where the
+//! words go ([`printer`]). Only this module prints, blocks and uses `anyhow`.
+
+mod args;
+mod bench;
+mod bench_cases;
+mod bench_kernels;
+mod generate;
+mod info;
+mod logits;
+mod model;
+mod printer;
+mod shaders;
+mod train;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use printer::Printer;
+
+/// Parses the command line, runs it, and says how it went: 0 done, 1 failed, 2 usage.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results; nobody may be reading them.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    log_to_stderr(cli.global.verbose, cli.global.quiet);
+    match pollster::block_on(run(&cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if printer::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<()> {
+    let printer = Printer::new(&cli.global);
+    let session = model::Session { printer, device: cli.global.device.clone() };
+    match &cli.command {
+        Command::Info => info::run(&session).await,
+        Command::Train(args) => train::run(&session, args).await,
+        Command::Generate(args) => generate::run(&session, args).await,
+        Command::Logits(args) => logits::run(&session, args).await,
+        Command::Bench(args) => bench::run(&session, args).await,
+        Command::Shaders(args) => shaders::run(&session, args),
+    }
+}
+
+/// What the library traces: warnings, or with `-v` what it does, or what `RUST_LOG` asks for.
+fn log_to_stderr(verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "wgpu_lora=info,warn",
+        _ => "wgpu_lora=debug,info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,93 @@
+//! Where words go: results to stdout, everything else to stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::args::Global;
+
+/// The two streams, as the options want them.
+#[derive(Clone, Debug)]
+pub(super) struct Printer {
+    json: bool,
+    quiet: bool,
+    verbose: u8,
+}
+
+/// Nobody reads stdout any more: `wgpu-lora … | head`.
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let of = |e: &(dyn std::error::Error + 'static)| {
+        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    // Only the printer's own errors are bare; those of files come as the library's.
+    of(error.root_cause()) && error.downcast_ref::<io::Error>().is_some()
+}
+
+impl Printer {
+    pub(super) fn new(global: &Global) -> Printer {
+        Printer { json: global.json, quiet: global.quiet, verbose: global.verbose }
+    }
+
+    /// Whether results are JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A part of a result for people, without a line end.
+    pub(super) fn text(&self, text: &str) -> Result<()> {
+        if !self.json {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A line of a result for people.
+    pub(super) fn line(&self, text: impl std::fmt::Display) -> Result<()> {
+        self.text(&format!("{text}\n"))
+    }
+
+    /// A line of a result for programs.
+    pub(super) fn object(&self, value: &impl Serialize) -> Result<()> {
+        if self.json {
+            let mut line = serde_json::to_vec(value)?;
+            line.push(b'\n');
+            let mut out = io::stdout().lock();
+            out.write_all(&line)?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A word on the side.
+    pub(super) fn note(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Something that a person should know even with `-q`.
+    pub(super) fn warn(&self, text: impl std::fmt::Display) {
+        let _ = writeln!(io::stderr(), "warning: {text}");
+    }
+
+    /// Whether a bar would be seen, and not torn by other lines.
+    pub(super) fn shows_bars(&self) -> bool {
+        !self.quiet && self.verbose == 0 && io::stderr().is_terminal()
+    }
+
+    /// A bar over `length` units; hidden where it would not be seen.
+    pub(super) fn bar(&self, length: u64, template: &str) -> ProgressBar {
+        let target = match self.shows_bars() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━╸ ");
+        ProgressBar::with_draw_target(Some(length), target).with_style(style)
+    }
+}

@@ -1,0 +1,40 @@
+//! `shaders`: the text of every kernel variant, for compilers that judge it without a device.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::args::ShadersArgs;
+use super::model::Session;
+use crate::gpu::Target;
+use crate::kernels;
+
+pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
+    let mut manifest = Vec::new();
+    for (folder, target) in [("native", Target::Native), ("browser", Target::Browser)] {
+        let dir = args.out.join(folder);
+        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        for selection in kernels::ALL.iter().flat_map(|kernel| kernel.variants()) {
+            let name = selection.name();
+            let variant = name.trim_start_matches(selection.kernel.name);
+            let variant = variant.trim_matches(['[', ']']);
+            let file = format!("{folder}/{}-{}.wgsl", selection.kernel.name, variant);
+            write(&args.out.join(&file), selection.text(target).as_bytes())?;
+            manifest.push(json!({
+                "file": file,
+                "kernel": selection.kernel.name,
+                "variant": variant,
+                "capabilities": selection.capabilities(),
+                "target": folder,
+            }));
+        }
+    }
+    write(&args.out.join("manifest.json"), &serde_json::to_vec_pretty(&manifest)?)?;
+    session.printer.line(format!("{} shaders in {}", manifest.len(), args.out.display()))?;
+    session.printer.object(&json!({"shaders": manifest.len(), "out": args.out}))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,243 @@
+//! `train`: settings, data, model, and then the run's events.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+
+use super::args::{Settings, TrainArgs};
+use super::model::{Files, Session};
+use crate::data::{Dataset, DatasetReport};
+use crate::model::Quant;
+use crate::train::config::{self, TrainConfig};
+use crate::train::event::{Event, StepLine};
+use crate::train::run::{Run, recorded_policy};
+
+/// Names that a later version may know.
+const PRESETS: &str = "there are none in this version";
+
+/// Flags over `--config` over (`run.toml` of the run that is resumed, or `--preset`) over defaults.
+fn settings(args: &TrainArgs) -> Result<TrainConfig> {
+    let mut config = TrainConfig::default();
+    if let Some(name) = &args.preset {
+        bail!(
+            "--preset {name}: no such preset ({PRESETS}); give the settings as flags or --config"
+        );
+    }
+    let read = |config: &TrainConfig, path: &Path| -> Result<TrainConfig> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+        Ok(config.overlay(&text, &name)?)
+    };
+    let run_toml = args.out.join("run.toml");
+    if args.resume && run_toml.exists() {
+        config = read(&config, &run_toml)?;
+    }
+    if let Some(path) = &args.config {
+        config = read(&config, path)?;
+    }
+    let config = over(&config, &args.settings)?;
+    config.validate_with_files()?;
+    Ok(config)
+}
+
+fn over(config: &TrainConfig, flags: &Settings) -> Result<TrainConfig> {
+    let mut table = toml::Table::try_from(flags).context("command line")?;
+    // A number of steps, or a word.
+    if let Some(toml::Value::String(text)) = table.get("save_steps")
+        && let Ok(steps) = text.parse::<i64>()
+    {
+        table.insert("save_steps".into(), steps.into());
+    }
+    let mut config = config.clone();
+    // The one that is typed wins over the one in a file.
+    if table.contains_key("num_train_epochs") {
+        config.max_steps = None;
+    }
+    if table.contains_key("warmup_ratio") {
+        config.warmup_steps = 0;
+    }
+    Ok(config.overlay_table(table, "command line")?)
+}
+
+/// What became of the rows.
+fn describe(session: &Session, what: &str, report: DatasetReport, max_length: usize) {
+    let printer = &session.printer;
+    printer.note(format!(
+        "{what}: {} rows, {} tokens, {} of them targets",
+        report.rows_kept, report.tokens, report.target_tokens
+    ));
+    if report.rows_cut > 0 {
+        printer.warn(format!(
+            "{what}: {} of {} rows are cut to --max-length {max_length} (the longest has {} tokens)",
+            report.rows_cut, report.rows_read, report.longest
+        ));
+    }
+    if report.rows_without_target > 0 {
+        printer.warn(format!(
+            "{what}: {} of {} rows are left out: no target token within --max-length {max_length}",
+            report.rows_without_target, report.rows_read
+        ));
+    }
+    if report.rows_prompt_mismatch > 0 {
+        printer.warn(format!(
+            "{what}: in {} of {} rows the prompt's tokens are not how the row's begin (a prompt that \
+             ends in a space?); the mask may be off by a token there",
+            report.rows_prompt_mismatch, report.rows_read
+        ));
+    }
+}
+
+pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
+    let printer = &session.printer;
+    let config = settings(args)?;
+    let policy = recorded_policy(&args.out, args.resume)?;
+    let files = Files::open(&config.model)?;
+    let tokenizer = files.tokenizer()?;
+    let options = config.dataset_options();
+    let rows = Dataset::jsonl(&config.data, &tokenizer, options)?;
+    describe(session, "training data", rows.report(), config.max_length);
+    let held_out = match &config.eval_data {
+        None => None,
+        Some(path) => {
+            let held_out = Dataset::jsonl(&[path], &tokenizer, options)?;
+            describe(session, "evaluation data", held_out.report(), config.max_length);
+            Some(held_out)
+        }
+    };
+    let gpu = session.gpu(args.inspect, policy).await?;
+    printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
+    let quant = match config.quant {
+        config::Quant::Nf4 => Quant::Nf4,
+        config::Quant::None => Quant::None,
+    };
+    let positions =
+        [Some(&rows), held_out.as_ref()].into_iter().flatten().map(|d| d.report().longest);
+    let positions = positions.max().unwrap_or(1).min(config.max_length);
+    let model = session.load(&gpu, &files, quant, positions).await?;
+    let mut run = Run::new(model, rows, held_out, config, &args.out, args.resume).await?;
+    run.notes().iter().for_each(|note| printer.warn(note));
+    begin(session, &run)?;
+    let result = follow(session, args, &mut run).await;
+    session.finish_profile(&gpu, args.inspect);
+    result
+}
+
+fn begin(session: &Session, run: &Run) -> Result<()> {
+    let printer = &session.printer;
+    let trainable = run.model().trainable_parameters();
+    match printer.is_json() {
+        true => printer.note(trainable),
+        false => printer.line(trainable)?,
+    }
+    let memory = run.memory();
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    printer.note(format!(
+        "device memory: {} MiB = weights {} + adapter and gradients {} + optimizer {} + activations {} ({})",
+        mib(memory.weights + memory.adapters + memory.optimizer + memory.activations),
+        mib(memory.weights),
+        mib(memory.adapters),
+        mib(memory.optimizer),
+        mib(memory.activations),
+        if memory.recomputed { "recomputed" } else { "kept" },
+    ));
+    if run.step() > 0 {
+        printer.note(format!("resuming after step {} of {}", run.step(), run.total_steps()));
+    }
+    Ok(())
+}
+
+/// Counts Ctrl-C; the second one ends the process at once.
+fn interruptions() -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = count.clone();
+    // Fails only if there is a handler already; then Ctrl-C just ends the process.
+    let _ = ctrlc::set_handler(move || {
+        if counter.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::process::exit(1);
+        }
+    });
+    count
+}
+
+const TEMPLATE: &str = "{pos:>6}/{len} {wide_bar} {msg} ETA {eta:>4}";
+
+async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()> {
+    let printer = &session.printer;
+    let interrupted = interruptions();
+    let bar = printer.bar(run.total_steps(), TEMPLATE);
+    bar.set_position(run.step());
+    bar.reset_eta();
+    let (first, clock) = (run.step(), std::time::Instant::now());
+    let say = |bar: &ProgressBar, text: String| {
+        if printer.shows_bars() {
+            bar.suspend(|| printer.note(&text));
+        } else {
+            printer.note(text);
+        }
+    };
+    while let Some(event) = run.next().await? {
+        match event {
+            Event::Step(line) => {
+                bar.set_position(line.step);
+                bar.set_message(numbers(&line));
+                if line.logged {
+                    printer.object(&line)?;
+                    if !printer.shows_bars() {
+                        let done = (line.step - first) as f64;
+                        let left = (run.total_steps() - line.step) as f64;
+                        let eta = clock.elapsed().as_secs_f64() / done * left;
+                        printer.note(format!(
+                            "step {}/{}  {}  ETA {}",
+                            line.step,
+                            run.total_steps(),
+                            numbers(&line),
+                            indicatif::HumanDuration(std::time::Duration::from_secs_f64(eta))
+                        ));
+                    }
+                }
+            }
+            Event::Eval(line) => {
+                printer.object(&line)?;
+                let best = if line.best { "  (best so far)" } else { "" };
+                say(&bar, format!("step {}  eval_loss {:.4}{best}", line.step, line.eval_loss));
+            }
+            Event::Saved(path) => say(&bar, format!("saved {}", path.display())),
+            Event::Done(summary) => {
+                bar.finish_and_clear();
+                let best = match summary.best {
+                    Some((loss, step)) => format!(", best eval_loss {loss:.4} at step {step}"),
+                    None => String::new(),
+                };
+                let early = if summary.stopped_early { " (stopped early)" } else { "" };
+                printer.line(format!(
+                    "done: {} steps{early} in {:.1} s{best}; adapter in {}",
+                    summary.steps,
+                    summary.seconds,
+                    summary.adapter.display()
+                ))?;
+            }
+        }
+        if interrupted.load(Ordering::SeqCst) > 0 && run.step() < run.total_steps() {
+            bar.finish_and_clear();
+            let path = run.save().await?;
+            bail!(
+                "interrupted after step {} of {}; saved {}. Go on with: wgpu-lora train --out {} --resume",
+                run.step(),
+                run.total_steps(),
+                path.display(),
+                args.out.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn numbers(line: &StepLine) -> String {
+    format!(
+        "loss {:.4}  lr {:.2e}  |g| {:.3}  {:.0} tok/s",
+        line.loss, line.learning_rate, line.grad_norm, line.tokens_per_second
+    )
+}
