@@ -120,7 +120,7 @@ impl Loader<'_> {
         let row = cols * dense.bytes();
         let limit = self.gpu.caps().shard_bytes() as usize;
         // An even number of rows keeps every shard's first element at a word.
-        let most = (limit / row.max(1)) / 2 * 2;
+        let most = (limit / row.max(1)).min(self.gpu.caps().shard_rows()) / 2 * 2;
         if most == 0 {
             return Err(Error::OutOfMemory {
                 what: format!("two rows of `{name}`"),

@@ -1,12 +1,19 @@
 //! Discovers the cases of a set, runs one trial for each, and prints the last line.
 
 mod base;
+mod ce;
 mod devices;
 mod forward;
+mod hash;
 mod judge;
 mod lora;
 mod model;
+mod models;
+mod nf4;
+mod prequant;
+mod rope;
 mod set;
+mod tokenizer;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -19,8 +26,16 @@ use set::Set;
 /// A folder of the set and what finds its cases.
 type Section = (&'static str, fn(&Set) -> Outcome<Vec<Case>>);
 
-const SECTIONS: &[Section] =
-    &[("model", model::cases), ("lora", lora::cases), ("train", train::cases)];
+const SECTIONS: &[Section] = &[
+    ("nf4", nf4::cases),
+    ("model", model::cases),
+    ("prequant", prequant::cases),
+    ("lora", lora::cases),
+    ("train", train::cases),
+    ("ce", ce::cases),
+    ("rope", rope::cases),
+    ("tokenizer", tokenizer::cases),
+];
 
 fn path() -> PathBuf {
     match std::env::var_os("WGPU_LORA_GOLDEN").filter(|path| !path.is_empty()) {
