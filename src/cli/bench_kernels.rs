@@ -150,7 +150,7 @@ fn disagreement(gpu: &Gpu, op: &dyn Op) -> crate::Result<Option<String>> {
             continue;
         }
         let error = difference(&device[at], &twin.0[at], tensors[at].elem());
-        if !(error <= op.bound()) {
+        if error.is_nan() || error > op.bound() {
             return Ok(Some(format!("`{binding}` differs by {error:e}, bound {:e}", op.bound())));
         }
     }
