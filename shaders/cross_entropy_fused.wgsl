@@ -32,29 +32,18 @@ fn cross_entropy_fused(
     for (var i = row + lane; i < end; i += WG) { most = max(most, logits[i]); }
     most = wg_max(most, lane);
 
-    // The exponentials are kept in place, so each is computed once. Partial sums of a few terms keep
-    // the rounding error of a long row small.
-    let store = p.gradient != 0u;
+    // Partial sums of at most 128 terms keep the rounding error of a long row small.
     var sum = 0.0;
     for (var block = row + lane; block < end; block += 128u * WG) {
-        let stop = min(block + 128u * WG, end);
         var part = 0.0;
-        if store {
-            for (var i = block; i < stop; i += WG) {
-                let e = exp(logits[i] - most);
-                part += e;
-                logits[i] = e;
-            }
-        } else {
-            for (var i = block; i < stop; i += WG) { part += exp(logits[i] - most); }
-        }
+        for (var i = block; i < min(block + 128u * WG, end); i += WG) { part += exp(logits[i] - most); }
         sum += part;
     }
     sum = wg_sum(sum, lane);
 
-    if store {
+    if p.gradient != 0u {
         let factor = select(0.0, p.scale / sum, counts);
-        for (var i = row + lane; i < end; i += WG) { logits[i] *= factor; }
+        for (var i = row + lane; i < end; i += WG) { logits[i] = exp(logits[i] - most) * factor; }
         if owner { logits[row + label] -= p.scale; }
     }
     if owner {

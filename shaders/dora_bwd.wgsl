@@ -8,7 +8,7 @@ struct Params { m: u32, n: u32 }
 @group(0) @binding(1) var<storage, read>       dy:          array<f32>;  // (M, N)
 @group(0) @binding(2) var<storage, read>       z:           array<f32>;  // (M, N)
 @group(0) @binding(3) var<storage, read>       magnitude:   array<f32>;  // (N)
-@group(0) @binding(4) var<storage, read>       norm:        array<f32>;  // (N), from row_norm
+@group(0) @binding(4) var<storage, read>       norm:        array<f32>;  // (N), from dora_norm
 @group(0) @binding(5) var<storage, read_write> dz:          array<f32>;  // (M, N)
 @group(0) @binding(6) var<storage, read_write> d_magnitude: array<f32>;  // (N)
 

@@ -7,10 +7,11 @@ struct Params { n: u32, k: u32, r: u32, first: u32, scale: f32, offset: f32 }
 @group(0) @binding(0) var<uniform>             p:      Params;
 @group(0) @binding(1) var<storage, read>       w:      array<u32>;  // (N, K), packed
 @group(0) @binding(2) var<storage, read>       scales: array<u32>;  // one per block of 64
-@group(0) @binding(3) var<storage, read>       nested: array<f32>;  // code values, then scales of scales
-@group(0) @binding(4) var<storage, read>       a:      array<f32>;  // (R, K)
-@group(0) @binding(5) var<storage, read>       b:      array<f32>;  // (out, R)
-@group(0) @binding(6) var<storage, read_write> norm:   array<f32>;  // (out)
+@group(0) @binding(3) var<storage, read>       nested: array<f32>;  // scales of scales, one per 256 blocks
+@group(0) @binding(4) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
+@group(0) @binding(5) var<storage, read>       a:      array<f32>;  // (R, K)
+@group(0) @binding(6) var<storage, read>       b:      array<f32>;  // (out, R)
+@group(0) @binding(7) var<storage, read_write> norm:   array<f32>;  // (out)
 
 override WG: u32 = 64u;
 

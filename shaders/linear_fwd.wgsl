@@ -10,8 +10,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read>       x:      array<f32>;  // (M, K)
 @group(0) @binding(2) var<storage, read>       w:      array<u32>;  // (N, K), packed
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;  // one per block of 64
-@group(0) @binding(4) var<storage, read>       nested: array<f32>;  // code values, then scales of scales
-@group(0) @binding(5) var<storage, read_write> y:      array<f32>;  // (M, stride)
+@group(0) @binding(4) var<storage, read>       nested: array<f32>;  // scales of scales, one per 256 blocks
+@group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
+@group(0) @binding(6) var<storage, read_write> y:      array<f32>;  // (M, stride)
 
 @compute @workgroup_size(8, 8)
 fn linear_fwd(@builtin(global_invocation_id) at: vec3u) {

@@ -1,6 +1,6 @@
 // weight_nf4: 4-bit NormalFloat in blocks of 64 over the flattened matrix, eight codes a word of `w`
 // in bitsandbytes' byte order (first element in a byte's high nibble). A block's scale is a byte of
-// `scales` into the 256 values at the start of `nested`, times nested[256 + block/256], plus p.offset.
+// `scales` into `table`, times nested[block / 256], plus p.offset.
 
 const NF4 = array<f32, 16>(
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
@@ -11,11 +11,10 @@ const NF4 = array<f32, 16>(
 
 fn weight_scale(block: u32) -> f32 {
     let code = (scales[block / 4u] >> (8u * (block % 4u))) & 255u;
-    return nested[code] * nested[256u + block / 256u] + p.offset;
+    return table[code / 4u][code % 4u] * nested[block / 256u] + p.offset;
 }
 
 fn weight_at(i: u32) -> f32 {
-    // Byte i/2 of the word, high nibble first.
     let code = (w[i / 8u] >> ((i % 8u) / 2u * 8u + 4u - (i % 2u) * 4u)) & 15u;
     return NF4[code] * weight_scale(i / 64u);
 }

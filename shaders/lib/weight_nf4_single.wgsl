@@ -1,4 +1,5 @@
-// weight_nf4_single: 4-bit NormalFloat as weight_nf4, with each block's scale as an f32 in `scales`.
+// weight_nf4_single: 4-bit NormalFloat in blocks of 64 over the flattened matrix, eight codes a word of
+// `w` in bitsandbytes' byte order, with each block's scale as an f32 in `scales`.
 
 const NF4 = array<f32, 16>(
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
@@ -7,12 +8,7 @@ const NF4 = array<f32, 16>(
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
 );
 
-fn weight_scale(block: u32) -> f32 {
-    return bitcast<f32>(scales[block]);
-}
-
 fn weight_at(i: u32) -> f32 {
-    // Byte i/2 of the word, high nibble first.
     let code = (w[i / 8u] >> ((i % 8u) / 2u * 8u + 4u - (i % 2u) * 4u)) & 15u;
-    return NF4[code] * weight_scale(i / 64u);
+    return NF4[code] * bitcast<f32>(scales[i / 64u]);
 }

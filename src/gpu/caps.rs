@@ -206,6 +206,7 @@ impl Caps {
                     "reduce_subgroup"
                 }
                 "reduce" => "reduce_workgroup",
+                "nf4" => "nf4_lanes8",
                 _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
                     || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),
                 )?,

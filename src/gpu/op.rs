@@ -8,6 +8,8 @@ use crate::{Error, Result};
 pub enum Access {
     /// `var<storage, read>`.
     Read,
+    /// `var<uniform>`: a small table ([`Gpu::table`](super::Gpu::table)), whose loads are cheap everywhere.
+    Table,
     /// `var<storage, read_write>`, every element written, none read.
     Write,
     /// `var<storage, read_write>`, read and written (accumulated, updated in place).
@@ -32,7 +34,7 @@ pub struct Body {
     pub source: &'static str,
     /// What the adapter must offer.
     pub needs: Needs,
-    /// The modules it was written for, per role; empty: any.
+    /// What it was written for: every choice of the operation must be among these; empty: anything.
     pub only: &'static [&'static str],
 }
 
@@ -48,12 +50,19 @@ impl Body {
     }
 }
 
+impl Access {
+    /// Whether the kernel changes the tensor.
+    pub fn writes(self) -> bool {
+        matches!(self, Access::Write | Access::Update)
+    }
+}
+
 /// A kernel: one name, one set of bindings, one or more bodies, the baseline first.
 #[derive(Debug)]
 pub struct Kernel {
     /// Name of file, entry point, twin, test and bench.
     pub name: &'static str,
-    /// Storage bindings 1, 2, … in order (binding 0 is the uniform `Params`).
+    /// Bindings 1, 2, … in order (binding 0 is the uniform `Params`).
     pub bindings: &'static [(&'static str, Access)],
     /// The baseline, then the others.
     pub bodies: &'static [Body],

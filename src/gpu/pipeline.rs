@@ -82,8 +82,14 @@ impl Gpu {
         };
         let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
         for (i, (_, access)) in selection.kernel.bindings.iter().enumerate() {
-            let read_only = *access == Access::Read;
-            entries.push(entry(i + 1, wgpu::BufferBindingType::Storage { read_only }));
+            let read_only = !access.writes();
+            entries.push(entry(
+                i + 1,
+                match access {
+                    Access::Table => wgpu::BufferBindingType::Uniform,
+                    _ => wgpu::BufferBindingType::Storage { read_only },
+                },
+            ));
         }
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(name),

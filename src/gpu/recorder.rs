@@ -240,7 +240,7 @@ impl Recorder {
         self.submit()?;
         op.twin(&mut host);
         for (i, (name, access)) in selection.kernel.bindings.iter().enumerate() {
-            if *access == Access::Read {
+            if !access.writes() {
                 continue;
             }
             let device = read(tensors[i])?;
@@ -272,6 +272,6 @@ fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
 fn written_twice(bindings: &[(&str, Access)], tensors: &[&Tensor]) -> Option<String> {
     tensors.iter().enumerate().find_map(|(i, t)| {
         let again = tensors.iter().enumerate().any(|(j, u)| i != j && u.buffer.id == t.buffer.id);
-        (again && bindings[i].1 != Access::Read).then(|| t.name().to_owned())
+        (again && bindings[i].1.writes()).then(|| t.name().to_owned())
     })
 }

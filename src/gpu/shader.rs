@@ -43,12 +43,20 @@ macro_rules! modules {
 }
 
 const LIBRARY: &[(&str, &str)] = modules![
+    "head_128",
+    "head_32",
+    "head_64",
     "reduce_subgroup",
     "reduce_workgroup",
+    "rows_bf16",
+    "rows_f16",
+    "rows_f32",
     "weight_bf16",
     "weight_f16",
     "weight_f32",
+    "nf4_lanes8",
     "weight_nf4",
+    "weight_nf4_quads",
     "weight_nf4_single",
 ];
 

@@ -46,6 +46,23 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 impl Gpu {
     /// Allocates a tensor of zeros. **Errors** [`Error::OutOfMemory`] over the device's limits.
     pub fn tensor(&self, name: &str, dims: &[usize], elem: Elem) -> Result<Tensor> {
+        self.allocate(name, dims, elem, wgpu::BufferUsages::STORAGE)
+    }
+
+    /// A small read-only table of floats for bindings of kind [`Access::Table`](super::Access::Table).
+    pub fn table(&self, name: &str, values: &[f32]) -> Result<Tensor> {
+        let table = self.allocate(name, &[values.len()], Elem::F32, wgpu::BufferUsages::UNIFORM)?;
+        self.write(&table, values)?;
+        Ok(table)
+    }
+
+    fn allocate(
+        &self,
+        name: &str,
+        dims: &[usize],
+        elem: Elem,
+        usage: wgpu::BufferUsages,
+    ) -> Result<Tensor> {
         let bytes = (dims.iter().product::<usize>() as u64 * 4).max(16);
         let limits = self.inner.device.limits();
         let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
@@ -60,9 +77,7 @@ impl Gpu {
         let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(name),
             size: bytes,
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_DST
-                | wgpu::BufferUsages::COPY_SRC,
+            usage: usage | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         });
         self.check(&format!("the allocation of `{name}`, {bytes} bytes"))?;

@@ -1,20 +1,24 @@
 //! Causal grouped-query attention without the matrix of scores.
 
 use super::params;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
 pub use crate::reference::AttentionShape;
 use crate::{Error, Result, reference};
 
-pub(super) static FWD: Kernel =
-    kernel!("attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write]);
+pub(super) static FWD: Kernel = kernel!(
+    "attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write],
+    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+);
 pub(super) static DELTA: Kernel = kernel!("attention_delta", [y: Read, dy: Read, delta: Write]);
 pub(super) static BWD_DQ: Kernel = kernel!(
     "attention_bwd_dq",
-    [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write]
+    [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write],
+    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
 );
 pub(super) static BWD_DKV: Kernel = kernel!(
     "attention_bwd_dkv",
-    [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write]
+    [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write],
+    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
 );
 pub(super) static DECODE: Kernel =
     kernel!("attention_decode", [q: Read, k: Read, v: Read, y: Write]);
@@ -36,6 +40,8 @@ struct Params {
 const LANES: usize = 64;
 /// Columns of a head that one invocation or workgroup of a baseline body accumulates.
 const COLUMNS: usize = 32;
+/// Lanes of a `subgroup8` body.
+const SUBGROUP: usize = 8;
 
 fn params_of(shape: &AttentionShape) -> Vec<u8> {
     params(&Params {
@@ -48,6 +54,17 @@ fn params_of(shape: &AttentionShape) -> Vec<u8> {
         e: shape.head_dim as u32,
         scale: 1.0 / (shape.head_dim as f32).sqrt(),
     })
+}
+
+/// The number of columns as a constant, for the bodies that keep a head in registers.
+fn roles_of(shape: &AttentionShape) -> Vec<(&'static str, &'static str)> {
+    let module = match shape.head_dim {
+        32 => "head_32",
+        64 => "head_64",
+        128 => "head_128",
+        _ => "head_any",
+    };
+    vec![("head", module)]
 }
 
 /// Checks the shape itself, then the tensors that are stored per query, per key, and per query and head.
@@ -74,6 +91,13 @@ fn check(
     expect(queries, [batch * t, heads * head_dim])?;
     expect(keys, [batch * s, kv_heads * head_dim])?;
     expect(stats, [batch * t, heads])
+}
+
+/// Workgroups of the `subgroup8` bodies of forward and `dq`: a lane has room for 128 columns of the
+/// pairs of a query and a head that share keys.
+fn query_tiles(shape: &AttentionShape) -> Result<[u32; 3]> {
+    let pairs = shape.queries * (shape.heads / shape.kv_heads);
+    grid(shape.batch * shape.kv_heads * pairs.div_ceil(SUBGROUP * 128 / shape.head_dim))
 }
 
 /// `products` multiply-adds per column of each pair of a query and a key that it attends.
@@ -113,9 +137,15 @@ impl Op for AttentionFwd<'_> {
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        roles_of(&self.shape)
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let s = &self.shape;
         check(FWD.name, s, &[self.q, self.y], &[self.k, self.v], &[self.lse])?;
+        if selection.body.name == "subgroup8" {
+            return query_tiles(s);
+        }
         let rows = s.batch * s.queries * s.heads;
         grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
     }
@@ -195,9 +225,15 @@ impl Op for AttentionBwdDq<'_> {
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        roles_of(&self.shape)
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, queries) = (&self.shape, [self.q, self.dy, self.dq]);
         check(BWD_DQ.name, s, &queries, &[self.k, self.v], &[self.lse, self.delta])?;
+        if selection.body.name == "subgroup8" {
+            return query_tiles(s);
+        }
         let rows = s.batch * s.queries * s.heads;
         grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
     }
@@ -241,9 +277,17 @@ impl Op for AttentionBwdDkv<'_> {
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        roles_of(&self.shape)
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, keys) = (&self.shape, [self.k, self.v, self.dk, self.dv]);
         check(BWD_DKV.name, s, &[self.q, self.dy], &keys, &[self.lse, self.delta])?;
+        if selection.body.name == "subgroup8" {
+            return grid(
+                s.batch * s.kv_heads * s.keys.div_ceil(SUBGROUP * (64 / s.head_dim).max(1)),
+            );
+        }
         let rows = s.batch * s.keys * s.kv_heads;
         grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
     }

@@ -1,10 +1,9 @@
 //! Weight-decomposed adapters: the output of `W + s·B·A` per column, at a learned magnitude.
 
 use super::{elements, params};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static ROW_NORM: Kernel = kernel!("row_norm", [v: Read, y: Write]);
 pub(super) static SCALE: Kernel =
     kernel!("dora_scale", [z: Read, magnitude: Read, norm: Read, y: Write]);
 pub(super) static BWD: Kernel = kernel!(
@@ -23,41 +22,6 @@ struct Params {
 impl Params {
     fn of(matrix: &Tensor) -> Params {
         Params { rows: matrix.dim(0) as u32, columns: matrix.dim(1) as u32 }
-    }
-}
-
-/// Row norms: `y[n] = √(Σ v[n]²)`; with `v = W + s·B·A` the norm of DoRA.
-///
-/// **Shapes** `v (N, K)`, `y (N)`. **Errors** [`Shape`](crate::Error::Shape) if they disagree.
-/// **Source** Liu et al. 2024 (arXiv:2402.09353), eq. 5. **Twin** [`reference::row_norm`].
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the formula above names every field")]
-pub struct RowNorm<'a> {
-    pub v: &'a Tensor,
-    pub y: &'a Tensor,
-}
-
-impl Op for RowNorm<'_> {
-    fn kernel(&self) -> &'static Kernel {
-        &ROW_NORM
-    }
-    fn tensors(&self) -> Vec<&Tensor> {
-        vec![self.v, self.y]
-    }
-    fn params(&self) -> Vec<u8> {
-        params(&Params::of(self.v))
-    }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
-        let [n, _] = self.v.matrix(ROW_NORM.name)?;
-        self.y.expect(ROW_NORM.name, &[n])?;
-        grid(n)
-    }
-    fn twin(&self, host: &mut HostBuffers) {
-        let [v, y] = host.all();
-        reference::row_norm(v.f32(), y.f32_mut());
-    }
-    fn work(&self) -> Work {
-        Work { flops: 2 * self.v.len() as u64, bytes: self.v.bytes() + self.y.bytes() }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::reference;
 
 pub(super) static DORA_NORM: Kernel = kernel!(
     "dora_norm",
-    [w: Read, scales: Read, nested: Read, a: Read, b: Read, norm: Update]
+    [w: Read, scales: Read, nested: Read, table: Table, a: Read, b: Read, norm: Update]
 );
 
 #[repr(C)]
@@ -43,10 +43,11 @@ impl Op for DoraNorm<'_> {
         &DORA_NORM
     }
     fn tensors(&self) -> Vec<&Tensor> {
-        vec![&self.w.w, &self.w.scales, &self.w.nested, self.a, self.b, self.norm]
+        let w = self.w;
+        vec![&w.w, &w.scales, &w.nested, &w.table, self.a, self.b, self.norm]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        self.w.roles()
+        vec![self.w.role()]
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -72,8 +73,8 @@ impl Op for DoraNorm<'_> {
         Work { flops, bytes: self.w.bytes() + self.a.bytes() + self.b.bytes() }
     }
     fn twin(&self, host: &mut HostBuffers) {
-        let [w, scales, nested, a, b, norm] = host.all();
-        let w = reference::weights(self.w, w, scales, nested);
+        let [w, scales, nested, table, a, b, norm] = host.all();
+        let w = self.w.values(w, scales, nested, table);
         let rank = self.a.dim(0);
         let b = &b.f32()[self.first * rank..];
         let norm = &mut norm.f32_mut()[self.first..][..self.w.rows];

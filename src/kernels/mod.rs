@@ -5,7 +5,7 @@
 /// baseline and `shaders/<name>_<body>.wgsl` for the others.
 macro_rules! kernel {
     ($name:literal, [$($binding:ident: $access:ident),* $(,)?]
-     $(, $body:literal: $needs:expr, only [$($only:literal),*])* $(,)?) => {
+     $(, $body:literal: $needs:expr, only [$($only:literal),* $(,)?])* $(,)?) => {
         $crate::gpu::Kernel {
             name: $name,
             bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],
@@ -69,7 +69,7 @@ pub use attention::{
 };
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
-pub use dora::{DoraBwd, DoraScale, RowNorm};
+pub use dora::{DoraBwd, DoraScale};
 pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
@@ -78,7 +78,7 @@ pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
-pub use weight::{Dense, Matrix, Storage};
+pub use weight::{Dense, Matrix, Nf4Words, Storage, words_of};
 
 use crate::Result;
 use crate::gpu::{Kernel, Tensor, grid};
@@ -106,7 +106,6 @@ pub static ALL: &[&Kernel] = &[
     &optimizer::SUM_SQUARES,
     &optimizer::CLIP_COEFFICIENT,
     &optimizer::ADAMW,
-    &dora::ROW_NORM,
     &dora::SCALE,
     &dora::BWD,
     &elementwise::ADD,

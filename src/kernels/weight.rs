@@ -1,6 +1,7 @@
 //! A frozen or trainable matrix on the device, and how its elements are stored.
 
-use crate::gpu::Tensor;
+use crate::gpu::{Host, Tensor};
+use crate::quant::{NF4_CODE, Nf4Matrix, Nf4Scales};
 
 /// Storage of a dense weight, packed in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +53,17 @@ impl Dense {
 pub enum Storage {
     /// Dense elements, row-major.
     Dense(Dense),
-    /// NF4 with 8-bit scales: bitsandbytes' bytes, four a word; `scales` one byte per block of 64;
-    /// `nested` the 256 code values, then one f32 per 256 blocks; `offset` as stored.
-    Nf4Double {
+    /// NF4 with 8-bit scales, the layout of the fast kernels: see [`Nf4Words::quads`].
+    Nf4Quads {
         /// Mean of the blocks' absolute maxima.
         offset: f32,
     },
-    /// NF4 with one f32 per block of 64 in `scales`.
+    /// NF4 with 8-bit scales in bitsandbytes' order, for shapes that have no quads.
+    Nf4 {
+        /// Mean of the blocks' absolute maxima.
+        offset: f32,
+    },
+    /// NF4 with one f32 per block of 64 in `scales`, in bitsandbytes' order.
     Nf4Single,
 }
 
@@ -67,13 +72,14 @@ impl Storage {
     pub fn module(self) -> &'static str {
         match self {
             Storage::Dense(dense) => dense.module(),
-            Storage::Nf4Double { .. } => "weight_nf4",
+            Storage::Nf4Quads { .. } => "weight_nf4_quads",
+            Storage::Nf4 { .. } => "weight_nf4",
             Storage::Nf4Single => "weight_nf4_single",
         }
     }
 }
 
-/// A matrix `(rows, cols)` on the device, row-major in the order of its checkpoint.
+/// A matrix `(rows, cols)` on the device.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     /// Output features.
@@ -88,13 +94,15 @@ pub struct Matrix {
     pub scales: Tensor,
     /// Scales of the scales; `w` again where there are none.
     pub nested: Tensor,
+    /// The 256 values of 8-bit scales ([`Gpu::table`](crate::gpu::Gpu::table)).
+    pub table: Tensor,
 }
 
 impl Matrix {
-    /// A dense matrix over the words of `w`.
-    pub fn dense(rows: usize, cols: usize, dense: Dense, w: Tensor) -> Matrix {
+    /// A dense matrix over the words of `w`; `table` only fills its binding.
+    pub fn dense(rows: usize, cols: usize, dense: Dense, w: Tensor, table: Tensor) -> Matrix {
         let (scales, nested) = (w.clone(), w.clone());
-        Matrix { rows, cols, storage: Storage::Dense(dense), w, scales, nested }
+        Matrix { rows, cols, storage: Storage::Dense(dense), w, scales, nested, table }
     }
 
     /// Bytes on the device.
@@ -105,16 +113,124 @@ impl Matrix {
         }
     }
 
-    /// `weight_…`, and whether rows start at a word and a block border, which fast bodies rely on.
-    pub(super) fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        let shape = if self.cols.is_multiple_of(64) { "aligned" } else { "ragged" };
-        vec![("weight", self.storage.module()), ("shape", shape)]
+    /// The module that reads the weights.
+    pub(super) fn role(&self) -> (&'static str, &'static str) {
+        ("weight", self.storage.module())
+    }
+
+    /// The module that reads eight dense weights of a row at a time.
+    pub(super) fn rows_role(&self) -> Option<(&'static str, &'static str)> {
+        match self.storage {
+            Storage::Dense(Dense::F32) => Some(("rows", "rows_f32")),
+            Storage::Dense(Dense::F16) => Some(("rows", "rows_f16")),
+            Storage::Dense(Dense::BF16) => Some(("rows", "rows_bf16")),
+            _ => None,
+        }
     }
 
     pub(super) fn offset(&self) -> f32 {
         match self.storage {
-            Storage::Nf4Double { offset } => offset,
+            Storage::Nf4Quads { offset } | Storage::Nf4 { offset } => offset,
             _ => 0.0,
         }
+    }
+
+    /// The elements as f32, row-major, from host copies of its words: what `weight_at` gives a shader.
+    pub(super) fn values(&self, w: &Host, scales: &Host, nested: &Host, table: &Host) -> Vec<f32> {
+        let (rows, cols) = (self.rows, self.cols);
+        let restored = |code: u8, block: usize, offset: f32| {
+            table.f32()[usize::from(code)] * nested.f32()[block / 256] + offset
+        };
+        let flat = |i: usize, scale: f32| {
+            let byte = w.bytes()[i / 2];
+            NF4_CODE[usize::from(if i.is_multiple_of(2) { byte >> 4 } else { byte & 15 })] * scale
+        };
+        let element = |i: usize| match self.storage {
+            Storage::Dense(dense) => dense.at(w.u32(), i),
+            Storage::Nf4Single => flat(i, scales.f32()[i / 64]),
+            Storage::Nf4 { offset } => flat(i, restored(scales.bytes()[i / 64], i / 64, offset)),
+            Storage::Nf4Quads { offset } => {
+                let (n, k) = (i / cols, i % cols);
+                let word = w.u32()[(n / 4 * (cols / 8) + k / 8) * 4 + n % 4];
+                let code = scales.bytes()[k / 64 * rows + n];
+                NF4_CODE[(word >> (4 * (k % 8)) & 15) as usize] * restored(code, i / 64, offset)
+            }
+        };
+        (0..rows * cols).map(element).collect()
+    }
+}
+
+/// The device's words of an NF4 matrix.
+#[derive(Clone, Debug)]
+pub struct Nf4Words {
+    /// Codes.
+    pub w: Vec<u32>,
+    /// Scale codes, or f32 scales.
+    pub scales: Vec<u32>,
+    /// Scales of the scales; empty with f32 scales.
+    pub nested: Vec<f32>,
+    /// How they lie.
+    pub storage: Storage,
+}
+
+/// Little-endian bytes as words, the last one padded with zeros.
+pub fn words_of(bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .chunks(4)
+        .map(|c| {
+            let mut word = [0u8; 4];
+            word[..c.len()].copy_from_slice(c);
+            u32::from_le_bytes(word)
+        })
+        .collect()
+}
+
+impl Nf4Words {
+    /// Lays out a quantized matrix: in quads where its shape and scales allow, else as it is stored.
+    pub fn of(nf4: &Nf4Matrix) -> Nf4Words {
+        match &nf4.scales {
+            Nf4Scales::Single { absmax } => Nf4Words {
+                w: words_of(&nf4.packed),
+                scales: bytemuck::cast_slice(absmax).to_vec(),
+                nested: Vec::new(),
+                storage: Storage::Nf4Single,
+            },
+            Nf4Scales::Double { codes, nested_absmax, offset, .. } => {
+                let (nested, offset) = (nested_absmax.clone(), *offset);
+                // A row of at most 256 blocks has at most two nested scales, which the kernels rely on.
+                let quads = nf4.rows.is_multiple_of(4)
+                    && nf4.cols.is_multiple_of(64)
+                    && nf4.cols <= 64 * 256;
+                if !quads {
+                    let (w, scales) = (words_of(&nf4.packed), words_of(codes));
+                    return Nf4Words { w, scales, nested, storage: Storage::Nf4 { offset } };
+                }
+                let (w, scales) = Nf4Words::quads(nf4.rows, nf4.cols, &nf4.packed, codes);
+                Nf4Words { w, scales, nested, storage: Storage::Nf4Quads { offset } }
+            }
+        }
+    }
+
+    /// Four rows side by side, so that one load serves a lane's four rows: word
+    /// `((n/4)·(K/8) + k/8)·4 + n%4` holds row `n`'s codes of columns `8·(k/8)…`, the first in the low
+    /// bits; byte `(k/64)·N + n` of the scales is row `n`'s block at column `k`.
+    fn quads(rows: usize, cols: usize, packed: &[u8], codes: &[u8]) -> (Vec<u32>, Vec<u32>) {
+        // bitsandbytes has the first of two codes in the high nibble of a byte.
+        let swap = |w: u32| (w & 0x0f0f_0f0f) << 4 | (w >> 4) & 0x0f0f_0f0f;
+        let (words, blocks) = (cols / 8, cols / 64);
+        let row_major = words_of(packed);
+        let mut w = vec![0; rows * words];
+        for (n, row) in row_major.chunks_exact(words).enumerate() {
+            for (k, &word) in row.iter().enumerate() {
+                w[(n / 4 * words + k) * 4 + n % 4] = swap(word);
+            }
+        }
+        let mut scales = vec![0; codes.len()];
+        for (n, row) in codes.chunks_exact(blocks).enumerate() {
+            for (block, &code) in row.iter().enumerate() {
+                scales[block * rows + n] = code;
+            }
+        }
+        (w, words_of(&scales))
     }
 }

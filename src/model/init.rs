@@ -12,7 +12,7 @@ use rand_chacha::rand_core::Rng;
 ///
 /// **Errors** [`Error::Invalid`] if `rank` or `inputs` is 0 or their product overflows.
 /// **Source** PEFT `LoraLayer.reset_lora_parameters`; He et al. 2015 (arXiv:1502.01852).
-pub fn lora_a(seed: u64, name: &str, rank: usize, inputs: usize) -> Result<Vec<f32>> {
+pub(super) fn lora_a(seed: u64, name: &str, rank: usize, inputs: usize) -> Result<Vec<f32>> {
     let elements = match rank.checked_mul(inputs) {
         None | Some(0) => {
             return Err(Error::invalid(name, format!("lora_A of shape ({rank}, {inputs})")));
@@ -34,7 +34,7 @@ pub fn lora_a(seed: u64, name: &str, rank: usize, inputs: usize) -> Result<Vec<f
 /// From h = 0, for each word x of (seed low, seed high, step low, step high, micro, layer, module):
 /// `h = pcg(h ^ x) + 0x9e3779b9`. It depends on nothing else, so a recomputed forward (gradient
 /// checkpointing) and a resumed run have the same masks, and no generator state needs saving.
-pub fn dropout_seed(seed: u64, step: u64, micro: u32, layer: u32, module: u32) -> u32 {
+pub(super) fn dropout_seed(seed: u64, step: u64, micro: u32, layer: u32, module: u32) -> u32 {
     let low = |x: u64| (x & 0xffff_ffff) as u32;
     let words = [low(seed), low(seed >> 32), low(step), low(step >> 32), micro, layer, module];
     words.iter().fold(0, |h, x| pcg_hash(h ^ x).wrapping_add(0x9e37_79b9))

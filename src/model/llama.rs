@@ -12,14 +12,17 @@ use super::workspace::{AdapterShape, Frame, Pass, Workspace};
 use crate::data::Batch;
 use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig};
 use crate::gpu::{Gpu, Recorder, Tensor};
-use crate::kernels::{Dense, EmbedFwd, Matrix, Storage};
+use crate::kernels::{EmbedFwd, Matrix, Storage};
+use crate::quant::dynamic8_code;
 use crate::{Error, Result};
 
-/// Some rows of a matrix, from row `first` on.
+/// Some rows of a matrix.
 #[derive(Clone, Debug)]
-pub(crate) struct Shard {
-    pub(crate) first: usize,
-    pub(crate) matrix: Matrix,
+pub struct Shard {
+    /// Number of the first.
+    pub first: usize,
+    /// The rows.
+    pub matrix: Matrix,
 }
 
 /// A block's frozen weights.
@@ -110,6 +113,7 @@ impl Model {
             .saturating_sub(checkpoint.info(&names[0]).map_or(0, |i| i.bytes));
         let mut loader = Loader {
             gpu,
+            table: gpu.table("scale values", &dynamic8_code(true))?,
             checkpoint,
             config,
             quant: options.quant,
@@ -468,11 +472,5 @@ impl Model {
         self.record_blocks(&mut rec, &frame, ids, None, None)?;
         rec.submit()?;
         self.gpu.read(&frame.hidden(layers)?).await
-    }
-
-    /// A dense matrix from host values, for tests of the head alone.
-    pub fn dense_matrix(gpu: &Gpu, rows: usize, cols: usize, values: &[f32]) -> Result<Matrix> {
-        let w = gpu.upload("matrix", &[rows, cols], values)?;
-        Ok(Matrix::dense(rows, cols, Dense::F32, w))
     }
 }

@@ -6,8 +6,8 @@ use super::llama::{Layer, Shard};
 use super::module::Module;
 use crate::format::{Checkpoint, DType, ModelConfig, read_prequantized};
 use crate::gpu::{Elem, Gpu, Tensor};
-use crate::kernels::{Dense, Matrix, Storage};
-use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales};
+use crate::kernels::{Dense, Matrix, Nf4Words, words_of};
+use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales, dynamic8_code};
 use crate::{Error, Result};
 
 /// How the linear layers of the blocks are kept.
@@ -43,20 +43,30 @@ impl Default for LoadOptions {
 /// Elements read from the checkpoint at a time.
 const PIECE: usize = 4 << 20;
 
-/// Little-endian bytes as words, the last one padded with zeros.
-fn to_words(bytes: &[u8]) -> Vec<u32> {
-    bytes
-        .chunks(4)
-        .map(|c| {
-            let mut word = [0u8; 4];
-            word[..c.len()].copy_from_slice(c);
-            u32::from_le_bytes(word)
-        })
-        .collect()
+/// Places a quantized matrix on the device. `table` holds the values of bitsandbytes' 8-bit code, and
+/// serves every matrix that does not bring a code book of its own.
+pub fn upload_nf4(gpu: &Gpu, name: &str, nf4: &Nf4Matrix, table: &Tensor) -> Result<Matrix> {
+    let laid = Nf4Words::of(nf4);
+    let up = |words: &[u32]| gpu.upload_words(name, &[words.len()], words);
+    let (w, scales) = (up(&laid.w)?, up(&laid.scales)?);
+    let nested = match laid.nested.as_slice() {
+        [] => w.clone(),
+        nested => gpu.upload(name, &[nested.len()], nested)?,
+    };
+    let table = match &nf4.scales {
+        Nf4Scales::Double { code_book, .. } if *code_book != dynamic8_code(true) => {
+            gpu.table(name, code_book)?
+        }
+        _ => table.clone(),
+    };
+    let (rows, cols, storage) = (nf4.rows, nf4.cols, laid.storage);
+    Ok(Matrix { rows, cols, storage, w, scales, nested, table })
 }
 
 pub(super) struct Loader<'a> {
     pub(super) gpu: &'a Gpu,
+    /// Values of 8-bit scales.
+    pub(super) table: Tensor,
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) config: &'a ModelConfig,
     pub(super) quant: Quant,
@@ -133,28 +143,15 @@ impl Loader<'_> {
                     base + at as u64..base + end as u64,
                     &mut bytes,
                 )?;
-                self.gpu.write_words(&tensor, at / 4, &to_words(&bytes))?;
+                self.gpu.write_words(&tensor, at / 4, &words_of(&bytes))?;
                 self.advance(bytes.len() as u64)?;
             }
-            shards.push(Shard { first, matrix: Matrix::dense(n, cols, dense, tensor) });
+            shards.push(Shard {
+                first,
+                matrix: Matrix::dense(n, cols, dense, tensor, self.table.clone()),
+            });
         }
         Ok(shards)
-    }
-
-    fn upload_nf4(&self, name: &str, nf4: &Nf4Matrix) -> Result<Matrix> {
-        let up = |words: &[u32]| self.gpu.upload_words(name, &[words.len()], words);
-        let w = up(&to_words(&nf4.packed))?;
-        let (scales, nested, storage) = match &nf4.scales {
-            Nf4Scales::Single { absmax } => {
-                (up(bytemuck::cast_slice(absmax))?, w.clone(), Storage::Nf4Single)
-            }
-            Nf4Scales::Double { codes, nested_absmax, offset, code_book } => {
-                let nested: Vec<f32> = code_book.iter().chain(nested_absmax).copied().collect();
-                let nested = up(bytemuck::cast_slice(&nested))?;
-                (up(&to_words(codes))?, nested, Storage::Nf4Double { offset: *offset })
-            }
-        };
-        Ok(Matrix { rows: nf4.rows, cols: nf4.cols, storage, w, scales, nested })
     }
 
     /// A linear layer of a block.
@@ -172,7 +169,7 @@ impl Loader<'_> {
                 });
             }
             self.advance(found.matrix.bytes() as u64)?;
-            let matrix = self.upload_nf4(&name, &found.matrix)?;
+            let matrix = upload_nf4(self.gpu, &name, &found.matrix, &self.table)?;
             return Ok(vec![Shard { first: 0, matrix }]);
         }
         if self.quant == Quant::None {
@@ -189,7 +186,8 @@ impl Loader<'_> {
             })?;
             self.advance(range.len() as u64 * bytes)?;
         }
-        let matrix = self.upload_nf4(&name, &quantizer.finish(self.quant == Quant::Nf4)?)?;
+        let nf4 = quantizer.finish(self.quant == Quant::Nf4)?;
+        let matrix = upload_nf4(self.gpu, &name, &nf4, &self.table)?;
         Ok(vec![Shard { first: 0, matrix }])
     }
 

@@ -130,6 +130,7 @@ impl Adapter {
                 second_moment: layout.allocate(gpu, "adamw second moment")?,
             }),
         };
+        let table = gpu.table("no scales", &[0.0; 256])?;
         let mut pairs = BTreeMap::new();
         let mut next = 0;
         for p in &planned {
@@ -156,8 +157,8 @@ impl Adapter {
             };
             let grads = da.zip(db).map(|(a, b)| Grads { a, b, magnitude: dm });
             let pair = Pair {
-                a: Matrix::dense(r, p.inp, Dense::F32, a),
-                b: Matrix::dense(p.out, r, Dense::F32, b),
+                a: Matrix::dense(r, p.inp, Dense::F32, a, table.clone()),
+                b: Matrix::dense(p.out, r, Dense::F32, b, table.clone()),
                 scale: config.scaling() as f32,
                 dora,
                 grads,

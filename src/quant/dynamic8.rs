@@ -36,32 +36,20 @@ pub fn dynamic8_code(signed: bool) -> Vec<f32> {
     code
 }
 
-/// The entry of the ascending 256-entry `code` nearest to `x`, searched as bitsandbytes' CUDA kernel does: a tie
-/// stays with the entry the search ended on, NaN gives 0.
+/// The entry of the ascending 256-entry `code` for `x` in −1…1, as bitsandbytes' CPU kernel chooses it: the nearest
+/// to the closest of 65536 evenly spaced points, `2·⌊(x+1)/2·65535 + ½⌋/65535 − 1`.
+///
+/// bitsandbytes' CUDA kernel searches for the nearest to `x` itself. The two differ by one code at about one value in
+/// a thousand, and by up to four below 3·10⁻⁵. This is the rule that every machine can check against.
 ///
 /// Returns 0 if `code` does not have 256 entries.
 pub fn nearest_code(code: &[f32], x: f32) -> u8 {
     let Ok(code) = <&[f32; 256]>::try_from(code) else { return 0 };
-    let (mut below, mut above, mut pivot) = (0usize, 255usize, 127usize);
-    let mut step = 64;
-    while step > 0 {
-        if x > code[pivot] {
-            below = pivot;
-            pivot += step;
-        } else {
-            above = pivot;
-            pivot -= step;
-        }
-        step /= 2;
-    }
-    let value = code[pivot];
-    let nearest = if x > value {
-        if x > (code[above] + value) * 0.5 { above } else { pivot }
-    } else if x < (code[below] + value) * 0.5 {
-        below
-    } else {
-        pivot
-    };
+    // The cast takes NaN (a nested scale of 0) to 0, as the kernel does.
+    let at = (((x + 1.0) * 0.5).mul_add(65535.0, 0.5) as i32).clamp(0, 65535);
+    let point = at as f32 / 65535.0 * 2.0 - 1.0;
+    let above = code.partition_point(|&c| c < point).clamp(1, 255);
+    let nearest = if point - code[above - 1] <= code[above] - point { above - 1 } else { above };
     nearest as u8
 }
 

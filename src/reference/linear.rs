@@ -1,6 +1,3 @@
-use crate::gpu::Host;
-use crate::kernels::{Matrix, Storage};
-
 /// The columns of a wider matrix that a product reads or fills.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
@@ -8,27 +5,6 @@ pub struct Columns {
     pub stride: usize,
     /// Its first column.
     pub first: usize,
-}
-
-const NF4: [f32; 16] = crate::quant::NF4_CODE;
-
-/// The elements of a matrix as f32, row-major, from its device words.
-pub fn weights(matrix: &Matrix, w: &Host, scales: &Host, nested: &Host) -> Vec<f32> {
-    let n = matrix.rows * matrix.cols;
-    let nf4 = |i: usize, scale: f32| {
-        let byte = w.bytes()[i / 2];
-        NF4[usize::from(if i.is_multiple_of(2) { byte >> 4 } else { byte & 15 })] * scale
-    };
-    let element = |i: usize| match matrix.storage {
-        Storage::Dense(dense) => dense.at(w.u32(), i),
-        Storage::Nf4Single => nf4(i, scales.f32()[i / 64]),
-        Storage::Nf4Double { offset } => {
-            let block = i / 64;
-            let code = nested.f32()[usize::from(scales.bytes()[block])];
-            nf4(i, code * nested.f32()[256 + block / 256] + offset)
-        }
-    };
-    (0..n).map(element).collect()
 }
 
 /// `y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]`; `x (M, K)`, `w (N, K)`, `y (M, stride)`.

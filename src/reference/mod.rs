@@ -16,15 +16,17 @@ mod rms_norm;
 mod rope;
 mod swiglu;
 
-pub use attention::*;
+pub use attention::{
+    AttentionShape, attention_bwd_dkv, attention_bwd_dq, attention_delta, attention_fwd,
+};
 pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
-pub use dora::{dora_bwd, dora_scale, row_norm};
+pub use dora::{dora_bwd, dora_scale};
 pub use dora_norm::dora_norm;
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold};
 pub use elementwise::{add, gather_rows};
 pub use embed::embed_fwd;
-pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad, weights};
+pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad};
 pub use optimizer::{AdamWFactors, CHUNK, adamw, clip_coefficient, sum_squares};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;

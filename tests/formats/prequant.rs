@@ -207,11 +207,9 @@ fn the_real_model_quantizes_like_bitsandbytes() {
         assert_bits(&got[..8], &first, module);
         let sum: f64 = got.iter().map(|v| f64::from(*v)).sum();
         let absolute: f64 = got.iter().map(|v| f64::from(v.abs())).sum();
-        // bitsandbytes' CPU looks 8-bit codes up in a table that is off by one now and then. In k_proj, two such
-        // codes explain the difference of 1e-6; the larger matrices differ by up to 1.7e-5, which was not traced.
         for (got, key) in [(sum, "sum_f64"), (absolute, "abs_sum_f64")] {
             let want = want[key].as_f64().unwrap();
-            assert!((got - want).abs() < 5e-5 * absolute, "{module}: {key} {got} is not {want}");
+            assert!((got - want).abs() < 1e-12 * absolute, "{module}: {key} {got} is not {want}");
         }
     }
 }

@@ -1,17 +1,11 @@
 use crate::harness::{Case, Check, floats, nan, noise, random};
 use wgpu_lora::gpu::{Gpu, Tensor};
-use wgpu_lora::kernels::{DoraBwd, DoraScale, RowNorm};
+use wgpu_lora::kernels::{DoraBwd, DoraScale};
 
 /// Norms: between 1 and 2.
 fn norms(gpu: &Gpu, name: &str, n: usize) -> Tensor {
     let values: Vec<f32> = noise(n, name).iter().map(|v| 1.5 + v / 2.0).collect();
     floats(gpu, name, &[n], &values)
-}
-
-pub fn row_norm(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
-    let (v, other) = (random(gpu, "v", sizes), random(gpu, "other", sizes));
-    let op = RowNorm { v: &v, y: &nan(gpu, "y", &[sizes[0]]) };
-    check(&op, &[&RowNorm { v: &other, ..op }])
 }
 
 pub fn scale(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -41,8 +35,7 @@ pub fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
 
 pub fn cases() -> Vec<Case> {
     let sizes: &[&[usize]] = &[&[1, 1], &[3, 37], &[257, 576]];
-    let mut all = crate::harness::cases("row_norm", sizes, row_norm);
-    all.extend(crate::harness::cases("dora_scale", sizes, scale));
+    let mut all = crate::harness::cases("dora_scale", sizes, scale);
     all.extend(crate::harness::cases("dora_bwd", sizes, bwd));
     all
 }

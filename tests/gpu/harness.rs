@@ -4,9 +4,7 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use wgpu_lora::Result;
-use wgpu_lora::gpu::{
-    Access, Elem, Gpu, GpuOptions, Host, HostBuffers, Op, Policy, Tensor, difference,
-};
+use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, Host, HostBuffers, Op, Policy, Tensor, difference};
 
 /// What a case's body gets: the device, and a function to call with the operation under test and
 /// operations that compute something else on the same tensors.
@@ -103,7 +101,7 @@ fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
     let worst = |op: &dyn Op| {
         let mut twin = host(op, &before);
         op.twin(&mut twin);
-        let outputs = op.kernel().bindings.iter().enumerate().filter(|(_, b)| b.1 != Access::Read);
+        let outputs = op.kernel().bindings.iter().enumerate().filter(|(_, b)| b.1.writes());
         outputs
             .map(|(i, _)| difference(&device.0[i], &twin.0[i], tensors[i].elem()))
             .fold(0f32, f32::max)

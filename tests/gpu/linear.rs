@@ -1,19 +1,18 @@
 use crate::harness::{Case, Check, cases as harness_cases, floats, nan, noise, random, words};
 use wgpu_lora::gpu::Gpu;
-use wgpu_lora::kernels::{Dense, DoraNorm, LinearBwd, LinearFwd, LinearGrad, Matrix, Storage};
-use wgpu_lora::quant::{Nf4Matrix, Nf4Scales};
-
-fn packed(bytes: &[u8]) -> Vec<u32> {
-    let word = |c: &[u8]| c.iter().rev().fold(0u32, |w, &b| w << 8 | u32::from(b));
-    bytes.chunks(4).map(word).collect()
-}
+use wgpu_lora::kernels::{
+    Dense, DoraNorm, LinearBwd, LinearFwd, LinearGrad, Matrix, Nf4Words, words_of,
+};
+use wgpu_lora::quant::{Nf4Matrix, dynamic8_code};
 
 /// Storage 0…4: f32, f16, bf16, NF4 with f32 scales, NF4 with 8-bit scales.
 fn matrix(gpu: &Gpu, rows: usize, cols: usize, storage: usize) -> Matrix {
     let values = noise(rows * cols, "w");
     let up = |name: &str, w: &[u32]| words(gpu, name, &[w.len()], w);
-    let dense =
-        |kind: Dense, bytes: Vec<u8>| Matrix::dense(rows, cols, kind, up("w", &packed(&bytes)));
+    let table = gpu.table("table", &dynamic8_code(true)).unwrap();
+    let dense = |kind: Dense, bytes: Vec<u8>| {
+        Matrix::dense(rows, cols, kind, up("w", &words_of(&bytes)), table.clone())
+    };
     let half = |f: &dyn Fn(f32) -> u16| values.iter().flat_map(|&v| f(v).to_le_bytes()).collect();
     match storage {
         0 => dense(Dense::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
@@ -21,19 +20,13 @@ fn matrix(gpu: &Gpu, rows: usize, cols: usize, storage: usize) -> Matrix {
         2 => dense(Dense::BF16, half(&|v| half::bf16::from_f32(v).to_bits())),
         _ => {
             let nf4 = Nf4Matrix::quantize(rows, cols, &values, storage == 4).unwrap();
-            let w = up("w", &packed(&nf4.packed));
-            let (scales, nested, storage) = match nf4.scales {
-                Nf4Scales::Single { absmax } => {
-                    let scales = floats(gpu, "scales", &[absmax.len()], &absmax);
-                    (scales.clone(), scales, Storage::Nf4Single)
-                }
-                Nf4Scales::Double { codes, nested_absmax, offset, code_book } => {
-                    let nested: Vec<f32> = code_book.into_iter().chain(nested_absmax).collect();
-                    let nested = floats(gpu, "nested", &[nested.len()], &nested);
-                    (up("scales", &packed(&codes)), nested, Storage::Nf4Double { offset })
-                }
+            let Nf4Words { w, scales, nested, storage } = Nf4Words::of(&nf4);
+            let (w, scales) = (up("w", &w), up("scales", &scales));
+            let nested = match nested.len() {
+                0 => w.clone(),
+                n => floats(gpu, "nested", &[n], &nested),
             };
-            Matrix { rows, cols, storage, w, scales, nested }
+            Matrix { rows, cols, storage, w, scales, nested, table }
         }
     }
 }
@@ -46,7 +39,10 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     check(&op, &[&LinearFwd { scale: 1.001, ..op }])?;
     let y = random(gpu, "y", &[m, n + 3]);
     let op = LinearFwd { x: &x, w: &w, y: &y, first: 2, accumulate: true, scale: 0.5 };
-    check(&op, &[&LinearFwd { first: 1, ..op }, &LinearFwd { accumulate: false, ..op }])
+    check(&op, &[&LinearFwd { first: 1, ..op }, &LinearFwd { accumulate: false, ..op }])?;
+    let y = random(gpu, "y", &[m, (n + 12) / 4 * 4]);
+    let op = LinearFwd { y: &y, first: 4, ..op };
+    check(&op, &[&LinearFwd { first: 5, ..op }])
 }
 
 fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -57,7 +53,10 @@ fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     check(&op, &[&LinearBwd { first: 1, ..op }])?;
     let dx = random(gpu, "dx", &[m, k]);
     let op = LinearBwd { dx: &dx, accumulate: true, scale: 0.5, ..op };
-    check(&op, &[&LinearBwd { accumulate: false, ..op }, &LinearBwd { scale: 0.51, ..op }])
+    check(&op, &[&LinearBwd { accumulate: false, ..op }, &LinearBwd { scale: 0.51, ..op }])?;
+    let dy = random(gpu, "dy", &[m, (n + 12) / 4 * 4]);
+    let op = LinearBwd { dy: &dy, first: 4, ..op };
+    check(&op, &[&LinearBwd { first: 5, ..op }])
 }
 
 fn grad(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -87,6 +86,9 @@ pub fn cases() -> Vec<Case> {
         [65, 64, 192],
         [130, 576, 128],
         [4, 48, 36],
+        [7, 12, 16],
+        [37, 20, 40],
+        [50, 36, 8],
     ];
     for [m, n, k] in shapes {
         for storage in 0..5 {

@@ -1,5 +1,6 @@
 //! Level 3: every kernel, in every variant that the adapter has, against its CPU twin.
 
+mod attention;
 mod copy_rows;
 mod cross_entropy;
 mod dora;
@@ -14,6 +15,7 @@ mod swiglu;
 
 fn main() -> std::process::ExitCode {
     harness::run(vec![
+        attention::cases(),
         embed::cases(),
         copy_rows::cases(),
         linear::cases(),

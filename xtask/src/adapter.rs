@@ -86,7 +86,7 @@ fn plain(about: &str) -> Adapter {
 fn software(icd: &Path) -> Adapter {
     let icd = icd.display().to_string();
     Adapter {
-        about: "no GPU with a Vulkan driver, so Mesa's software driver lavapipe".into(),
+        about: "lavapipe, Mesa's software driver (no GPU with a Vulkan driver here)".into(),
         env: vec![
             ("VK_DRIVER_FILES", icd.clone()),
             ("VK_ICD_FILENAMES", icd),

@@ -124,12 +124,19 @@ fn smollm2(dir: &Path) -> Result<()> {
     let gguf = fs::read(&path).map_err(anyhow::Error::from).and_then(Gguf::parse);
     let gguf = gguf.with_context(|| path.display().to_string())?;
     let scratch = Scratch::new(dir)?;
-    let made = scratch.0.join("tokenizer.json");
-    write_then_rename(&made, |out| Ok(out.write_all(convert::tokenizer_json(&gguf)?.as_bytes())?))?;
-    accept(&made, dir, &TOKENIZER)?;
-    let made = scratch.0.join("model.safetensors");
-    write_then_rename(&made, |out| convert::safetensors(&gguf, out))?;
-    accept(&made, dir, &WEIGHTS)
+    if !is_there(dir, &TOKENIZER) {
+        let made = scratch.0.join("tokenizer.json");
+        write_then_rename(&made, |out| {
+            Ok(out.write_all(convert::tokenizer_json(&gguf)?.as_bytes())?)
+        })?;
+        accept(&made, dir, &TOKENIZER)?;
+    }
+    if !is_there(dir, &WEIGHTS) {
+        let made = scratch.0.join("model.safetensors");
+        write_then_rename(&made, |out| convert::safetensors(&gguf, out))?;
+        accept(&made, dir, &WEIGHTS)?;
+    }
+    Ok(())
 }
 
 fn llama3(dir: &Path) -> Result<()> {

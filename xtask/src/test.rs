@@ -87,9 +87,10 @@ pub fn command(flags: &Flags) -> Result<()> {
     if sh::works("cargo", &["nextest", "--version"]) {
         let profile = if ci { "ci" } else { "default" };
         let args = ["nextest", "run", "--release", "--no-fail-fast", "--profile", profile];
-        report.part("tests", &mut cargo(&args))?;
+        // A process for each case would load the model for each case, so nextest leaves the goldens out.
+        let filter: &[&str] = if has_golden { &["-E", "not binary(golden)"] } else { &[] };
+        report.part("tests", &mut cargo(&[&args, filter].concat()))?;
         if has_golden {
-            // A process for each case would load the model for each case, so nextest leaves this one out.
             report.part("goldens", &mut cargo(&["test", "--release", "--test", "golden"]))?;
         }
     } else {

@@ -1,0 +1,3 @@
+// head_128: heads of exactly 128 columns, whose rows a lane keeps in registers.
+
+const HEAD: u32 = 128u;

@@ -1,0 +1,3 @@
+// head_64: heads of exactly 64 columns, whose rows a lane keeps in registers.
+
+const HEAD: u32 = 64u;

@@ -1,0 +1,72 @@
+//! Discovers the cases of a set, runs one trial for each, and prints the last line.
+
+mod base;
+mod devices;
+mod forward;
+mod judge;
+mod lora;
+mod model;
+mod set;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use judge::{Case, Outcome};
+use libtest_mimic::{Arguments, Failed, Trial};
+use set::Set;
+
+/// A folder of the set and what finds its cases.
+type Section = (&'static str, fn(&Set) -> Outcome<Vec<Case>>);
+
+const SECTIONS: &[Section] =
+    &[("model", model::cases), ("lora", lora::cases), ("train", train::cases)];
+
+fn path() -> PathBuf {
+    match std::env::var_os("WGPU_LORA_GOLDEN").filter(|path| !path.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
+    }
+}
+
+/// The cases of all sections; what is unknown, missing or unreadable is a case that fails.
+fn discover(set: &Set) -> Vec<Case> {
+    let folders = match set.folders("") {
+        Ok(folders) => folders,
+        Err(e) => return vec![Case::broken("set", e)],
+    };
+    let mut cases = Vec::new();
+    for folder in folders {
+        match SECTIONS.iter().find(|(name, _)| *name == folder) {
+            None => cases.push(Case::broken(&folder, "no section of this name is known")),
+            Some((_, find)) => match find(set) {
+                Ok(found) if found.is_empty() => {
+                    cases.push(Case::broken(&folder, "the section holds no case"));
+                }
+                Ok(found) => cases.extend(found),
+                Err(e) => cases.push(Case::broken(&folder, e)),
+            },
+        }
+    }
+    if cases.is_empty() {
+        cases.push(Case::broken("set", "it holds no section"));
+    }
+    cases
+}
+
+pub fn run() -> ExitCode {
+    let mut args = Arguments::from_args();
+    // With one thread the harness writes a test's name before it runs, into the middle of our lines.
+    args.test_threads = Some(args.test_threads.unwrap_or(2).max(2));
+    let path = path();
+    let set = Set::new(&path);
+    let trials = discover(&set).into_iter().map(|case| {
+        Trial::test(case.name.clone(), move || case.run().map_err(|e| Failed::from(e.to_string())))
+    });
+    let conclusion = libtest_mimic::run(&args, trials.collect());
+    if !args.list {
+        let cases = conclusion.num_passed + conclusion.num_failed;
+        println!("golden: {cases} cases, {} failed, set {}", conclusion.num_failed, path.display());
+    }
+    conclusion.exit_code()
+}

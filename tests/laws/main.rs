@@ -1,0 +1,4 @@
+//! Level 0: what the project promises about its own structure, read from its sources.
+
+mod architecture;
+mod shaders;
