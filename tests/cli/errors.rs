@@ -19,7 +19,7 @@ fn damaged_checkpoints() {
     fs::write(&path, &good[..5]).unwrap();
     logits(&place).fails_saying(&["model.safetensors"]);
     let mut corrupt = good.clone();
-    corrupt[20..60].fill(b"{"[0]);
+    corrupt[8..48].fill(b"{"[0]);
     fs::write(&path, &corrupt).unwrap();
     logits(&place).fails_saying(&["model.safetensors", "header"]);
     let mut long = good.clone();
