@@ -1,7 +1,7 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w dense. A subgroup of 8 lanes makes
 // roles: rows
-// dispatch: (K/64, M/16)   writes: dx = or +=   source: derivative of linear_fwd by its input
-// 16 rows × 64 columns, a lane 16 × 8: a load of dy is spread over the lanes by shuffles.
+// dispatch: (K/64, M/32)   writes: dx = or +=   source: derivative of linear_fwd by its input
+// 32 rows × 64 columns, a lane 32 × 8: a load of dy is spread over the lanes by shuffles.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // none
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
-const TM = 16u;         // rows of an invocation
+const TM = 32u;         // rows of an invocation
 const LOADS = TM / 4u;  // vec4 loads of dy per step of 8 n: the subgroup's 32 values serve 4 rows
 
 @compute @workgroup_size(8)

@@ -174,7 +174,8 @@ impl Op for LinearBwd<'_> {
         self.dy.expect(BWD.name, &[m, stride.max(self.first + self.w.rows)])?;
         self.dx.expect(BWD.name, &[m, self.w.cols])?;
         let tile = match selection.body.name {
-            "subgroup8" | "subgroup8_dense" => [16, 64],
+            "subgroup8" => [16, 64],
+            "subgroup8_dense" => [32, 64],
             _ => [32, 32],
         };
         Ok(groups(m, self.w.cols, tile))

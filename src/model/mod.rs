@@ -10,6 +10,7 @@ mod llama;
 mod load;
 mod lora;
 mod module;
+mod passes;
 mod slab;
 mod workspace;
 
