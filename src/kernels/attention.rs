@@ -20,8 +20,10 @@ pub(super) static BWD_DKV: Kernel = kernel!(
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write],
     "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
 );
-pub(super) static DECODE: Kernel =
-    kernel!("attention_decode", [q: Read, k: Read, v: Read, y: Write]);
+pub(super) static DECODE: Kernel = kernel!(
+    "attention_decode", [q: Read, k: Read, v: Read, y: Write],
+    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -93,11 +95,10 @@ fn check(
     expect(stats, [batch * t, heads])
 }
 
-/// Workgroups of the `subgroup8` bodies of forward and `dq`: a lane has room for 128 columns of the
-/// pairs of a query and a head that share keys.
-fn query_tiles(shape: &AttentionShape) -> Result<[u32; 3]> {
+/// Workgroups over rows, a row being a pair of a query and one of the heads that share its keys.
+fn row_tiles(shape: &AttentionShape, rows: usize) -> usize {
     let pairs = shape.queries * (shape.heads / shape.kv_heads);
-    grid(shape.batch * shape.kv_heads * pairs.div_ceil(SUBGROUP * 128 / shape.head_dim))
+    shape.batch * shape.kv_heads * pairs.div_ceil(rows)
 }
 
 /// `products` multiply-adds per column of each pair of a query and a key that it attends.
@@ -144,7 +145,7 @@ impl Op for AttentionFwd<'_> {
         let s = &self.shape;
         check(FWD.name, s, &[self.q, self.y], &[self.k, self.v], &[self.lse])?;
         if selection.body.name == "subgroup8" {
-            return query_tiles(s);
+            return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim));
         }
         let rows = s.batch * s.queries * s.heads;
         grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
@@ -232,7 +233,7 @@ impl Op for AttentionBwdDq<'_> {
         let (s, queries) = (&self.shape, [self.q, self.dy, self.dq]);
         check(BWD_DQ.name, s, &queries, &[self.k, self.v], &[self.lse, self.delta])?;
         if selection.body.name == "subgroup8" {
-            return query_tiles(s);
+            return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim));
         }
         let rows = s.batch * s.queries * s.heads;
         grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
@@ -327,9 +328,15 @@ impl Op for AttentionDecode<'_> {
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        roles_of(&self.shape)
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let s = &self.shape;
         check(DECODE.name, s, &[self.q, self.y], &[self.k, self.v], &[])?;
+        if selection.body.name == "subgroup8" {
+            return grid(row_tiles(s, SUBGROUP));
+        }
         grid(s.batch * s.queries * s.heads * s.head_dim.div_ceil(COLUMNS))
     }
     fn twin(&self, host: &mut HostBuffers) {
