@@ -5,7 +5,7 @@
 use crate::Result;
 use crate::gpu::{Gpu, Op, Tensor};
 use crate::kernels::*;
-use crate::quant::{Nf4Matrix, Nf4Scales};
+use crate::quant::{Nf4Matrix, dynamic8_code};
 use crate::random::stream;
 use rand_chacha::rand_core::Rng;
 
@@ -27,11 +27,6 @@ pub(super) struct Inputs(pub(super) Gpu);
 fn noise(n: usize, name: &str) -> Vec<f32> {
     let mut rng = stream(1, name, 0);
     (0..n).map(|_| (rng.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0).collect()
-}
-
-fn packed(bytes: &[u8]) -> Vec<u32> {
-    let word = |c: &[u8]| c.iter().rev().fold(0u32, |w, &b| w << 8 | u32::from(b));
-    bytes.chunks(4).map(word).collect()
 }
 
 const STORAGES: usize = 5;
@@ -62,11 +57,12 @@ impl Inputs {
     fn matrix(&self, rows: usize, cols: usize, storage: usize) -> Result<Matrix> {
         let values = noise(rows * cols, "w");
         let up = |name: &str, w: &[u32]| self.0.upload_words(name, &[w.len()], w);
+        let table = self.0.table("table", &dynamic8_code(true))?;
         let half = |f: &dyn Fn(f32) -> u16| -> Vec<u8> {
             values.iter().flat_map(|&v| f(v).to_le_bytes()).collect()
         };
         let dense = |kind: Dense, bytes: Vec<u8>| -> Result<Matrix> {
-            Ok(Matrix::dense(rows, cols, kind, up("w", &packed(&bytes))?))
+            Ok(Matrix::dense(rows, cols, kind, up("w", &words_of(&bytes))?, table.clone()))
         };
         match storage {
             0 => dense(Dense::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
@@ -74,19 +70,13 @@ impl Inputs {
             2 => dense(Dense::BF16, half(&|v| half::bf16::from_f32(v).to_bits())),
             _ => {
                 let nf4 = Nf4Matrix::quantize(rows, cols, &values, storage == 4)?;
-                let w = up("w", &packed(&nf4.packed))?;
-                let (scales, nested, storage) = match nf4.scales {
-                    Nf4Scales::Single { absmax } => {
-                        let scales = up("scales", bytemuck::cast_slice(&absmax))?;
-                        (scales.clone(), scales, Storage::Nf4Single)
-                    }
-                    Nf4Scales::Double { codes, nested_absmax, offset, code_book } => {
-                        let nested: Vec<f32> = code_book.into_iter().chain(nested_absmax).collect();
-                        let nested = up("nested", bytemuck::cast_slice(&nested))?;
-                        (up("scales", &packed(&codes))?, nested, Storage::Nf4Double { offset })
-                    }
+                let Nf4Words { w, scales, nested, storage } = Nf4Words::of(&nf4);
+                let (w, scales) = (up("w", &w)?, up("scales", &scales)?);
+                let nested = match nested.len() {
+                    0 => w.clone(),
+                    n => self.0.upload("nested", &[n], &nested)?,
                 };
-                Ok(Matrix { rows, cols, storage, w, scales, nested })
+                Ok(Matrix { rows, cols, storage, w, scales, nested, table })
             }
         }
     }
@@ -214,10 +204,6 @@ fn adamw(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
     })
 }
 
-fn row_norm(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
-    each(&RowNorm { v: &i.random("v", &[m, n])?, y: &i.zeros("y", &[m])? })
-}
-
 fn dora_scale(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
     let (magnitude, norm) = (i.random("magnitude", &[n])?, i.positive("norm", &[n])?);
     let (z, y) = (i.random("z", &[m, n])?, i.zeros("y", &[m, n])?);
@@ -312,9 +298,9 @@ macro_rules! cases {
 }
 
 pub(super) static CASES: &[Case] = cases![
-    "linear_fwd" [512, 2048, 2048] [33, 70, 128] linear_fwd;
-    "linear_bwd" [512, 2048, 2048] [33, 70, 128] linear_bwd;
-    "linear_grad" [512, 2048, 2048] [33, 70, 128] linear_grad;
+    "linear_fwd" [512, 2048, 2048] [33, 72, 128] linear_fwd;
+    "linear_bwd" [512, 2048, 2048] [33, 72, 128] linear_bwd;
+    "linear_grad" [512, 2048, 2048] [33, 72, 128] linear_grad;
     "attention_fwd" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "fwd", e);
     "attention_delta" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "delta", e);
     "attention_bwd_dq" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "dq", e);
@@ -331,8 +317,7 @@ pub(super) static CASES: &[Case] = cases![
     "sum_squares" [2048, 2048, 1] [50, 100, 1] sum_squares;
     "clip_coefficient" [1, 1024, 1] [1, 100, 1] clip_coefficient;
     "adamw" [2048, 2048, 1] [50, 100, 1] adamw;
-    "row_norm" [2048, 2048, 1] [7, 100, 1] row_norm;
-    "dora_norm" [16, 2048, 2048] [4, 70, 128] dora_norm;
+    "dora_norm" [16, 2048, 2048] [4, 72, 128] dora_norm;
     "dora_scale" [512, 2048, 1] [7, 100, 1] dora_scale;
     "dora_bwd" [512, 2048, 1] [7, 100, 1] dora_bwd;
     "add" [512, 2048, 1] [7, 100, 1] add;
