@@ -13,6 +13,8 @@ mod nf4;
 mod prequant;
 mod rope;
 mod set;
+mod smollm2;
+mod smollm2_train;
 mod tokenizer;
 mod train;
 
@@ -35,6 +37,7 @@ const SECTIONS: &[Section] = &[
     ("ce", ce::cases),
     ("rope", rope::cases),
     ("tokenizer", tokenizer::cases),
+    ("smollm2", smollm2::cases),
 ];
 
 fn path() -> PathBuf {
