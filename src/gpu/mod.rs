@@ -150,7 +150,7 @@ impl Gpu {
         let inner = Inner {
             device,
             queue,
-            memory: memory::device_bytes(&adapter),
+            memory: memory::device_bytes(&adapter, caps.software),
             caps,
             verify: options.verify,
             pipelines: pipeline::Cache::default(),
