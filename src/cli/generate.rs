@@ -53,7 +53,8 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
         }
         text => text.to_owned(),
     };
-    let positions = tokenizer.encode(&prompt, true)?.len().max(1) + args.max_new_tokens;
+    let positions = tokenizer.encode(&prompt, true)?.len().max(1);
+    let positions = positions.saturating_add(args.max_new_tokens);
     let gpu = session.gpu(args.inspect, None).await?;
     let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
     adapters(&mut model, args).await?;

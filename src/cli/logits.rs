@@ -11,6 +11,12 @@ use crate::generate::{prompt_ids, top};
 use crate::model::Pass;
 
 pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
+    if let Some(path) = &args.out
+        && path.extension().is_none_or(|e| e != "safetensors")
+    {
+        let why = "should end in .safetensors";
+        return Err(Error::invalid(format!("--out {}", path.display()), why).into());
+    }
     let files = Files::open(&args.model)?;
     // With --ids the tokenizer only names the tokens.
     let tokenizer = match args.ids {
@@ -54,10 +60,6 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
         ))?;
     }
     if let Some(path) = &args.out {
-        if path.extension().is_none_or(|e| e != "safetensors") {
-            let why = "should end in .safetensors";
-            return Err(Error::invalid(format!("--out {}", path.display()), why).into());
-        }
         let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
         let shape = [t, v];
         let tensor = TensorData { name: "logits", dtype: DType::F32, shape: &shape, bytes: &bytes };

@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if printer::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
@@ -53,6 +53,19 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&session, args).await,
         Command::Shaders(args) => shaders::run(&session, args),
     }
+}
+
+/// The message and its causes, each said once: some messages contain their cause.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// What the library traces: warnings, or with `-v` what it does, or what `RUST_LOG` asks for.

@@ -85,6 +85,9 @@ fn local(model: &str) -> Result<PathBuf, Error> {
     Err(Error::invalid(format!("--model {model}"), format!("no such folder; {WORKS}")))
 }
 
+/// Longer sequences than this are typing errors, unless the model says otherwise.
+const MOST_POSITIONS: usize = 1 << 18;
+
 impl Session {
     /// Opens the device, by `policy` or the environment's.
     pub(super) async fn gpu(&self, inspect: Inspect, policy: Option<Policy>) -> Result<Gpu> {
@@ -112,6 +115,11 @@ impl Session {
         positions: usize,
     ) -> Result<Model> {
         let most = files.config.max_position_embeddings;
+        if positions > most.max(MOST_POSITIONS) {
+            let why =
+                format!("{positions} tokens, the model was trained for {most}; ask for fewer");
+            return Err(Error::invalid("sequence length", why).into());
+        }
         if positions > most {
             self.printer.warn(format!(
                 "{positions} tokens, the model was trained for {most}: what lies beyond may make no sense"

@@ -73,6 +73,8 @@ fn ids_outside_the_vocabulary() {
     let place = Place::new();
     let done = place.run(&["logits", "--model", "model", "--ids", "1,512"]);
     done.fails_saying(&["id 512", "position 1", "vocabulary of 512"]);
+    let args = ["generate", "--model", "model", "--prompt", "a", "--max-new-tokens"];
+    place.run(&[&args[..], &["99999999999999"]].concat()).fails_saying(&["sequence length"]);
     // In training rows: a tokenizer of another model.
     edit_json(&place.path("model/tokenizer.json"), |t| {
         t["added_tokens"][2]["id"] = 700.into();
@@ -96,7 +98,9 @@ fn rows_that_cannot_be_trained_on() {
     train("").fails_saying(&["line 1", "question", "prompt"]);
     place.write("train.jsonl", &crate::program::rows(0, 9));
     train("--max-length 4").fails_saying(&["none of the 9 rows", "--max-length"]);
-    train("--data nothing.jsonl").fails_saying(&["nothing.jsonl"]);
+    let done = train("--data nothing.jsonl");
+    done.fails_saying(&["nothing.jsonl"]);
+    assert_eq!(done.err.matches("os error").count(), 1, "each cause once: {}", done.err);
     train("--rank 0").fails_saying(&["rank", "at least 1"]);
     train("--target-modules q_proj,wrong").fails_saying(&["wrong", "all-linear"]);
     train("--optim adamw8bit").fails_saying(&["adamw8bit", "--optim adamw"]);

@@ -122,7 +122,8 @@ fn logits_of_every_token_go_to_a_file() {
         logits.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     let top = &answer["top"][0];
     let best = values[2 * 512..][top["id"].as_u64().unwrap() as usize];
-    assert_eq!(f64::from(best), top["logit"].as_f64().unwrap());
+    // The parser of the test may lose the last bit of an f64, never of an f32.
+    assert_eq!(best, top["logit"].as_f64().unwrap() as f32);
     assert!(values[2 * 512..].iter().all(|x| *x <= best));
     for field in ["id", "token", "logit", "probability"] {
         assert!(top.get(field).is_some(), "{field}");
