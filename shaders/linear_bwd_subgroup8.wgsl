@@ -43,7 +43,7 @@ fn linear_bwd(
         dy_at[g] = (min(row + 4u * g + lane / 2u, p.m - 1u) * p.stride + p.first) / 4u;
     }
 
-    var acc: array<array<vec4f, 2>, TM>;
+    var acc: array<array<array<vec4f, 2>, 4>, LOADS>;  // [4 rows][row][half]
     for (var quad = 0u; quad < n4; quad += 2u) {
         // Each lane restores the scale of one of the eight rows of W; rows past the end get 0.
         let n = 4u * quad + lane;
@@ -68,20 +68,23 @@ fn linear_bwd(
                 let a = subgroupShuffle(v, 2u * i);
                 let b = subgroupShuffle(v, 2u * i + 1u);
                 for (var c = 0u; c < 2u; c++) {
-                    acc[4u * g + i][c] += tile[0][c] * a + tile[1][c] * b;
+                    acc[g][i][c] += tile[0][c] * a + tile[1][c] * b;
                 }
             }
         }
     }
 
-    for (var r = 0u; r < TM; r++) {
-        if row + r < p.m {
-            let at = (row + r) * 2u * k8 + 2u * (8u * block + lane);
-            for (var c = 0u; c < 2u; c++) {
-                if p.accumulate == 1u {
-                    dx[at + c] += p.scale * acc[r][c];
-                } else {
-                    dx[at + c] = p.scale * acc[r][c];
+    for (var g = 0u; g < LOADS; g++) {
+        for (var i = 0u; i < 4u; i++) {
+            let r = row + 4u * g + i;
+            if r < p.m {
+                let at = r * 2u * k8 + 2u * (8u * block + lane);
+                for (var c = 0u; c < 2u; c++) {
+                    if p.accumulate == 1u {
+                        dx[at + c] += p.scale * acc[g][i][c];
+                    } else {
+                        dx[at + c] = p.scale * acc[g][i][c];
+                    }
                 }
             }
         }

@@ -65,7 +65,7 @@ fn linear_fwd(
         }
     }
 
-    var acc: array<array<vec4f, QUADS>, TM>;
+    var acc: array<array<array<vec4f, QUADS>, 4>, LOADS>;  // [4 rows][row][quad]
     for (var block = 0u; block < blocks; block++) {
         var absmax: array<vec4f, QUADS>;
         for (var t = 0u; t < QUADS; t++) {
@@ -87,7 +87,7 @@ fn linear_fwd(
                     let a = subgroupShuffle(v, 2u * i);
                     let b = subgroupShuffle(v, 2u * i + 1u);
                     for (var t = 0u; t < QUADS; t++) {
-                        acc[4u * g + i][t] += low[t] * a + high[t] * b;
+                        acc[g][i][t] += low[t] * a + high[t] * b;
                     }
                 }
             }
@@ -95,13 +95,16 @@ fn linear_fwd(
     }
 
     for (var t = 0u; t < QUADS; t++) {
-        for (var r = 0u; r < TM; r++) {
-            if row + r < p.m && column + 8u * t < n4 {
-                let at = ((row + r) * p.stride + p.first) / 4u + column + 8u * t;
-                if p.accumulate == 1u {
-                    y[at] += p.scale * acc[r][t];
-                } else {
-                    y[at] = p.scale * acc[r][t];
+        for (var g = 0u; g < LOADS; g++) {
+            for (var i = 0u; i < 4u; i++) {
+                let r = row + 4u * g + i;
+                if r < p.m && column + 8u * t < n4 {
+                    let at = (r * p.stride + p.first) / 4u + column + 8u * t;
+                    if p.accumulate == 1u {
+                        y[at] += p.scale * acc[g][i][t];
+                    } else {
+                        y[at] = p.scale * acc[g][i][t];
+                    }
                 }
             }
         }

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod format;
 pub mod generate;
 pub mod gpu;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// QLoRA fine-tuning and inference of Llama models on any GPU.
 #[derive(Debug, Parser)]
-#[command(name = "wgpu-lora", version, about, propagate_version = true)]
+#[command(name = "wgpu-lora", version, about, propagate_version = true, args_override_self = true)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,

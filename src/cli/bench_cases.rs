@@ -1,1 +1,339 @@
-//! placeholder
+// table
+//! One case per kernel: which tensors an operation of size M × N × K needs. M are rows (tokens), N
+//! outputs, K inputs; kernels without a product use M rows of N.
+
+use crate::Result;
+use crate::gpu::{Gpu, Op, Tensor};
+use crate::kernels::*;
+use crate::quant::{Nf4Matrix, dynamic8_code};
+use crate::random::stream;
+use rand_chacha::rand_core::Rng;
+
+/// What is done with an operation.
+pub(super) type Each<'a> = &'a mut dyn FnMut(&dyn Op) -> Result<()>;
+
+/// A kernel's operations, their usual size, and a small one on which the twin is quick.
+pub(super) struct Case {
+    pub(super) kernel: &'static str,
+    pub(super) usual: [usize; 3],
+    pub(super) small: [usize; 3],
+    pub(super) run: fn(&Inputs, [usize; 3], Each) -> Result<()>,
+}
+
+/// Makes tensors of reproducible values.
+pub(super) struct Inputs(pub(super) Gpu);
+
+/// Values in (-1, 1).
+fn noise(n: usize, name: &str) -> Vec<f32> {
+    let mut rng = stream(1, name, 0);
+    (0..n).map(|_| (rng.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0).collect()
+}
+
+const STORAGES: usize = 5;
+
+impl Inputs {
+    fn random(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        self.0.upload(name, dims, &noise(dims.iter().product(), name))
+    }
+
+    /// In (1, 2): norms, second moments.
+    fn positive(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        let values: Vec<f32> =
+            noise(dims.iter().product(), name).iter().map(|v| 1.5 + v / 2.0).collect();
+        self.0.upload(name, dims, &values)
+    }
+
+    fn zeros(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        self.0.zeros(name, dims)
+    }
+
+    /// `n` numbers below `below`.
+    fn indices(&self, name: &str, n: usize, below: usize) -> Result<Tensor> {
+        let words: Vec<u32> = (0..n).map(|i| (i * 7919 % below.max(1)) as u32).collect();
+        self.0.upload_words(name, &[n], &words)
+    }
+
+    /// Storage 0…4: f32, f16, bf16, NF4 with f32 scales, NF4 with 8-bit scales.
+    fn matrix(&self, rows: usize, cols: usize, storage: usize) -> Result<Matrix> {
+        let values = noise(rows * cols, "w");
+        let up = |name: &str, w: &[u32]| self.0.upload_words(name, &[w.len()], w);
+        let table = self.0.table("table", &dynamic8_code(true))?;
+        let half = |f: &dyn Fn(f32) -> u16| -> Vec<u8> {
+            values.iter().flat_map(|&v| f(v).to_le_bytes()).collect()
+        };
+        let dense = |kind: Dense, bytes: Vec<u8>| -> Result<Matrix> {
+            Ok(Matrix::dense(rows, cols, kind, up("w", &words_of(&bytes))?, table.clone()))
+        };
+        match storage {
+            0 => dense(Dense::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            1 => dense(Dense::F16, half(&|v| half::f16::from_f32(v).to_bits())),
+            2 => dense(Dense::BF16, half(&|v| half::bf16::from_f32(v).to_bits())),
+            _ => {
+                let nf4 = Nf4Matrix::quantize(rows, cols, &values, storage == 4)?;
+                let Nf4Words { w, scales, nested, storage } = Nf4Words::of(&nf4);
+                let (w, scales) = (up("w", &w)?, up("scales", &scales)?);
+                let nested = match nested.len() {
+                    0 => w.clone(),
+                    n => self.0.upload("nested", &[n], &nested)?,
+                };
+                Ok(Matrix { rows, cols, storage, w, scales, nested, table })
+            }
+        }
+    }
+}
+
+fn linear_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, n])?);
+    for storage in 0..STORAGES {
+        let w = i.matrix(n, k, storage)?;
+        each(&LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0 })?;
+    }
+    Ok(())
+}
+
+fn linear_bwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (dy, dx) = (i.random("dy", &[m, n])?, i.zeros("dx", &[m, k])?);
+    for storage in 0..STORAGES {
+        let w = i.matrix(n, k, storage)?;
+        each(&LinearBwd { dy: &dy, first: 0, w: &w, dx: &dx, accumulate: false, scale: 1.0 })?;
+    }
+    Ok(())
+}
+
+fn linear_grad(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (dy, x) = (i.random("dy", &[m, n])?, i.random("x", &[m, k])?);
+    each(&LinearGrad { dy: &dy, x: &x, dw: &i.zeros("dw", &[n, k])?, scale: 1.0 })
+}
+
+fn dora_norm(i: &Inputs, [r, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (a, b) = (i.random("a", &[r, k])?, i.random("b", &[n, r])?);
+    let norm = i.zeros("norm", &[n])?;
+    for storage in 0..STORAGES {
+        let w = i.matrix(n, k, storage)?;
+        each(&DoraNorm { w: &w, first: 0, a: &a, b: &b, scale: 0.5, norm: &norm })?;
+    }
+    Ok(())
+}
+
+fn embed_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (ids, y) = (i.indices("ids", m, n)?, i.zeros("y", &[m, k])?);
+    for (storage, dtype) in [Dense::F32, Dense::F16, Dense::BF16].into_iter().enumerate() {
+        let w = i.matrix(n, k, storage)?.w;
+        each(&EmbedFwd { ids: &ids, w: &w, dtype, first_row: 0, rows: n, d: k, y: &y })?;
+    }
+    Ok(())
+}
+
+fn rms_norm_fwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, w) = (i.random("x", &[m, n])?, i.random("w", &[n])?);
+    let (y, rstd) = (i.zeros("y", &[m, n])?, i.zeros("rstd", &[m])?);
+    each(&RmsNormFwd { x: &x, w: &w, eps: 1e-5, y: &y, rstd: &rstd })
+}
+
+fn rms_norm_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, dy) = (i.random("x", &[m, n])?, i.random("dy", &[m, n])?);
+    let (w, rstd) = (i.random("w", &[n])?, i.positive("rstd", &[m])?);
+    let dx = i.zeros("dx", &[m, n])?;
+    each(&RmsNormBwd { x: &x, w: &w, rstd: &rstd, dy: &dy, dx: &dx, accumulate: false })
+}
+
+fn rope(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let half = (k / 2).max(1);
+    let (cos, sin) = (i.random("cos", &[m, half])?, i.random("sin", &[m, half])?);
+    let (x, positions) = (i.random("x", &[m, n * half * 2])?, i.indices("positions", m, m)?);
+    let op = Rope { x: &x, cos: &cos, sin: &sin, positions: &positions, heads: n, inverse: false };
+    each(&op)
+}
+
+fn swiglu_fwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (gate, up) = (i.random("gate", &[m, n])?, i.random("up", &[m, n])?);
+    each(&SwigluFwd { gate: &gate, up: &up, y: &i.zeros("y", &[m, n])? })
+}
+
+fn swiglu_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (gate, up) = (i.random("gate", &[m, n])?, i.random("up", &[m, n])?);
+    let (dgate, dup) = (i.zeros("dgate", &[m, n])?, i.zeros("dup", &[m, n])?);
+    let dy = i.random("dy", &[m, n])?;
+    each(&SwigluBwd { gate: &gate, up: &up, dy: &dy, dgate: &dgate, dup: &dup })
+}
+
+fn cross_entropy_fused(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (logits, labels) = (i.random("logits", &[m, n])?, i.indices("labels", m, n)?);
+    let nll = i.zeros("nll", &[m])?;
+    let op = CrossEntropyFused {
+        logits: &logits,
+        labels: &labels,
+        scale: 0.1,
+        gradient: true,
+        nll: &nll,
+    };
+    each(&op)
+}
+
+fn reduce_sum(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&ReduceSum { x: &i.random("x", &[m * n])?, y: &i.zeros("y", &[8])?, slot: 1 })
+}
+
+fn sum_squares(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let partials = i.zeros("partials", &[SumSquares::partials(m * n)])?;
+    each(&SumSquares { g: &i.random("g", &[m * n])?, partials: &partials })
+}
+
+fn clip_coefficient(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (partials, stats) = (i.positive("partials", &[m * n])?, i.zeros("stats", &[8])?);
+    each(&ClipCoefficient { partials: &partials, stats: &stats, max_norm: 1.0 })
+}
+
+fn adamw(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let size = [m * n];
+    let (g, p) = (i.random("g", &size)?, i.random("p", &size)?);
+    let (first, second) = (i.random("m", &size)?, i.positive("v", &size)?);
+    each(&AdamW {
+        g: &g,
+        p: &p,
+        m: &first,
+        v: &second,
+        stats: &i.positive("stats", &[8])?,
+        lr: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.01,
+        bias1: 0.1,
+        bias2: 0.001,
+    })
+}
+
+fn dora_scale(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (magnitude, norm) = (i.random("magnitude", &[n])?, i.positive("norm", &[n])?);
+    let (z, y) = (i.random("z", &[m, n])?, i.zeros("y", &[m, n])?);
+    each(&DoraScale { z: &z, magnitude: &magnitude, norm: &norm, y: &y })
+}
+
+fn dora_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (magnitude, norm) = (i.random("magnitude", &[n])?, i.positive("norm", &[n])?);
+    let (dy, z) = (i.random("dy", &[m, n])?, i.random("z", &[m, n])?);
+    let (dz, d_magnitude) = (i.zeros("dz", &[m, n])?, i.zeros("d_magnitude", &[n])?);
+    let (magnitude, norm, d_magnitude) = (&magnitude, &norm, &d_magnitude);
+    each(&DoraBwd { dy: &dy, z: &z, magnitude, norm, dz: &dz, d_magnitude })
+}
+
+fn add(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&Add { x: &i.random("x", &[m, n])?, y: &i.random("y", &[m, n])? })
+}
+
+fn gather_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (x, index) = (i.random("x", &[k, n])?, i.indices("index", m, k)?);
+    each(&GatherRows { x: &x, index: &index, y: &i.zeros("y", &[m, n])? })
+}
+
+fn dropout(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&Dropout { x: &i.random("x", &[m, n])?, seed: 7, p: 0.1, y: &i.zeros("y", &[m, n])? })
+}
+
+fn dropout_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (dy, dx) = (i.random("dy", &[m, n])?, i.zeros("dx", &[m, n])?);
+    each(&DropoutBwd { dy: &dy, seed: 7, p: 0.1, dx: &dx })
+}
+
+fn copy_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.random("x", &[m, n])?, i.zeros("y", &[m + k, n])?);
+    each(&CopyRows { x: &x, y: &y, rows: m, stride: m + k, first: k })
+}
+
+/// One sequence: M queries and keys, N query heads that share N/4 key heads, K the head's dimension.
+fn attention(
+    i: &Inputs,
+    [m, n, k]: [usize; 3],
+    decode: bool,
+    only: &str,
+    each: Each,
+) -> Result<()> {
+    let kv_heads = if n.is_multiple_of(4) { n / 4 } else { n };
+    let queries = if decode { 1 } else { m };
+    let shape = AttentionShape {
+        batch: 1,
+        queries,
+        keys: m,
+        start: m - queries,
+        heads: n,
+        kv_heads,
+        head_dim: k,
+    };
+    let (wide, narrow) = ([queries, n * k], [m, kv_heads * k]);
+    let (q, key, v) = (i.random("q", &wide)?, i.random("k", &narrow)?, i.random("v", &narrow)?);
+    let (y, lse) = (i.zeros("y", &wide)?, i.zeros("lse", &[queries, n])?);
+    if decode {
+        return each(&AttentionDecode { q: &q, k: &key, v: &v, y: &y, shape });
+    }
+    let forward = AttentionFwd { q: &q, k: &key, v: &v, y: &y, lse: &lse, shape };
+    if only == "fwd" {
+        return each(&forward);
+    }
+    let (dy, delta) = (i.random("dy", &wide)?, i.zeros("delta", &[queries, n])?);
+    let before = AttentionDelta { y: &y, dy: &dy, delta: &delta, shape };
+    let mut rec = i.0.recorder("bench");
+    rec.record(&forward)?;
+    rec.record(&before)?;
+    rec.submit()?;
+    let (k, lse, delta) = (&key, &lse, &delta);
+    match only {
+        "delta" => each(&before),
+        "dq" => {
+            let dq = i.zeros("dq", &wide)?;
+            each(&AttentionBwdDq { q: &q, k, v: &v, dy: &dy, lse, delta, dq: &dq, shape })
+        }
+        _ => {
+            let (dk, dv) = (i.zeros("dk", &narrow)?, i.zeros("dv", &narrow)?);
+            let (dk, dv) = (&dk, &dv);
+            each(&AttentionBwdDkv { q: &q, k, v: &v, dy: &dy, lse, delta, dk, dv, shape })
+        }
+    }
+}
+
+macro_rules! cases {
+    ($($kernel:literal $usual:tt $small:tt $run:expr;)*) => {
+        &[$(Case { kernel: $kernel, usual: $usual, small: $small, run: $run }),*]
+    };
+}
+
+pub(super) static CASES: &[Case] = cases![
+    "linear_fwd" [512, 2048, 2048] [33, 72, 128] linear_fwd;
+    "linear_bwd" [512, 2048, 2048] [33, 72, 128] linear_bwd;
+    "linear_grad" [512, 2048, 2048] [33, 72, 128] linear_grad;
+    "attention_fwd" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "fwd", e);
+    "attention_delta" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "delta", e);
+    "attention_bwd_dq" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "dq", e);
+    "attention_bwd_dkv" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "dkv", e);
+    "attention_decode" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, true, "", e);
+    "rms_norm_fwd" [512, 2048, 1] [7, 100, 1] rms_norm_fwd;
+    "rms_norm_bwd" [512, 2048, 1] [7, 100, 1] rms_norm_bwd;
+    "rope" [512, 32, 64] [7, 3, 32] rope;
+    "swiglu_fwd" [512, 8192, 1] [7, 100, 1] swiglu_fwd;
+    "swiglu_bwd" [512, 8192, 1] [7, 100, 1] swiglu_bwd;
+    "embed_fwd" [512, 8192, 2048] [7, 20, 100] embed_fwd;
+    "cross_entropy_fused" [64, 128256, 1] [5, 1000, 1] cross_entropy_fused;
+    "reduce_sum" [1, 512, 1] [1, 100, 1] reduce_sum;
+    "sum_squares" [2048, 2048, 1] [50, 100, 1] sum_squares;
+    "clip_coefficient" [1, 1024, 1] [1, 100, 1] clip_coefficient;
+    "adamw" [2048, 2048, 1] [50, 100, 1] adamw;
+    "dora_norm" [16, 2048, 2048] [4, 72, 128] dora_norm;
+    "dora_scale" [512, 2048, 1] [7, 100, 1] dora_scale;
+    "dora_bwd" [512, 2048, 1] [7, 100, 1] dora_bwd;
+    "add" [512, 2048, 1] [7, 100, 1] add;
+    "gather_rows" [128, 2048, 512] [7, 100, 9] gather_rows;
+    "dropout" [512, 2048, 1] [7, 100, 1] dropout;
+    "dropout_bwd" [512, 2048, 1] [7, 100, 1] dropout_bwd;
+    "copy_rows" [512, 2048, 64] [7, 100, 3] copy_rows;
+];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_kernel_has_a_case() {
+        for kernel in crate::kernels::ALL {
+            assert!(super::CASES.iter().any(|case| case.kernel == kernel.name), "{}", kernel.name);
+        }
+        assert_eq!(super::CASES.len(), crate::kernels::ALL.len());
+    }
+}

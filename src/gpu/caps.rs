@@ -165,6 +165,12 @@ impl Caps {
         128 << 20
     }
 
+    /// The most rows of a matrix that one dispatch sums over. Mesa's llvmpipe ends the loops of an
+    /// invocation, without a word, after 65,535 turns of all of them together.
+    pub fn shard_rows(&self) -> usize {
+        32_768
+    }
+
     fn runs(&self, needs: Needs) -> bool {
         match needs {
             Needs::Nothing => true,

@@ -34,7 +34,7 @@ pub struct Body {
     pub source: &'static str,
     /// What the adapter must offer.
     pub needs: Needs,
-    /// The modules it was written for, per role; empty: any.
+    /// What it was written for: every choice of the operation must be among these; empty: anything.
     pub only: &'static [&'static str],
 }
 

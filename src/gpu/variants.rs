@@ -1,50 +1,78 @@
 //! Every variant that a kernel can be composed as, and those that a device chooses: pure functions, for
 //! the shader dump, `info`, and checkpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::op::{Kernel, Needs, Selection};
 use super::{Caps, library};
 
-/// What an operation's data may decide, per role: the weight's storage, and whether its rows are aligned.
-const SHAPES: [&str; 2] = ["aligned", "ragged"];
+/// `(role, module)` pairs as [`super::Op::roles`] gives them.
+type Roles = Vec<(&'static str, &'static str)>;
+
+/// Modules of `shaders/lib` that fill a role.
+fn modules(role: &str) -> Vec<&'static str> {
+    let prefix = format!("{role}_");
+    library().iter().map(|(name, _)| *name).filter(|name| name.starts_with(&prefix)).collect()
+}
+
+/// Each of `all` with each of `more` behind it.
+fn grown(all: &[Roles], more: &[Roles]) -> Vec<Roles> {
+    all.iter().flat_map(|a| more.iter().map(move |b| [a.as_slice(), b].concat())).collect()
+}
 
 impl Kernel {
-    /// The modules of `shaders/lib` that can fill a role of this kernel.
-    fn modules(&self, role: &str) -> Vec<&'static str> {
-        let has_scales = self.bindings.iter().any(|(name, _)| *name == "scales");
-        let prefix = format!("{role}_");
-        let fits = |name: &&str| name.starts_with(&prefix) && (has_scales || !name.contains("nf4"));
-        library().iter().map(|(name, _)| *name).filter(fits).collect()
-    }
-
-    /// Every body with every combination of modules that it accepts.
-    pub fn variants(&'static self) -> Vec<Selection> {
-        let mut all = Vec::new();
-        for body in self.bodies {
-            let mut combinations = vec![Vec::new()];
-            for role in body.roles() {
-                let modules = self.modules(role);
-                let grown = combinations.iter().flat_map(|before: &Vec<&'static str>| {
-                    modules.iter().map(move |module| [before.as_slice(), &[*module]].concat())
-                });
-                combinations = grown.collect();
-            }
-            let accepted = |modules: &Vec<&'static str>| {
-                let weight = modules.iter().find(|m| m.starts_with("weight_"));
-                weight.is_none_or(|weight| {
-                    SHAPES.iter().any(|shape| body.accepts(&[("weight", weight), ("shape", shape)]))
-                })
+    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned, the
+    /// size of a head; as far as this kernel's bodies care.
+    fn contexts(&self) -> Vec<Roles> {
+        let roles: BTreeSet<&str> = self.bodies.iter().flat_map(|body| body.roles()).collect();
+        let asks = |word: &str| self.bodies.iter().any(|b| b.only.iter().any(|o| o.contains(word)));
+        let mut all = vec![Roles::new()];
+        if roles.contains("weight") {
+            // A look-up has no scales to read.
+            let has_scales = self.bindings.iter().any(|(name, _)| *name == "scales");
+            let weights =
+                modules("weight").into_iter().filter(|m| has_scales || !m.contains("nf4"));
+            let context = |weight: &'static str| {
+                let kind = weight.trim_start_matches("weight_");
+                let rows =
+                    modules("rows").into_iter().find(|m| m.trim_start_matches("rows_") == kind);
+                let rows = rows.filter(|_| roles.contains("rows")).map(|module| ("rows", module));
+                [("weight", weight)].into_iter().chain(rows).collect()
             };
-            let selections = combinations.into_iter().filter(accepted);
-            all.extend(selections.map(|modules| Selection {
-                kernel: self,
-                body,
-                modules,
-                workgroup: None,
-            }));
+            all = grown(&all, &weights.map(context).collect::<Vec<_>>());
+        }
+        if asks("aligned") {
+            all = grown(&all, &[vec![("shape", "aligned")], vec![("shape", "ragged")]]);
+        }
+        if roles.contains("head") {
+            let heads = modules("head").into_iter().chain(["head_any"]);
+            all = grown(&all, &heads.map(|head| vec![("head", head)]).collect::<Vec<_>>());
         }
         all
+    }
+
+    /// Every body with every combination of modules that it accepts, each once.
+    pub fn variants(&'static self) -> Vec<Selection> {
+        let mut all: BTreeMap<String, Selection> = BTreeMap::new();
+        for context in self.contexts() {
+            for body in self.bodies.iter().filter(|body| body.accepts(&context)) {
+                let mut combinations = vec![Roles::new()];
+                for role in body.roles() {
+                    let decided = context.iter().find(|(name, _)| *name == role);
+                    let choices: Vec<Roles> = match decided {
+                        Some(pair) => vec![vec![*pair]],
+                        None => modules(role).into_iter().map(|m| vec![(role, m)]).collect(),
+                    };
+                    combinations = grown(&combinations, &choices);
+                }
+                for roles in combinations {
+                    let modules = roles.into_iter().map(|(_, module)| module).collect();
+                    let selection = Selection { kernel: self, body, modules, workgroup: None };
+                    all.insert(selection.name(), selection);
+                }
+            }
+        }
+        all.into_values().collect()
     }
 }
 
@@ -58,35 +86,16 @@ impl Selection {
 }
 
 impl Caps {
-    /// The variant that this device runs of each kernel in `kernels`, for every kind of weight and size
-    /// of head: `linear_fwd weight_nf4 aligned` → `linear_fwd[baseline+weight_nf4]`.
+    /// The variant that this device runs of each kernel in `kernels`, for all that data may decide:
+    /// `linear_fwd weight_nf4 aligned` → `linear_fwd[baseline+weight_nf4]`.
     pub fn variants(&self, kernels: &[&'static Kernel]) -> BTreeMap<String, String> {
         let mut chosen = BTreeMap::new();
         for kernel in kernels {
-            let has = |role| kernel.bodies.iter().any(|body| body.roles().contains(&role));
-            if has("head") {
-                for head in kernel.modules("head").into_iter().chain(["head_any"]) {
-                    if let Ok(selection) = self.select(kernel, &[("head", head)]) {
-                        chosen.insert(format!("{} {head}", kernel.name), selection.name());
-                    }
-                }
-                continue;
-            }
-            if !has("weight") {
-                if let Ok(selection) = self.select(kernel, &[]) {
-                    chosen.insert(kernel.name.to_owned(), selection.name());
-                }
-                continue;
-            }
-            for weight in kernel.modules("weight") {
-                for shape in SHAPES {
-                    if let Ok(selection) =
-                        self.select(kernel, &[("weight", weight), ("shape", shape)])
-                    {
-                        let key = format!("{} {weight} {shape}", kernel.name);
-                        chosen.insert(key, selection.name());
-                    }
-                }
+            for context in kernel.contexts() {
+                let Ok(selection) = self.select(kernel, &context) else { continue };
+                let shown = context.iter().filter(|(role, _)| *role != "rows").map(|(_, m)| *m);
+                let key: Vec<&str> = [kernel.name].into_iter().chain(shown).collect();
+                chosen.insert(key.join(" "), selection.name());
             }
         }
         chosen

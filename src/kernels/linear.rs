@@ -11,13 +11,23 @@ pub(super) static FWD: Kernel = kernel!(
     "linear_fwd",
     [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
     "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "aligned"],
+    "subgroup8_dense": Needs::Subgroup(8), only [
+        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+    ],
 );
 pub(super) static BWD: Kernel = kernel!(
     "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
     "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "aligned"],
+    "subgroup8_dense": Needs::Subgroup(8), only [
+        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+    ],
 );
-pub(super) static GRAD: Kernel = kernel!("linear_grad", [dy: Read, x: Read, dw: Update]);
+pub(super) static GRAD: Kernel = kernel!(
+    "linear_grad",
+    [dy: Read, x: Read, dw: Update],
+    "subgroup8": Needs::Subgroup(8), only ["aligned"],
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -32,19 +42,19 @@ struct Params {
     offset: f32,
 }
 
-/// Workgroups for a matrix of outputs, by the tile that one of them computes.
-fn groups(selection: &Selection, rows: usize, columns: usize) -> [u32; 3] {
-    let [r, c] = match selection.body.name {
-        "subgroup8" => [16, 64],
-        _ => [32, 32],
-    };
-    [columns.div_ceil(c) as u32, rows.div_ceil(r) as u32, 1]
+/// Workgroups for a matrix of outputs, by the tile of rows and columns that one of them computes.
+fn groups(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
+    [columns.div_ceil(tile[1]) as u32, rows.div_ceil(tile[0]) as u32, 1]
 }
 
-/// The wider matrix is read or written four columns at a time by the fast bodies.
-fn alignment(stride: usize, first: usize) -> (&'static str, &'static str) {
-    let aligned = stride.is_multiple_of(4) && first.is_multiple_of(4);
-    ("shape", if aligned { "aligned" } else { "ragged" })
+/// What the data decide: the weights' module, and whether all that the fast bodies read or write four
+/// columns at a time begins at such a border.
+fn roles(w: &Matrix, stride: usize, first: usize) -> Vec<(&'static str, &'static str)> {
+    let fours = [stride, first, w.rows].iter().all(|n| n.is_multiple_of(4));
+    let aligned = fours && w.cols.is_multiple_of(8);
+    let mut roles = vec![w.role(), ("shape", if aligned { "aligned" } else { "ragged" })];
+    roles.extend(w.rows_role());
+    roles
 }
 
 fn work(m: usize, w: &Matrix) -> Work {
@@ -77,7 +87,7 @@ impl Op for LinearFwd<'_> {
         vec![self.x, &w.w, &w.scales, &w.nested, &w.table, self.y]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![self.w.role(), alignment(self.y.dim(1), self.first)]
+        roles(self.w, self.y.dim(1), self.first)
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -95,7 +105,11 @@ impl Op for LinearFwd<'_> {
         let [m, _] = self.x.matrix(FWD.name)?;
         self.x.expect(FWD.name, &[m, self.w.cols])?;
         self.y.expect(FWD.name, &[m, self.y.dim(1).max(self.first + self.w.rows)])?;
-        Ok(groups(selection, m, self.w.rows))
+        let tile = match selection.body.name {
+            "subgroup8" => [16, 64],
+            _ => [32, 32],
+        };
+        Ok(groups(m, self.w.rows, tile))
     }
     fn work(&self) -> Work {
         work(self.x.dim(0), self.w)
@@ -141,7 +155,7 @@ impl Op for LinearBwd<'_> {
         vec![self.dy, &w.w, &w.scales, &w.nested, &w.table, self.dx]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![self.w.role(), alignment(self.dy.dim(1), self.first)]
+        roles(self.w, self.dy.dim(1), self.first)
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -159,7 +173,12 @@ impl Op for LinearBwd<'_> {
         let [m, stride] = self.dy.matrix(BWD.name)?;
         self.dy.expect(BWD.name, &[m, stride.max(self.first + self.w.rows)])?;
         self.dx.expect(BWD.name, &[m, self.w.cols])?;
-        Ok(groups(selection, m, self.w.cols))
+        let tile = match selection.body.name {
+            "subgroup8" => [16, 64],
+            "subgroup8_dense" => [32, 64],
+            _ => [32, 32],
+        };
+        Ok(groups(m, self.w.cols, tile))
     }
     fn work(&self) -> Work {
         work(self.dy.dim(0), self.w)
@@ -200,6 +219,10 @@ impl Op for LinearGrad<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.dy, self.x, self.dw]
     }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        let aligned = [&self.dy, &self.x].iter().all(|t| t.dim(1).is_multiple_of(4));
+        vec![("shape", if aligned { "aligned" } else { "ragged" })]
+    }
     fn params(&self) -> Vec<u8> {
         params(&Params {
             m: self.dy.dim(0) as u32,
@@ -216,7 +239,11 @@ impl Op for LinearGrad<'_> {
         let ([m, n], [_, k]) = (self.dy.matrix(GRAD.name)?, self.x.matrix(GRAD.name)?);
         self.x.expect(GRAD.name, &[m, k])?;
         self.dw.expect(GRAD.name, &[n, k])?;
-        Ok(groups(selection, n, k))
+        let tile = match selection.body.name {
+            "subgroup8" => [16, 32],
+            _ => [32, 32],
+        };
+        Ok(groups(n, k, tile))
     }
     fn work(&self) -> Work {
         let (m, n, k) = (self.dy.dim(0) as u64, self.dy.dim(1) as u64, self.x.dim(1) as u64);

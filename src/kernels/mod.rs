@@ -5,7 +5,7 @@
 /// baseline and `shaders/<name>_<body>.wgsl` for the others.
 macro_rules! kernel {
     ($name:literal, [$($binding:ident: $access:ident),* $(,)?]
-     $(, $body:literal: $needs:expr, only [$($only:literal),*])* $(,)?) => {
+     $(, $body:literal: $needs:expr, only [$($only:literal),* $(,)?])* $(,)?) => {
         $crate::gpu::Kernel {
             name: $name,
             bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],

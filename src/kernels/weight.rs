@@ -118,6 +118,16 @@ impl Matrix {
         ("weight", self.storage.module())
     }
 
+    /// The module that reads eight dense weights of a row at a time.
+    pub(super) fn rows_role(&self) -> Option<(&'static str, &'static str)> {
+        match self.storage {
+            Storage::Dense(Dense::F32) => Some(("rows", "rows_f32")),
+            Storage::Dense(Dense::F16) => Some(("rows", "rows_f16")),
+            Storage::Dense(Dense::BF16) => Some(("rows", "rows_bf16")),
+            _ => None,
+        }
+    }
+
     pub(super) fn offset(&self) -> f32 {
         match self.storage {
             Storage::Nf4Quads { offset } | Storage::Nf4 { offset } => offset,

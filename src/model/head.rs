@@ -1,7 +1,7 @@
 //! Final norm, head and loss, at the target positions only and a chunk of them at a time: a full
 //! tensor of logits never exists.
 
-use super::llama::Model;
+use super::llama::{Model, Shard};
 use super::workspace::Frame;
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
@@ -19,21 +19,6 @@ impl Model {
         rec.record(&RmsNormFwd { x: &head.x, w: &self.norm, eps, y: &head.h, rstd: &head.rstd })
     }
 
-    /// Logits of rows `first..first + count` of `h`.
-    fn head_logits(&self, rec: &mut Recorder, h: &Tensor, logits: &Tensor) -> Result<()> {
-        for shard in self.head_shards() {
-            rec.record(&LinearFwd {
-                x: h,
-                w: &shard.matrix,
-                y: logits,
-                first: shard.first,
-                accumulate: false,
-                scale: 1.0,
-            })?;
-        }
-        Ok(())
-    }
-
     /// Adds the NLL of all targets to `stats[slot]`; with `gradient` also writes `dx`, the gradient of
     /// `scale · ΣNLL` by the last hidden state.
     pub(super) fn record_loss(
@@ -44,32 +29,15 @@ impl Model {
         gradient: Option<f32>,
     ) -> Result<()> {
         self.head_input(rec, frame)?;
-        let (head, d, v) = (frame.head()?, self.config.hidden_size, self.config.vocab_size);
-        for (first, count) in head.chunks() {
-            let rows = |t: &Tensor| t.slice(first * d, &[count, d], t.name());
-            let logits = head.logits.view(&[count, v])?;
-            self.head_logits(rec, &rows(&head.h)?, &logits)?;
-            rec.record(&CrossEntropyFused {
-                logits: &logits,
-                labels: &head.labels.slice(first, &[count], "labels")?,
-                scale: gradient.unwrap_or(0.0),
-                gradient: gradient.is_some(),
-                nll: &head.nll.slice(first, &[count], "nll")?,
-            })?;
-            if gradient.is_some() {
-                let dh = rows(&head.dh)?;
-                for (i, shard) in self.head_shards().iter().enumerate() {
-                    rec.record(&LinearBwd {
-                        dy: &logits,
-                        first: shard.first,
-                        w: &shard.matrix,
-                        dx: &dh,
-                        accumulate: i > 0,
-                        scale: 1.0,
-                    })?;
-                }
-            }
-        }
+        let head = frame.head()?;
+        let loss = HeadLoss {
+            h: &head.h,
+            labels: &head.labels,
+            logits: &head.logits,
+            nll: &head.nll,
+            gradient: gradient.map(|scale| (scale, &head.dh)),
+        };
+        loss.record(rec, self.head_shards())?;
         rec.record(&ReduceSum { x: &head.nll, y: stats.0, slot: stats.1 })?;
         if gradient.is_none() {
             return Ok(());
@@ -94,12 +62,83 @@ impl Model {
         self.head_input(&mut rec, frame)?;
         let (head, d, v) = (frame.head()?, self.config.hidden_size, self.config.vocab_size);
         let mut out = Vec::with_capacity(head.h.dim(0) * v);
-        for (first, count) in head.chunks() {
+        for (first, count) in chunks(&head.h, &head.logits) {
             let logits = head.logits.view(&[count, v])?;
-            self.head_logits(&mut rec, &head.h.slice(first * d, &[count, d], "h")?, &logits)?;
+            let h = head.h.slice(first * d, &[count, d], "h")?;
+            head_logits(&mut rec, self.head_shards(), &h, &logits)?;
             rec.submit()?;
             out.extend(self.gpu.read(&logits).await?);
         }
         Ok(out)
+    }
+}
+
+/// Chunks of the rows of `h` that one tensor of logits serves: `(first, count)`. Each starts at a
+/// multiple of 64, so that slices are aligned whatever their width.
+fn chunks(h: &Tensor, logits: &Tensor) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let (rows, most) = (h.dim(0), (logits.dim(0) / 64 * 64).max(64));
+    (0..rows).step_by(most).map(move |first| (first, most.min(rows - first)))
+}
+
+/// `logits = h · Wᵀ`.
+fn head_logits(rec: &mut Recorder, head: &[Shard], h: &Tensor, logits: &Tensor) -> Result<()> {
+    for shard in head {
+        rec.record(&LinearFwd {
+            x: h,
+            w: &shard.matrix,
+            y: logits,
+            first: shard.first,
+            accumulate: false,
+            scale: 1.0,
+        })?;
+    }
+    Ok(())
+}
+
+/// The loss of hidden states under a head `W (V, D)`: `nll[l] = lse(W·h[l]) − (W·h[l])[labels[l]]`; with
+/// `gradient: (scale, dh)` also `dh`, the gradient of `scale · Σ nll` by `h`.
+///
+/// A label from `V` on makes a row count for nothing. Logits exist for a chunk of rows at a time.
+/// **Shapes** `h, dh (L, D)`, `labels (L)` words, `nll (L)`, scratch `logits (C, V)` with `C ≥ L` or `C` at
+/// least 64. **Errors** [`Shape`](crate::Error::Shape).
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct HeadLoss<'a> {
+    pub h: &'a Tensor,
+    pub labels: &'a Tensor,
+    pub logits: &'a Tensor,
+    pub nll: &'a Tensor,
+    pub gradient: Option<(f32, &'a Tensor)>,
+}
+
+impl HeadLoss<'_> {
+    /// Records the operations; `head` is `W` in shards of rows.
+    pub fn record(&self, rec: &mut Recorder, head: &[Shard]) -> Result<()> {
+        let (d, v) = (self.h.dim(1), self.logits.dim(1));
+        for (first, count) in chunks(self.h, self.logits) {
+            let rows = |t: &Tensor| t.slice(first * d, &[count, d], t.name());
+            let logits = self.logits.view(&[count, v])?;
+            head_logits(rec, head, &rows(self.h)?, &logits)?;
+            rec.record(&CrossEntropyFused {
+                logits: &logits,
+                labels: &self.labels.slice(first, &[count], "labels")?,
+                scale: self.gradient.map_or(0.0, |(scale, _)| scale),
+                gradient: self.gradient.is_some(),
+                nll: &self.nll.slice(first, &[count], "nll")?,
+            })?;
+            let Some((_, dh)) = self.gradient else { continue };
+            let dh = rows(dh)?;
+            for (i, shard) in head.iter().enumerate() {
+                rec.record(&LinearBwd {
+                    dy: &logits,
+                    first: shard.first,
+                    w: &shard.matrix,
+                    dx: &dh,
+                    accumulate: i > 0,
+                    scale: 1.0,
+                })?;
+            }
+        }
+        Ok(())
     }
 }

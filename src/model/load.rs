@@ -43,6 +43,26 @@ impl Default for LoadOptions {
 /// Elements read from the checkpoint at a time.
 const PIECE: usize = 4 << 20;
 
+/// Places a quantized matrix on the device. `table` holds the values of bitsandbytes' 8-bit code, and
+/// serves every matrix that does not bring a code book of its own.
+pub fn upload_nf4(gpu: &Gpu, name: &str, nf4: &Nf4Matrix, table: &Tensor) -> Result<Matrix> {
+    let laid = Nf4Words::of(nf4);
+    let up = |words: &[u32]| gpu.upload_words(name, &[words.len()], words);
+    let (w, scales) = (up(&laid.w)?, up(&laid.scales)?);
+    let nested = match laid.nested.as_slice() {
+        [] => w.clone(),
+        nested => gpu.upload(name, &[nested.len()], nested)?,
+    };
+    let table = match &nf4.scales {
+        Nf4Scales::Double { code_book, .. } if *code_book != dynamic8_code(true) => {
+            gpu.table(name, code_book)?
+        }
+        _ => table.clone(),
+    };
+    let (rows, cols, storage) = (nf4.rows, nf4.cols, laid.storage);
+    Ok(Matrix { rows, cols, storage, w, scales, nested, table })
+}
+
 pub(super) struct Loader<'a> {
     pub(super) gpu: &'a Gpu,
     /// Values of 8-bit scales.
@@ -100,7 +120,7 @@ impl Loader<'_> {
         let row = cols * dense.bytes();
         let limit = self.gpu.caps().shard_bytes() as usize;
         // An even number of rows keeps every shard's first element at a word.
-        let most = (limit / row.max(1)) / 2 * 2;
+        let most = (limit / row.max(1)).min(self.gpu.caps().shard_rows()) / 2 * 2;
         if most == 0 {
             return Err(Error::OutOfMemory {
                 what: format!("two rows of `{name}`"),
@@ -134,31 +154,6 @@ impl Loader<'_> {
         Ok(shards)
     }
 
-    fn upload_nf4(&self, name: &str, nf4: &Nf4Matrix) -> Result<Matrix> {
-        let laid = Nf4Words::of(nf4);
-        let up = |words: &[u32]| self.gpu.upload_words(name, &[words.len()], words);
-        let (w, scales) = (up(&laid.w)?, up(&laid.scales)?);
-        let nested = match laid.nested.as_slice() {
-            [] => w.clone(),
-            nested => self.gpu.upload(name, &[nested.len()], nested)?,
-        };
-        let table = match &nf4.scales {
-            Nf4Scales::Double { code_book, .. } if *code_book != dynamic8_code(true) => {
-                self.gpu.table(name, code_book)?
-            }
-            _ => self.table.clone(),
-        };
-        Ok(Matrix {
-            rows: nf4.rows,
-            cols: nf4.cols,
-            storage: laid.storage,
-            w,
-            scales,
-            nested,
-            table,
-        })
-    }
-
     /// A linear layer of a block.
     fn linear(&mut self, layer: usize, module: Module) -> Result<Vec<Shard>> {
         let name = format!("{}.weight", module.path(layer));
@@ -174,7 +169,7 @@ impl Loader<'_> {
                 });
             }
             self.advance(found.matrix.bytes() as u64)?;
-            let matrix = self.upload_nf4(&name, &found.matrix)?;
+            let matrix = upload_nf4(self.gpu, &name, &found.matrix, &self.table)?;
             return Ok(vec![Shard { first: 0, matrix }]);
         }
         if self.quant == Quant::None {
@@ -191,7 +186,8 @@ impl Loader<'_> {
             })?;
             self.advance(range.len() as u64 * bytes)?;
         }
-        let matrix = self.upload_nf4(&name, &quantizer.finish(self.quant == Quant::Nf4)?)?;
+        let nf4 = quantizer.finish(self.quant == Quant::Nf4)?;
+        let matrix = upload_nf4(self.gpu, &name, &nf4, &self.table)?;
         Ok(vec![Shard { first: 0, matrix }])
     }
 

@@ -384,12 +384,3 @@ pub(super) struct Head {
     pub(super) logits: Tensor,
     pub(super) nll: Tensor,
 }
-
-impl Head {
-    /// Chunks of target rows: `(first, count)`.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (l, most) = (self.h.dim(0), self.logits.dim(0) / 64 * 64);
-        let most = most.max(64);
-        (0..l).step_by(most).map(move |first| (first, most.min(l - first)))
-    }
-}

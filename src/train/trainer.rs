@@ -147,6 +147,9 @@ impl Trainer {
         let (mut sum, mut means) = (0.0, 0.0);
         for (micro, batch) in window.iter().enumerate() {
             let targets = batch.target_count();
+            if targets == 0 {
+                continue;
+            }
             let scale = match self.options.normalisation {
                 LossNormalisation::Tokens => 1.0 / total as f64,
                 LossNormalisation::MeanOfMeans => 1.0 / (targets * window.len()) as f64,

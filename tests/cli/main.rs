@@ -1,1 +1,11 @@
-fn main(){}
+//! The program as a user meets it: run on a tiny model, judged by exit code, stdout, stderr and files.
+
+mod errors;
+mod generate;
+mod program;
+mod resume;
+mod train;
+mod words;
+
+#[path = "../common/tiny.rs"]
+mod tiny;

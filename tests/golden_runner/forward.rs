@@ -1,6 +1,6 @@
 //! A forward pass against stored logits and losses.
 
-use super::judge::{Judge, Outcome};
+use super::judge::{Judge, Outcome, wrong};
 use super::set::{File, Inputs};
 use pollster::block_on;
 use wgpu_lora::model::{Model, Workspace};
@@ -19,31 +19,45 @@ pub fn compare(
     file: &File,
     prefix: &str,
 ) -> Outcome {
-    let name = |part: &str| format!("{prefix}{part}");
-    if file.has(&name("logits")) {
-        let got = logits(model, space, inputs)?;
-        let want = file.f32(&name("logits"))?;
-        judge.largest(
-            "logits",
-            &got,
-            &inputs.unpadded(&want, model.config().vocab_size),
-            LOGITS,
-        );
-    }
-    let nll = block_on(model.token_nll(space, &inputs.batch))?;
-    let loss = nll.iter().map(|&v| f64::from(v)).sum::<f64>() / nll.len() as f64;
-    for part in ["loss", "loss_f64"] {
-        if file.has(&name(part)) {
-            judge.compare(part, (loss - file.number(&name(part))?).abs(), LOSS);
+    for part in ["logits", "loss", "loss_f64", "token_nll"] {
+        let name = format!("{prefix}{part}");
+        if file.has(&name) {
+            compare_one(judge, model, space, inputs, file, (part, &name))?;
         }
     }
-    if file.has(&name("token_nll")) {
-        let all = file.f32(&name("token_nll"))?;
-        // The token at (b, t) is predicted at t − 1: the file has T − 1 places a row.
-        let place = |row: u32| row as usize / inputs.t * (inputs.t - 1) + row as usize % inputs.t;
-        let want: Vec<f32> =
-            inputs.batch.targets().iter().filter_map(|&(row, _)| all.get(place(row)).copied()).collect();
-        judge.largest("token losses", &nll, &want, LOGITS);
+    Ok(())
+}
+
+/// Compares one kind of result with the tensor `name`.
+pub fn compare_one(
+    judge: &mut Judge,
+    model: &Model,
+    space: &Workspace,
+    inputs: &Inputs,
+    file: &File,
+    (part, name): (&str, &str),
+) -> Outcome {
+    if part == "logits" {
+        let got = logits(model, space, inputs)?;
+        let want = inputs.unpadded(&file.f32(name)?, model.config().vocab_size);
+        judge.largest(name, &got, &want, LOGITS);
+        return Ok(());
+    }
+    let nll = block_on(model.token_nll(space, &inputs.batch))?;
+    match part {
+        "loss" | "loss_f64" => {
+            let loss = nll.iter().map(|&v| f64::from(v)).sum::<f64>() / nll.len() as f64;
+            judge.compare(name, (loss - file.number(name)?).abs(), LOSS);
+        }
+        "token_nll" => {
+            let all = file.f32(name)?;
+            // The token at (b, t + 1) is predicted at t: the file has T − 1 places a row.
+            let place = |row: usize| row / inputs.t * (inputs.t - 1) + row % inputs.t;
+            let targets = inputs.batch.targets();
+            let want = targets.iter().filter_map(|&(row, _)| all.get(place(row as usize)).copied());
+            judge.largest(name, &nll, &want.collect::<Vec<_>>(), LOGITS);
+        }
+        other => return wrong(format!("`{other}` is no known result of a forward pass")),
     }
     Ok(())
 }

@@ -83,11 +83,7 @@ impl Judge {
 
     /// The largest |got − want| against a bound; different lengths fail.
     pub fn largest(&mut self, what: &str, got: &[f32], want: &[f32], bound: f64) {
-        let error = match got.len() == want.len() {
-            true => largest_difference(got, want),
-            false => f64::NAN,
-        };
-        self.compare(what, error, bound);
+        self.compare(what, largest_difference(got, want), bound);
     }
 
     /// Says that this case is put off.
@@ -102,12 +98,18 @@ impl Judge {
     }
 }
 
-/// max |a − b|; NaN if one of them is NaN or infinite.
+/// The larger error; NaN if one of them is NaN (`f64::max` would drop it) or infinite.
+pub fn worse(a: f64, b: f64) -> f64 {
+    if a.is_finite() && b.is_finite() { a.max(b) } else { f64::NAN }
+}
+
+/// max |a − b|; NaN if the lengths differ, or if one of them is NaN or infinite.
 pub fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).fold(0.0, |worst: f64, (a, b)| {
-        let d = (f64::from(*a) - f64::from(*b)).abs();
-        if worst.is_nan() || !d.is_finite() { f64::NAN } else { worst.max(d) }
-    })
+    if a.len() != b.len() {
+        return f64::NAN;
+    }
+    let difference = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs();
+    a.iter().zip(b).map(difference).fold(0.0, worse)
 }
 
 /// ‖a − b‖ / ‖b‖, or ‖a‖ where b is zero.
@@ -116,8 +118,7 @@ pub fn relative_norm(a: &[f32], b: &[f32]) -> f64 {
         return f64::NAN;
     }
     let square = |v: f64| v * v;
-    let difference: f64 =
-        a.iter().zip(b).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+    let difference: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
     let norm: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
     difference.sqrt() / if norm > 0.0 { norm.sqrt() } else { 1.0 }
 }

@@ -1,11 +1,22 @@
 //! Discovers the cases of a set, runs one trial for each, and prints the last line.
 
 mod base;
+mod ce;
 mod devices;
 mod forward;
+mod hash;
 mod judge;
+mod lora;
 mod model;
+mod models;
+mod nf4;
+mod prequant;
+mod rope;
 mod set;
+mod smollm2;
+mod smollm2_train;
+mod tokenizer;
+mod train;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +28,17 @@ use set::Set;
 /// A folder of the set and what finds its cases.
 type Section = (&'static str, fn(&Set) -> Outcome<Vec<Case>>);
 
-const SECTIONS: &[Section] = &[("model", model::cases)];
+const SECTIONS: &[Section] = &[
+    ("nf4", nf4::cases),
+    ("model", model::cases),
+    ("prequant", prequant::cases),
+    ("lora", lora::cases),
+    ("train", train::cases),
+    ("ce", ce::cases),
+    ("rope", rope::cases),
+    ("tokenizer", tokenizer::cases),
+    ("smollm2", smollm2::cases),
+];
 
 fn path() -> PathBuf {
     match std::env::var_os("WGPU_LORA_GOLDEN").filter(|path| !path.is_empty()) {

@@ -39,7 +39,10 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     check(&op, &[&LinearFwd { scale: 1.001, ..op }])?;
     let y = random(gpu, "y", &[m, n + 3]);
     let op = LinearFwd { x: &x, w: &w, y: &y, first: 2, accumulate: true, scale: 0.5 };
-    check(&op, &[&LinearFwd { first: 1, ..op }, &LinearFwd { accumulate: false, ..op }])
+    check(&op, &[&LinearFwd { first: 1, ..op }, &LinearFwd { accumulate: false, ..op }])?;
+    let y = random(gpu, "y", &[m, (n + 12) / 4 * 4]);
+    let op = LinearFwd { y: &y, first: 4, ..op };
+    check(&op, &[&LinearFwd { first: 5, ..op }])
 }
 
 fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -50,7 +53,10 @@ fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     check(&op, &[&LinearBwd { first: 1, ..op }])?;
     let dx = random(gpu, "dx", &[m, k]);
     let op = LinearBwd { dx: &dx, accumulate: true, scale: 0.5, ..op };
-    check(&op, &[&LinearBwd { accumulate: false, ..op }, &LinearBwd { scale: 0.51, ..op }])
+    check(&op, &[&LinearBwd { accumulate: false, ..op }, &LinearBwd { scale: 0.51, ..op }])?;
+    let dy = random(gpu, "dy", &[m, (n + 12) / 4 * 4]);
+    let op = LinearBwd { dy: &dy, first: 4, ..op };
+    check(&op, &[&LinearBwd { first: 5, ..op }])
 }
 
 fn grad(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -80,6 +86,9 @@ pub fn cases() -> Vec<Case> {
         [65, 64, 192],
         [130, 576, 128],
         [4, 48, 36],
+        [7, 12, 16],
+        [37, 20, 40],
+        [50, 36, 8],
     ];
     for [m, n, k] in shapes {
         for storage in 0..5 {

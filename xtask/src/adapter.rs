@@ -20,6 +20,10 @@ pub struct Adapter {
 impl Adapter {
     /// Sets the variables on a command.
     pub fn apply<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        // Mesa's device-select layer asks a display server for its choice, and complains where there is none.
+        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+            command.env("NODEVICE_SELECT", "1");
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)))
     }
 }

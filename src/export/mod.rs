@@ -1,0 +1,5 @@
+//! Results in other forms: adapters merged into weights.
+
+mod merge;
+
+pub use merge::{Delta, merged_weight};

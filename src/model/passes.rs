@@ -1,0 +1,222 @@
+//! Whole passes over the model: training, evaluation, logits, generation.
+
+use super::block::{Block, DropoutKey};
+use super::kv_cache::KvCache;
+use super::llama::{Model, STAT_LOSS};
+use super::workspace::{AdapterShape, Frame, Pass, Workspace};
+use crate::data::Batch;
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::{EmbedFwd, Storage};
+use crate::{Error, Result};
+
+impl Model {
+    fn adapter_shape(&self) -> AdapterShape {
+        self.active_adapter().map_or(AdapterShape::default(), |a| AdapterShape {
+            rank: a.config.rank,
+            dora: a.config.use_dora,
+        })
+    }
+
+    /// Activations for passes of at most `largest`.
+    pub fn workspace(
+        &self,
+        largest: Pass,
+        training: bool,
+        checkpointing: bool,
+    ) -> Result<Workspace> {
+        let shape = self.adapter_shape();
+        Workspace::new(&self.gpu, &self.config, largest, shape, training, checkpointing)
+    }
+
+    pub(super) fn block(&self, index: usize, dropout: Option<DropoutKey>) -> Block<'_> {
+        Block { model: self, adapter: self.active_adapter(), index, dropout }
+    }
+
+    fn frame<'a>(&self, space: &'a Workspace, pass: Pass, training: bool) -> Result<Frame<'a>> {
+        let shape = self.adapter_shape();
+        if !space.fits(pass, shape, training) {
+            let why = format!("is too small for {pass:?} with {shape:?}");
+            return Err(Error::invalid("workspace", why));
+        }
+        space.frame(pass, shape.rank)
+    }
+
+    fn check_ids(&self, ids: &[u32], last_position: usize) -> Result<()> {
+        let v = self.config.vocab_size;
+        if let Some((i, id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= v) {
+            let why = format!("id {id} at position {i} is outside the vocabulary of {v}");
+            return Err(Error::invalid("token ids", why));
+        }
+        if last_position > self.max_positions {
+            let why =
+                format!("{last_position} tokens, the model was loaded for {}", self.max_positions);
+            return Err(Error::invalid("sequence length", why));
+        }
+        Ok(())
+    }
+
+    /// Embeds the ids and runs all blocks.
+    fn record_blocks(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        ids: &[u32],
+        cache: Option<&KvCache>,
+        dropout: Option<DropoutKey>,
+    ) -> Result<()> {
+        let start = cache.map_or(0, |c| c.length);
+        self.check_ids(ids, start + frame.pass.queries)?;
+        let positions: Vec<u32> =
+            (0..ids.len()).map(|i| (start + i % frame.pass.queries) as u32).collect();
+        self.gpu.write_words(&frame.ids()?, 0, ids)?;
+        self.gpu.write_words(&frame.positions()?, 0, &positions)?;
+        let (ids, y) = (frame.ids()?, frame.hidden(0)?);
+        for shard in &self.embed {
+            let Storage::Dense(dtype) = shard.matrix.storage else { continue };
+            rec.record(&EmbedFwd {
+                ids: &ids,
+                w: &shard.matrix.w,
+                dtype,
+                first_row: shard.first,
+                rows: shard.matrix.rows,
+                d: shard.matrix.cols,
+                y: &y,
+            })?;
+        }
+        (0..self.layers.len())
+            .try_for_each(|index| self.block(index, dropout).forward(rec, frame, cache))
+    }
+
+    /// Which rows are targets, and of what.
+    fn write_targets(&self, frame: &Frame, targets: &[(u32, u32)]) -> Result<()> {
+        let (rows, labels): (Vec<u32>, Vec<u32>) = targets.iter().copied().unzip();
+        let head = frame.head()?;
+        self.gpu.write_words(&head.targets, 0, &rows)?;
+        self.gpu.write_words(&head.labels, 0, &labels)?;
+        let mut inverse = vec![u32::MAX; frame.pass.rows()];
+        for (i, &row) in rows.iter().enumerate() {
+            inverse[row as usize] = i as u32;
+        }
+        self.gpu.write_words(&frame.inverse()?, 0, &inverse)
+    }
+
+    /// Where statistics of a window gather: `[norm, clip coefficient, ΣNLL, …]`.
+    pub(crate) fn stats(&self) -> &Tensor {
+        &self.stats
+    }
+
+    /// Forward and backward of one micro-batch: adds ΣNLL to the statistics and the gradients of
+    /// `scale · ΣNLL` to the adapter's.
+    pub(crate) fn micro_batch(
+        &self,
+        space: &Workspace,
+        batch: &Batch,
+        scale: f32,
+        dropout: Option<DropoutKey>,
+    ) -> Result<()> {
+        let targets = batch.targets();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let pass = Pass { batch: batch.b(), queries: batch.t, targets: targets.len() };
+        let frame = self.frame(space, pass, true)?;
+        let mut rec = self.gpu.recorder("training step");
+        self.write_targets(&frame, &targets)?;
+        self.record_blocks(&mut rec, &frame, &batch.ids, None, dropout)?;
+        self.record_loss(&mut rec, &frame, (&self.stats, STAT_LOSS), Some(scale))?;
+        let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
+        for index in (lowest..self.layers.len()).rev() {
+            let block = self.block(index, dropout);
+            if space.checkpointing && index + 1 < self.layers.len() {
+                block.forward(&mut rec, &frame, None)?;
+            }
+            block.backward(&mut rec, &frame, index > lowest)?;
+        }
+        rec.submit()
+    }
+
+    /// NLL of every target of a batch, in the order of [`Batch::targets`].
+    pub async fn token_nll(&self, space: &Workspace, batch: &Batch) -> Result<Vec<f32>> {
+        let targets = batch.targets();
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pass = Pass { batch: batch.b(), queries: batch.t, targets: targets.len() };
+        let frame = self.frame(space, pass, false)?;
+        let mut rec = self.gpu.recorder("evaluation");
+        self.write_targets(&frame, &targets)?;
+        self.record_blocks(&mut rec, &frame, &batch.ids, None, None)?;
+        let scratch = self.gpu.zeros("evaluation loss", &[8])?;
+        self.record_loss(&mut rec, &frame, (&scratch, STAT_LOSS), None)?;
+        rec.submit()?;
+        self.gpu.read(&frame.head()?.nll).await
+    }
+
+    /// Logits `(rows, V)` at the given rows of `ids (B, T)`, without a cache.
+    pub async fn logits(
+        &self,
+        space: &Workspace,
+        ids: &[u32],
+        batch: usize,
+        rows: &[u32],
+    ) -> Result<Vec<f32>> {
+        self.pass_logits(space, ids, batch, rows, None).await
+    }
+
+    /// Runs new tokens `ids (B, T)` behind those in the cache and returns the logits `(B, V)` after the
+    /// last of each sequence.
+    pub async fn extend(
+        &self,
+        space: &Workspace,
+        cache: &mut KvCache,
+        ids: &[u32],
+    ) -> Result<Vec<f32>> {
+        let t = ids.len() / cache.batch.max(1);
+        if cache.length + t > cache.capacity {
+            let why =
+                format!("{} tokens, the cache has room for {}", cache.length + t, cache.capacity);
+            return Err(Error::invalid("sequence length", why));
+        }
+        let last: Vec<u32> = (0..cache.batch).map(|b| ((b + 1) * t - 1) as u32).collect();
+        let logits = self.pass_logits(space, ids, cache.batch, &last, Some(cache)).await?;
+        cache.length += t;
+        Ok(logits)
+    }
+
+    async fn pass_logits(
+        &self,
+        space: &Workspace,
+        ids: &[u32],
+        batch: usize,
+        rows: &[u32],
+        cache: Option<&KvCache>,
+    ) -> Result<Vec<f32>> {
+        if ids.is_empty() || batch == 0 || !ids.len().is_multiple_of(batch) {
+            let why = format!("{} ids in {batch} sequences", ids.len());
+            return Err(Error::invalid("token ids", why));
+        }
+        let pass = Pass { batch, queries: ids.len() / batch, targets: rows.len() };
+        let frame = self.frame(space, pass, false)?;
+        let targets: Vec<(u32, u32)> = rows.iter().map(|&row| (row, 0)).collect();
+        let mut rec = self.gpu.recorder("forward");
+        self.write_targets(&frame, &targets)?;
+        self.record_blocks(&mut rec, &frame, ids, cache, None)?;
+        self.read_logits(rec, &frame).await
+    }
+
+    /// The hidden state behind block `layers - 1`, `(B·T, D)`; for comparisons.
+    pub async fn hidden_after(
+        &self,
+        space: &Workspace,
+        ids: &[u32],
+        batch: usize,
+        layers: usize,
+    ) -> Result<Vec<f32>> {
+        let pass = Pass { batch, queries: ids.len() / batch.max(1), targets: 1 };
+        let frame = self.frame(space, pass, true)?;
+        let mut rec = self.gpu.recorder("forward");
+        self.record_blocks(&mut rec, &frame, ids, None, None)?;
+        rec.submit()?;
+        self.gpu.read(&frame.hidden(layers)?).await
+    }
+}

@@ -1,0 +1,132 @@
+//! `generate` and `logits`.
+
+use serde_json::Value;
+
+use crate::program::{Done, Place};
+
+fn one(done: Done) -> Value {
+    let mut lines = done.lines();
+    assert_eq!(lines.len(), 1);
+    lines.remove(0)
+}
+
+const PROMPT: &str = "item 3 costs $";
+
+fn generate(place: &Place, more: &[&str]) -> Value {
+    let args = ["generate", "--json", "--model", "model", "--prompt", PROMPT];
+    one(place.run(&[&args[..], more].concat()))
+}
+
+#[test]
+fn generation_reports_the_contracts_fields_and_agrees_with_logits() {
+    let place = Place::new();
+    let answer = generate(&place, &[]);
+    assert_eq!(answer["prompt_tokens"], PROMPT.len());
+    assert!(answer["prefill_seconds"].as_f64().unwrap() > 0.0);
+    assert!(answer["decode_tokens_per_second"].as_f64().unwrap() > 0.0);
+    let ids: Vec<u64> =
+        answer["ids"].as_array().unwrap().iter().map(|i| i.as_u64().unwrap()).collect();
+    assert_eq!((answer["tokens"].as_u64(), ids.len()), (Some(8), 8));
+    // Every greedy token is the top one of a pass over everything before it.
+    let mut sequence: Vec<u64> = PROMPT.bytes().map(|b| 3 + u64::from(b)).collect();
+    for id in ids.iter().take(4) {
+        let text: Vec<String> = sequence.iter().map(u64::to_string).collect();
+        let logits =
+            one(place.run(&["logits", "--json", "--model", "model", "--ids", &text.join(",")]));
+        assert_eq!(logits["top"][0]["id"].as_u64(), Some(*id));
+        sequence.push(*id);
+    }
+    // People get the text and a line end, and nothing else.
+    let args = ["generate", "--model", "model", "--prompt", PROMPT];
+    let text = place.run(&args);
+    assert_eq!((text.code, text.out), (Some(0), format!("{}\n", answer["text"].as_str().unwrap())));
+}
+
+#[test]
+fn seeds_decide_and_a_temperature_changes_something() {
+    let place = Place::new();
+    let warm =
+        |seed: &str| generate(&place, &["--temperature", "2", "--seed", seed])["ids"].clone();
+    assert_eq!(warm("1"), warm("1"));
+    assert_ne!(warm("1"), warm("2"));
+    let greedy = generate(&place, &[])["ids"].clone();
+    assert_eq!(generate(&place, &["--temperature", "2", "--top-k", "1"])["ids"], greedy);
+    let bad = place.run(&["generate", "--model", "model", "--prompt", "a", "--temperature", "-1"]);
+    assert_eq!(bad.code.map(|c| c != 0), Some(true));
+}
+
+#[test]
+fn adapters_are_chosen_by_name() {
+    let place = Place::new();
+    for (out, seed) in [("a", "1"), ("b", "2")] {
+        // Other data and a high rate, so that the answers differ.
+        let rows: String = (0..6)
+            .map(|_| {
+                format!("{{\"prompt\": \"{PROMPT}\", \"completion\": \"{}\"}}\n", out.repeat(6))
+            })
+            .collect();
+        place.write("train.jsonl", &rows);
+        let more = format!(
+            "--max-steps 25 --target-modules all-linear --learning-rate 2e-2 --seed {seed}"
+        );
+        Done::of(place.train(out, &more).output().unwrap()).lines();
+    }
+    let both = ["--adapter", "first=a/adapter", "--adapter", "second=b/adapter"];
+    let used =
+        |name: &str| generate(&place, &[&both[..], &["--use", name]].concat())["text"].clone();
+    let text = |name: &str| used(name).as_str().unwrap().to_owned();
+    assert_eq!(text("first"), "aaaaaa");
+    assert_eq!(text("second"), "bbbbbb");
+    assert_eq!(generate(&place, &both)["text"], "aaaaaa");
+    assert_eq!(used("none"), generate(&place, &[])["text"]);
+    assert_eq!(generate(&place, &["--adapter", "b/adapter"])["finish"], "eos");
+    // A stop text ends the answer and does not belong to it.
+    let stopped = generate(&place, &["--adapter", "a/adapter", "--stop", "aaa"]);
+    assert_eq!((&stopped["text"], &stopped["finish"]), (&"".into(), &"stop".into()));
+}
+
+#[test]
+fn an_empty_prompt_begins_with_bos() {
+    let place = Place::new();
+    let args = ["generate", "--json", "--model", "model", "--prompt", ""];
+    assert_eq!(one(place.run(&args))["prompt_tokens"], 1);
+    crate::program::edit_json(&place.path("model/config.json"), |c| {
+        c.as_object_mut().unwrap().remove("bos_token_id");
+    });
+    place.run(&args).fails_saying(&["prompt", "is empty"]);
+}
+
+#[test]
+fn logits_of_every_token_go_to_a_file() {
+    let place = Place::new();
+    let args = [
+        "logits",
+        "--json",
+        "--model",
+        "model",
+        "--ids",
+        "5,6,7",
+        "--top",
+        "3",
+        "--out",
+        "l.safetensors",
+    ];
+    let answer = one(place.run(&args));
+    assert_eq!(answer["tokens"], serde_json::json!([5, 6, 7]));
+    assert_eq!(answer["top"].as_array().unwrap().len(), 3);
+    let bytes = place.bytes("l.safetensors");
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let logits = file.tensor("logits").unwrap();
+    assert_eq!(logits.shape(), [3, 512]);
+    let values: Vec<f32> =
+        logits.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let top = &answer["top"][0];
+    let best = values[2 * 512..][top["id"].as_u64().unwrap() as usize];
+    assert_eq!(f64::from(best), top["logit"].as_f64().unwrap());
+    assert!(values[2 * 512..].iter().all(|x| *x <= best));
+    for field in ["id", "token", "logit", "probability"] {
+        assert!(top.get(field).is_some(), "{field}");
+    }
+    let text = place.run(&["logits", "--model", "model", "--prompt", "ab", "--top", "2"]);
+    assert_eq!(text.out.lines().count(), 2, "{}", text.out);
+}

@@ -1,0 +1,125 @@
+//! `--resume`: after `kill -9` at any moment the run ends as if nothing had happened.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::program::{Done, Place, edit_json};
+
+const RUN: &str = "--max-steps 14 --eval-data eval.jsonl --eval-steps 4 --save-steps 3 --lora-dropout 0.1 \
+                   --save-total-limit 2 --target-modules all-linear";
+
+/// The lines of a run without what depends on the clock.
+fn metrics(place: &Place, run: &str) -> Vec<Value> {
+    let text = place.read(&format!("{run}/metrics.jsonl"));
+    let clean = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let object = value.as_object_mut().unwrap();
+        object.remove("seconds");
+        object.remove("tokens_per_second");
+        value
+    };
+    text.lines().map(clean).collect()
+}
+
+fn equal(place: &Place, a: &str, b: &str) {
+    for file in [
+        "adapter/adapter_model.safetensors",
+        "adapter/adapter_config.json",
+        "best/adapter_model.safetensors",
+    ] {
+        let of = |run: &str| place.bytes(&format!("{run}/{file}"));
+        assert!(of(a) == of(b), "{file} differs");
+    }
+    assert_eq!(metrics(place, a), metrics(place, b));
+}
+
+#[test]
+fn a_killed_run_ends_as_an_unbroken_one() {
+    let place = Place::new();
+    Done::of(place.train("whole", RUN).output().unwrap()).lines();
+    // Kills after so many lines and milliseconds: while loading, stepping, evaluating, saving.
+    let moments = [(0, 30), (0, 300), (2, 40), (4, 90), (5, 3), (3, 120), (7, 0), (1, 210)];
+    let mut finished = false;
+    for (lines, milliseconds) in moments {
+        let mut command = place.train("broken", &format!("{RUN} --resume"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut reader = BufReader::new(child.stdout.take().unwrap()).lines();
+        (0..lines).for_each(|_| drop(reader.next()));
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        finished |= child.wait().unwrap().success();
+    }
+    assert!(!finished, "no kill came too late");
+    Done::of(place.train("broken", &format!("{RUN} --resume")).output().unwrap()).lines();
+    equal(&place, "whole", "broken");
+    // The optimizer too.
+    let optimizer =
+        |run: &str| place.bytes(&format!("{run}/checkpoints/step-14/optimizer.safetensors"));
+    assert!(optimizer("whole") == optimizer("broken"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_saves_and_says_how_to_go_on() {
+    let place = Place::new();
+    Done::of(place.train("whole", RUN).output().unwrap()).lines();
+    let mut command = place.train("broken", RUN);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap()).lines();
+    (0..3).for_each(|_| drop(reader.next()));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let rest: Vec<String> = reader.map(Result::unwrap).collect();
+    let done = child.wait_with_output().unwrap();
+    let err = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{err}");
+    assert!(err.contains("interrupted after step") && err.contains("--resume"), "{err}");
+    assert!(rest.len() < 12, "it stopped soon");
+    // The settings are in the folder: --out and --resume suffice.
+    Done::of(place.command(&["train", "--out", "broken", "--resume", "--json"]).output().unwrap())
+        .lines();
+    equal(&place, "whole", "broken");
+}
+
+#[test]
+fn another_run_is_not_resumed() {
+    let place = Place::new();
+    let first = "--max-steps 4 --save-steps 2";
+    Done::of(place.train("run", first).output().unwrap()).lines();
+    let again = |more: &str| {
+        Done::of(place.train("run", &format!("{first} --resume {more}")).output().unwrap())
+    };
+    again("--seed 9").fails_saying(&["seed: 42 → 9", "another --out"]);
+    place.write("train.jsonl", &crate::program::rows(20, 13));
+    again("").fails_saying(&["training rows", "another --out"]);
+    place.write("train.jsonl", &crate::program::rows(0, 13));
+    let state = place.path("run/checkpoints/step-4/state.json");
+    edit_json(&state, |s| {
+        s["state"]["variants"]["linear_fwd weight_nf4 aligned"] = "linear_fwd[other]".into();
+    });
+    again("").fails_saying(&["linear_fwd[other]", "--device"]);
+    // A damaged newest checkpoint is passed over.
+    std::fs::write(place.path("run/checkpoints/step-4/adapter_model.safetensors"), b"x").unwrap();
+    let done = again("");
+    assert!(done.err.contains("step-4"), "{}", done.err);
+    assert_eq!(done.lines().len(), 2);
+}
+
+#[test]
+fn a_run_goes_on_with_the_variants_that_it_began_with() {
+    let place = Place::new();
+    let run = |out: &str, more: &str, variant: &str| {
+        let mut command = place.train(out, &format!("--max-steps 4 --save-steps 2 {more}"));
+        Done::of(command.env("WGPU_LORA_VARIANT", variant).output().unwrap()).lines()
+    };
+    run("whole", "", "baseline");
+    run("broken", "", "baseline");
+    std::fs::remove_dir_all(place.path("broken/checkpoints/step-4")).unwrap();
+    // Resumed where nothing asks for the baseline.
+    assert_eq!(run("broken", "--resume", "").len(), 2);
+    let adapter = |run: &str| place.bytes(&format!("{run}/adapter/adapter_model.safetensors"));
+    assert!(adapter("whole") == adapter("broken"));
+}
