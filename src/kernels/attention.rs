@@ -7,17 +7,20 @@ use crate::{Error, Result, reference};
 
 pub(super) static FWD: Kernel = kernel!(
     "attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write],
+    "workgroup": Needs::Nothing, only [],
     "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
 );
 pub(super) static DELTA: Kernel = kernel!("attention_delta", [y: Read, dy: Read, delta: Write]);
 pub(super) static BWD_DQ: Kernel = kernel!(
     "attention_bwd_dq",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write],
+    "workgroup": Needs::Nothing, only [],
     "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
 );
 pub(super) static BWD_DKV: Kernel = kernel!(
     "attention_bwd_dkv",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write],
+    "workgroup": Needs::Nothing, only [],
     "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
 );
 pub(super) static DECODE: Kernel = kernel!(
@@ -44,6 +47,10 @@ const LANES: usize = 64;
 const COLUMNS: usize = 32;
 /// Lanes of a `subgroup8` body.
 const SUBGROUP: usize = 8;
+/// Rows, and keys at a time, of a workgroup in a `workgroup` body.
+const TILE: usize = 32;
+/// Columns of a head that a workgroup of a `workgroup` body accumulates.
+const TILE_COLUMNS: usize = 64;
 
 fn params_of(shape: &AttentionShape) -> Vec<u8> {
     params(&Params {
@@ -144,8 +151,10 @@ impl Op for AttentionFwd<'_> {
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let s = &self.shape;
         check(FWD.name, s, &[self.q, self.y], &[self.k, self.v], &[self.lse])?;
-        if selection.body.name == "subgroup8" {
-            return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim));
+        match selection.body.name {
+            "subgroup8" => return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim)),
+            "workgroup" => return grid(row_tiles(s, TILE) * s.head_dim.div_ceil(TILE_COLUMNS)),
+            _ => {}
         }
         let rows = s.batch * s.queries * s.heads;
         grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
@@ -232,8 +241,10 @@ impl Op for AttentionBwdDq<'_> {
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, queries) = (&self.shape, [self.q, self.dy, self.dq]);
         check(BWD_DQ.name, s, &queries, &[self.k, self.v], &[self.lse, self.delta])?;
-        if selection.body.name == "subgroup8" {
-            return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim));
+        match selection.body.name {
+            "subgroup8" => return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim)),
+            "workgroup" => return grid(row_tiles(s, TILE) * s.head_dim.div_ceil(TILE_COLUMNS)),
+            _ => {}
         }
         let rows = s.batch * s.queries * s.heads;
         grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
@@ -284,13 +295,17 @@ impl Op for AttentionBwdDkv<'_> {
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, keys) = (&self.shape, [self.k, self.v, self.dk, self.dv]);
         check(BWD_DKV.name, s, &[self.q, self.dy], &keys, &[self.lse, self.delta])?;
-        if selection.body.name == "subgroup8" {
-            return grid(
-                s.batch * s.kv_heads * s.keys.div_ceil(SUBGROUP * (64 / s.head_dim).max(1)),
-            );
+        let (blocks, keys) = (s.batch * s.kv_heads, s.keys);
+        match selection.body.name {
+            "subgroup8" => {
+                return grid(blocks * keys.div_ceil(SUBGROUP * (64 / s.head_dim).max(1)));
+            }
+            "workgroup" => {
+                return grid(blocks * keys.div_ceil(TILE) * s.head_dim.div_ceil(TILE_COLUMNS));
+            }
+            _ => {}
         }
-        let rows = s.batch * s.keys * s.kv_heads;
-        grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
+        grid((blocks * keys * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [q, k, v, dy, lse, delta, dk, dv] = host.all();
