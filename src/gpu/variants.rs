@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use super::op::{Kernel, Needs, Selection};
 use super::{Caps, library};
 
-/// What an operation's data may decide, per role: the weight's storage, and whether its rows are aligned.
+/// What an operation's data may decide, per role: the weight's storage, whether rows are aligned, and
+/// how many there are.
 const SHAPES: [&str; 2] = ["aligned", "ragged"];
+const SIZES: [&str; 2] = ["many", "few"];
 
 impl Kernel {
     /// The modules of `shaders/lib` that can fill a role of this kernel.
@@ -31,10 +33,9 @@ impl Kernel {
                 combinations = grown.collect();
             }
             let accepted = |modules: &Vec<&'static str>| {
-                let weight = modules.iter().find(|m| m.starts_with("weight_"));
-                weight.is_none_or(|weight| {
-                    SHAPES.iter().any(|shape| body.accepts(&[("weight", weight), ("shape", shape)]))
-                })
+                let mut storage =
+                    modules.iter().filter(|m| m.starts_with("weight_") || m.starts_with("rows_"));
+                storage.all(|module| body.accepts(&[("storage", module)]))
             };
             let selections = combinations.into_iter().filter(accepted);
             all.extend(selections.map(|modules| Selection {
@@ -71,12 +72,19 @@ impl Caps {
                 continue;
             }
             for weight in kernel.modules("weight") {
-                for shape in SHAPES {
-                    if let Ok(selection) =
-                        self.select(kernel, &[("weight", weight), ("shape", shape)])
+                let rows = library().iter().map(|(name, _)| *name);
+                let rows =
+                    rows.filter(|name| weight.strip_prefix("weight") == name.strip_prefix("rows"));
+                let rows: Vec<_> = rows.map(|rows| ("rows", rows)).collect();
+                for (shape, size) in SHAPES.iter().flat_map(|s| SIZES.map(|z| (*s, z))) {
+                    let roles = [("weight", weight), ("shape", shape), ("size", size)];
+                    if let Ok(selection) = self.select(kernel, &[&roles, rows.as_slice()].concat())
                     {
                         let key = format!("{} {weight} {shape}", kernel.name);
-                        chosen.insert(key, selection.name());
+                        let many = chosen.entry(key.clone()).or_insert_with(|| selection.name());
+                        if *many != selection.name() {
+                            chosen.insert(format!("{key} {size}"), selection.name());
+                        }
                     }
                 }
             }
