@@ -6,7 +6,7 @@ struct Params { l: u32, v: u32, scale: f32, gradient: u32 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
 @group(0) @binding(1) var<storage, read_write> logits: array<f32>;  // (L, V)
-@group(0) @binding(2) var<storage, read>       labels: array<u32>;
+@group(0) @binding(2) var<storage, read>       labels: array<u32>;  // (L), V: none
 @group(0) @binding(3) var<storage, read_write> nll:    array<f32>;  // (L)
 
 override WG: u32 = 256u;

@@ -44,10 +44,10 @@ fn linear_bwd(
         var tile: array<array<mat4x4f, 2>, 2>;  // [four rows of W][four of the lane's eight columns]
         for (var h = 0u; h < 2u; h++) {
             let n = 4u * select(quad, second, h == 1u);
-            let r0 = rows8(n * k8 + w_at);
-            let r1 = rows8((n + 1u) * k8 + w_at);
-            let r2 = rows8((n + 2u) * k8 + w_at);
-            let r3 = rows8((n + 3u) * k8 + w_at);
+            let r0 = rows8(n, w_at);
+            let r1 = rows8(n + 1u, w_at);
+            let r2 = rows8(n + 2u, w_at);
+            let r3 = rows8(n + 3u, w_at);
             for (var c = 0u; c < 2u; c++) { tile[h][c] = mat4x4f(r0[c], r1[c], r2[c], r3[c]); }
         }
         for (var g = 0u; g < LOADS; g++) {

@@ -30,7 +30,7 @@ fn linear_fwd(
 
     // Lanes 2i and 2i+1 load eight k of row 4g+i. Rows and columns past the end repeat the last one;
     // only the stores are guarded.
-    let w_at = min(column, n4 - 1u) * 4u * k8;
+    let n = min(column, n4 - 1u) * 4u;
     var x_at: array<u32, LOADS>;
     for (var g = 0u; g < LOADS; g++) {
         x_at[g] = min(row + 4u * g + lane / 2u, p.m - 1u) * 2u * k8 + (lane & 1u);
@@ -41,7 +41,7 @@ fn linear_fwd(
         var low: mat4x4f;   // k 0-3 of the step; a column of the matrix per column of y
         var high: mat4x4f;  // k 4-7
         for (var t = 0u; t < 4u; t++) {
-            let both = rows8(w_at + t * k8 + step);
+            let both = rows8(n + t, step);
             low[t] = both[0];
             high[t] = both[1];
         }

@@ -1,5 +1,6 @@
-// rows_f32: eight consecutive single-precision weights, elements 8i to 8i+7 of `w: array<vec4u>`.
+// rows_f32: eight consecutive single-precision weights, 8i to 8i+7 of `row`; `w: array<vec4u>`.
 
-fn rows8(i: u32) -> mat2x4f {
-    return mat2x4f(bitcast<vec4f>(w[2u * i]), bitcast<vec4f>(w[2u * i + 1u]));
+fn rows8(row: u32, i: u32) -> mat2x4f {
+    let at = 2u * (row * (p.k / 8u) + i);
+    return mat2x4f(bitcast<vec4f>(w[at]), bitcast<vec4f>(w[at + 1u]));
 }

@@ -1,13 +1,7 @@
 // weight_nf4_quads: 4-bit NormalFloat, four rows side by side. Word ((n/4)·(K/8) + k/8)·4 + n%4 of `w`
 // holds row n's codes of eight columns, the first in the low bits; byte (k/64)·N + n of `scales` is a
 // block's scale: into `table`, times nested[(n·K + k) / 64 / 256], plus p.offset.
-
-const NF4 = array<f32, 16>(
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
-    -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-);
+// uses: codebook_nf4
 
 fn weight_at(i: u32) -> f32 {
     let n = i / p.k;
@@ -16,5 +10,5 @@ fn weight_at(i: u32) -> f32 {
     let byte = k / 64u * p.n + n;
     let code = (scales[byte / 4u] >> (8u * (byte % 4u))) & 255u;
     let scale = table[code / 4u][code % 4u] * nested[i / 64u / 256u] + p.offset;
-    return NF4[(word >> (4u * (k % 8u))) & 15u] * scale;
+    return nf4_value((word >> (4u * (k % 8u))) & 15u) * scale;
 }

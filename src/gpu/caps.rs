@@ -233,7 +233,9 @@ impl Caps {
     fn suits(&self, body: &Body) -> bool {
         match body.name {
             "baseline" => true,
-            "workgroup" => !self.software && self.policy != Policy::Baseline,
+            name if name.starts_with("workgroup") => {
+                !self.software && self.policy != Policy::Baseline
+            }
             _ => self.software,
         }
     }

@@ -1,4 +1,4 @@
-//! The composer: a body, preceded by one module for each role on its line 2.
+//! The composer: a body, preceded by one module for each role on its line 2, and what these use.
 
 use super::op::Selection;
 
@@ -43,6 +43,7 @@ macro_rules! modules {
 }
 
 const LIBRARY: &[(&str, &str)] = modules![
+    "codebook_nf4",
     "head_128",
     "head_32",
     "head_64",
@@ -51,6 +52,9 @@ const LIBRARY: &[(&str, &str)] = modules![
     "rows_bf16",
     "rows_f16",
     "rows_f32",
+    "rows_nf4",
+    "rows_nf4_quads",
+    "rows_nf4_single",
     "weight_bf16",
     "weight_f16",
     "weight_f32",
@@ -90,9 +94,18 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
             out.text.push('\n');
         }
     };
-    for module in &selection.modules {
-        let source = LIBRARY.iter().find(|(name, _)| name == module).map_or("", |(_, s)| s);
-        add(format!("shaders/lib/{module}.wgsl"), source);
+    let source =
+        |module: &str| LIBRARY.iter().find(|(name, _)| *name == module).map_or("", |m| m.1);
+    // A module names others that it calls: `// uses: a`.
+    let used =
+        |module: &&'static str| source(module).lines().find_map(|l| l.strip_prefix("// uses: "));
+    let mut modules: Vec<&str> = Vec::new();
+    for module in selection.modules.iter().filter_map(used).chain(selection.modules.iter().copied())
+    {
+        if !modules.contains(&module) {
+            modules.push(module);
+            add(format!("shaders/lib/{module}.wgsl"), source(module));
+        }
     }
     let file = match selection.body.name {
         "baseline" => selection.kernel.name.to_owned(),

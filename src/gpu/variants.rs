@@ -21,8 +21,8 @@ fn grown(all: &[Roles], more: &[Roles]) -> Vec<Roles> {
 }
 
 impl Kernel {
-    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned, the
-    /// size of a head; as far as this kernel's bodies care.
+    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned, how
+    /// many rows there are, the size of a head; as far as this kernel's bodies care.
     fn contexts(&self) -> Vec<Roles> {
         let roles: BTreeSet<&str> = self.bodies.iter().flat_map(|body| body.roles()).collect();
         let asks = |word: &str| self.bodies.iter().any(|b| b.only.iter().any(|o| o.contains(word)));
@@ -43,6 +43,9 @@ impl Kernel {
         }
         if asks("aligned") {
             all = grown(&all, &[vec![("shape", "aligned")], vec![("shape", "ragged")]]);
+        }
+        if asks("many") {
+            all = grown(&all, &[vec![("size", "many")], vec![("size", "few")]]);
         }
         if roles.contains("head") {
             let heads = modules("head").into_iter().chain(["head_any"]);

@@ -4,21 +4,37 @@
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
+use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
 use crate::reference;
 
 pub(super) static FWD: Kernel = kernel!(
     "linear_fwd",
     [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
-    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "aligned"],
+    "workgroup": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned", "few", "many",
+    ],
+    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "many"],
     "subgroup8_dense": Needs::Subgroup(8), only [
         "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+        "many",
+    ],
+    "vec8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "few"],
+    "vec8_dense": Needs::Subgroup(8), only [
+        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+        "few",
     ],
 );
 pub(super) static BWD: Kernel = kernel!(
     "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
-    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "aligned"],
+    "workgroup": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
     "subgroup8_dense": Needs::Subgroup(8), only [
         "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
     ],
@@ -26,6 +42,7 @@ pub(super) static BWD: Kernel = kernel!(
 pub(super) static GRAD: Kernel = kernel!(
     "linear_grad",
     [dy: Read, x: Read, dw: Update],
+    "workgroup": Needs::Nothing, only ["aligned"],
     "subgroup8": Needs::Subgroup(8), only ["aligned"],
 );
 
@@ -42,9 +59,18 @@ struct Params {
     offset: f32,
 }
 
+/// Up to so many rows of `x` the tiles of the other bodies would be mostly idle.
+const FEW: usize = 4;
+
 /// Workgroups for a matrix of outputs, by the tile of rows and columns that one of them computes.
 fn groups(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
     [columns.div_ceil(tile[1]) as u32, rows.div_ceil(tile[0]) as u32, 1]
+}
+
+/// Workgroups for a matrix of few rows, one of them in each workgroup.
+fn vectors(rows: usize, columns: usize, tile: usize) -> Result<[u32; 3]> {
+    let [x, y, _] = grid(columns.div_ceil(tile))?;
+    Ok([x, y, rows as u32])
 }
 
 /// What the data decide: the weights' module, and whether all that the fast bodies read or write four
@@ -52,9 +78,7 @@ fn groups(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
 fn roles(w: &Matrix, stride: usize, first: usize) -> Vec<(&'static str, &'static str)> {
     let fours = [stride, first, w.rows].iter().all(|n| n.is_multiple_of(4));
     let aligned = fours && w.cols.is_multiple_of(8);
-    let mut roles = vec![w.role(), ("shape", if aligned { "aligned" } else { "ragged" })];
-    roles.extend(w.rows_role());
-    roles
+    vec![w.role(), w.rows_role(), ("shape", if aligned { "aligned" } else { "ragged" })]
 }
 
 fn work(m: usize, w: &Matrix) -> Work {
@@ -87,7 +111,9 @@ impl Op for LinearFwd<'_> {
         vec![self.x, &w.w, &w.scales, &w.nested, &w.table, self.y]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles(self.w, self.y.dim(1), self.first)
+        let mut roles = roles(self.w, self.y.dim(1), self.first);
+        roles.push(("size", if self.x.dim(0) <= FEW { "few" } else { "many" }));
+        roles
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -106,7 +132,10 @@ impl Op for LinearFwd<'_> {
         self.x.expect(FWD.name, &[m, self.w.cols])?;
         self.y.expect(FWD.name, &[m, self.y.dim(1).max(self.first + self.w.rows)])?;
         let tile = match selection.body.name {
+            "vec8" => return vectors(m, self.w.rows, 32),
+            "vec8_dense" => return vectors(m, self.w.rows, 8),
             "subgroup8" => [16, 64],
+            "workgroup" => [64, 64],
             _ => [32, 32],
         };
         Ok(groups(m, self.w.rows, tile))
@@ -176,6 +205,7 @@ impl Op for LinearBwd<'_> {
         let tile = match selection.body.name {
             "subgroup8" => [16, 64],
             "subgroup8_dense" => [32, 64],
+            "workgroup" => [64, 64],
             _ => [32, 32],
         };
         Ok(groups(m, self.w.cols, tile))
@@ -241,6 +271,7 @@ impl Op for LinearGrad<'_> {
         self.dw.expect(GRAD.name, &[n, k])?;
         let tile = match selection.body.name {
             "subgroup8" => [16, 32],
+            "workgroup" => [64, 64],
             _ => [32, 32],
         };
         Ok(groups(n, k, tile))

@@ -118,14 +118,17 @@ impl Matrix {
         ("weight", self.storage.module())
     }
 
-    /// The module that reads eight dense weights of a row at a time.
-    pub(super) fn rows_role(&self) -> Option<(&'static str, &'static str)> {
-        match self.storage {
-            Storage::Dense(Dense::F32) => Some(("rows", "rows_f32")),
-            Storage::Dense(Dense::F16) => Some(("rows", "rows_f16")),
-            Storage::Dense(Dense::BF16) => Some(("rows", "rows_bf16")),
-            _ => None,
-        }
+    /// The module that reads eight weights of a row at a time.
+    pub(super) fn rows_role(&self) -> (&'static str, &'static str) {
+        let module = match self.storage {
+            Storage::Dense(Dense::F32) => "rows_f32",
+            Storage::Dense(Dense::F16) => "rows_f16",
+            Storage::Dense(Dense::BF16) => "rows_bf16",
+            Storage::Nf4Quads { .. } => "rows_nf4_quads",
+            Storage::Nf4 { .. } => "rows_nf4",
+            Storage::Nf4Single => "rows_nf4_single",
+        };
+        ("rows", module)
     }
 
     pub(super) fn offset(&self) -> f32 {
