@@ -57,7 +57,8 @@ pub fn nearest_code(code: &[f32], x: f32) -> u8 {
 ///
 /// Four accumulators of eight lanes take 32 values a round; after every 16 rounds (more beyond 2²⁰ rounds) they
 /// are added to a slower level, four levels in all. Leftover vectors go to accumulator 0; then the accumulators, the
-/// tail and the lanes are added in this order: tail, lane 0, lane 1, …
+/// tail and the lanes are added in this order: tail, lane 0, lane 1, … Fewer than eight values go to four
+/// accumulators of one lane.
 ///
 /// **Source** `aten/src/ATen/native/cpu/SumKernel.cpp`. PyTorch splits tensors of 32768 scales and more (2 million
 /// weights) among its threads, and then its last bit depends on their number.
@@ -68,6 +69,13 @@ pub fn mean_like_torch(x: &[f32]) -> f32 {
     const LEVELS: usize = 4;
     if x.is_empty() {
         return 0.0;
+    }
+    if x.len() < LANES {
+        let (round, rest) = x.split_at(x.len() / ACCUMULATORS * ACCUMULATORS);
+        let mut sums = [0.0f32; ACCUMULATORS];
+        sums.iter_mut().zip(round).for_each(|(s, v)| *s += v);
+        sums[0] = rest.iter().fold(sums[0], |sum, v| sum + v);
+        return sums.iter().fold(0.0f32, |sum, v| sum + v) / x.len() as f32;
     }
     let rounds = x.len() / ROUND;
     let level_power = (ceil_log2(rounds) / LEVELS).max(4);

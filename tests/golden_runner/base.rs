@@ -128,3 +128,8 @@ pub fn linear(
         _ => read_nf4(checkpoint, &name, [rows, cols], quant == Quant::Nf4)?.dequantize(),
     })
 }
+
+/// The weight of the norm before the head.
+pub fn final_norm(checkpoint: &Checkpoint, width: usize) -> Outcome<Vec<f32>> {
+    Ok(checkpoint.read_f32("model.norm.weight", 0..width)?)
+}

@@ -197,7 +197,7 @@ fn compare_gradients(
         false => "gradients, all activations kept",
     };
     let (loss, gradients) = block_on(trainer.gradients(std::slice::from_ref(&inputs.batch)))?;
-    let mut worst = 0f64;
+    let (mut worst, mut place) = (0f64, "");
     for key in keys {
         let Some((shape, got)) = gradients.get(key) else {
             return wrong(format!("the adapter has no tensor `{key}`"));
@@ -206,7 +206,14 @@ fn compare_gradients(
         if shape != file.shape(&stored)? {
             return wrong(format!("`{key}` has another shape"));
         }
-        worst = worse(worst, relative_norm(got, &file.f32(&stored)?));
+        let error = relative_norm(got, &file.f32(&stored)?);
+        if !(error <= worst) {
+            place = key;
+        }
+        worst = worse(worst, error);
+    }
+    if !(worst <= GRADIENTS) {
+        judge.note(&format!("the worst gradient is that of {place}"));
     }
     judge.compare(what, worst, GRADIENTS);
     if file.has("loss") {

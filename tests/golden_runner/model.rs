@@ -7,6 +7,8 @@ use super::judge::{Case, Judge, Outcome, wrong};
 use super::set::{File, Inputs, Set};
 use super::{base, devices, forward};
 use pollster::block_on;
+use wgpu_lora::format::Checkpoint;
+use wgpu_lora::reference::rms_norm_fwd;
 
 /// What may lie in a section beside what its cases read.
 fn known(file: &str) -> bool {
@@ -113,10 +115,21 @@ fn run(
             let layer: usize = layer.parse()?;
             let hidden = model.hidden_after(&space, &inputs.ids, inputs.b, layer + 1);
             let width = model.config().hidden_size;
-            let got = inputs.unpadded(&block_on(hidden)?, width);
+            let mut got = inputs.unpadded(&block_on(hidden)?, width);
+            if layer + 1 == model.config().num_hidden_layers {
+                // The last of transformers' hidden states is the final norm's output.
+                let weight = base::final_norm(&Checkpoint::open(set.path(folder))?, width)?;
+                got = rms_norm(&got, &weight, model.config().rms_norm_eps);
+            }
             let want = inputs.unpadded(&file.f32(key)?, width);
             judge.largest(&format!("{HIDDEN}{layer}"), &got, &want, forward::LOGITS);
         }
         Ok(())
     })
+}
+
+fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
+    let (mut y, mut rstd) = (vec![0.0; x.len()], vec![0.0; x.len() / weight.len()]);
+    rms_norm_fwd(x, weight, eps, &mut y, &mut rstd);
+    y
 }
