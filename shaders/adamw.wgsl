@@ -1,6 +1,6 @@
 // adamw: one step of AdamW on the clipped gradient, which is set to 0 for the next window.
 // roles: none
-// dispatch: (n / WG)   writes: theta, m, v in place, g = 0   source: Loshchilov & Hutter 2019, alg. 2; order of torch
+// dispatch: (n / WG)   writes: theta, m, v in place, g = 0   source: Loshchilov & Hutter 2019, alg. 2
 
 // decay = 1 - lr·weight_decay, step = lr / bias1, root = √bias2, with biasK = 1 - betaK^t.
 struct Params { n: u32, decay: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, step: f32, root: f32 }

@@ -13,7 +13,7 @@ mod printer;
 mod shaders;
 mod train;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -78,5 +78,7 @@ fn log_to_stderr(verbose: u8, quiet: bool) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    let to = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    to.with_writer(std::io::stderr).init();
 }

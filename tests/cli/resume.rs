@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::program::{Done, Place, edit_json};
 
-const RUN: &str = "--max-steps 14 --eval-data eval.jsonl --eval-steps 4 --save-steps 3 --lora-dropout 0.1 \
+const RUN: &str = "--max-steps 24 --eval-data eval.jsonl --eval-steps 4 --save-steps 3 --lora-dropout 0.1 \
                    --save-total-limit 2 --target-modules all-linear";
 
 /// The lines of a run without what depends on the clock.
@@ -41,8 +41,9 @@ fn a_killed_run_ends_as_an_unbroken_one() {
     let place = Place::new();
     Done::of(place.train("whole", RUN).output().unwrap()).lines();
     // Kills after so many lines and milliseconds: while loading, stepping, evaluating, saving.
-    let moments = [(0, 30), (0, 300), (2, 40), (4, 90), (5, 3), (3, 120), (7, 0), (1, 210)];
-    let mut finished = false;
+    let moments =
+        [(0, 30), (1, 3), (2, 40), (0, 300), (4, 10), (3, 25), (5, 0), (2, 60), (6, 7), (3, 90)];
+    let mut kills = 0;
     for (lines, milliseconds) in moments {
         let mut command = place.train("broken", &format!("{RUN} --resume"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -50,14 +51,18 @@ fn a_killed_run_ends_as_an_unbroken_one() {
         (0..lines).for_each(|_| drop(reader.next()));
         std::thread::sleep(Duration::from_millis(milliseconds));
         child.kill().unwrap();
-        finished |= child.wait().unwrap().success();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        kills += 1;
     }
-    assert!(!finished, "no kill came too late");
+    // On a fast device the last ones come too late.
+    assert!(kills >= 4, "{kills} kills");
     Done::of(place.train("broken", &format!("{RUN} --resume")).output().unwrap()).lines();
     equal(&place, "whole", "broken");
     // The optimizer too.
     let optimizer =
-        |run: &str| place.bytes(&format!("{run}/checkpoints/step-14/optimizer.safetensors"));
+        |run: &str| place.bytes(&format!("{run}/checkpoints/step-24/optimizer.safetensors"));
     assert!(optimizer("whole") == optimizer("broken"));
 }
 
@@ -77,7 +82,7 @@ fn an_interrupted_run_saves_and_says_how_to_go_on() {
     let err = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(1), "{err}");
     assert!(err.contains("interrupted after step") && err.contains("--resume"), "{err}");
-    assert!(rest.len() < 12, "it stopped soon");
+    assert!(rest.len() < 20, "it stopped soon");
     // The settings are in the folder: --out and --resume suffice.
     Done::of(place.command(&["train", "--out", "broken", "--resume", "--json"]).output().unwrap())
         .lines();
