@@ -17,6 +17,8 @@ use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
 /// Gradients: relative norm of the difference, per tensor.
 const GRADIENTS: f64 = 5e-5;
+/// The largest error of torch's own f32 gradients that this bound was set for.
+const TORCH_GRADIENTS: f64 = 6e-6;
 /// Weights that an adapter was merged into: largest difference.
 const MERGED: f64 = 1e-6;
 
@@ -31,6 +33,7 @@ struct Site {
     about: Value,
     /// The base model's folder in the set.
     base: String,
+    variant: String,
     quant: Quant,
     results: String,
 }
@@ -51,20 +54,20 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
         let folder = format!("lora/{name}");
         for file in set.files(&folder)? {
             let title = format!("{folder}/{}", file.trim_end_matches(".safetensors"));
-            let site = |quant: Quant| Site {
+            let site = |variant: &str, quant: Quant| Site {
                 set: set.clone(),
                 adapter: set.path(&folder),
                 about: about["adapters"][&name].clone(),
                 base: base.to_owned(),
+                variant: variant.to_owned(),
                 quant,
                 results: format!("{folder}/{file}"),
             };
-            let known = |kind: &str| variant(&file, kind).map(base::quant).transpose();
-            if let Some(quant) = known("forward_")? {
-                let site = site(quant);
+            if let Some(variant) = variant(&file, "forward_") {
+                let site = site(variant, base::quant(variant)?);
                 cases.push(Case::new(title, move |judge| site.forward(judge)));
-            } else if let Some(quant) = known("merged_")? {
-                let site = site(quant);
+            } else if let Some(variant) = variant(&file, "merged_") {
+                let site = site(variant, base::quant(variant)?);
                 cases.push(Case::new(title, move |judge| site.merged(judge)));
             } else if !file.starts_with("adapter_") {
                 cases.push(Case::broken(&title, "an unknown file"));
@@ -111,10 +114,19 @@ impl Site {
                     let (model, space) = (trainer.model(), trainer.workspace());
                     forward::compare(judge, model, space, &inputs, &file, "")?;
                 }
-                compare_gradients(judge, &mut trainer, &inputs, &file, checkpointing)?;
+                let bound = self.gradient_bound();
+                compare_gradients(judge, &mut trainer, &inputs, &file, (checkpointing, bound))?;
             }
             Ok(())
         })
+    }
+
+    /// Where torch itself is farther from its rerun in f64 than in any set that the bound was made for (a
+    /// tensor whose gradient nearly cancels), the bound grows alike.
+    fn gradient_bound(&self) -> f64 {
+        let results = &self.about["results"][&self.variant];
+        let torch = results["grad_f32_vs_f64_rel_worst_tensor"].as_f64().unwrap_or(0.0);
+        GRADIENTS * (torch / TORCH_GRADIENTS).max(1.0)
     }
 
     fn merged(&self, judge: &mut Judge) -> Outcome {
@@ -186,7 +198,7 @@ fn compare_gradients(
     trainer: &mut Trainer,
     inputs: &Inputs,
     file: &File,
-    checkpointing: bool,
+    (checkpointing, bound): (bool, f64),
 ) -> Outcome {
     let keys: Vec<&str> = file.names().filter_map(|name| name.strip_prefix("grad.")).collect();
     if keys.is_empty() {
@@ -212,10 +224,10 @@ fn compare_gradients(
         }
         worst = worse(worst, error);
     }
-    if !(worst <= GRADIENTS) {
+    if !(worst <= bound) {
         judge.note(&format!("the worst gradient is that of {place}"));
     }
-    judge.compare(what, worst, GRADIENTS);
+    judge.compare(what, worst, bound);
     if file.has("loss") {
         judge.compare("loss of the step", (loss - file.number("loss")?).abs(), forward::LOSS);
     }
