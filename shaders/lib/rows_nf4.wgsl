@@ -9,5 +9,5 @@ fn rows8(row: u32, i: u32) -> mat2x4f {
     let code = (scales[block / 4u] >> (8u * (block % 4u))) & 255u;
     let scale = table[code / 4u][code % 4u] * nested[block / 256u] + p.offset;
     // The first of two codes is in a byte's high nibble.
-    return nf4_word((word & 0x0f0f0f0fu) << 4u | (word >> 4u) & 0x0f0f0f0fu, scale);
+    return nf4_word(((word & 0x0f0f0f0fu) << 4u) | ((word >> 4u) & 0x0f0f0f0fu), scale);
 }

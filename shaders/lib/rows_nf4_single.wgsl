@@ -7,5 +7,5 @@ fn rows8(row: u32, i: u32) -> mat2x4f {
     let word = w[at / 4u][at % 4u];
     let scale = bitcast<f32>(scales[at / 8u]);
     // The first of two codes is in a byte's high nibble.
-    return nf4_word((word & 0x0f0f0f0fu) << 4u | (word >> 4u) & 0x0f0f0f0fu, scale);
+    return nf4_word(((word & 0x0f0f0f0fu) << 4u) | ((word >> 4u) & 0x0f0f0f0fu), scale);
 }
