@@ -1,4 +1,5 @@
 //! Streams an answer: `cargo run --release --example generate -- MODEL "The capital of France is" [ADAPTER]`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::io::Write;
 use wgpu_lora::format::{AdapterFile, Checkpoint, ModelConfig, Tokenizer};

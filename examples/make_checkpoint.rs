@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example make_checkpoint -- OUT TOKENIZER.json [CONFIG.json]`; the shape of Llama 3.2 1B if
 //! no configuration is given. Weights are bf16, streamed in pieces of a MiB: memory does not grow with the model.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{error::Error, fs, path::Path};
 

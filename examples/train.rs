@@ -1,4 +1,5 @@
 //! Three steps of QLoRA from Rust: `cargo run --release --example train -- MODEL ROWS.jsonl OUT`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use wgpu_lora::data::{Dataset, DatasetOptions};
 use wgpu_lora::format::{Checkpoint, ModelConfig, Tokenizer};

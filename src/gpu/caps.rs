@@ -196,7 +196,7 @@ impl Caps {
         let body = able
             .iter()
             .find(|body| Some(body.name) == wanted)
-            .or_else(|| able.iter().filter(|body| self.suits(body)).next_back())
+            .or_else(|| able.iter().rfind(|body| self.suits(body)))
             .or(able.first())
             .copied()
             .ok_or_else(|| Error::Unsupported {
