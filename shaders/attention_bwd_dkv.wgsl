@@ -42,9 +42,13 @@ fn attention_bwd_dkv(
             let row = stat * p.e;
             var score = 0.0;
             var dp = 0.0;
-            for (var e = 0u; e < p.e; e++) {
-                score += q[row + e] * k[key + e];
-                dp += dy[row + e] * v[key + e];
+            // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+            for (var c = 0u; c < p.e; c += COLUMNS) {
+                for (var j = 0u; j < COLUMNS; j++) {
+                    let e = min(c + j, p.e - 1u);
+                    score += select(0.0, q[row + e] * k[key + e], c + j < p.e);
+                    dp += select(0.0, dy[row + e] * v[key + e], c + j < p.e);
+                }
             }
             let weight = exp(score * p.scale - lse[stat]);
             let ds = weight * (dp - delta[stat]);

@@ -38,7 +38,13 @@ fn attention_decode(
     for (var s = lane; s <= p.start + t; s += WG) {
         let key = first + s * stride;
         var score = 0.0;
-        for (var e = 0u; e < p.e; e++) { score += q[stat * p.e + e] * k[key + e]; }
+        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+        for (var c = 0u; c < p.e; c += COLUMNS) {
+            for (var j = 0u; j < COLUMNS; j++) {
+                let e = min(c + j, p.e - 1u);
+                score += select(0.0, q[stat * p.e + e] * k[key + e], c + j < p.e);
+            }
+        }
         score *= p.scale;
         let higher = max(top, score);
         let keep = exp(top - higher);

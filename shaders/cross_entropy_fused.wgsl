@@ -29,21 +29,34 @@ fn cross_entropy_fused(
     if owner { target_logit = logits[row + label]; }
 
     var most = -3.4028234e38;
-    for (var i = row + lane; i < end; i += WG) { most = max(most, logits[i]); }
+    // Loops of constant length are unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+    for (var i = row + lane; i < end; i += 8u * WG) {
+        for (var j = 0u; j < 8u; j++) { most = max(most, logits[min(i + j * WG, end - 1u)]); }
+    }
     most = wg_max(most, lane);
 
     // Partial sums of at most 128 terms keep the rounding error of a long row small.
     var sum = 0.0;
     for (var block = row + lane; block < end; block += 128u * WG) {
         var part = 0.0;
-        for (var i = block; i < min(block + 128u * WG, end); i += WG) { part += exp(logits[i] - most); }
+        for (var i = block; i < min(block + 128u * WG, end); i += 8u * WG) {
+            for (var j = 0u; j < 8u; j++) {
+                let at = i + j * WG;
+                if at < end { part += exp(logits[at] - most); }
+            }
+        }
         sum += part;
     }
     sum = wg_sum(sum, lane);
 
     if p.gradient != 0u {
         let factor = select(0.0, p.scale / sum, counts);
-        for (var i = row + lane; i < end; i += WG) { logits[i] = exp(logits[i] - most) * factor; }
+        for (var i = row + lane; i < end; i += 8u * WG) {
+            for (var j = 0u; j < 8u; j++) {
+                let at = i + j * WG;
+                if at < end { logits[at] = exp(logits[at] - most) * factor; }
+            }
+        }
         if owner { logits[row + label] -= p.scale; }
     }
     if owner {

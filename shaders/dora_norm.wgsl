@@ -27,7 +27,13 @@ fn dora_norm(
     var sum = 0.0;
     for (var k = lane; k < p.k; k += WG) {
         var delta = 0.0;
-        for (var r = 0u; r < p.r; r++) { delta += b[out * p.r + r] * a[r * p.k + k]; }
+        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+        for (var c = 0u; c < p.r; c += 8u) {
+            for (var j = 0u; j < 8u; j++) {
+                let r = min(c + j, p.r - 1u);
+                delta += select(0.0, b[out * p.r + r] * a[r * p.k + k], c + j < p.r);
+            }
+        }
         let v = weight_at(n * p.k + k) + p.scale * delta;
         sum += v * v;
     }

@@ -127,6 +127,8 @@ pub fn cases() -> Vec<Case> {
         &[1, 21, 24, 2, 6, 2, 128],
         &[1, 19, 19, 0, 2, 2, 200],
         &[1, 4, 4, 0, 2, 2, 1],
+        // More turns of a loop over keys and columns than llvmpipe grants an invocation.
+        &[1, 1100, 1100, 0, 1, 1, 63],
     ];
     let cases = crate::harness::cases;
     let mut all = cases("attention_fwd", sizes, fwd);

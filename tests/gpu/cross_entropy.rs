@@ -28,8 +28,14 @@ pub fn reduce_sum(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String
 
 pub fn cases() -> Vec<Case> {
     // Rows, vocabulary, largest logit.
-    let sizes: &[&[usize]] =
-        &[&[1, 2, 1], &[5, 1000, 20], &[4, 49_152, 375], &[3, 128_256, 30], &[2, 128_256, 1]];
+    let sizes: &[&[usize]] = &[
+        &[1, 2, 1],
+        &[5, 1000, 20],
+        &[4, 49_152, 375],
+        &[3, 128_256, 30],
+        &[2, 128_256, 1],
+        &[1, 600_001, 9],
+    ];
     let mut all = crate::harness::cases("cross_entropy_fused", sizes, fused);
     let sizes: &[&[usize]] = &[&[1], &[100], &[5000]];
     all.extend(crate::harness::cases("reduce_sum", sizes, reduce_sum));

@@ -109,5 +109,6 @@ pub fn cases() -> Vec<Case> {
             &[&[1, 1, 1, storage], &[9, 50, 5, storage], &[70, 128, 8, storage]];
         all.extend(harness_cases("dora_norm", sizes, dora_norm));
     }
+    all.extend(harness_cases("dora_norm", &[&[2, 8192, 66, 0]], dora_norm));
     all
 }

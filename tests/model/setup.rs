@@ -1,0 +1,92 @@
+//! Devices, tiny models, adapters and batches.
+
+use std::path::PathBuf;
+
+pub use pollster::block_on;
+use wgpu_lora::data::{Batch, IGNORE};
+use wgpu_lora::format::{AdapterConfig, Checkpoint, ModelConfig, TargetModules};
+use wgpu_lora::gpu::{Gpu, GpuOptions, Policy};
+use wgpu_lora::model::{LoadOptions, Model, Pass, Quant};
+use wgpu_lora::train::schedule::{Schedule, SchedulerType};
+use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
+
+/// A device under a policy; `verify` compares every dispatch with its CPU twin.
+pub fn open(policy: Policy, verify: bool) -> Gpu {
+    let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+    block_on(Gpu::with(GpuOptions { adapter, policy, verify })).unwrap()
+}
+
+pub fn gpu() -> Gpu {
+    open(Policy::Auto, false)
+}
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/model").join(name)
+}
+
+/// `tiny_a` (rows of whole blocks of 64) or `tiny_b` (rows across blocks), for 64 positions.
+pub fn load(gpu: &Gpu, name: &str, quant: Quant) -> Model {
+    let checkpoint = Checkpoint::open(folder(name)).unwrap();
+    let config = ModelConfig::from_dir(folder(name)).unwrap();
+    let options = LoadOptions { quant, max_positions: 64 };
+    let mut silent = |_, _| {};
+    block_on(Model::load(gpu, &checkpoint, &config, options, &mut silent)).unwrap()
+}
+
+/// A configuration with these modules, or all seven.
+pub fn adapter(rank: usize, modules: &[&str]) -> AdapterConfig {
+    let target_modules = match modules {
+        [] => TargetModules::AllLinear,
+        names => TargetModules::Named(names.iter().map(|n| n.to_string()).collect()),
+    };
+    AdapterConfig { rank, alpha: 2.0 * rank as f64, target_modules, ..Default::default() }
+}
+
+/// Reproducible ids from 3 on.
+pub fn ids(n: usize, seed: u32) -> Vec<u32> {
+    (0..n as u32).map(|i| 3 + (i * 7919 + seed * 104_729 + i * i * 31) % 300).collect()
+}
+
+/// Rows of the given lengths, padded to the longest with id `pad`; the first `masked` tokens are no targets.
+pub fn batch(lengths: &[usize], masked: usize, pad: u32) -> Batch {
+    let t = lengths.iter().copied().max().unwrap();
+    let (mut all, mut labels) = (Vec::new(), Vec::new());
+    for (row, &n) in lengths.iter().enumerate() {
+        let ids = ids(n, row as u32);
+        labels.extend((0..t).map(|i| if i < n && i >= masked { ids[i] as i32 } else { IGNORE }));
+        all.extend((0..t).map(|i| ids.get(i).copied().unwrap_or(pad)));
+    }
+    Batch::from_parts(all, labels, lengths.to_vec(), t).unwrap()
+}
+
+/// Options whose effects all show: decay, clipping, a learning rate that moves parameters.
+pub fn options(checkpointing: bool) -> TrainerOptions {
+    TrainerOptions {
+        betas: (0.9, 0.999),
+        eps: 1e-8,
+        weight_decay: 0.01,
+        max_grad_norm: 1.0,
+        normalisation: LossNormalisation::Tokens,
+        seed: 5,
+        checkpointing,
+    }
+}
+
+pub fn trainer(model: Model, options: TrainerOptions) -> Trainer {
+    let schedule = Schedule::new(SchedulerType::Linear, 1e-2, 0, 10).unwrap();
+    let largest = Pass { batch: 3, queries: 24, targets: 72 };
+    Trainer::new(model, schedule, options, largest).unwrap()
+}
+
+/// Bits of all parameters, in the order of their names.
+pub fn bits(trainer: &Trainer) -> Vec<u32> {
+    let model = trainer.model();
+    let parameters = block_on(model.adapter().unwrap().parameters(model.gpu())).unwrap();
+    parameters.values().flat_map(|(_, values)| values.iter().map(|v| v.to_bits())).collect()
+}
+
+/// The largest |a − b|.
+pub fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d > m { d } else { m })
+}

@@ -1,0 +1,226 @@
+//! Equalities that training promises, bit by bit, and its edges.
+
+use crate::setup::*;
+use wgpu_lora::Error;
+use wgpu_lora::gpu::{Gpu, Policy};
+use wgpu_lora::model::{Model, Quant, Tensors};
+use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
+
+/// `tiny_a` in NF4 with an adapter whose B is not zero.
+fn adapted(gpu: &Gpu, rank: usize, dropout: f64, dora: bool) -> Model {
+    let mut model = load(gpu, "tiny_a", Quant::Nf4);
+    let mut config = adapter(rank, &[]);
+    (config.dropout, config.use_dora) = (dropout, dora);
+    block_on(model.add_fresh_adapter("a", &config, 1)).unwrap();
+    shake(&mut model);
+    model
+}
+
+/// Moves the parameters off their start, so that no gradient is zero.
+fn shake(model: &mut Model) {
+    let gpu = model.gpu().clone();
+    let mut file = block_on(model.adapter().unwrap().to_file(&gpu)).unwrap();
+    for (n, (key, (_, values))) in file.tensors.iter_mut().enumerate() {
+        if key.contains("lora_B") {
+            for (i, v) in values.iter_mut().enumerate() {
+                *v = ((i * 37 + n * 11) % 101) as f32 * 1e-3 - 0.05;
+            }
+        }
+    }
+    block_on(model.add_adapter("a", &file, true)).unwrap();
+}
+
+fn three_steps(trainer: &mut Trainer) -> Vec<u64> {
+    (0..3)
+        .map(|_| {
+            let window = [batch(&[24, 9, 17], 3, 0), batch(&[5, 12], 1, 7)];
+            let report = block_on(trainer.step(&window)).unwrap();
+            assert!(report.loss.is_finite() && report.grad_norm > 0.0);
+            report.loss.to_bits()
+        })
+        .collect()
+}
+
+fn run(gpu: &Gpu, dropout: f64, dora: bool, options: TrainerOptions) -> (Vec<u64>, Vec<u32>) {
+    let mut trainer = trainer(adapted(gpu, 6, dropout, dora), options);
+    let losses = three_steps(&mut trainer);
+    (losses, bits(&trainer))
+}
+
+#[test]
+fn two_runs_are_equal_bit_by_bit() {
+    for policy in [Policy::Auto, Policy::Baseline] {
+        let gpu = open(policy, false);
+        assert_eq!(run(&gpu, 0.0, true, options(true)), run(&gpu, 0.0, true, options(true)));
+    }
+}
+
+#[test]
+fn checkpointing_changes_no_bit() {
+    let gpu = gpu();
+    for (dropout, dora) in [(0.0, false), (0.0, true), (0.3, false), (0.3, true)] {
+        let with = run(&gpu, dropout, dora, options(true));
+        let without = run(&gpu, dropout, dora, options(false));
+        assert_eq!(with, without, "dropout {dropout}, dora {dora}");
+    }
+}
+
+#[test]
+fn dropout_follows_its_seed_and_spares_evaluation() {
+    let gpu = gpu();
+    let seeded = |seed| run(&gpu, 0.3, false, TrainerOptions { seed, ..options(true) });
+    let first = seeded(1);
+    assert_eq!(first, seeded(1));
+    assert_ne!(first.0, seeded(2).0);
+    assert_ne!(first.0, run(&gpu, 0.0, false, options(true)).0);
+    let loss = |dropout| {
+        let trainer = trainer(adapted(&gpu, 6, dropout, false), options(true));
+        block_on(trainer.evaluate([batch(&[24, 9], 3, 0)])).unwrap()
+    };
+    assert_eq!(loss(0.3).to_bits(), loss(0.0).to_bits());
+}
+
+#[test]
+fn a_restored_trainer_goes_on_as_if_it_had_never_stopped() {
+    let gpu = gpu();
+    let window = [batch(&[24, 9, 17], 3, 0)];
+    let mut whole = trainer(adapted(&gpu, 6, 0.2, true), options(true));
+    block_on(whole.step(&window)).unwrap();
+    let (file, moments) = block_on(whole.snapshot()).unwrap();
+    let want = block_on(whole.step(&window)).unwrap().loss;
+    let mut other = trainer(adapted(&gpu, 6, 0.2, true), options(true));
+    block_on(other.restore(1, &file.tensors, &moments)).unwrap();
+    let got = block_on(other.step(&window)).unwrap().loss;
+    assert_eq!((got.to_bits(), bits(&other)), (want.to_bits(), bits(&whole)));
+}
+
+/// The loss along the gradient g, at distance h to both sides, changes by 2·h·|g|.
+fn slope_is_the_gradient(model: Model, lengths: &[usize]) {
+    let window = [batch(lengths, 0, 0)];
+    let mut trainer = trainer(model, options(true));
+    let (_, gradients) = block_on(trainer.gradients(&window)).unwrap();
+    let norm: f64 = gradients
+        .values()
+        .flat_map(|(_, g)| g.iter().map(|&v| f64::from(v) * f64::from(v)))
+        .sum::<f64>()
+        .sqrt();
+    assert!(norm > 1e-3, "norm {norm}");
+    let gpu = trainer.model().gpu().clone();
+    let start = block_on(trainer.model().adapter().unwrap().to_file(&gpu)).unwrap();
+    let mut at = |h: f64| {
+        let mut file = start.clone();
+        move_along(&mut file.tensors, &gradients, h / norm);
+        block_on(trainer.model_mut().add_adapter("a", &file, true)).unwrap();
+        block_on(trainer.evaluate(window.clone())).unwrap()
+    };
+    let h = 3e-3;
+    let slope = (at(h) - at(-h)) / (2.0 * h);
+    assert!((slope / norm - 1.0).abs() < 0.01, "slope {slope}, norm of the gradient {norm}");
+}
+
+fn move_along(tensors: &mut Tensors, gradients: &Tensors, factor: f64) {
+    for (key, (_, values)) in tensors {
+        for (v, g) in values.iter_mut().zip(&gradients[key].1) {
+            *v += (factor * f64::from(*g)) as f32;
+        }
+    }
+}
+
+#[test]
+fn gradients_of_any_rank_and_length_are_slopes() {
+    let gpu = gpu();
+    // Rank 100 is more than the hidden size of both models.
+    for (name, rank, lengths) in [
+        ("tiny_a", 1, &[2usize, 2] as &[usize]),
+        ("tiny_a", 100, &[3, 2]),
+        ("tiny_b", 5, &[1, 2]),
+        ("tiny_b", 100, &[24]),
+    ] {
+        let mut model = load(&gpu, name, Quant::Nf4);
+        block_on(model.add_fresh_adapter("a", &adapter(rank, &[]), 9)).unwrap();
+        shake(&mut model);
+        slope_is_the_gradient(model, lengths);
+    }
+}
+
+#[test]
+fn every_operation_of_a_step_equals_its_twin() {
+    for policy in [Policy::Auto, Policy::Baseline, Policy::Prefer("workgroup".into())] {
+        let gpu = open(policy, true);
+        for (name, quant) in
+            [("tiny_a", Quant::Nf4), ("tiny_b", Quant::Nf4Single), ("tiny_b", Quant::None)]
+        {
+            let mut model = load(&gpu, name, quant);
+            let mut config = adapter(5, &["q_proj", "v_proj", "gate_proj", "down_proj"]);
+            (config.use_dora, config.dropout) = (true, 0.1);
+            block_on(model.add_fresh_adapter("a", &config, 2)).unwrap();
+            let mut trainer = trainer(model, options(true));
+            block_on(trainer.step(&[batch(&[6, 2], 1, 0)])).unwrap();
+        }
+    }
+}
+
+#[test]
+fn only_the_layers_that_are_named_are_trained() {
+    let gpu = gpu();
+    let mut model = load(&gpu, "tiny_a", Quant::None);
+    block_on(model.add_fresh_adapter("a", &adapter(2, &["layers.1.mlp.up_proj"]), 0)).unwrap();
+    let mut trainer = trainer(model, options(true));
+    let (_, gradients) = block_on(trainer.gradients(&[batch(&[9], 0, 0)])).unwrap();
+    let keys: Vec<&str> = gradients.keys().map(String::as_str).collect();
+    let base = "base_model.model.model.layers.1.mlp.up_proj";
+    assert_eq!(keys, [format!("{base}.lora_A.weight"), format!("{base}.lora_B.weight")]);
+    assert!(gradients[keys[1]].1.iter().any(|g| *g != 0.0));
+}
+
+#[test]
+fn a_window_without_targets_is_refused_and_empty_micro_batches_count_for_nothing() {
+    let gpu = gpu();
+    let mut trainer_a = trainer(adapted(&gpu, 2, 0.0, false), options(true));
+    // A single token has nothing to predict.
+    let error = block_on(trainer_a.step(&[batch(&[1], 0, 0)])).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    for normalisation in [LossNormalisation::Tokens, LossNormalisation::MeanOfMeans] {
+        let with = |window: &[wgpu_lora::data::Batch]| {
+            let options = TrainerOptions { normalisation, ..options(true) };
+            let mut trainer = trainer(adapted(&gpu, 2, 0.0, false), options);
+            block_on(trainer.step(window)).unwrap().loss
+        };
+        let (full, empty) = (batch(&[9, 4], 0, 0), batch(&[1], 0, 0));
+        let loss = with(&[full, empty]);
+        assert!(loss.is_finite() && loss > 0.0, "{loss}");
+    }
+}
+
+#[test]
+fn what_is_not_finite_stops_the_step_and_leaves_the_parameters() {
+    let gpu = gpu();
+    let mut model = adapted(&gpu, 2, 0.0, false);
+    let mut file = block_on(model.adapter().unwrap().to_file(&gpu)).unwrap();
+    for (key, (_, values)) in &mut file.tensors {
+        if key.contains("layers.1.self_attn.o_proj.lora_B") {
+            values[3] = f32::NAN;
+        }
+    }
+    block_on(model.add_adapter("a", &file, true)).unwrap();
+    let mut trainer = trainer(model, options(true));
+    let before = bits(&trainer);
+    let error = block_on(trainer.step(&[batch(&[9, 4], 0, 0)])).unwrap_err();
+    assert!(matches!(&error, Error::NonFinite { step: 1, .. }), "{error}");
+    assert_eq!(bits(&trainer), before);
+}
+
+#[test]
+fn padding_and_neighbours_change_nothing() {
+    let gpu = gpu();
+    let trainer = trainer(adapted(&gpu, 6, 0.0, true), options(true));
+    let nll = |batch| {
+        let (model, space) = (trainer.model(), trainer.workspace());
+        block_on(model.token_nll(space, &batch)).unwrap()
+    };
+    let together = nll(batch(&[24, 9], 3, 0));
+    assert_eq!(difference(&together, &nll(batch(&[24, 9], 3, 299))), 0.0);
+    // Row 0 alone; row 1 lies behind it.
+    let alone = nll(batch(&[24], 3, 0));
+    assert!(difference(&together[..alone.len()], &alone) < 1e-5);
+}
