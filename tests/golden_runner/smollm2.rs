@@ -103,7 +103,7 @@ pub fn sequence(t: usize) -> Pass {
 fn forward(judge: &mut Judge, site: &Site, quant: Quant, results: &Value) -> Outcome {
     let prompts: Vec<Prompt> = serde_json::from_value(results["prompts"].clone())?;
     let whole: Option<f64> = results["mean_nll"].as_f64();
-    devices::each(judge, |judge, device| {
+    devices::each_affordable(judge, |judge, device| {
         let model = site.load(&device.gpu, quant, LONGEST_PROMPT)?;
         for (i, prompt) in prompts.iter().enumerate() {
             prompt.judge(judge, i, &model)?;
