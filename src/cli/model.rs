@@ -95,6 +95,7 @@ impl Session {
             adapter: self.device.clone(),
             policy: policy.unwrap_or_else(Policy::from_env),
             verify: inspect.verify,
+            validate_only: false,
         };
         let gpu = Gpu::with(options).await?;
         if inspect.profile {

@@ -35,6 +35,9 @@ pub struct GpuOptions {
     pub policy: Policy,
     /// Run the CPU twin after every dispatch and stop at the first that disagrees (native only).
     pub verify: bool,
+    /// Open wgpu's no-op device instead of an adapter (native only): shaders, pipelines, bind groups and
+    /// sizes are checked as on any other, and nothing is computed. It needs no driver.
+    pub validate_only: bool,
 }
 
 /// An open graphics device. Cheap to clone; all clones share one device.
@@ -62,6 +65,18 @@ fn instance() -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
 }
 
+/// wgpu's no-op backend, as an adapter with subgroups of 8, so that it takes every variant.
+#[cfg(not(target_arch = "wasm32"))]
+fn no_op_instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::NOOP;
+    let no_op = &mut descriptor.backend_options.noop;
+    no_op.enable = true;
+    no_op.subgroup_min_size = Some(8);
+    no_op.subgroup_max_size = Some(8);
+    wgpu::Instance::new(descriptor)
+}
+
 /// Lists every adapter that the installed drivers offer, best first.
 pub async fn adapters() -> Vec<AdapterReport> {
     let mut found = instance().enumerate_adapters(wgpu::Backends::all()).await;
@@ -69,11 +84,11 @@ pub async fn adapters() -> Vec<AdapterReport> {
     found.iter().map(AdapterReport::of).collect()
 }
 
-async fn pick(wanted: Option<&str>) -> Result<wgpu::Adapter> {
-    let instance = instance();
+async fn pick(options: &GpuOptions) -> Result<wgpu::Adapter> {
     #[cfg(target_arch = "wasm32")]
     {
-        let _ = wanted;
+        let _ = options;
+        let instance = instance();
         let options = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
             ..Default::default()
@@ -87,6 +102,8 @@ async fn pick(wanted: Option<&str>) -> Result<wgpu::Adapter> {
     }
     #[cfg(not(target_arch = "wasm32"))]
     {
+        let wanted = options.adapter.as_deref().filter(|_| !options.validate_only);
+        let instance = if options.validate_only { no_op_instance() } else { instance() };
         let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
         found.sort_by_key(|adapter| caps::rank(&adapter.get_info()));
         let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
@@ -114,7 +131,7 @@ impl Gpu {
 
     /// Opens an adapter chosen by `options`.
     pub async fn with(options: GpuOptions) -> Result<Gpu> {
-        let adapter = pick(options.adapter.as_deref()).await?;
+        let adapter = pick(&options).await?;
         let caps = Caps::of(&adapter, options.policy);
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {

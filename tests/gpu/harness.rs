@@ -2,7 +2,8 @@
 //! words behind every tensor stay untouched, two runs are bit-equal, the device equals the twin, and
 //! the comparison rejects each of the case's wrong operations.
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
+use std::sync::{Arc, LazyLock};
 use wgpu_lora::Result;
 use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, Host, HostBuffers, Op, Policy, Tensor, difference};
 
@@ -11,10 +12,19 @@ use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, Host, HostBuffers, Op, Policy, Tenso
 pub type Check<'a> = &'a mut dyn FnMut(&dyn Op, &[&dyn Op]) -> Result<(), String>;
 type Body = fn(&Gpu, &[usize], Check) -> Result<(), String>;
 
+#[derive(Clone)]
 pub struct Case {
     pub kernel: &'static str,
     pub sizes: Vec<usize>,
     pub body: Body,
+}
+
+impl Case {
+    /// `linear_fwd::3x64x64`.
+    pub fn name(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(ToString::to_string).collect();
+        format!("{}::{}", self.kernel, sizes.join("x"))
+    }
 }
 
 /// One case per list of sizes.
@@ -127,29 +137,28 @@ fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
 }
 
 /// The policies whose variants are tested; names that a kernel does not have fall back to `Auto`.
-fn policies() -> Vec<Policy> {
+pub fn policies() -> Vec<Policy> {
     let prefer = |name: &str| Policy::Prefer(name.into());
     vec![Policy::Auto, Policy::Baseline, prefer("workgroup"), prefer("reduce_workgroup")]
 }
 
-pub fn run(families: Vec<Vec<Case>>) -> std::process::ExitCode {
-    let args = Arguments::from_args();
-    let gpus: Vec<Gpu> = policies()
-        .into_iter()
-        .map(|policy| {
-            let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
-            let options = GpuOptions { policy, adapter, ..Default::default() };
+/// A trial for each case; the devices are opened by the first that runs.
+pub fn trials(families: Vec<Vec<Case>>) -> Vec<Trial> {
+    let open = || {
+        let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+        let gpu = |policy| {
+            let options = GpuOptions { policy, adapter: adapter.clone(), ..Default::default() };
             pollster::block_on(Gpu::with(options)).unwrap_or_else(|e| panic!("{e}"))
-        })
-        .collect();
-    let gpus = std::sync::Arc::new(gpus);
-    let trials = families
+        };
+        policies().into_iter().map(gpu).collect::<Vec<Gpu>>()
+    };
+    let gpus = Arc::new(LazyLock::new(open));
+    families
         .into_iter()
         .flatten()
         .map(|case| {
             let gpus = gpus.clone();
-            let sizes: Vec<String> = case.sizes.iter().map(ToString::to_string).collect();
-            Trial::test(format!("{}::{}", case.kernel, sizes.join("x")), move || {
+            Trial::test(case.name(), move || {
                 // A variant that several policies choose is tested once, with all of the case's calls.
                 let mut seen = Vec::new();
                 for gpu in gpus.iter() {
@@ -172,6 +181,5 @@ pub fn run(families: Vec<Vec<Case>>) -> std::process::ExitCode {
                 Ok(())
             })
         })
-        .collect();
-    libtest_mimic::run(&args, trials).exit_code()
+        .collect()
 }

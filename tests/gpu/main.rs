@@ -1,4 +1,5 @@
-//! Level 3: every kernel, in every variant that the adapter has, against its CPU twin.
+//! Level 1 ([`no_op`]) and level 3 ([`harness`]): every kernel, in every variant, first where nothing is
+//! computed and everything checked, then against its CPU twin.
 #![allow(clippy::print_stdout, reason = "every case says its error and its bound")]
 
 mod attention;
@@ -9,13 +10,14 @@ mod elementwise;
 mod embed;
 mod harness;
 mod linear;
+mod no_op;
 mod optimizer;
 mod rms_norm;
 mod rope;
 mod swiglu;
 
 fn main() -> std::process::ExitCode {
-    harness::run(vec![
+    let families = vec![
         attention::cases(),
         embed::cases(),
         copy_rows::cases(),
@@ -27,5 +29,8 @@ fn main() -> std::process::ExitCode {
         optimizer::cases(),
         dora::cases(),
         elementwise::cases(),
-    ])
+    ];
+    let mut trials = no_op::trials(&families);
+    trials.extend(harness::trials(families));
+    libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()
 }

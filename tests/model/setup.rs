@@ -13,7 +13,7 @@ use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 /// A device under a policy; `verify` compares every dispatch with its CPU twin.
 pub fn open(policy: Policy, verify: bool) -> Gpu {
     let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
-    block_on(Gpu::with(GpuOptions { adapter, policy, verify })).unwrap()
+    block_on(Gpu::with(GpuOptions { adapter, policy, verify, ..Default::default() })).unwrap()
 }
 
 pub fn gpu() -> Gpu {
