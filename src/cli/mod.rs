@@ -1,5 +1,5 @@
-//! The command line: what was typed ([`args`]), what it means (one file per command), and where the
-//! words go ([`printer`]). Only this module prints, blocks and uses `anyhow`.
+//! The command line: what was typed (`args`), what it means (one file per command), and where the
+//! words go (`printer`). Only this module prints, blocks and uses `anyhow`.
 
 mod args;
 mod bench;

@@ -53,7 +53,7 @@ impl Dense {
 pub enum Storage {
     /// Dense elements, row-major.
     Dense(Dense),
-    /// NF4 with 8-bit scales, the layout of the fast kernels: see [`Nf4Words::quads`].
+    /// NF4 with 8-bit scales, the layout of the fast kernels: see `Nf4Words::quads`.
     Nf4Quads {
         /// Mean of the blocks' absolute maxima.
         offset: f32,

@@ -79,6 +79,8 @@ pub fn command(flags: &Flags) -> Result<()> {
         let clippy =
             ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
         report.part("clippy", &mut cargo(&clippy))?;
+        let mut doc = cargo(&["doc", "--release", "--no-deps"]);
+        report.part("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     }
 
     // Not `--workspace`: the tools want features of naga that a build of the program alone does not have, and
