@@ -3,9 +3,13 @@
 //! knows the device; everything here works on wasm32 too (rows come from any reader).
 
 pub mod batch;
+mod csv;
 pub mod dataset;
 pub mod order;
+mod parquet;
+pub mod records;
 
 pub use batch::{Batch, IGNORE};
 pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, Row, TokenizedRow};
 pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order};
+pub use records::{Record, for_each_record, for_each_record_in};
