@@ -40,6 +40,8 @@ pub(super) enum Command {
     Info,
     /// Fine-tune a LoRA adapter.
     Train(Box<TrainArgs>),
+    /// Show what a training run would take on the device, from the configuration alone.
+    Plan(Box<super::plan::PlanArgs>),
     /// Continue a prompt.
     Generate(GenerateArgs),
     /// Show the logits behind a prompt.
@@ -84,7 +86,7 @@ pub(super) struct TrainArgs {
 }
 
 /// The flags that are settings: each, if given, replaces the one of the same name in run.toml.
-#[derive(Debug, Args, Serialize)]
+#[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct Settings {
     /// The base model: a folder with config.json, safetensors and tokenizer.json.

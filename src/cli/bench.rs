@@ -13,7 +13,7 @@ use crate::gpu::Gpu;
 use crate::model::{KvCache, Pass};
 use crate::random::{below, stream};
 use crate::train::config::TrainConfig;
-use crate::train::plan;
+use crate::train::memory::{Limits, RunPlan};
 use crate::train::schedule::{Schedule, SchedulerType};
 use crate::train::trainer::{Trainer, TrainerOptions};
 
@@ -51,7 +51,8 @@ fn report(session: &Session, gpu: &Gpu, name: &str, seconds: f64, rest: Value) -
         "name": name,
         "ms": seconds * 1e3,
         "peak_rss_bytes": peak_rss_bytes(),
-        "device_bytes": gpu.allocated_bytes(),
+        "device_bytes": gpu.allocator_bytes().map(|(given, _)| given),
+        "device_reserved_bytes": gpu.allocator_bytes().map(|(_, held)| held),
         "adapter": gpu.caps().adapter.name,
     });
     if let (Some(row), Value::Object(rest)) = (row.as_object_mut(), rest) {
@@ -90,12 +91,14 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     gpu.profile(false);
     let (b, t) = (args.batch.max(1), args.seq.max(2));
     let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
-    model.add_fresh_adapter("default", &config.adapter_config(), 1).await?;
     let ids = ids(b * t, model.config().vocab_size);
     let labels = ids.iter().map(|&id| id as i32).collect();
     let batch = Batch::from_parts(ids, labels, vec![t; b], t)?;
     let pass = Pass { batch: b, queries: t, targets: batch.target_count() };
-    let recompute = plan::recompute(&model, &config, pass);
+    let plan = RunPlan::new(model.memory(), model.config(), &config, pass, Limits::of(&gpu))?;
+    plan.check()?;
+    let recompute = plan.recomputed;
+    model.add_fresh_adapter("default", &config.adapter_config(), 1).await?;
     let schedule = Schedule::new(SchedulerType::Constant, 1e-4, 0, args.steps as u64 + 1)?;
     let mut trainer = Trainer::new(model, schedule, TrainerOptions::of(&config, recompute), pass)?;
     let window = [batch];
@@ -112,6 +115,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     let rest = json!({
         "tokens_per_second": (b * t) as f64 / took,
         "batch": b, "seq": t, "rank": args.rank, "activations_recomputed": recompute,
+        "planned_bytes": plan.memory.total(), "tensor_bytes": gpu.tensor_bytes(),
     });
     report(session, &gpu, "train_step", took, rest)
 }

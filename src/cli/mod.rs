@@ -9,6 +9,7 @@ mod generate;
 mod info;
 mod logits;
 mod model;
+mod plan;
 mod printer;
 mod shaders;
 mod train;
@@ -48,6 +49,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Info => info::run(&session).await,
         Command::Train(args) => train::run(&session, args).await,
+        Command::Plan(args) => plan::run(&session, args).await,
         Command::Generate(args) => generate::run(&session, args).await,
         Command::Logits(args) => logits::run(&session, args).await,
         Command::Bench(args) => bench::run(&session, args).await,

@@ -55,7 +55,8 @@ impl Files {
 const WORKS: &str = "give a folder with config.json, model.safetensors (or shards with their index) \
                      and tokenizer.json";
 
-fn local(model: &str) -> Result<PathBuf, Error> {
+/// The folder that MODEL names.
+pub(super) fn local(model: &str) -> Result<PathBuf, Error> {
     let path = Path::new(model);
     let unsupported = |what: String, hint: String| Error::Unsupported { what, hint };
     if model.is_empty() {

@@ -9,10 +9,13 @@ use indicatif::ProgressBar;
 
 use super::args::{Settings, TrainArgs};
 use super::model::{Files, Session};
+use super::plan;
 use crate::data::{Dataset, DatasetReport};
-use crate::model::Quant;
-use crate::train::config::{self, TrainConfig};
+use crate::model::{LoadOptions, MemoryPlan};
+use crate::train::config::TrainConfig;
 use crate::train::event::{Event, StepLine};
+use crate::train::memory::{Limits, RunPlan};
+use crate::train::plan::pass_of;
 use crate::train::run::{Run, recorded_policy};
 
 /// Names that a later version may know.
@@ -20,6 +23,13 @@ const PRESETS: &str = "there are none in this version";
 
 /// Flags over `--config` over (`run.toml` of the run that is resumed, or `--preset`) over defaults.
 fn settings(args: &TrainArgs) -> Result<TrainConfig> {
+    let config = merged(args)?;
+    config.validate_with_files()?;
+    Ok(config)
+}
+
+/// The same, not looked at yet.
+pub(super) fn merged(args: &TrainArgs) -> Result<TrainConfig> {
     let mut config = TrainConfig::default();
     if let Some(name) = &args.preset {
         bail!(
@@ -38,9 +48,7 @@ fn settings(args: &TrainArgs) -> Result<TrainConfig> {
     if let Some(path) = &args.config {
         config = read(&config, path)?;
     }
-    let config = over(&config, &args.settings)?;
-    config.validate_with_files()?;
-    Ok(config)
+    over(&config, &args.settings)
 }
 
 fn over(config: &TrainConfig, flags: &Settings) -> Result<TrainConfig> {
@@ -109,13 +117,14 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     };
     let gpu = session.gpu(args.inspect, policy).await?;
     printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
-    let quant = match config.quant {
-        config::Quant::Nf4 => Quant::Nf4,
-        config::Quant::None => Quant::None,
-    };
-    let positions =
-        [Some(&rows), held_out.as_ref()].into_iter().flatten().map(|d| d.report().longest);
-    let positions = positions.max().unwrap_or(1).min(config.max_length);
+    let quant = plan::quant(&config);
+    let positions = positions(&rows, held_out.as_ref(), &config);
+    let options = LoadOptions { quant, max_positions: positions };
+    let weights = MemoryPlan::weights(&files.config, Some(&files.checkpoint), options)?;
+    let pass = pass_of(&rows, held_out.as_ref(), config.batch_size);
+    let memory = RunPlan::new(&weights, &files.config, &config, pass, Limits::of(&gpu))?;
+    printer.note(plan::table(&memory));
+    memory.check()?;
     let model = session.load(&gpu, &files, quant, positions).await?;
     let mut run = Run::new(model, rows, held_out, config, &args.out, args.resume).await?;
     run.notes().iter().for_each(|note| printer.warn(note));
@@ -125,6 +134,12 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     result
 }
 
+/// Positions that the model must know: the longest row.
+pub(super) fn positions(rows: &Dataset, held_out: Option<&Dataset>, config: &TrainConfig) -> usize {
+    let longest = [Some(rows), held_out].into_iter().flatten().map(|d| d.report().longest);
+    longest.max().unwrap_or(1).min(config.max_length)
+}
+
 fn begin(session: &Session, run: &Run) -> Result<()> {
     let printer = &session.printer;
     let trainable = run.model().trainable_parameters();
@@ -132,17 +147,6 @@ fn begin(session: &Session, run: &Run) -> Result<()> {
         true => printer.note(trainable),
         false => printer.line(trainable)?,
     }
-    let memory = run.memory();
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    printer.note(format!(
-        "device memory: {} MiB = weights {} + adapter and gradients {} + optimizer {} + activations {} ({})",
-        mib(memory.weights + memory.adapters + memory.optimizer + memory.activations),
-        mib(memory.weights),
-        mib(memory.adapters),
-        mib(memory.optimizer),
-        mib(memory.activations),
-        if memory.recomputed { "recomputed" } else { "kept" },
-    ));
     if run.step() > 0 {
         printer.note(format!("resuming after step {} of {}", run.step(), run.total_steps()));
     }

@@ -5,6 +5,14 @@ use std::fmt;
 use super::op::{Body, Kernel, Needs, Selection};
 use crate::{Error, Result};
 
+/// The largest storage binding this program uses, bytes: rows of larger tensors are sharded. 128 MiB
+/// everywhere, so that a model has the same shards on every adapter.
+pub const SHARD_BYTES: u64 = 128 << 20;
+
+/// The most rows of a matrix that one dispatch sums over. Mesa's llvmpipe ends the loops of an
+/// invocation, without a word, after 65,535 turns of all of them together.
+pub const SHARD_ROWS: usize = 32_768;
+
 /// Which of a kernel's variants to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
@@ -157,18 +165,6 @@ impl Caps {
             limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
         }
         limits
-    }
-
-    /// The largest storage binding this program uses, bytes: rows of larger tensors are sharded.
-    /// 128 MiB everywhere, so that a model has the same shards on every adapter.
-    pub fn shard_bytes(&self) -> u64 {
-        128 << 20
-    }
-
-    /// The most rows of a matrix that one dispatch sums over. Mesa's llvmpipe ends the loops of an
-    /// invocation, without a word, after 65,535 turns of all of them together.
-    pub fn shard_rows(&self) -> usize {
-        32_768
     }
 
     fn runs(&self, needs: Needs) -> bool {

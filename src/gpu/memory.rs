@@ -42,6 +42,17 @@ impl Gpu {
         self.inner.memory
     }
 
+    /// Bytes of all tensors alive: buffers as they were asked for, without what the allocator adds.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.inner.tensor_bytes.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The largest tensor that can be allocated and bound, bytes.
+    pub fn tensor_limit(&self) -> u64 {
+        let limits = self.inner.device.limits();
+        limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
+    }
+
     /// Refuses what cannot fit, before anything is allocated. **Errors** [`Error::OutOfMemory`].
     pub fn check_memory(&self, what: &str, needed_bytes: u64) -> Result<()> {
         match self.inner.memory {

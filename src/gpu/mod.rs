@@ -13,15 +13,16 @@ mod transfer;
 mod variants;
 mod verify;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-pub use caps::{AdapterReport, Caps, Policy};
+pub use caps::{AdapterReport, Caps, Policy, SHARD_BYTES, SHARD_ROWS};
 pub(crate) use op::grid;
 pub use op::{Access, Body, Host, HostBuffers, Kernel, Needs, Op, Selection, Work};
 pub use profile::{Profile, ProfileRow};
-pub use recorder::Recorder;
+pub use recorder::{PARAMS_BYTES, Recorder};
 pub use shader::{ModuleText, Target, compose, library};
-pub use tensor::{ALIGN_WORDS, Elem, Tensor};
+pub use tensor::{ALIGN_WORDS, Elem, Tensor, buffer_bytes};
 pub use verify::difference;
 
 use crate::{Error, Result};
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     queue: wgpu::Queue,
     caps: Caps,
     memory: Option<u64>,
+    /// Of all tensors alive.
+    tensor_bytes: AtomicU64,
     verify: bool,
     pipelines: pipeline::Cache,
     fault: Arc<Mutex<Option<String>>>,
@@ -168,6 +171,7 @@ impl Gpu {
             device,
             queue,
             memory: memory::device_bytes(&adapter, caps.software),
+            tensor_bytes: AtomicU64::new(0),
             caps,
             verify: options.verify,
             pipelines: pipeline::Cache::default(),
@@ -196,9 +200,12 @@ impl Gpu {
         }
     }
 
-    /// Bytes that the allocator holds on the device, where the backend can tell.
-    pub fn allocated_bytes(&self) -> Option<u64> {
-        self.inner.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
+    /// Bytes that wgpu's allocator has given out, and that it holds on the device, where the backend
+    /// can tell.
+    pub fn allocator_bytes(&self) -> Option<(u64, u64)> {
+        let report = self.inner.device.generate_allocator_report()?;
+        let given = report.allocations.iter().map(|a| a.size).sum();
+        Some((given, report.total_reserved_bytes))
     }
 }
 

@@ -14,6 +14,9 @@ const SLOTS: usize = 1024;
 /// 10^11 operations a second.
 const SLICE_FLOPS: u64 = 4_000_000_000;
 
+/// Bytes of the ring that holds the parameters of a submission's dispatches.
+pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
+
 struct Recorded {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
@@ -50,7 +53,7 @@ impl Gpu {
             .get_or_init(|| {
                 self.inner.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("params"),
-                    size: (SLOT * SLOTS) as u64,
+                    size: PARAMS_BYTES,
                     usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
                     mapped_at_creation: false,
                 })

@@ -37,11 +37,17 @@ pub(super) struct DeviceBuffer {
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
+        self.gpu.inner.tensor_bytes.fetch_sub(self.raw.size(), Ordering::Relaxed);
         self.gpu.inner.pipelines.forget(self.id);
     }
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Bytes of the buffer behind a tensor of `words` words.
+pub fn buffer_bytes(words: usize) -> u64 {
+    (words as u64 * 4).max(16)
+}
 
 impl Gpu {
     /// Allocates a tensor of zeros. **Errors** [`Error::OutOfMemory`] over the device's limits.
@@ -63,9 +69,8 @@ impl Gpu {
         elem: Elem,
         usage: wgpu::BufferUsages,
     ) -> Result<Tensor> {
-        let bytes = (dims.iter().product::<usize>() as u64 * 4).max(16);
-        let limits = self.inner.device.limits();
-        let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        let bytes = buffer_bytes(dims.iter().product());
+        let limit = self.tensor_limit();
         if bytes > limit {
             return Err(Error::OutOfMemory {
                 what: format!("tensor `{name}` {dims:?}"),
@@ -81,6 +86,7 @@ impl Gpu {
             mapped_at_creation: false,
         });
         self.check(&format!("the allocation of `{name}`, {bytes} bytes"))?;
+        self.inner.tensor_bytes.fetch_add(bytes, Ordering::Relaxed);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let buffer = Arc::new(DeviceBuffer { raw, id, gpu: self.clone() });
         Ok(Tensor { buffer, offset: 0, dims: dims.to_vec(), elem, name: name.into() })

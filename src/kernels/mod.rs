@@ -78,7 +78,7 @@ pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
-pub use weight::{Dense, Matrix, Nf4Words, Storage, words_of};
+pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 
 use crate::Result;
 use crate::gpu::{Kernel, Tensor, grid};

@@ -1,7 +1,7 @@
 //! A frozen or trainable matrix on the device, and how its elements are stored.
 
 use crate::gpu::{Host, Tensor};
-use crate::quant::{NF4_CODE, Nf4Matrix, Nf4Scales};
+use crate::quant::{NESTED_BLOCK, NF4_BLOCK, NF4_CODE, Nf4Matrix, Nf4Scales};
 
 /// Storage of a dense weight, packed in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,30 @@ impl Storage {
             Storage::Nf4Quads { .. } => "weight_nf4_quads",
             Storage::Nf4 { .. } => "weight_nf4",
             Storage::Nf4Single => "weight_nf4_single",
+        }
+    }
+}
+
+/// How a matrix will be kept, before it is anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Dense elements.
+    Dense(Dense),
+    /// NF4 with 8-bit scales.
+    Nf4,
+    /// NF4 with one f32 per block.
+    Nf4Single,
+}
+
+impl Kept {
+    /// Words of elements or codes, of scales, and of the scales' scales.
+    pub fn words(self, rows: usize, cols: usize) -> [usize; 3] {
+        let n = rows * cols;
+        let (codes, blocks) = (n.div_ceil(2).div_ceil(4), n.div_ceil(NF4_BLOCK));
+        match self {
+            Kept::Dense(dense) => [dense.words(n), 0, 0],
+            Kept::Nf4 => [codes, blocks.div_ceil(4), blocks.div_ceil(NESTED_BLOCK)],
+            Kept::Nf4Single => [codes, blocks, 0],
         }
     }
 }
@@ -235,5 +259,23 @@ impl Nf4Words {
             }
         }
         (w, words_of(&scales))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_takes_the_words_that_were_planned() {
+        for (rows, cols) in [(4, 64), (3, 100), (8, 192), (300, 64), (5, 7)] {
+            let values: Vec<f32> = (0..rows * cols).map(|i| (i % 17) as f32 - 8.0).collect();
+            for (kept, double) in [(Kept::Nf4, true), (Kept::Nf4Single, false)] {
+                let nf4 = Nf4Matrix::quantize(rows, cols, &values, double).unwrap();
+                let Nf4Words { w, scales, nested, .. } = Nf4Words::of(&nf4);
+                let got = [w.len(), scales.len(), nested.len()];
+                assert_eq!(got, kept.words(rows, cols), "{kept:?} {rows} {cols}");
+            }
+        }
     }
 }

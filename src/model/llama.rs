@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::load::{LoadOptions, Loader, Progress, device_bytes};
+use super::load::{LoadOptions, Loader, Progress};
 use super::lora::Adapter;
 use super::module::Module;
+use super::plan::MemoryPlan;
+use super::weight_plan::{EMBED, HEAD};
 use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig};
 use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::Matrix;
@@ -44,7 +46,7 @@ pub struct Model {
     adapters: BTreeMap<String, Adapter>,
     active: Option<String>,
     pub(super) stats: Tensor,
-    weight_bytes: u64,
+    weights: MemoryPlan,
 }
 
 /// What PEFT's `print_trainable_parameters` says.
@@ -81,6 +83,8 @@ impl fmt::Display for TrainableParameters {
 
 /// Slots of the statistics tensor: norm and clip coefficient (written by the optimizer), summed NLL.
 pub(crate) const STAT_LOSS: usize = 2;
+/// Words of the statistics tensor.
+pub(super) const STATS: usize = 8;
 
 impl Model {
     /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in all.
@@ -96,17 +100,13 @@ impl Model {
     ) -> Result<Model> {
         config.validate()?;
         let (d, v) = (config.hidden_size, config.vocab_size);
-        let weight_bytes = device_bytes(checkpoint, config, options.quant);
-        gpu.check_memory("the model's weights", weight_bytes)?;
-        let names = [String::from("model.embed_tokens.weight")];
-        let total = names
-            .iter()
-            .cloned()
-            .chain(checkpoint.names().map(str::to_owned))
+        let weights = MemoryPlan::weights(config, Some(checkpoint), options)?;
+        gpu.check_memory("the model's weights", weights.total())?;
+        let total = checkpoint
+            .names()
             .filter(|n| n.ends_with(".weight"))
-            .filter_map(|n| checkpoint.info(&n).ok().map(|i| i.bytes))
-            .sum::<u64>()
-            .saturating_sub(checkpoint.info(&names[0]).map_or(0, |i| i.bytes));
+            .filter_map(|n| checkpoint.info(n).ok().map(|i| i.bytes))
+            .sum::<u64>();
         let mut loader = Loader {
             gpu,
             table: gpu.table("scale values", &dynamic8_code(true))?,
@@ -118,14 +118,14 @@ impl Model {
             total,
             staged: 0,
         };
-        let embed = loader.dense_shards(&names[0], v, d)?;
+        let embed = loader.dense_shards(EMBED, v, d)?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| loader.layer(layer))
             .collect::<Result<Vec<_>>>()?;
         let norm = loader.vector("model.norm.weight", d)?;
         let head = match config.tie_word_embeddings {
             true => None,
-            false => Some(loader.dense_shards("lm_head.weight", v, d)?),
+            false => Some(loader.dense_shards(HEAD, v, d)?),
         };
         gpu.flush("loading")?;
         let positions: Vec<u32> = (0..options.max_positions as u32).collect();
@@ -143,8 +143,8 @@ impl Model {
             max_positions: options.max_positions,
             adapters: BTreeMap::new(),
             active: None,
-            stats: gpu.zeros("stats", &[8])?,
-            weight_bytes,
+            stats: gpu.zeros("stats", &[STATS])?,
+            weights,
         })
     }
 
@@ -160,7 +160,12 @@ impl Model {
 
     /// Bytes of frozen weights on the device.
     pub fn weight_bytes(&self) -> u64 {
-        self.weight_bytes
+        self.weights.total()
+    }
+
+    /// What loading it allocated.
+    pub fn memory(&self) -> &MemoryPlan {
+        &self.weights
     }
 
     pub(super) fn head_shards(&self) -> &[Shard] {

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::llama::{Layer, Shard};
 use super::module::Module;
-use crate::format::{Checkpoint, DType, ModelConfig, read_prequantized};
+use super::weight_plan;
+use crate::format::{Checkpoint, ModelConfig, read_prequantized};
 use crate::gpu::{Elem, Gpu, Tensor};
 use crate::kernels::{Dense, Matrix, Nf4Words, words_of};
 use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales, dynamic8_code};
@@ -97,15 +98,7 @@ impl Loader<'_> {
     }
 
     fn dense(&self, name: &str) -> Result<Dense> {
-        match self.checkpoint.info(name)?.dtype {
-            DType::F32 => Ok(Dense::F32),
-            DType::F16 => Ok(Dense::F16),
-            DType::BF16 => Ok(Dense::BF16),
-            other => Err(Error::Unsupported {
-                what: format!("tensor `{name}` of type {other:?}"),
-                hint: "weights are F32, F16, BF16, or bitsandbytes NF4".into(),
-            }),
-        }
+        weight_plan::dense(name, self.checkpoint.info(name)?.dtype)
     }
 
     /// A dense matrix in row shards that fit a binding, in the checkpoint's precision.
@@ -118,21 +111,10 @@ impl Loader<'_> {
         self.checkpoint.expect(name, &[rows, cols])?;
         let dense = self.dense(name)?;
         let row = cols * dense.bytes();
-        let limit = self.gpu.caps().shard_bytes() as usize;
-        // An even number of rows keeps every shard's first element at a word.
-        let most = (limit / row.max(1)).min(self.gpu.caps().shard_rows()) / 2 * 2;
-        if most == 0 {
-            return Err(Error::OutOfMemory {
-                what: format!("two rows of `{name}`"),
-                needed_bytes: 2 * row as u64,
-                limit_bytes: limit as u64,
-                hint: "This model's rows are too long".into(),
-            });
-        }
         let mut shards = Vec::new();
         let mut bytes = Vec::new();
-        for first in (0..rows).step_by(most) {
-            let n = most.min(rows - first);
+        for range in weight_plan::row_shards(name, rows, cols, dense)? {
+            let (first, n) = (range.start, range.len());
             let tensor = self.gpu.tensor(name, &[(n * row).div_ceil(4)], Elem::U32)?;
             let step = PIECE / 4 * 4;
             for at in (0..n * row).step_by(step) {
@@ -206,27 +188,4 @@ impl Loader<'_> {
         }
         Ok(out)
     }
-}
-
-/// Bytes that loading will place on the device, from shapes alone: refused before anything is allocated.
-pub(super) fn device_bytes(checkpoint: &Checkpoint, config: &ModelConfig, quant: Quant) -> u64 {
-    let linears: u64 = Module::ALL
-        .iter()
-        .map(|m| {
-            let (n, k) = m.shape(config);
-            (n * k) as u64
-        })
-        .sum::<u64>()
-        * config.num_hidden_layers as u64;
-    let bytes_of = |name: &str| checkpoint.info(name).map_or(0, |i| i.bytes);
-    let embed = bytes_of("model.embed_tokens.weight") + bytes_of("lm_head.weight");
-    let linears = match quant {
-        Quant::Nf4 => linears * 4127 / 8000,
-        Quant::Nf4Single => linears * 45 / 80,
-        Quant::None => {
-            let first = format!("{}.weight", Module::Q.path(0));
-            linears * checkpoint.info(&first).map_or(2, |i| i.dtype.bytes() as u64)
-        }
-    };
-    embed + linears
 }

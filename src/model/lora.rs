@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::init;
 use super::module::Module;
+use super::plan::{Allocate, Device, MemoryPlan, Part};
 use super::slab::Layout;
 use crate::format::{AdapterConfig, AdapterFile, ModelConfig, TargetModules};
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Gpu, SHARD_BYTES, Tensor};
 use crate::kernels::{Dense, Matrix};
 use crate::{Error, Result};
 
@@ -45,28 +46,36 @@ pub(super) struct Grads {
     pub(super) magnitude: Option<Tensor>,
 }
 
-/// What training keeps beside the parameters: slabs of one layout.
-#[derive(Debug)]
-pub(crate) struct TrainState {
-    pub(crate) gradients: Vec<Tensor>,
-    pub(crate) first_moment: Vec<Tensor>,
-    pub(crate) second_moment: Vec<Tensor>,
-}
-
 /// An adapter on the device.
 #[derive(Debug)]
 pub struct Adapter {
     pub(super) config: AdapterConfig,
     pub(super) pairs: BTreeMap<(usize, Module), Pair>,
-    /// PEFT key, shape and place of every tensor.
-    entries: Vec<(String, Vec<usize>)>,
-    layout: Layout,
+    outline: Outline,
     params: Vec<Tensor>,
-    state: Option<TrainState>,
+    gradients: Vec<Tensor>,
+}
+
+/// An adapter's tensors, before they are anywhere: names, shapes, and where they will lie.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    planned: Vec<Planned>,
+    /// PEFT key and shape of every tensor.
+    entries: Vec<(String, Vec<usize>)>,
+    pub(crate) layout: Layout,
+    dora: bool,
+}
+
+struct Slabs<T> {
+    params: Vec<T>,
+    gradients: Vec<T>,
+    norms: Vec<T>,
+    table: T,
 }
 
 const PREFIX: &str = "base_model.model.";
 
+#[derive(Debug)]
 struct Planned {
     layer: usize,
     module: Module,
@@ -102,6 +111,42 @@ fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
     Ok(found)
 }
 
+impl Outline {
+    /// The adapter that `config` describes. **Errors** as [`plan`].
+    pub(crate) fn of(config: &AdapterConfig, model: &ModelConfig) -> Result<Outline> {
+        let (r, planned, dora) = (config.rank, plan(config, model)?, config.use_dora);
+        let mut entries = Vec::new();
+        for p in &planned {
+            let path = format!("{PREFIX}{}", p.module.path(p.layer));
+            entries.push((format!("{path}.lora_A.weight"), vec![r, p.inp]));
+            entries.push((format!("{path}.lora_B.weight"), vec![p.out, r]));
+            if dora {
+                entries.push((format!("{path}.lora_magnitude_vector"), vec![p.out]));
+            }
+        }
+        let sizes = entries.iter().map(|(_, dims)| dims.iter().product());
+        let layout = Layout::of(sizes, SHARD_BYTES);
+        Ok(Outline { planned, entries, layout, dora })
+    }
+
+    /// What the adapter will take in training, added to a plan.
+    pub(crate) fn count(&self, plan: &mut MemoryPlan) -> Result<()> {
+        self.walk(plan, true).map(drop)
+    }
+
+    fn walk<A: Allocate>(&self, a: &mut A, train: bool) -> Result<Slabs<A::Tensor>> {
+        let part = Part::Adapters;
+        let params = self.layout.allocate(a, part, "lora parameters")?;
+        let gradients = match train {
+            true => self.layout.allocate(a, part, "lora gradients")?,
+            false => Vec::new(),
+        };
+        let scaled = self.planned.iter().filter(|_| self.dora);
+        let norms = scaled.map(|p| a.floats(part, "dora norm", &[p.out])).collect::<Result<_>>()?;
+        Ok(Slabs { params, gradients, norms, table: a.table(part, "no scales", &[0.0; 256])? })
+    }
+}
+
 impl Adapter {
     fn empty(
         gpu: &Gpu,
@@ -109,49 +154,30 @@ impl Adapter {
         model: &ModelConfig,
         train: bool,
     ) -> Result<Adapter> {
-        let (r, planned) = (config.rank, plan(config, model)?);
-        let mut entries = Vec::new();
-        for p in &planned {
-            let path = format!("{PREFIX}{}", p.module.path(p.layer));
-            entries.push((format!("{path}.lora_A.weight"), vec![r, p.inp]));
-            entries.push((format!("{path}.lora_B.weight"), vec![p.out, r]));
-            if config.use_dora {
-                entries.push((format!("{path}.lora_magnitude_vector"), vec![p.out]));
-            }
-        }
-        let words = entries.iter().map(|(_, dims)| dims.iter().product());
-        let layout = Layout::of(words, gpu.caps().shard_bytes());
-        let params = layout.allocate(gpu, "lora parameters")?;
-        let state = match train {
-            false => None,
-            true => Some(TrainState {
-                gradients: layout.allocate(gpu, "lora gradients")?,
-                first_moment: layout.allocate(gpu, "adamw first moment")?,
-                second_moment: layout.allocate(gpu, "adamw second moment")?,
-            }),
-        };
-        let table = gpu.table("no scales", &[0.0; 256])?;
+        let r = config.rank;
+        let outline = Outline::of(config, model)?;
+        let Slabs { params, gradients, norms, table } =
+            outline.walk(&mut Device::new(gpu), train)?;
+        let (entries, layout) = (&outline.entries, &outline.layout);
+        let mut norms = norms.into_iter();
         let mut pairs = BTreeMap::new();
         let mut next = 0;
-        for p in &planned {
+        for p in &outline.planned {
             let mut take = || -> Result<(Tensor, Option<Tensor>)> {
                 let (name, dims) = &entries[next];
                 let param = layout.tensor(&params, next, dims, name)?;
-                let grad = match &state {
-                    Some(s) => {
-                        Some(layout.tensor(&s.gradients, next, dims, &format!("d {name}"))?)
-                    }
-                    None => None,
+                let grad = match train {
+                    true => Some(layout.tensor(&gradients, next, dims, &format!("d {name}"))?),
+                    false => None,
                 };
                 next += 1;
                 Ok((param, grad))
             };
             let ((a, da), (b, db)) = (take()?, take()?);
-            let magnitude = if config.use_dora { Some(take()?) } else { None };
-            let (dm, dora) = match magnitude {
+            let (dm, dora) = match norms.next() {
                 None => (None, None),
-                Some((magnitude, dm)) => {
-                    let norm = gpu.zeros("dora norm", &[p.out])?;
+                Some(norm) => {
+                    let (magnitude, dm) = take()?;
                     (dm, Some(Dora { magnitude, norm }))
                 }
             };
@@ -165,7 +191,7 @@ impl Adapter {
             };
             pairs.insert((p.layer, p.module), pair);
         }
-        Ok(Adapter { config: config.clone(), pairs, entries, layout, params, state })
+        Ok(Adapter { config: config.clone(), pairs, outline, params, gradients })
     }
 
     /// A new adapter for training: A Kaiming-uniform from `seed`, B zero. With DoRA the magnitudes are
@@ -180,7 +206,7 @@ impl Adapter {
             return Err(Error::invalid("rank", "is 0; the smallest is 1"));
         }
         let adapter = Adapter::empty(gpu, config, model, true)?;
-        for (i, (name, dims)) in adapter.entries.iter().enumerate() {
+        for (i, (name, dims)) in adapter.outline.entries.iter().enumerate() {
             if name.ends_with("lora_A.weight") {
                 let values = init::lora_a(seed, name, dims[0], dims[1])?;
                 gpu.write(&adapter.parameter(i)?, &values)?;
@@ -207,24 +233,11 @@ impl Adapter {
         self.load_into(gpu, &self.params, tensors)
     }
 
-    /// AdamW's first and second moment of every tensor, under the tensor's name.
-    pub async fn moments(&self, gpu: &Gpu) -> Result<[Tensors; 2]> {
-        let state = self.state()?;
-        let first = self.collect(gpu, &state.first_moment).await?;
-        Ok([first, self.collect(gpu, &state.second_moment).await?])
-    }
-
-    /// Overwrites what [`Adapter::moments`] gave. **Errors** as for parameters.
-    pub fn load_moments(&self, gpu: &Gpu, moments: &[Tensors; 2]) -> Result<()> {
-        let state = self.state()?;
-        self.load_into(gpu, &state.first_moment, &moments[0])?;
-        self.load_into(gpu, &state.second_moment, &moments[1])
-    }
-
-    fn load_into(&self, gpu: &Gpu, slabs: &[Tensor], tensors: &Tensors) -> Result<()> {
+    /// Overwrites what lies in `slabs` of the adapter's layout. **Errors** as for parameters.
+    pub(crate) fn load_into(&self, gpu: &Gpu, slabs: &[Tensor], tensors: &Tensors) -> Result<()> {
         const OTHER: &str = ". The adapter seems to belong to another model: compare its \
                              base_model_name_or_path with --model";
-        for (i, (name, dims)) in self.entries.iter().enumerate() {
+        for (i, (name, dims)) in self.outline.entries.iter().enumerate() {
             let (shape, values) = tensors.get(name).ok_or_else(|| Error::MissingTensor {
                 name: name.clone(),
                 file: "adapter".into(),
@@ -238,9 +251,11 @@ impl Adapter {
                     got: format!("{shape:?}{OTHER}"),
                 });
             }
-            gpu.write(&self.layout.tensor(slabs, i, dims, name)?, values)?;
+            gpu.write(&self.outline.layout.tensor(slabs, i, dims, name)?, values)?;
         }
-        if let Some(extra) = tensors.keys().find(|k| !self.entries.iter().any(|(n, _)| n == *k)) {
+        if let Some(extra) =
+            tensors.keys().find(|k| !self.outline.entries.iter().any(|(n, _)| n == *k))
+        {
             return Err(Error::Shape {
                 op: "adapter".into(),
                 tensor: extra.clone(),
@@ -252,22 +267,22 @@ impl Adapter {
     }
 
     fn parameter(&self, i: usize) -> Result<Tensor> {
-        let (name, dims) = &self.entries[i];
-        self.layout.tensor(&self.params, i, dims, name)
+        let (name, dims) = &self.outline.entries[i];
+        self.outline.layout.tensor(&self.params, i, dims, name)
     }
 
     /// The tensors that lie in `slabs`, in PEFT's names; one read-back a slab.
-    async fn collect(&self, gpu: &Gpu, slabs: &[Tensor]) -> Result<Tensors> {
+    pub(crate) async fn collect(&self, gpu: &Gpu, slabs: &[Tensor]) -> Result<Tensors> {
         let mut host = Vec::new();
         for slab in slabs {
             host.push(gpu.read(slab).await?);
         }
         let cut = |(i, (name, dims)): (usize, &(String, Vec<usize>))| {
-            let (slab, at) = self.layout.place(i);
+            let (slab, at) = self.outline.layout.place(i);
             let values = host[slab][at..][..dims.iter().product()].to_vec();
             (name.clone(), (dims.clone(), values))
         };
-        Ok(self.entries.iter().enumerate().map(cut).collect())
+        Ok(self.outline.entries.iter().enumerate().map(cut).collect())
     }
 
     /// The parameters in PEFT's names.
@@ -277,7 +292,7 @@ impl Adapter {
 
     /// The gradients in PEFT's names. **Errors** [`Error::Invalid`] unless it is being trained.
     pub async fn gradients(&self, gpu: &Gpu) -> Result<Tensors> {
-        self.collect(gpu, &self.state()?.gradients).await
+        self.collect(gpu, self.gradient_slabs()?).await
     }
 
     /// Adapter configuration and parameters, to save.
@@ -297,14 +312,23 @@ impl Adapter {
 
     /// Number of trainable parameters.
     pub fn parameter_count(&self) -> usize {
-        self.entries.iter().map(|(_, dims)| dims.iter().product::<usize>()).sum()
+        self.outline.entries.iter().map(|(_, dims)| dims.iter().product::<usize>()).sum()
     }
 
     pub(crate) fn slabs(&self) -> &[Tensor] {
         &self.params
     }
 
-    pub(crate) fn state(&self) -> Result<&TrainState> {
-        self.state.as_ref().ok_or_else(|| Error::invalid("adapter", "was loaded for inference"))
+    /// The gradients' slabs. **Errors** [`Error::Invalid`] unless it is being trained.
+    pub(crate) fn gradient_slabs(&self) -> Result<&[Tensor]> {
+        match self.gradients.as_slice() {
+            [] => Err(Error::invalid("adapter", "was loaded for inference")),
+            slabs => Ok(slabs),
+        }
+    }
+
+    /// Where the tensors lie in the slabs.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.outline.layout
     }
 }

@@ -3,7 +3,7 @@
 use super::block::{Block, DropoutKey};
 use super::kv_cache::KvCache;
 use super::llama::{Model, STAT_LOSS};
-use super::workspace::{AdapterShape, Frame, Pass, Workspace};
+use super::workspace::{AdapterShape, Extent, Frame, Pass, Workspace};
 use crate::data::Batch;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{EmbedFwd, Storage};
@@ -24,8 +24,8 @@ impl Model {
         training: bool,
         checkpointing: bool,
     ) -> Result<Workspace> {
-        let shape = self.adapter_shape();
-        Workspace::new(&self.gpu, &self.config, largest, shape, training, checkpointing)
+        let (config, adapter) = (self.config.clone(), self.adapter_shape());
+        Workspace::new(&self.gpu, Extent { config, largest, adapter, training, checkpointing })
     }
 
     pub(super) fn block(&self, index: usize, dropout: Option<DropoutKey>) -> Block<'_> {
@@ -127,7 +127,7 @@ impl Model {
         let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
         for index in (lowest..self.layers.len()).rev() {
             let block = self.block(index, dropout);
-            if space.checkpointing && index + 1 < self.layers.len() {
+            if space.checkpointing() && index + 1 < self.layers.len() {
                 block.forward(&mut rec, &frame, None)?;
             }
             block.backward(&mut rec, &frame, index > lowest)?;

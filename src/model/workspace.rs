@@ -1,9 +1,10 @@
 //! Every activation, allocated once for the largest batch and viewed at the size of each pass.
 
 use super::module::Module;
+use super::plan::{Allocate, Device, MemoryPlan, Part};
 use crate::Result;
 use crate::format::ModelConfig;
-use crate::gpu::{Elem, Gpu, Tensor};
+use crate::gpu::{Gpu, Tensor};
 
 /// Rows of logits that exist at a time: their chunk stays near this many bytes.
 const LOGITS_BYTES: usize = 32 << 20;
@@ -28,72 +29,72 @@ impl Pass {
 
 /// What a block's backward needs from its forward.
 #[derive(Clone, Debug)]
-pub(super) struct Activations {
-    pub(super) h1: Tensor,
-    pub(super) rstd1: Tensor,
-    pub(super) q: Tensor,
-    pub(super) k: Tensor,
-    pub(super) v: Tensor,
-    pub(super) att: Tensor,
-    pub(super) lse: Tensor,
-    pub(super) mid: Tensor,
-    pub(super) h2: Tensor,
-    pub(super) rstd2: Tensor,
-    pub(super) gate: Tensor,
-    pub(super) up: Tensor,
-    pub(super) act: Tensor,
+pub(super) struct Activations<T = Tensor> {
+    pub(super) h1: T,
+    pub(super) rstd1: T,
+    pub(super) q: T,
+    pub(super) k: T,
+    pub(super) v: T,
+    pub(super) att: T,
+    pub(super) lse: T,
+    pub(super) mid: T,
+    pub(super) h2: T,
+    pub(super) rstd2: T,
+    pub(super) gate: T,
+    pub(super) up: T,
+    pub(super) act: T,
     /// `x·Aᵀ` of each adapted layer, `(N, R)`.
-    pub(super) lora: [Tensor; 7],
+    pub(super) lora: [T; 7],
     /// Output before DoRA's scale.
-    pub(super) dora: Option<[Tensor; 7]>,
+    pub(super) dora: Option<[T; 7]>,
 }
 
 /// Gradients and scratch of a backward pass.
 #[derive(Clone, Debug)]
-pub(super) struct Backward {
-    pub(super) dx: Tensor,
-    pub(super) dh: Tensor,
-    pub(super) dq: Tensor,
-    pub(super) dk: Tensor,
-    pub(super) dv: Tensor,
-    pub(super) datt: Tensor,
-    pub(super) delta: Tensor,
-    pub(super) dgate: Tensor,
-    pub(super) dup: Tensor,
-    pub(super) dact: Tensor,
-    pub(super) dlora: Tensor,
+pub(super) struct Backward<T = Tensor> {
+    pub(super) dx: T,
+    pub(super) dh: T,
+    pub(super) dq: T,
+    pub(super) dk: T,
+    pub(super) dv: T,
+    pub(super) datt: T,
+    pub(super) delta: T,
+    pub(super) dgate: T,
+    pub(super) dup: T,
+    pub(super) dact: T,
+    pub(super) dlora: T,
     /// `(N, widest)`: gradients before a dropout mask, or before DoRA's scale.
-    pub(super) wide: Tensor,
+    pub(super) wide: T,
+}
+
+/// All tensors of a workspace.
+struct Parts<T = Tensor> {
+    ids: T,
+    positions: T,
+    /// Row of each target, `(L)`.
+    targets: T,
+    /// Token of each target, `(L)`.
+    labels: T,
+    /// Target of each row or none, `(N)`.
+    inverse: T,
+    hidden: Vec<T>,
+    layers: Vec<Activations<T>>,
+    backward: Option<Backward<T>>,
+    /// Input of a layer after dropout, `(N, widest)`.
+    dropped: T,
+    head_x: T,
+    head_h: T,
+    head_rstd: T,
+    head_dh: T,
+    head_dx: T,
+    logits: T,
+    nll: T,
 }
 
 /// Activations of a batch.
 pub struct Workspace {
-    largest: Pass,
-    config: ModelConfig,
-    rank: usize,
-    dora: bool,
-    pub(super) training: bool,
-    pub(super) checkpointing: bool,
-    pub(super) ids: Tensor,
-    pub(super) positions: Tensor,
-    /// Row of each target, `(L)`.
-    pub(super) targets: Tensor,
-    /// Token of each target, `(L)`.
-    pub(super) labels: Tensor,
-    /// Target of each row or none, `(N)`.
-    pub(super) inverse: Tensor,
-    hidden: Vec<Tensor>,
-    layers: Vec<Activations>,
-    backward: Option<Backward>,
-    /// Input of a layer after dropout, `(N, widest)`.
-    dropped: Tensor,
-    head_x: Tensor,
-    head_h: Tensor,
-    head_rstd: Tensor,
-    head_dh: Tensor,
-    head_dx: Tensor,
-    logits: Tensor,
-    pub(super) nll: Tensor,
+    extent: Extent,
+    parts: Parts,
     bytes: u64,
 }
 
@@ -104,22 +105,16 @@ pub(crate) struct AdapterShape {
     pub(crate) dora: bool,
 }
 
-struct Allocator<'a> {
-    gpu: &'a Gpu,
-    bytes: u64,
-}
-
-impl Allocator<'_> {
-    fn floats(&mut self, name: &str, dims: &[usize]) -> Result<Tensor> {
-        let tensor = self.gpu.zeros(name, dims)?;
-        self.bytes += tensor.bytes();
-        Ok(tensor)
-    }
-
-    fn words(&mut self, name: &str, n: usize) -> Result<Tensor> {
-        self.bytes += 4 * n as u64;
-        self.gpu.tensor(name, &[n], Elem::U32)
-    }
+/// What a workspace is made for; all its shapes follow.
+#[derive(Clone, Debug)]
+pub(crate) struct Extent {
+    pub(crate) config: ModelConfig,
+    pub(crate) largest: Pass,
+    pub(crate) adapter: AdapterShape,
+    /// Room for backward.
+    pub(crate) training: bool,
+    /// One set of activations serves all layers.
+    pub(crate) checkpointing: bool,
 }
 
 /// `(name, width)` of the block activations that have N rows.
@@ -147,100 +142,112 @@ impl Widths {
     }
 }
 
-impl Workspace {
-    /// Allocates for passes of at most `largest`. **Errors** [`OutOfMemory`](crate::Error::OutOfMemory).
-    pub(super) fn new(
-        gpu: &Gpu,
-        config: &ModelConfig,
-        largest: Pass,
-        adapter: AdapterShape,
-        training: bool,
-        checkpointing: bool,
-    ) -> Result<Workspace> {
-        let mut a = Allocator { gpu, bytes: 0 };
-        let (n, l, w) = (largest.rows(), largest.targets.max(1), Widths::of(config));
-        let layers = if training && !checkpointing { config.num_hidden_layers } else { 1 };
-        let hidden = if training { config.num_hidden_layers + 1 } else { 2 };
-        let chunk = Self::logit_rows(config).min(l.next_multiple_of(64));
-        let backward = match training {
-            false => None,
-            true => Some(Backward {
-                dx: a.floats("dx", &[n, w.d])?,
-                dh: a.floats("dh", &[n, w.d])?,
-                dq: a.floats("dq", &[n, w.q])?,
-                dk: a.floats("dk", &[n, w.kv])?,
-                dv: a.floats("dv", &[n, w.kv])?,
-                datt: a.floats("datt", &[n, w.q])?,
-                delta: a.floats("delta", &[n, w.heads])?,
-                dgate: a.floats("dgate", &[n, w.f])?,
-                dup: a.floats("dup", &[n, w.f])?,
-                dact: a.floats("dact", &[n, w.f])?,
-                dlora: a.floats("dlora", &[n, adapter.rank.max(1)])?,
-                wide: a.floats("wide", &[n, w.widest()])?,
-            }),
-        };
-        let acts = |a: &mut Allocator| -> Result<Activations> {
-            let r = adapter.rank.max(1);
-            let mut lora = Vec::new();
-            let mut dora = Vec::new();
-            for module in Module::ALL {
-                lora.push(a.floats("x·Aᵀ", &[n, r])?);
-                if adapter.dora {
-                    dora.push(a.floats("before DoRA's scale", &[n, module.shape(config).0])?);
-                }
-            }
-            let seven = |v: Vec<Tensor>| <[Tensor; 7]>::try_from(v).ok();
-            Ok(Activations {
-                h1: a.floats("h1", &[n, w.d])?,
-                rstd1: a.floats("rstd1", &[n])?,
-                q: a.floats("q", &[n, w.q])?,
-                k: a.floats("k", &[n, w.kv])?,
-                v: a.floats("v", &[n, w.kv])?,
-                att: a.floats("att", &[n, w.q])?,
-                lse: a.floats("lse", &[n, w.heads])?,
-                mid: a.floats("mid", &[n, w.d])?,
-                h2: a.floats("h2", &[n, w.d])?,
-                rstd2: a.floats("rstd2", &[n])?,
-                gate: a.floats("gate", &[n, w.f])?,
-                up: a.floats("up", &[n, w.f])?,
-                act: a.floats("act", &[n, w.f])?,
-                lora: seven(lora).expect("one per module"),
-                dora: if adapter.dora { seven(dora) } else { None },
-            })
-        };
-        let head_grad = if training { l } else { 1 };
-        let mut workspace = Workspace {
-            largest,
-            config: config.clone(),
-            rank: adapter.rank,
-            dora: adapter.dora,
-            training,
-            checkpointing,
-            ids: a.words("ids", n)?,
-            positions: a.words("positions", n)?,
-            targets: a.words("targets", l)?,
-            labels: a.words("labels", l)?,
-            inverse: a.words("inverse", n)?,
-            hidden: (0..hidden).map(|_| a.floats("hidden", &[n, w.d])).collect::<Result<_>>()?,
-            layers: (0..layers).map(|_| acts(&mut a)).collect::<Result<_>>()?,
-            backward,
-            dropped: a.floats("after dropout", &[n, w.widest()])?,
-            head_x: a.floats("head input", &[l, w.d])?,
-            head_h: a.floats("head norm", &[l, w.d])?,
-            head_rstd: a.floats("head rstd", &[l])?,
-            head_dh: a.floats("head dh", &[head_grad, w.d])?,
-            head_dx: a.floats("head dx", &[head_grad, w.d])?,
-            logits: a.floats("logits", &[chunk, config.vocab_size])?,
-            nll: a.floats("nll", &[l])?,
-            bytes: 0,
-        };
-        workspace.bytes = a.bytes;
-        Ok(workspace)
+impl Extent {
+    /// What the workspace will take, added to a plan.
+    pub(crate) fn count(&self, plan: &mut MemoryPlan) -> Result<()> {
+        self.walk(plan).map(drop)
     }
 
-    /// Rows of logits computed at a time: a multiple of 64, about 32 MiB.
-    fn logit_rows(config: &ModelConfig) -> usize {
-        (LOGITS_BYTES / 4 / config.vocab_size / 64 * 64).clamp(64, 512)
+    fn walk<A: Allocate>(&self, a: &mut A) -> Result<Parts<A::Tensor>> {
+        let (config, training) = (&self.config, self.training);
+        let (n, l, w) = (self.largest.rows(), self.largest.targets.max(1), Widths::of(config));
+        let kept = if training && !self.checkpointing { config.num_hidden_layers } else { 1 };
+        let hidden = if training { config.num_hidden_layers + 1 } else { 2 };
+        let layers = (0..kept).map(|_| self.activations(a)).collect::<Result<_>>()?;
+        let hidden = (0..hidden).map(|_| a.floats(Part::Activations, "hidden", &[n, w.d]));
+        let hidden = hidden.collect::<Result<_>>()?;
+        let backward = training.then(|| self.backward(a)).transpose()?;
+        let chunk = logit_rows(config).min(l.next_multiple_of(64));
+        let head_grad = if training { l } else { 1 };
+        let mut floats = |name, dims: &[usize]| a.floats(Part::Workspace, name, dims);
+        Ok(Parts {
+            hidden,
+            layers,
+            backward,
+            dropped: floats("after dropout", &[n, w.widest()])?,
+            head_x: floats("head input", &[l, w.d])?,
+            head_h: floats("head norm", &[l, w.d])?,
+            head_rstd: floats("head rstd", &[l])?,
+            head_dh: floats("head dh", &[head_grad, w.d])?,
+            head_dx: floats("head dx", &[head_grad, w.d])?,
+            logits: floats("logits", &[chunk, config.vocab_size])?,
+            nll: floats("nll", &[l])?,
+            ids: a.words(Part::Workspace, "ids", n)?,
+            positions: a.words(Part::Workspace, "positions", n)?,
+            targets: a.words(Part::Workspace, "targets", l)?,
+            labels: a.words(Part::Workspace, "labels", l)?,
+            inverse: a.words(Part::Workspace, "inverse", n)?,
+        })
+    }
+
+    fn activations<A: Allocate>(&self, a: &mut A) -> Result<Activations<A::Tensor>> {
+        let (n, w) = (self.largest.rows(), Widths::of(&self.config));
+        let mut floats = |name, dims: &[usize]| a.floats(Part::Activations, name, dims);
+        let r = self.adapter.rank.max(1);
+        let mut lora = Vec::new();
+        let mut dora = Vec::new();
+        for module in Module::ALL {
+            lora.push(floats("x·Aᵀ", &[n, r])?);
+            if self.adapter.dora {
+                dora.push(floats("before DoRA's scale", &[n, module.shape(&self.config).0])?);
+            }
+        }
+        let seven = |v: Vec<A::Tensor>| <[A::Tensor; 7]>::try_from(v).ok();
+        Ok(Activations {
+            h1: floats("h1", &[n, w.d])?,
+            rstd1: floats("rstd1", &[n])?,
+            q: floats("q", &[n, w.q])?,
+            k: floats("k", &[n, w.kv])?,
+            v: floats("v", &[n, w.kv])?,
+            att: floats("att", &[n, w.q])?,
+            lse: floats("lse", &[n, w.heads])?,
+            mid: floats("mid", &[n, w.d])?,
+            h2: floats("h2", &[n, w.d])?,
+            rstd2: floats("rstd2", &[n])?,
+            gate: floats("gate", &[n, w.f])?,
+            up: floats("up", &[n, w.f])?,
+            act: floats("act", &[n, w.f])?,
+            lora: seven(lora).expect("one per module"),
+            dora: if self.adapter.dora { seven(dora) } else { None },
+        })
+    }
+
+    fn backward<A: Allocate>(&self, a: &mut A) -> Result<Backward<A::Tensor>> {
+        let (n, w) = (self.largest.rows(), Widths::of(&self.config));
+        let mut floats = |name, dims: &[usize]| a.floats(Part::Workspace, name, dims);
+        Ok(Backward {
+            dx: floats("dx", &[n, w.d])?,
+            dh: floats("dh", &[n, w.d])?,
+            dq: floats("dq", &[n, w.q])?,
+            dk: floats("dk", &[n, w.kv])?,
+            dv: floats("dv", &[n, w.kv])?,
+            datt: floats("datt", &[n, w.q])?,
+            delta: floats("delta", &[n, w.heads])?,
+            dgate: floats("dgate", &[n, w.f])?,
+            dup: floats("dup", &[n, w.f])?,
+            dact: floats("dact", &[n, w.f])?,
+            dlora: floats("dlora", &[n, self.adapter.rank.max(1)])?,
+            wide: floats("wide", &[n, w.widest()])?,
+        })
+    }
+}
+
+/// Rows of logits computed at a time: a multiple of 64, about 32 MiB.
+fn logit_rows(config: &ModelConfig) -> usize {
+    (LOGITS_BYTES / 4 / config.vocab_size / 64 * 64).clamp(64, 512)
+}
+
+impl Workspace {
+    /// Allocates. **Errors** [`OutOfMemory`](crate::Error::OutOfMemory).
+    pub(super) fn new(gpu: &Gpu, extent: Extent) -> Result<Workspace> {
+        let mut device = Device::new(gpu);
+        let parts = extent.walk(&mut device)?;
+        Ok(Workspace { extent, parts, bytes: device.plan.total() })
+    }
+
+    /// Whether a block's forward is recorded again before its backward.
+    pub(super) fn checkpointing(&self) -> bool {
+        self.extent.checkpointing
     }
 
     /// Bytes on the device.
@@ -250,16 +257,17 @@ impl Workspace {
 
     /// Whether a pass fits.
     pub(super) fn fits(&self, pass: Pass, adapter: AdapterShape, training: bool) -> bool {
-        pass.rows() <= self.largest.rows()
-            && pass.targets <= self.largest.targets
-            && adapter.rank <= self.rank.max(1)
-            && (!adapter.dora || self.dora)
-            && (!training || self.training)
+        let has = &self.extent;
+        pass.rows() <= has.largest.rows()
+            && pass.targets <= has.largest.targets
+            && adapter.rank <= has.adapter.rank.max(1)
+            && (!adapter.dora || has.adapter.dora)
+            && (!training || has.training)
     }
 
     /// Views of this pass's size.
     pub(super) fn frame(&self, pass: Pass, rank: usize) -> Result<Frame<'_>> {
-        Ok(Frame { space: self, pass, rank, widths: Widths::of(&self.config) })
+        Ok(Frame { space: self, pass, rank, widths: Widths::of(&self.extent.config) })
     }
 }
 
@@ -278,13 +286,14 @@ impl Frame<'_> {
 
     /// Input of layer `l`, or the last layer's output.
     pub(super) fn hidden(&self, l: usize) -> Result<Tensor> {
-        let all = &self.space.hidden;
-        self.rows(&all[if self.space.training { l } else { l % all.len() }], self.widths.d)
+        let all = &self.space.parts.hidden;
+        self.rows(&all[if self.space.extent.training { l } else { l % all.len() }], self.widths.d)
     }
 
     /// Activations of layer `l`.
     pub(super) fn acts(&self, l: usize) -> Result<Activations> {
-        let (a, w) = (&self.space.layers[l % self.space.layers.len()], &self.widths);
+        let (layers, w) = (&self.space.parts.layers, &self.widths);
+        let a = &layers[l % layers.len()];
         let n = self.pass.rows();
         let lora = a.lora.each_ref().map(|t| t.view(&[n, self.rank.max(1)]));
         let [l0, l1, l2, l3, l4, l5, l6] = lora;
@@ -316,7 +325,7 @@ impl Frame<'_> {
 
     /// Gradients and scratch. **Errors** [`Invalid`](crate::Error::Invalid) in an inference workspace.
     pub(super) fn backward(&self) -> Result<Backward> {
-        let b = self.space.backward.as_ref().ok_or_else(|| {
+        let b = self.space.parts.backward.as_ref().ok_or_else(|| {
             crate::Error::invalid("backward", "the workspace was allocated for inference")
         })?;
         let w = &self.widths;
@@ -338,25 +347,25 @@ impl Frame<'_> {
 
     /// Scratch for a layer's input after dropout.
     pub(super) fn dropped(&self, width: usize) -> Result<Tensor> {
-        self.rows(&self.space.dropped, width)
+        self.rows(&self.space.parts.dropped, width)
     }
 
     pub(super) fn ids(&self) -> Result<Tensor> {
-        self.space.ids.view(&[self.pass.rows()])
+        self.space.parts.ids.view(&[self.pass.rows()])
     }
 
     pub(super) fn positions(&self) -> Result<Tensor> {
-        self.space.positions.view(&[self.pass.rows()])
+        self.space.parts.positions.view(&[self.pass.rows()])
     }
 
     pub(super) fn inverse(&self) -> Result<Tensor> {
-        self.space.inverse.view(&[self.pass.rows()])
+        self.space.parts.inverse.view(&[self.pass.rows()])
     }
 
     /// The head's tensors at the pass's number of targets.
     pub(super) fn head(&self) -> Result<Head> {
-        let (s, l, d) = (self.space, self.pass.targets, self.widths.d);
-        let grad = if s.training { l } else { 1 };
+        let (s, l, d) = (&self.space.parts, self.pass.targets, self.widths.d);
+        let grad = if self.space.extent.training { l } else { 1 };
         Ok(Head {
             targets: s.targets.view(&[l])?,
             labels: s.labels.view(&[l])?,

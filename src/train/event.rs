@@ -67,18 +67,3 @@ pub enum Event {
     /// The run is over.
     Done(Summary),
 }
-
-/// Bytes on the device.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory {
-    /// Frozen weights.
-    pub weights: u64,
-    /// Adapter and its gradients.
-    pub adapters: u64,
-    /// AdamW's moments.
-    pub optimizer: u64,
-    /// Activations.
-    pub activations: u64,
-    /// Whether activations are recomputed in the backward pass.
-    pub recomputed: bool,
-}

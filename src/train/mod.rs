@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod event;
+pub mod memory;
 pub mod plan;
 pub mod schedule;
 
@@ -14,6 +15,7 @@ pub mod checkpoint;
 pub mod durable;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod metrics;
+mod optimizer;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod run;
 #[cfg(not(target_arch = "wasm32"))]

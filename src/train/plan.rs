@@ -1,13 +1,10 @@
-//! What a run needs before it begins: the largest pass, and whether activations are kept or recomputed.
+//! What a run's rows ask for: the adapter, the largest pass, the order of evaluation.
 
-use super::config::{Checkpointing, TrainConfig};
+use super::config::TrainConfig;
 use crate::data::{Batch, Dataset};
 use crate::format::{AdapterConfig, ModelConfig, TargetModules};
-use crate::model::{Model, Module, Pass};
+use crate::model::Pass;
 use crate::{Error, Result};
-
-/// Activations up to this are kept in any case.
-const KEEP_BYTES: u64 = 1 << 30;
 
 impl TrainConfig {
     /// The adapter that these settings describe.
@@ -27,7 +24,7 @@ impl TrainConfig {
 
 /// The largest pass over batches of `batch_size` rows: every row as long as the longest, and the rows
 /// with the most targets together.
-pub fn largest_pass(rows: &Dataset, batch_size: usize) -> Pass {
+fn largest_pass(rows: &Dataset, batch_size: usize) -> Pass {
     let batch = batch_size.min(rows.len()).max(1);
     let mut targets: Vec<usize> = rows.rows().map(|row| row.targets()).collect();
     targets.sort_unstable_by(|a, b| b.cmp(a));
@@ -38,8 +35,20 @@ pub fn largest_pass(rows: &Dataset, batch_size: usize) -> Pass {
     }
 }
 
+/// The largest pass where nothing is known of the rows: all of them full, with loss on every token.
+pub fn full_pass(config: &TrainConfig) -> Pass {
+    let (batch, queries) = (config.batch_size, config.max_length);
+    Pass { batch, queries, targets: batch * (queries - 1) }
+}
+
+/// The largest pass over training and evaluation rows.
+pub fn pass_of(rows: &Dataset, held_out: Option<&Dataset>, batch_size: usize) -> Pass {
+    let pass = largest_pass(rows, batch_size);
+    held_out.map_or(pass, |data| union(pass, largest_pass(data, batch_size)))
+}
+
 /// A pass in which both fit.
-pub fn union(a: Pass, b: Pass) -> Pass {
+fn union(a: Pass, b: Pass) -> Pass {
     Pass {
         batch: a.batch.max(b.batch),
         queries: a.queries.max(b.queries),
@@ -53,32 +62,6 @@ pub fn evaluation_batches(rows: &Dataset, batch_size: usize, pad: u32) -> Result
     let lengths = rows.lengths();
     order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
     order.chunks(batch_size.max(1)).map(|rows_of| Batch::new(rows, rows_of, pad)).collect()
-}
-
-/// Bytes of all blocks' activations where none are recomputed.
-pub fn activation_bytes(model: &ModelConfig, pass: Pass, rank: usize, use_dora: bool) -> u64 {
-    let (q, kv) =
-        (model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim);
-    let mut width = 3 * model.hidden_size + 2 * q + 2 * kv + 3 * model.intermediate_size;
-    width += model.num_attention_heads + 2 + Module::ALL.len() * rank;
-    if use_dora {
-        width += Module::ALL.iter().map(|module| module.shape(model).0).sum::<usize>();
-    }
-    4 * (pass.rows() * model.num_hidden_layers) as u64 * width as u64
-}
-
-/// Whether activations are recomputed: as the settings say; `auto` does unless they are small, both
-/// absolutely and for this device.
-pub fn recompute(model: &Model, config: &TrainConfig, pass: Pass) -> bool {
-    match config.gradient_checkpointing {
-        Checkpointing::On => true,
-        Checkpointing::Off => false,
-        Checkpointing::Auto => {
-            let bytes = activation_bytes(model.config(), pass, config.rank, config.use_dora);
-            let device = model.gpu().memory_bytes().unwrap_or(u64::MAX);
-            bytes >= KEEP_BYTES || bytes >= device / 4
-        }
-    }
 }
 
 /// Refuses ids that the model does not have, by file and line.

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::checkpoint::{self, CheckpointState};
 use super::config::TrainConfig;
 use super::durable;
-use super::event::{EvalLine, Event, Memory, StepLine, Summary};
+use super::event::{EvalLine, Event, StepLine, Summary};
+use super::memory::{Limits, RunPlan};
 use super::plan;
 use super::run_dir::RunDir;
 use super::run_files::{adapter_files, optimizer_file, restore, same_run, variants};
@@ -39,7 +40,7 @@ pub struct Run {
     total: u64,
     pad: u32,
     phase: Phase,
-    recomputed: bool,
+    memory: RunPlan,
     notes: Vec<String>,
 }
 
@@ -82,21 +83,19 @@ impl Run {
         };
         let kind = config.lr_scheduler_type;
         let schedule = Schedule::new(kind, config.learning_rate, warmup, total)?;
-        let pass = plan::largest_pass(&rows, config.batch_size);
-        let pass = match &held_out {
-            Some(data) => plan::union(pass, plan::largest_pass(data, config.batch_size)),
-            None => pass,
-        };
+        let pass = plan::pass_of(&rows, held_out.as_ref(), config.batch_size);
         let pad = model.config().pad_token_id;
         let pad = pad.filter(|id| (*id as usize) < model.config().vocab_size).unwrap_or(0);
         let held_out = match &held_out {
             Some(data) => Some(plan::evaluation_batches(data, config.batch_size, pad)?),
             None => None,
         };
+        let limits = Limits::of(model.gpu());
+        let memory = RunPlan::new(model.memory(), model.config(), &config, pass, limits)?;
+        memory.check()?;
         model.add_fresh_adapter("default", &config.adapter_config(), config.seed).await?;
-        let recomputed = plan::recompute(&model, &config, pass);
-        let mut trainer =
-            Trainer::new(model, schedule, TrainerOptions::of(&config, recomputed), pass)?;
+        let trainer_options = TrainerOptions::of(&config, memory.recomputed);
+        let mut trainer = Trainer::new(model, schedule, trainer_options, pass)?;
         let mut state = CheckpointState {
             sampler: Sampler { seed: config.seed, ..Sampler::default() },
             settings: config.fingerprint()?,
@@ -132,7 +131,7 @@ impl Run {
             total,
             pad,
             phase,
-            recomputed,
+            memory,
             notes,
         })
     }
@@ -157,16 +156,9 @@ impl Run {
         self.total
     }
 
-    /// Bytes on the device, by use.
-    pub fn memory(&self) -> Memory {
-        let parameters = 4 * self.model().trainable_parameters().trainable as u64;
-        Memory {
-            weights: self.model().weight_bytes(),
-            adapters: 2 * parameters,
-            optimizer: 2 * parameters,
-            activations: self.trainer.workspace().bytes(),
-            recomputed: self.recomputed,
-        }
+    /// Bytes on the device, by use, and how the run runs so.
+    pub fn memory(&self) -> &RunPlan {
+        &self.memory
     }
 
     /// Does the next thing and says what it was; `None` when the run is over. Dropping the run between

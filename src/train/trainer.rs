@@ -1,11 +1,10 @@
 //! One optimizer step: micro-batches, clipping, AdamW, and one small read-back.
 
 use super::config::TrainConfig;
+use super::optimizer::{Optimizer, Step};
 use super::schedule::Schedule;
 use crate::data::Batch;
-use crate::gpu::{ALIGN_WORDS, Tensor};
-use crate::kernels::{AdamW, ClipCoefficient, SumSquares};
-use crate::model::{DropoutKey, Model, Pass, STAT_LOSS, Workspace};
+use crate::model::{Device, DropoutKey, Model, Pass, STAT_LOSS, Workspace};
 use crate::{Error, Result};
 
 /// How the loss of an accumulation window is normalised.
@@ -75,7 +74,7 @@ pub struct Trainer {
     space: Workspace,
     schedule: Schedule,
     options: TrainerOptions,
-    partials: Tensor,
+    optimizer: Optimizer,
     step: u64,
 }
 
@@ -88,11 +87,11 @@ impl Trainer {
         options: TrainerOptions,
         largest: Pass,
     ) -> Result<Trainer> {
-        let slabs = &model.adapter()?.state()?.gradients;
-        let words = slabs.iter().map(partials_words).sum();
-        let partials = model.gpu().zeros("partial sums of squares", &[words])?;
+        let adapter = model.adapter()?;
+        adapter.gradient_slabs()?;
+        let optimizer = Optimizer::new(&mut Device::new(model.gpu()), adapter.layout())?;
         let space = model.workspace(largest, true, options.checkpointing)?;
-        Ok(Trainer { model, space, schedule, options, partials, step: 0 })
+        Ok(Trainer { model, space, schedule, options, optimizer, step: 0 })
     }
 
     /// The model, whose active adapter is being trained.
@@ -120,7 +119,7 @@ impl Trainer {
         &self,
     ) -> Result<(crate::format::AdapterFile, [crate::model::Tensors; 2])> {
         let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
-        Ok((adapter.to_file(gpu).await?, adapter.moments(gpu).await?))
+        Ok((adapter.to_file(gpu).await?, self.optimizer.moments(adapter, gpu).await?))
     }
 
     /// Goes on after `step` steps with what [`Trainer::snapshot`] gave then. **Errors**
@@ -133,7 +132,7 @@ impl Trainer {
     ) -> Result<()> {
         let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
         adapter.load(gpu, parameters)?;
-        adapter.load_moments(gpu, moments)?;
+        self.optimizer.load(adapter, gpu, moments)?;
         self.step = step;
         self.model.refresh_adapter().await
     }
@@ -171,7 +170,7 @@ impl Trainer {
         self.accumulate(window).await?;
         let gpu = self.model.gpu().clone();
         let gradients = self.model.adapter()?.gradients(&gpu).await?;
-        for slab in &self.model.adapter()?.state()?.gradients {
+        for slab in self.model.adapter()?.gradient_slabs()? {
             gpu.write(slab, &vec![0.0; slab.len()])?;
         }
         let stats = gpu.read(self.model.stats()).await?;
@@ -218,37 +217,16 @@ impl Trainer {
 
     /// Norm, clipping and AdamW over the slabs.
     fn record_optimizer(&self, learning_rate: f64) -> Result<()> {
-        let adapter = self.model.adapter()?;
-        let state = adapter.state()?;
-        let stats = self.model.stats();
         let mut rec = self.model.gpu().recorder("optimizer");
-        let mut at = 0;
-        for g in &state.gradients {
-            let n = SumSquares::partials(g.len());
-            let partials = self.partials.slice(at, &[n], "partials")?;
-            rec.record(&SumSquares { g, partials: &partials })?;
-            at += partials_words(g);
-        }
-        let max_norm = self.options.max_grad_norm as f32;
-        rec.record(&ClipCoefficient { partials: &self.partials, stats, max_norm })?;
-        let t = (self.step + 1) as i32;
-        let (beta1, beta2) = self.options.betas;
-        for (i, p) in adapter.slabs().iter().enumerate() {
-            rec.record(&AdamW {
-                g: &state.gradients[i],
-                p,
-                m: &state.first_moment[i],
-                v: &state.second_moment[i],
-                stats,
-                lr: learning_rate as f32,
-                beta1: beta1 as f32,
-                beta2: beta2 as f32,
-                eps: self.options.eps as f32,
-                weight_decay: self.options.weight_decay as f32,
-                bias1: (1.0 - beta1.powi(t)) as f32,
-                bias2: (1.0 - beta2.powi(t)) as f32,
-            })?;
-        }
+        let step = Step {
+            t: self.step + 1,
+            lr: learning_rate,
+            betas: self.options.betas,
+            eps: self.options.eps,
+            weight_decay: self.options.weight_decay,
+            max_grad_norm: self.options.max_grad_norm,
+        };
+        self.optimizer.record(&mut rec, self.model.adapter()?, self.model.stats(), step)?;
         self.model.record_refresh(&mut rec)?;
         rec.submit()
     }
@@ -263,8 +241,4 @@ impl Trainer {
         }
         Ok(sum / count.max(1) as f64)
     }
-}
-
-fn partials_words(slab: &Tensor) -> usize {
-    SumSquares::partials(slab.len()).next_multiple_of(ALIGN_WORDS)
 }

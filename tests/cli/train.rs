@@ -124,3 +124,31 @@ fn every_operation_can_be_verified_and_timed() {
     let done = Done::of(place.train("timed", &format!("{more} --profile")).output().unwrap());
     assert!(done.err.contains("linear_bwd[") && done.err.contains("GFLOP/s"), "{}", done.err);
 }
+
+#[test]
+fn plan_says_before_what_train_prints() {
+    let place = Place::new();
+    let plan = |more: &str| {
+        let args = format!("plan --json --model model --rank 4 --batch-size 2 {more}");
+        let args: Vec<&str> = args.split_whitespace().collect();
+        let lines = place.run(&args).lines();
+        assert_eq!(lines.len(), 1);
+        lines[0].clone()
+    };
+    let full = plan("--max-length 64");
+    let parts = ["weights", "adapters", "optimizer", "activations", "workspace"];
+    let sum: u64 = parts.iter().map(|part| full[part].as_u64().unwrap()).sum();
+    assert_eq!(full["total"].as_u64(), Some(sum));
+    assert_eq!(full["fits"], true);
+    assert!(full["device_limit"].as_u64().is_some_and(|bytes| bytes > sum));
+    // Rows are shorter than the longest that is allowed, so a plan that sees them is smaller.
+    let seen = plan("--max-length 64 --data train.jsonl");
+    assert!(seen["total"].as_u64() < full["total"].as_u64());
+    // `train` prints the same table.
+    let done = Done::of(place.train("run", "--max-length 64 --max-steps 1").output().unwrap());
+    let total = format!("{:.1}", seen["total"].as_u64().unwrap() as f64 / f64::from(1 << 20));
+    assert!(done.err.contains(&format!("{total}  2 x ")), "no {total} in: {}", done.err);
+    // Without weights, the configuration is enough.
+    std::fs::remove_file(place.path("model/model.safetensors")).unwrap();
+    assert!(plan("--max-length 64")["total"].as_u64().is_some());
+}

@@ -62,7 +62,7 @@ fn run(judge: &mut Judge, file: &File, case: &Value) -> Outcome {
     let head = Head { l, d, v, hidden, labels, weight };
     devices::each(judge, |judge, device| {
         // Cut as loading cuts it where rows are short, and as it does where they are long.
-        let most = device.gpu.caps().shard_rows();
+        let most = wgpu_lora::gpu::SHARD_ROWS;
         for rows in [most, most.min(v) / 3 * 2] {
             head.compare(judge, device, file, rows)?;
         }

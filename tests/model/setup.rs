@@ -20,7 +20,7 @@ pub fn gpu() -> Gpu {
     open(Policy::Auto, false)
 }
 
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/model").join(name)
 }
 

@@ -1,0 +1,139 @@
+//! `plan`: what a training run would take, before anything is allocated.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::args::{Inspect, Settings, TrainArgs};
+use super::model::{Session, local};
+use super::train;
+use crate::data::Dataset;
+use crate::format::{Checkpoint, ModelConfig, Tokenizer};
+use crate::model::{LoadOptions, MemoryPlan, Pass, Quant};
+use crate::train::config::{self, TrainConfig};
+use crate::train::memory::{Limits, RunPlan};
+use crate::train::plan::{full_pass, pass_of};
+
+/// The flags of `train`; those that change no size are taken and not looked at.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The folder of the run; not touched.
+    #[arg(long, value_name = "RUNDIR")]
+    out: Option<PathBuf>,
+    /// Take the settings of the run in RUNDIR.
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Settings to start from, under --config and the flags.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// A TOML file of settings, under the flags; a run's run.toml is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
+    let args = TrainArgs {
+        out: args.out.clone().unwrap_or_default(),
+        resume: args.resume,
+        preset: args.preset.clone(),
+        config: args.config.clone(),
+        inspect: Inspect::default(),
+        settings: args.settings.clone(),
+    };
+    let config = train::merged(&args)?;
+    config.validate()?;
+    let folder = local(&config.model)?;
+    let model = ModelConfig::from_dir(&folder)?;
+    let checkpoint = match holds_weights(&folder) {
+        true => Some(Checkpoint::open(&folder)?),
+        false => None,
+    };
+    let (pass, positions) = extent(&config, &model, &folder)?;
+    let options = LoadOptions { quant: quant(&config), max_positions: positions };
+    let weights = MemoryPlan::weights(&model, checkpoint.as_ref(), options)?;
+    let limits = match session.gpu(Inspect::default(), None).await {
+        Ok(gpu) => Limits::of(&gpu),
+        Err(error) => {
+            session.printer.warn(format!("{error:#}; planned without a device"));
+            Limits::unknown()
+        }
+    };
+    let plan = RunPlan::new(&weights, &model, &config, pass, limits)?;
+    let m = &plan.memory;
+    session.printer.object(&json!({
+        "weights": m.weights,
+        "adapters": m.adapters,
+        "optimizer": m.optimizer,
+        "activations": m.activations,
+        "workspace": m.workspace,
+        "total": m.total(),
+        "fits": plan.fits(),
+        "device_limit": plan.limits.memory,
+        "activations_recomputed": plan.recomputed,
+        "batch": plan.pass.batch,
+        "tokens": plan.pass.queries,
+        "targets": plan.pass.targets,
+    }))?;
+    session.printer.line(table(&plan))?;
+    if let Err(error) = plan.check() {
+        session.printer.line(format!("does not fit: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Whether there are safetensors beside config.json.
+fn holds_weights(folder: &Path) -> bool {
+    let is = |path: PathBuf| path.extension().is_some_and(|e| e == "safetensors");
+    folder.read_dir().is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| is(e.path()))))
+}
+
+/// The largest pass and the longest row: of the data if they are given, else of full batches.
+fn extent(config: &TrainConfig, model: &ModelConfig, folder: &Path) -> Result<(Pass, usize)> {
+    if config.data.is_empty() {
+        return Ok((full_pass(config), config.max_length));
+    }
+    let mut tokenizer = Tokenizer::from_file(folder)?;
+    tokenizer.complete(model);
+    let options = config.dataset_options();
+    let rows = Dataset::jsonl(&config.data, &tokenizer, options)?;
+    let held_out = config.eval_data.as_ref();
+    let held_out = held_out.map(|path| Dataset::jsonl(&[path], &tokenizer, options)).transpose()?;
+    let positions = train::positions(&rows, held_out.as_ref(), config);
+    Ok((pass_of(&rows, held_out.as_ref(), config.batch_size), positions))
+}
+
+/// How the run keeps the frozen layers.
+pub(super) fn quant(config: &TrainConfig) -> Quant {
+    match config.quant {
+        config::Quant::Nf4 => Quant::Nf4,
+        config::Quant::None => Quant::None,
+    }
+}
+
+/// The plan for people.
+pub(super) fn table(plan: &RunPlan) -> String {
+    let m = &plan.memory;
+    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+    let kept = if plan.recomputed { "recomputed in backward" } else { "all kept" };
+    let Pass { batch, queries, targets } = plan.pass;
+    let rows = [
+        ("weights", m.weights, "frozen layers, embedding, norms".to_owned()),
+        ("adapters", m.adapters, "trainable parameters, gradients".to_owned()),
+        ("optimizer", m.optimizer, "moments".to_owned()),
+        ("activations", m.activations, kept.to_owned()),
+        ("workspace", m.workspace, "gradients of activations, logits".to_owned()),
+        ("total", m.total(), format!("{batch} x {queries} tokens, {targets} of them targets")),
+    ];
+    let mut text = format!("{:<12} {:>10}", "memory", "MiB");
+    for (name, bytes, what) in rows {
+        text.push_str(&format!("\n{name:<12} {:>10}  {what}", mib(bytes)));
+    }
+    if let Some(limit) = plan.limits.memory {
+        text.push_str(&format!("\n{:<12} {:>10}", "device", mib(limit)));
+    }
+    text
+}

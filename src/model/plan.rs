@@ -1,0 +1,147 @@
+//! What is going to be allocated. One walk serves two ends: with a [`MemoryPlan`] it counts, with a
+//! [`Device`] it allocates, so that the plan cannot say anything else than what happens.
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::gpu::{Elem, Gpu, Tensor, buffer_bytes};
+
+/// What memory is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Frozen weights and tables.
+    Weights,
+    /// Trainable parameters and their gradients.
+    Adapters,
+    /// What the optimizer remembers.
+    Optimizer,
+    /// What backward needs from forward.
+    Activations,
+    /// Gradients of activations, logits, scratch.
+    Workspace,
+}
+
+/// Bytes on the device, by use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryPlan {
+    /// Frozen weights: 4-bit codes and scales, embedding, norms, rotary tables.
+    pub weights: u64,
+    /// Trainable parameters and their gradients.
+    pub adapters: u64,
+    /// What the optimizer remembers.
+    pub optimizer: u64,
+    /// What backward needs from forward.
+    pub activations: u64,
+    /// Gradients of activations, a chunk of logits, scratch.
+    pub workspace: u64,
+    /// Name and bytes of the largest tensor.
+    #[serde(skip)]
+    pub largest: (String, u64),
+}
+
+impl MemoryPlan {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.adapters + self.optimizer + self.activations + self.workspace
+    }
+
+    /// Both.
+    pub fn and(mut self, other: &MemoryPlan) -> MemoryPlan {
+        self.weights += other.weights;
+        self.adapters += other.adapters;
+        self.optimizer += other.optimizer;
+        self.activations += other.activations;
+        self.workspace += other.workspace;
+        if other.largest.1 > self.largest.1 {
+            self.largest = other.largest.clone();
+        }
+        self
+    }
+
+    fn part(&mut self, part: Part) -> &mut u64 {
+        match part {
+            Part::Weights => &mut self.weights,
+            Part::Adapters => &mut self.adapters,
+            Part::Optimizer => &mut self.optimizer,
+            Part::Activations => &mut self.activations,
+            Part::Workspace => &mut self.workspace,
+        }
+    }
+
+    /// Counts a tensor of `words` words.
+    pub(crate) fn count(&mut self, part: Part, name: &str, words: usize) {
+        let bytes = buffer_bytes(words);
+        *self.part(part) += bytes;
+        if bytes > self.largest.1 {
+            self.largest = (name.to_owned(), bytes);
+        }
+    }
+}
+
+/// Where tensors come from: a device, or a plan that only counts them.
+pub(crate) trait Allocate {
+    /// A tensor, or nothing.
+    type Tensor;
+
+    /// A tensor of zeros.
+    fn tensor(
+        &mut self,
+        part: Part,
+        name: &str,
+        dims: &[usize],
+        elem: Elem,
+    ) -> Result<Self::Tensor>;
+
+    /// A float tensor of zeros.
+    fn floats(&mut self, part: Part, name: &str, dims: &[usize]) -> Result<Self::Tensor> {
+        self.tensor(part, name, dims, Elem::F32)
+    }
+
+    /// A table: see [`Gpu::table`].
+    fn table(&mut self, part: Part, name: &str, values: &[f32]) -> Result<Self::Tensor>;
+
+    /// `n` words of zeros.
+    fn words(&mut self, part: Part, name: &str, n: usize) -> Result<Self::Tensor> {
+        self.tensor(part, name, &[n], Elem::U32)
+    }
+}
+
+impl Allocate for MemoryPlan {
+    type Tensor = ();
+
+    fn tensor(&mut self, part: Part, name: &str, dims: &[usize], _: Elem) -> Result<()> {
+        self.count(part, name, dims.iter().product());
+        Ok(())
+    }
+
+    fn table(&mut self, part: Part, name: &str, values: &[f32]) -> Result<()> {
+        self.count(part, name, values.len());
+        Ok(())
+    }
+}
+
+/// Allocates, and counts what it allocates.
+pub(crate) struct Device<'a> {
+    gpu: &'a Gpu,
+    pub(crate) plan: MemoryPlan,
+}
+
+impl<'a> Device<'a> {
+    pub(crate) fn new(gpu: &'a Gpu) -> Device<'a> {
+        Device { gpu, plan: MemoryPlan::default() }
+    }
+}
+
+impl Allocate for Device<'_> {
+    type Tensor = Tensor;
+
+    fn tensor(&mut self, part: Part, name: &str, dims: &[usize], elem: Elem) -> Result<Tensor> {
+        self.plan.count(part, name, dims.iter().product());
+        self.gpu.tensor(name, dims, elem)
+    }
+
+    fn table(&mut self, part: Part, name: &str, values: &[f32]) -> Result<Tensor> {
+        self.plan.count(part, name, values.len());
+        self.gpu.table(name, values)
+    }
+}

@@ -1,0 +1,201 @@
+//! What a run will take on the device, decided before anything is allocated.
+
+use super::config::{Checkpointing, TrainConfig};
+use super::optimizer::Optimizer;
+use crate::format::ModelConfig;
+use crate::gpu::{Gpu, PARAMS_BYTES};
+use crate::model::{AdapterShape, Extent, MemoryPlan, Outline, Part, Pass};
+use crate::{Error, Result};
+
+/// Activations up to this are kept where the device shares the host's memory, or tells nothing of its own.
+const KEEP_BYTES: u64 = 1 << 30;
+
+/// How much a device takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Its memory, where it is known.
+    pub memory: Option<u64>,
+    /// The largest tensor.
+    pub tensor: u64,
+    /// Whether the memory is a graphics card's own.
+    pub own_memory: bool,
+}
+
+impl Limits {
+    /// Those of an open device.
+    pub fn of(gpu: &Gpu) -> Limits {
+        let own_memory = gpu.caps().adapter.kind == "DiscreteGpu";
+        Limits { memory: gpu.memory_bytes(), tensor: gpu.tensor_limit(), own_memory }
+    }
+
+    /// WebGPU's defaults: what is assumed where no device answers.
+    pub fn unknown() -> Limits {
+        Limits { memory: None, tensor: crate::gpu::SHARD_BYTES, own_memory: false }
+    }
+
+    fn allow(&self, plan: &MemoryPlan) -> bool {
+        self.memory.is_none_or(|most| plan.total() <= most) && plan.largest.1 <= self.tensor
+    }
+}
+
+/// What a run will take, and how it will run so.
+#[derive(Clone, Debug)]
+pub struct RunPlan {
+    /// Bytes, by use.
+    pub memory: MemoryPlan,
+    /// Whether activations are recomputed in the backward pass.
+    pub recomputed: bool,
+    /// The largest batch.
+    pub pass: Pass,
+    /// What the device takes.
+    pub limits: Limits,
+    suggestion: Option<String>,
+}
+
+/// What `config` takes beside the weights.
+fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: bool) -> Result<MemoryPlan> {
+    let mut plan = MemoryPlan::default();
+    plan.count(Part::Workspace, "parameters of dispatches", (PARAMS_BYTES / 4) as usize);
+    let outline = Outline::of(&config.adapter_config(), model)?;
+    outline.count(&mut plan)?;
+    Optimizer::new(&mut plan, &outline.layout)?;
+    let extent = Extent {
+        config: model.clone(),
+        largest: pass,
+        adapter: AdapterShape { rank: config.rank, dora: config.use_dora },
+        training: true,
+        checkpointing: !keep,
+    };
+    extent.count(&mut plan)?;
+    Ok(plan)
+}
+
+/// Whether to keep all activations where the settings leave it open: on a graphics card that has room
+/// for twice the total; elsewhere if they are small.
+fn keeps(kept: &MemoryPlan, recomputed: &MemoryPlan, limits: Limits) -> bool {
+    if !limits.allow(kept) {
+        return false;
+    }
+    let small = kept.total() - recomputed.total() < KEEP_BYTES;
+    match limits.memory {
+        Some(most) if limits.own_memory => 2 * kept.total() <= most,
+        Some(most) => small && 4 * kept.activations <= most,
+        None => small,
+    }
+}
+
+/// Plan and whether activations are recomputed.
+fn choose(
+    weights: &MemoryPlan,
+    model: &ModelConfig,
+    config: &TrainConfig,
+    pass: Pass,
+    limits: Limits,
+) -> Result<(MemoryPlan, bool)> {
+    let with = |keep| Ok::<_, Error>(beside(model, config, pass, keep)?.and(weights));
+    let keep = match config.gradient_checkpointing {
+        Checkpointing::On => false,
+        Checkpointing::Off => true,
+        Checkpointing::Auto => keeps(&with(true)?, &with(false)?, limits),
+    };
+    Ok((with(keep)?, !keep))
+}
+
+impl RunPlan {
+    /// Plans a run on batches of at most `pass` over a model whose weights take `weights`.
+    ///
+    /// **Errors** [`Error::Invalid`] if the adapter's settings do not fit the model. A plan that does not
+    /// fit is no error here: see [`RunPlan::check`].
+    pub fn new(
+        weights: &MemoryPlan,
+        model: &ModelConfig,
+        config: &TrainConfig,
+        pass: Pass,
+        limits: Limits,
+    ) -> Result<RunPlan> {
+        let (memory, recomputed) = choose(weights, model, config, pass, limits)?;
+        let suggestion = match limits.allow(&memory) {
+            true => None,
+            false => smaller(weights, model, config, pass, limits)?,
+        };
+        Ok(RunPlan { memory, recomputed, pass, limits, suggestion })
+    }
+
+    /// Whether the device takes it.
+    pub fn fits(&self) -> bool {
+        self.limits.allow(&self.memory)
+    }
+
+    /// **Errors** [`Error::OutOfMemory`] with the number that does not fit and settings that would.
+    pub fn check(&self) -> Result<()> {
+        if self.fits() {
+            return Ok(());
+        }
+        let hint = self.suggestion.clone().unwrap_or_else(|| {
+            "No smaller batch would fit either: use a smaller model, or another --device".into()
+        });
+        let (name, bytes) = &self.memory.largest;
+        Err(match self.limits.memory {
+            Some(limit_bytes) if self.memory.total() > limit_bytes => Error::OutOfMemory {
+                what: "this run".into(),
+                needed_bytes: self.memory.total(),
+                limit_bytes,
+                hint,
+            },
+            _ => Error::OutOfMemory {
+                what: format!("the largest tensor of this run, `{name}`,"),
+                needed_bytes: *bytes,
+                limit_bytes: self.limits.tensor,
+                hint,
+            },
+        })
+    }
+}
+
+/// Settings that would fit, as few changed as possible, and what they would take.
+fn smaller(
+    weights: &MemoryPlan,
+    model: &ModelConfig,
+    config: &TrainConfig,
+    pass: Pass,
+    limits: Limits,
+) -> Result<Option<String>> {
+    let (mut config, mut pass) = (config.clone(), pass);
+    let mut changed = std::collections::BTreeMap::new();
+    let told = |changed: &std::collections::BTreeMap<_, String>, total: u64| {
+        let flags: Vec<&str> = changed.values().map(String::as_str).collect();
+        format!("{} would take {total} bytes", flags.join(" "))
+    };
+    let tries = |config: &TrainConfig, pass| choose(weights, model, config, pass, limits);
+    if config.gradient_checkpointing == Checkpointing::Off {
+        config.gradient_checkpointing = Checkpointing::On;
+        changed.insert(0, "--gradient-checkpointing on".to_owned());
+        let (plan, _) = tries(&config, pass)?;
+        if limits.allow(&plan) {
+            return Ok(Some(told(&changed, plan.total())));
+        }
+    }
+    while pass.batch > 1 {
+        let batch = pass.batch / 2;
+        pass.targets = (pass.targets * batch).div_ceil(pass.batch);
+        (pass.batch, config.batch_size) = (batch, batch);
+        config.gradient_accumulation_steps *= 2;
+        let accumulation = config.gradient_accumulation_steps;
+        changed.insert(1, format!("--batch-size {batch}"));
+        changed.insert(2, format!("--gradient-accumulation-steps {accumulation}"));
+        let (plan, _) = tries(&config, pass)?;
+        if limits.allow(&plan) {
+            return Ok(Some(told(&changed, plan.total())));
+        }
+    }
+    while pass.queries > 16 {
+        pass.targets = (pass.targets / 2).max(1);
+        pass.queries /= 2;
+        changed.insert(3, format!("--max-length {}", pass.queries));
+        let (plan, _) = tries(&config, pass)?;
+        if limits.allow(&plan) {
+            return Ok(Some(told(&changed, plan.total())));
+        }
+    }
+    Ok(None)
+}
