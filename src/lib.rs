@@ -12,6 +12,7 @@ pub mod generate;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
+pub mod pricer;
 pub mod quant;
 pub mod random;
 pub mod reference;

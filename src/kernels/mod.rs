@@ -51,6 +51,7 @@ fn elements(n: usize) -> Result<[u32; 3]> {
 }
 
 mod attention;
+mod attention_gather;
 mod copy_rows;
 mod cross_entropy;
 mod dora;
@@ -67,6 +68,7 @@ mod weight;
 pub use attention::{
     AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
 };
+pub use attention_gather::{AttentionGather, GatherShape};
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
 pub use dora::{DoraBwd, DoraScale};
@@ -90,6 +92,7 @@ pub static ALL: &[&Kernel] = &[
     &attention::BWD_DQ,
     &attention::BWD_DKV,
     &attention::DECODE,
+    &attention_gather::GATHER,
     &copy_rows::COPY_ROWS,
     &dora_norm::DORA_NORM,
     &embed::FWD,

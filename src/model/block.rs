@@ -10,9 +10,10 @@ use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
-    AttentionShape, CopyRows, RmsNormBwd, RmsNormFwd, Rope, SwigluBwd, SwigluFwd,
+    AttentionGather, AttentionShape, CopyRows, RmsNormBwd, RmsNormFwd, Rope, SwigluBwd, SwigluFwd,
 };
 use crate::model::kv_cache::KvCache;
+use crate::model::slots::{Listed, SlotCache};
 
 /// Dropout masks of one micro-batch.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,28 @@ pub(crate) struct DropoutKey {
     pub(crate) seed: u64,
     pub(crate) step: u64,
     pub(crate) micro: u32,
+}
+
+/// What the queries of a pass attend to.
+#[derive(Clone, Copy)]
+pub(super) enum Keys<'a> {
+    /// The pass's own tokens.
+    Own,
+    /// A cache of sequences of one length, and the pass's own tokens behind them.
+    Cache(&'a KvCache),
+    /// The pass's own tokens, which also go to slots.
+    Kept(&'a SlotCache),
+    /// What each row lists; the pass's own tokens go to slots first.
+    Listed(&'a SlotCache, &'a Listed),
+}
+
+impl<'a> Keys<'a> {
+    fn cache(self) -> Option<&'a KvCache> {
+        match self {
+            Keys::Cache(cache) => Some(cache),
+            _ => None,
+        }
+    }
 }
 
 /// One block in one pass.
@@ -84,16 +107,11 @@ impl Block<'_> {
         rec.record(&Rope { x, cos, sin, positions: &frame.positions()?, heads, inverse })
     }
 
-    /// Hidden state `index` to `index + 1`; keys and values also go to the cache.
-    pub(super) fn forward(
-        &self,
-        rec: &mut Recorder,
-        frame: &Frame,
-        cache: Option<&KvCache>,
-    ) -> Result<()> {
+    /// Hidden state `index` to `index + 1`; keys and values also go to the cache or the slots.
+    pub(super) fn forward(&self, rec: &mut Recorder, frame: &Frame, keys: Keys) -> Result<()> {
         let (a, eps) = (frame.acts(self.index)?, self.model.config.rms_norm_eps);
         let (x, out) = (frame.hidden(self.index)?, frame.hidden(self.index + 1)?);
-        let shape = self.attention(frame, cache);
+        let shape = self.attention(frame, keys.cache());
         let layer = self.layer();
         rec.record(&RmsNormFwd { x: &x, w: &layer.input_norm, eps, y: &a.h1, rstd: &a.rstd1 })?;
         for (module, y) in [(Module::Q, &a.q), (Module::K, &a.k), (Module::V, &a.v)] {
@@ -101,13 +119,22 @@ impl Block<'_> {
         }
         self.rotate(rec, frame, &a.q, shape.heads, false)?;
         self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
-        match cache {
-            None => {
+        if let Keys::Kept(slots) | Keys::Listed(slots, _) = keys {
+            slots.record_copy(rec, self.index, &a.k, &a.v)?;
+        }
+        match keys {
+            Keys::Own | Keys::Kept(_) => {
                 let (k, v) = (&a.k, &a.v);
                 let op = AttentionFwd { q: &a.q, k, v, y: &a.att, lse: &a.lse, shape };
                 rec.record(&op)?;
             }
-            Some(cache) => {
+            Keys::Listed(slots, listed) => {
+                let (k, v) = &slots.layers[self.index];
+                let (q, y, index) = (&a.q, &a.att, &listed.index);
+                let shape = slots.shape(&self.model.config, listed);
+                rec.record(&AttentionGather { q, k, v, index, y, shape })?;
+            }
+            Keys::Cache(cache) => {
                 let (k, v) = &cache.layers[self.index];
                 for (x, y) in [(&a.k, k), (&a.v, v)] {
                     let (rows, stride, first) = (shape.queries, shape.keys, shape.start);

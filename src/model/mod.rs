@@ -13,6 +13,7 @@ mod module;
 mod passes;
 mod plan;
 mod slab;
+mod slots;
 mod weight_plan;
 mod workspace;
 
@@ -28,5 +29,6 @@ pub use module::Module;
 pub use plan::MemoryPlan;
 pub(crate) use plan::{Allocate, Device, Part};
 pub(crate) use slab::Layout;
+pub use slots::{SlotCache, SlotRow};
 pub(crate) use workspace::{AdapterShape, Extent};
 pub use workspace::{Pass, Workspace};

@@ -1,6 +1,6 @@
 //! Whole passes over the model: training, evaluation, logits, generation.
 
-use super::block::{Block, DropoutKey};
+use super::block::{Block, DropoutKey, Keys};
 use super::kv_cache::KvCache;
 use super::llama::{Model, STAT_LOSS};
 use super::workspace::{AdapterShape, Extent, Frame, Pass, Workspace};
@@ -61,13 +61,17 @@ impl Model {
         rec: &mut Recorder,
         frame: &Frame,
         ids: &[u32],
-        cache: Option<&KvCache>,
+        keys: Keys,
         dropout: Option<DropoutKey>,
     ) -> Result<()> {
-        let start = cache.map_or(0, |c| c.length);
-        self.check_ids(ids, start + frame.pass.queries)?;
-        let positions: Vec<u32> =
-            (0..ids.len()).map(|i| (start + i % frame.pass.queries) as u32).collect();
+        let positions: Vec<u32> = match keys {
+            Keys::Listed(_, listed) => listed.positions.clone(),
+            Keys::Own | Keys::Kept(_) | Keys::Cache(_) => {
+                let start = if let Keys::Cache(cache) = keys { cache.length } else { 0 };
+                (0..ids.len()).map(|i| (start + i % frame.pass.queries) as u32).collect()
+            }
+        };
+        self.check_ids(ids, positions.iter().max().map_or(0, |&last| last as usize + 1))?;
         self.gpu.write_words(&frame.ids()?, 0, ids)?;
         self.gpu.write_words(&frame.positions()?, 0, &positions)?;
         let (ids, y) = (frame.ids()?, frame.hidden(0)?);
@@ -84,7 +88,7 @@ impl Model {
             })?;
         }
         (0..self.layers.len())
-            .try_for_each(|index| self.block(index, dropout).forward(rec, frame, cache))
+            .try_for_each(|index| self.block(index, dropout).forward(rec, frame, keys))
     }
 
     /// Which rows are targets, and of what.
@@ -122,13 +126,13 @@ impl Model {
         let frame = self.frame(space, pass, true)?;
         let mut rec = self.gpu.recorder("training step");
         self.write_targets(&frame, &targets)?;
-        self.record_blocks(&mut rec, &frame, &batch.ids, None, dropout)?;
+        self.record_blocks(&mut rec, &frame, &batch.ids, Keys::Own, dropout)?;
         self.record_loss(&mut rec, &frame, (&self.stats, STAT_LOSS), Some(scale))?;
         let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
         for index in (lowest..self.layers.len()).rev() {
             let block = self.block(index, dropout);
             if space.checkpointing() && index + 1 < self.layers.len() {
-                block.forward(&mut rec, &frame, None)?;
+                block.forward(&mut rec, &frame, Keys::Own)?;
             }
             block.backward(&mut rec, &frame, index > lowest)?;
         }
@@ -145,7 +149,7 @@ impl Model {
         let frame = self.frame(space, pass, false)?;
         let mut rec = self.gpu.recorder("evaluation");
         self.write_targets(&frame, &targets)?;
-        self.record_blocks(&mut rec, &frame, &batch.ids, None, None)?;
+        self.record_blocks(&mut rec, &frame, &batch.ids, Keys::Own, None)?;
         let scratch = self.gpu.zeros("evaluation loss", &[8])?;
         self.record_loss(&mut rec, &frame, (&scratch, STAT_LOSS), None)?;
         rec.submit()?;
@@ -160,7 +164,7 @@ impl Model {
         batch: usize,
         rows: &[u32],
     ) -> Result<Vec<f32>> {
-        self.pass_logits(space, ids, batch, rows, None).await
+        self.pass_logits(space, ids, batch, rows, Keys::Own).await
     }
 
     /// Runs new tokens `ids (B, T)` behind those in the cache and returns the logits `(B, V)` after the
@@ -178,18 +182,18 @@ impl Model {
             return Err(Error::invalid("sequence length", why));
         }
         let last: Vec<u32> = (0..cache.batch).map(|b| ((b + 1) * t - 1) as u32).collect();
-        let logits = self.pass_logits(space, ids, cache.batch, &last, Some(cache)).await?;
+        let logits = self.pass_logits(space, ids, cache.batch, &last, Keys::Cache(cache)).await?;
         cache.length += t;
         Ok(logits)
     }
 
-    async fn pass_logits(
+    pub(super) async fn pass_logits(
         &self,
         space: &Workspace,
         ids: &[u32],
         batch: usize,
         rows: &[u32],
-        cache: Option<&KvCache>,
+        keys: Keys<'_>,
     ) -> Result<Vec<f32>> {
         if ids.is_empty() || batch == 0 || !ids.len().is_multiple_of(batch) {
             let why = format!("{} ids in {batch} sequences", ids.len());
@@ -200,7 +204,7 @@ impl Model {
         let targets: Vec<(u32, u32)> = rows.iter().map(|&row| (row, 0)).collect();
         let mut rec = self.gpu.recorder("forward");
         self.write_targets(&frame, &targets)?;
-        self.record_blocks(&mut rec, &frame, ids, cache, None)?;
+        self.record_blocks(&mut rec, &frame, ids, keys, None)?;
         self.read_logits(rec, &frame).await
     }
 
@@ -215,7 +219,7 @@ impl Model {
         let pass = Pass { batch, queries: ids.len() / batch.max(1), targets: 1 };
         let frame = self.frame(space, pass, true)?;
         let mut rec = self.gpu.recorder("forward");
-        self.record_blocks(&mut rec, &frame, ids, None, None)?;
+        self.record_blocks(&mut rec, &frame, ids, Keys::Own, None)?;
         rec.submit()?;
         self.gpu.read(&frame.hidden(layers)?).await
     }

@@ -1,6 +1,7 @@
 //! CPU twins: the meaning of every kernel, as plain loops with f64 accumulation over plain slices.
 
 mod attention;
+mod attention_gather;
 #[cfg(test)]
 pub(crate) mod check;
 mod copy_rows;
@@ -19,6 +20,7 @@ mod swiglu;
 pub use attention::{
     AttentionShape, attention_bwd_dkv, attention_bwd_dq, attention_delta, attention_fwd,
 };
+pub use attention_gather::{GatherShape, attention_gather};
 pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
 pub use dora::{dora_bwd, dora_scale};

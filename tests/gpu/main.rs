@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "every case says its error and its bound")]
 
 mod attention;
+mod attention_gather;
 mod copy_rows;
 mod cross_entropy;
 mod dora;
@@ -19,6 +20,7 @@ mod swiglu;
 fn main() -> std::process::ExitCode {
     let families = vec![
         attention::cases(),
+        attention_gather::cases(),
         embed::cases(),
         copy_rows::cases(),
         linear::cases(),

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("generate", &["format", "gpu", "model"]),
     ("export", &["format", "gpu", "model", "quant"]),
     ("train", &["data", "format", "gpu", "kernels", "model"]),
+    ("pricer", &["data", "format", "generate", "gpu", "model", "train"]),
     (
         "cli",
         &[
@@ -27,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "gpu",
             "kernels",
             "model",
+            "pricer",
             "quant",
             "reference",
             "train",

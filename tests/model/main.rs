@@ -3,6 +3,8 @@
 
 mod inference;
 mod memory;
+mod prices;
 mod setup;
 mod shards;
+mod slots;
 mod training;

@@ -1,0 +1,361 @@
+//! The distribution over prices, and the greedy answer, of many prompts at a time.
+//!
+//! One pass over the prompts gives the probability of every price that is one token. Where a tokenizer
+//! splits numbers, the trie of prices is walked level by level over the cached prompts, the likely
+//! branches of all prompts in one pass.
+
+use super::parse;
+use super::trie::PriceTrie;
+use crate::format::Tokenizer;
+use crate::generate::{argmax, prompt_ids};
+use crate::model::{Model, Pass, SlotCache, SlotRow, Workspace};
+use crate::{Error, Result};
+
+/// Rows of one pass behind the prompts: bounds the logits that exist at a time.
+const ROWS: usize = 128;
+
+/// Probabilities of whole-dollar prices, ascending by price; they sum to 1.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    prices: Vec<(u32, f64)>,
+    mass: f64,
+}
+
+impl Distribution {
+    /// From weights of prices in any order; prices without weight are dropped.
+    pub fn new(mut weights: Vec<(u32, f64)>) -> Distribution {
+        weights.retain(|(_, p)| *p > 0.0);
+        weights.sort_by_key(|(price, _)| *price);
+        let mass: f64 = weights.iter().map(|(_, p)| p).sum();
+        weights.iter_mut().for_each(|(_, p)| *p /= mass);
+        Distribution { prices: weights, mass }
+    }
+
+    /// What the model gave to the prices listed here before they were made to sum to 1: the rest went
+    /// to texts that begin with no number, and to branches that were left out.
+    pub fn mass(&self) -> f64 {
+        self.mass
+    }
+
+    /// Price and probability, ascending by price.
+    pub fn prices(&self) -> &[(u32, f64)] {
+        &self.prices
+    }
+
+    /// The lowest price with which the probabilities reach `q`; 0 of none.
+    pub fn quantile(&self, q: f64) -> f64 {
+        let mut sum = 0.0;
+        let reached = |(_, p): &&(u32, f64)| {
+            sum += p;
+            sum >= q - 1e-12
+        };
+        let found = self.prices.iter().find(reached).or(self.prices.last());
+        found.map_or(0.0, |(price, _)| f64::from(*price))
+    }
+
+    /// The guess with the least expected absolute error.
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The guess with the least expected squared error.
+    pub fn mean(&self) -> f64 {
+        self.prices.iter().map(|(price, p)| f64::from(*price) * p).sum()
+    }
+
+    /// The most probable price, the lower of equals; 0 of none.
+    pub fn mode(&self) -> f64 {
+        self.likely(1).first().map_or(0.0, |(price, _)| f64::from(*price))
+    }
+
+    /// The `n` most probable prices, the first first.
+    pub fn likely(&self, n: usize) -> Vec<(u32, f64)> {
+        let mut sorted = self.prices.clone();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        sorted.truncate(n);
+        sorted
+    }
+}
+
+/// What a model says about one product.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Priced {
+    /// The greedy answer behind `Price is $`.
+    pub text: String,
+    /// The number in it, by the course's parser.
+    pub guess: f64,
+    /// The distribution.
+    pub distribution: Distribution,
+}
+
+/// How to price.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PriceOptions {
+    /// Prompts of one pass.
+    pub batch: usize,
+    /// Tokens of the longest prompt.
+    pub longest: usize,
+    /// Tokens of the greedy answer; the course's 5.
+    pub max_new_tokens: usize,
+    /// Where numbers are several tokens: the share of the probability of all numbers that is followed
+    /// to its end.
+    pub mass: f64,
+}
+
+impl Default for PriceOptions {
+    fn default() -> PriceOptions {
+        PriceOptions { batch: 8, longest: 160, max_new_tokens: 5, mass: 0.95 }
+    }
+}
+
+impl PriceOptions {
+    /// Positions that the model must be loaded for.
+    pub fn positions(&self) -> usize {
+        self.longest + self.max_new_tokens.max(4)
+    }
+}
+
+/// Prices products with the active adapter of a model.
+pub struct PriceModel<'a> {
+    model: &'a Model,
+    tokenizer: &'a Tokenizer,
+    trie: &'a PriceTrie,
+    options: PriceOptions,
+    space: Workspace,
+    slots: SlotCache,
+    eos: Vec<u32>,
+}
+
+/// A way into the trie, and the slots of its tokens.
+struct Branch {
+    item: usize,
+    node: usize,
+    probability: f64,
+    slots: Vec<u32>,
+    id: u32,
+}
+
+/// A prompt that is being answered.
+struct Item {
+    prompt: Vec<u32>,
+    /// Slots of the greedy answer's tokens.
+    behind: Vec<u32>,
+    answer: Vec<u32>,
+    done: bool,
+    found: Vec<(u32, f64)>,
+    /// Probability of all numbers.
+    numbers: f64,
+}
+
+impl<'a> PriceModel<'a> {
+    /// Allocates for batches as `options` say. **Errors** [`Error::OutOfMemory`]; [`Error::Invalid`] for
+    /// a mass outside (0, 1] or a batch of none.
+    pub fn new(
+        model: &'a Model,
+        tokenizer: &'a Tokenizer,
+        trie: &'a PriceTrie,
+        options: PriceOptions,
+    ) -> Result<PriceModel<'a>> {
+        if !(options.mass > 0.0 && options.mass <= 1.0) {
+            return Err(Error::invalid("price mass", format!("{} is not in (0, 1]", options.mass)));
+        }
+        if options.batch == 0 || options.longest == 0 {
+            return Err(Error::invalid("price batch", "has no room; give at least one prompt"));
+        }
+        let rows = (options.batch * options.longest).max(ROWS);
+        let targets = options.batch.max(ROWS);
+        let space = model.workspace(Pass { batch: 1, queries: rows, targets }, false, false)?;
+        // Prompts, greedy answers, branches that lead to branches, and a pass of those that do not.
+        let each = options.longest + options.max_new_tokens + trie.looked_back_at();
+        let slots = SlotCache::new(model.gpu(), model.config(), options.batch * each + ROWS)?;
+        let mut eos = model.config().eos_token_ids.clone();
+        eos.extend(tokenizer.eos_id());
+        Ok(PriceModel { model, tokenizer, trie, options, space, slots, eos })
+    }
+
+    /// Token ids of a prompt. **Errors** [`Error::Invalid`] if it is longer than the options say.
+    pub fn encode(&self, prompt: &str) -> Result<Vec<u32>> {
+        let ids = prompt_ids(self.model, self.tokenizer, prompt)?;
+        if ids.len() > self.options.longest {
+            let why = format!("has {} tokens, over {}", ids.len(), self.options.longest);
+            return Err(Error::invalid("prompt", why));
+        }
+        Ok(ids)
+    }
+
+    /// Prices at most `batch` prompts that end in `Price is $`.
+    ///
+    /// **Errors** [`Error::Invalid`] for too many or too long prompts; [`Error::Device`].
+    pub async fn price(&mut self, prompts: &[Vec<u32>]) -> Result<Vec<Priced>> {
+        let t = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if prompts.len() > self.options.batch || t > self.options.longest {
+            let why = format!("{} of up to {t} tokens, for {:?}", prompts.len(), self.options);
+            return Err(Error::invalid("prompts", why));
+        }
+        if prompts.iter().any(Vec::is_empty) {
+            return Err(Error::invalid("prompt", "has no tokens"));
+        }
+        let mut ids = Vec::with_capacity(prompts.len() * t);
+        let mut last = Vec::with_capacity(prompts.len());
+        let mut items = Vec::with_capacity(prompts.len());
+        for (b, prompt) in prompts.iter().enumerate() {
+            let first = (b * t) as u32;
+            last.push(first + prompt.len() as u32 - 1);
+            ids.extend(prompt.iter().copied().chain(std::iter::repeat(0)).take(t));
+            items.push(Item {
+                prompt: (first..first + prompt.len() as u32).collect(),
+                behind: Vec::new(),
+                answer: Vec::new(),
+                done: false,
+                found: Vec::new(),
+                numbers: 0.0,
+            });
+        }
+        self.slots.truncate(0);
+        let logits = self.model.prefill_slots(&self.space, &mut self.slots, &ids, &last).await?;
+        let v = self.model.config().vocab_size;
+        let mut branches = Vec::new();
+        for (item, logits) in logits.chunks_exact(v).enumerate() {
+            self.choose(&mut items[item], logits)?;
+            let root = Branch { item, node: 0, probability: 1.0, slots: Vec::new(), id: 0 };
+            self.visit(&root, logits, &mut items[item], &mut branches);
+        }
+        for _ in 1..self.options.max_new_tokens.max(self.trie.depth()) {
+            self.follow(&mut items).await?;
+            branches = self.descend(branches, &mut items).await?;
+        }
+        items.into_iter().map(|item| self.finish(item)).collect()
+    }
+
+    fn finish(&self, item: Item) -> Result<Priced> {
+        let text = self.tokenizer.decode(&item.answer, true)?;
+        let guess = parse::price(&text);
+        Ok(Priced { text, guess, distribution: Distribution::new(item.found) })
+    }
+
+    /// Takes the next token of the greedy answer.
+    fn choose(&self, item: &mut Item, logits: &[f32]) -> Result<()> {
+        let id = argmax(logits)?;
+        item.done = self.eos.contains(&id);
+        if !item.done {
+            item.answer.push(id);
+            item.done = item.answer.len() >= self.options.max_new_tokens;
+        }
+        Ok(())
+    }
+
+    /// Runs the last token of every greedy answer that goes on.
+    async fn follow(&mut self, items: &mut [Item]) -> Result<()> {
+        let going: Vec<usize> = (0..items.len()).filter(|&i| !items[i].done).collect();
+        let v = self.model.config().vocab_size;
+        for part in going.chunks(ROWS) {
+            let row = |&i: &usize| -> Option<SlotRow> {
+                let item = &items[i];
+                Some(slot_row(*item.answer.last()?, &item.prompt, &item.behind))
+            };
+            let rows: Vec<SlotRow> = part.iter().filter_map(row).collect();
+            let first = self.slots.used() as u32;
+            let logits = self.model.extend_slots(&self.space, &mut self.slots, &rows).await?;
+            for (k, (&i, logits)) in part.iter().zip(logits.chunks_exact(v)).enumerate() {
+                items[i].behind.push(first + k as u32);
+                self.choose(&mut items[i], logits)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a level of branches and returns those of the next that are worth following.
+    async fn descend(&mut self, level: Vec<Branch>, items: &mut [Item]) -> Result<Vec<Branch>> {
+        let mut next = Vec::new();
+        let v = self.model.config().vocab_size;
+        let level = self.likely(level, items);
+        // A branch whose children all are ends is not looked back at.
+        let keep = level.iter().any(|branch| self.trie.leads_on(branch.node));
+        for part in level.chunks(ROWS) {
+            let row = |b: &Branch| slot_row(b.id, &items[b.item].prompt, &b.slots);
+            let rows: Vec<SlotRow> = part.iter().map(row).collect();
+            let first = self.slots.used();
+            let logits = self.model.extend_slots(&self.space, &mut self.slots, &rows).await?;
+            for (k, (branch, logits)) in part.iter().zip(logits.chunks_exact(v)).enumerate() {
+                let from = next.len();
+                self.visit(branch, logits, &mut items[branch.item], &mut next);
+                for new in &mut next[from..] {
+                    new.slots = branch.slots.clone();
+                    new.slots.push((first + k) as u32);
+                }
+            }
+            if !keep {
+                self.slots.truncate(first);
+            }
+        }
+        Ok(next)
+    }
+
+    /// Of each item's branches the most probable, until what is left out is its share of `1 − mass`.
+    fn likely(&self, mut level: Vec<Branch>, items: &[Item]) -> Vec<Branch> {
+        level.sort_by(|a, b| a.item.cmp(&b.item).then(b.probability.total_cmp(&a.probability)));
+        let levels = self.trie.depth().saturating_sub(1).max(1) as f64;
+        let mut left: Vec<f64> = vec![0.0; items.len()];
+        level.iter().for_each(|b| left[b.item] += b.probability);
+        level.retain(|b| {
+            let enough = (1.0 - self.options.mass) / levels * items[b.item].numbers;
+            let keep = left[b.item] > enough;
+            left[b.item] -= b.probability;
+            keep
+        });
+        level
+    }
+
+    /// Adds the prices that end at or below a branch to what was found, and its branches to `next`.
+    fn visit(&self, branch: &Branch, logits: &[f32], item: &mut Item, next: &mut Vec<Branch>) {
+        let node = self.trie.node(branch.node);
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let exp = |logit: f32| f64::from(logit - top).exp();
+        let total: f64 = logits.iter().map(|&logit| exp(logit)).sum();
+        let mut below = 0.0;
+        for (&id, &child) in &node.children {
+            let p = logits.get(id as usize).map_or(0.0, |&logit| exp(logit) / total);
+            below += p;
+            let (probability, to) = (branch.probability * p, self.trie.node(child));
+            match to.price {
+                Some(price) if to.children.is_empty() => item.found.push((price, probability)),
+                _ => next.push(Branch {
+                    item: branch.item,
+                    node: child,
+                    probability,
+                    slots: Vec::new(),
+                    id,
+                }),
+            }
+        }
+        match node.price {
+            Some(price) => item.found.push((price, branch.probability * (1.0 - below).max(0.0))),
+            None if branch.node == 0 => item.numbers = below,
+            None => {}
+        }
+    }
+}
+
+fn slot_row(id: u32, prompt: &[u32], behind: &[u32]) -> SlotRow {
+    let before: Vec<u32> = prompt.iter().chain(behind).copied().collect();
+    SlotRow { id, position: before.len() as u32, before }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Distribution;
+
+    #[test]
+    fn guesses_of_a_distribution() {
+        let d = Distribution::new(vec![(30, 0.1), (10, 0.2), (20, 0.1), (5, 0.0)]);
+        assert!((d.mass() - 0.4).abs() < 1e-12);
+        assert_eq!((d.median(), d.mode(), d.mean()), (10.0, 10.0, 17.5));
+        assert_eq!((d.quantile(0.05), d.quantile(0.51), d.quantile(1.0)), (10.0, 20.0, 30.0));
+        assert_eq!(d.likely(2), [(10, 0.5), (20, 0.25)]);
+        let none = Distribution::new(Vec::new());
+        assert_eq!((none.median(), none.mean(), none.mode()), (0.0, 0.0, 0.0));
+    }
+}

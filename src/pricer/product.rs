@@ -1,0 +1,142 @@
+//! A product as text.
+
+/// What is known of a product; fields may be empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Product {
+    pub title: String,
+    pub category: String,
+    pub brand: String,
+    pub description: String,
+    pub details: String,
+    /// In dollars.
+    pub price: f64,
+}
+
+/// One line of text without runs of white space, control characters, or part numbers.
+///
+/// **Source** of the part numbers: `\b(?=[A-Z0-9]{7,}\b)(?=.*[A-Z])(?=.*\d)[A-Z0-9]+\b` in
+/// week6/pricer/parser.py; here the letter and the digit must stand in the word itself, not anywhere
+/// behind it.
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty())
+    {
+        let kept = without_part_numbers(word);
+        if kept.chars().any(|c| c.is_alphanumeric()) || kept == word {
+            if !out.is_empty() {
+                out.push(' ');
+            }
+            out.push_str(&kept);
+        }
+    }
+    out
+}
+
+fn without_part_numbers(word: &str) -> String {
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    let mut out = String::new();
+    let mut rest = word;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !inside(c)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        let code = part.len() >= 7
+            && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+            && part.bytes().any(|b| b.is_ascii_digit())
+            && part.bytes().any(|b| b.is_ascii_uppercase());
+        if !code {
+            out.push_str(part);
+        }
+        let skip = after.find(inside).unwrap_or(after.len());
+        out.push_str(&after[..skip]);
+        rest = &after[skip..];
+    }
+    out
+}
+
+impl Product {
+    /// The summary: `Title: …`, `Category: …`, `Brand: …`, `Description: …`, `Details: …`, one a line;
+    /// empty fields have no line.
+    pub fn summary(&self) -> String {
+        let fields = [
+            ("Title", &self.title),
+            ("Category", &self.category),
+            ("Brand", &self.brand),
+            ("Description", &self.description),
+            ("Details", &self.details),
+        ];
+        let lines: Vec<String> = fields
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(name, text)| format!("{name}: {text}"))
+            .collect();
+        lines.join("\n")
+    }
+
+    /// All fields [`clean`]ed.
+    pub fn cleaned(&self) -> Product {
+        Product {
+            title: clean(&self.title),
+            category: clean(&self.category),
+            brand: clean(&self.brand),
+            description: clean(&self.description),
+            details: clean(&self.details),
+            price: self.price,
+        }
+    }
+}
+
+/// A price as files write it: a number, perhaps with `$`, thousands separators or spaces.
+///
+/// **Errors** what is wrong with it, for a message that names the row.
+pub fn parse_price(text: &str) -> Result<f64, String> {
+    let plain = text.trim().trim_start_matches("USD").trim_start_matches('$').trim();
+    let plain = plain.trim_end_matches("USD").trim();
+    // A comma separates thousands only: "12,50" could be either.
+    let groups: Vec<&str> = plain.split(',').collect();
+    let thousands = groups.iter().skip(1).all(|group| {
+        let digits = group.split('.').next().unwrap_or("");
+        digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit())
+    });
+    let ascii = plain.bytes().all(|b| b.is_ascii_digit() || b"+-.,eE".contains(&b));
+    match groups.concat().parse::<f64>() {
+        Ok(price) if price.is_finite() && thousands && ascii => Ok(price),
+        _ if plain.is_empty() => Err("there is no price".into()),
+        _ => Err(format!("`{}` is no number", text.trim())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_have_a_line_per_field_that_is_there() {
+        let product = Product { title: "A".into(), brand: "B".into(), ..Default::default() };
+        assert_eq!(product.summary(), "Title: A\nBrand: B");
+    }
+
+    #[test]
+    fn white_space_and_part_numbers_go() {
+        assert_eq!(clean("  a\t b\nc  "), "a b c");
+        assert_eq!(clean("Filter W10295370A for fridge"), "Filter for fridge");
+        assert_eq!(clean("Filter (AB12345), new"), "Filter new");
+        assert_eq!(clean("X/AB12345 pump"), "X/ pump");
+        // No digit, no letter, too short, lower case.
+        for kept in ["ABCDEFGH", "1234567890", "AB1234", "ab123456", "RTX4090"] {
+            assert_eq!(clean(kept), if kept == "RTX4090" { "" } else { kept }, "{kept}");
+        }
+    }
+
+    #[test]
+    fn prices_are_numbers() {
+        for (text, price) in
+            [("12.5", 12.5), ("$1,299.00", 1299.0), (" 7 ", 7.0), ("USD 3", 3.0), ("1e2", 100.0)]
+        {
+            assert_eq!(parse_price(text), Ok(price), "{text}");
+        }
+        for text in ["", "cheap", "12,50", "1.2.3", "inf", "NaN", "3 to 4"] {
+            assert!(parse_price(text).is_err(), "{text}");
+        }
+    }
+}
