@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let quiet: &mut dyn FnMut(u64, u64) = &mut |_, _| {};
         let model = Model::load(&gpu, &files, &config, LoadOptions::default(), quiet).await?;
         let tokenizer = Tokenizer::from_file(folder)?;
-        let rows = Dataset::jsonl(&[rows], &tokenizer, DatasetOptions::default())?;
+        let rows = Dataset::open(&[rows], &tokenizer, &DatasetOptions::default())?;
         let settings = TrainConfig {
             model: folder.clone(),
             rank: 8,

@@ -5,6 +5,7 @@
 struct Params {
     batch: u32, queries: u32, keys: u32, start: u32,
     heads: u32, kv_heads: u32, e: u32, scale: f32,
+    first: u32,  // rows before these queries, and before these keys
 }
 
 @group(0) @binding(0) var<uniform>             p:     Params;
@@ -32,13 +33,13 @@ fn attention_bwd_dkv(
     let g = i / p.keys / parts % p.kv_heads;
     let b = i / p.keys / parts / p.kv_heads;
     if b >= p.batch { return; }
-    let key = ((b * p.keys + s) * p.kv_heads + g) * p.e;
+    let key = ((p.first + b * p.keys + s) * p.kv_heads + g) * p.e;
     let group_heads = p.heads / p.kv_heads;
     var acc_k: array<f32, COLUMNS>;
     var acc_v: array<f32, COLUMNS>;
     for (var h = g * group_heads; h < (g + 1u) * group_heads; h++) {
         for (var t = max(s, p.start) - p.start; t < p.queries; t++) {
-            let stat = (b * p.queries + t) * p.heads + h;
+            let stat = (p.first + b * p.queries + t) * p.heads + h;
             let row = stat * p.e;
             var score = 0.0;
             var dp = 0.0;

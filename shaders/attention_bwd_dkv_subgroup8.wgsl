@@ -5,6 +5,7 @@
 struct Params {
     batch: u32, queries: u32, keys: u32, start: u32,
     heads: u32, kv_heads: u32, e: u32, scale: f32,
+    first: u32,  // rows before these queries, and before these keys
 }
 
 @group(0) @binding(0) var<uniform>             p:     Params;
@@ -61,7 +62,7 @@ fn attention_bwd_dkv(
     for (var r = 0u; r < ROWS; r++) {
         // Lanes beyond the last key repeat it and store nothing.
         key[r] = min(tile + r * 8u + lane, p.keys - 1u);
-        at[r] = ((b * p.keys + key[r]) * p.kv_heads + g) * (HEAD / 4u);
+        at[r] = ((p.first + b * p.keys + key[r]) * p.kv_heads + g) * (HEAD / 4u);
         for (var c = 0u; c < PARTS; c++) {
             row_k[r].lo[c] = k[at[r] + c * 2u] * p.scale;
             row_k[r].hi[c] = k[at[r] + c * 2u + 1u] * p.scale;
@@ -75,8 +76,8 @@ fn attention_bwd_dkv(
         for (var t = max(tile, p.start) - p.start; t < p.queries; t += 4u) {
             // Queries beyond the last are read as the last and weigh nothing.
             let query = vec4u(t, t + 1u, t + 2u, t + 3u);
-            let stat = (b * p.queries + min(query, vec4u(p.queries - 1u))) * p.heads + h;
-            let own = (b * p.queries + min(t + lane % 4u, p.queries - 1u)) * p.heads + h;
+            let stat = (p.first + b * p.queries + min(query, vec4u(p.queries - 1u))) * p.heads + h;
+            let own = (p.first + b * p.queries + min(t + lane % 4u, p.queries - 1u)) * p.heads + h;
             let lses = lo(lse[own]);
             let deltas = lo(delta[own]);
             var score: array<vec4f, ROWS>;

@@ -5,6 +5,7 @@
 struct Params {
     batch: u32, queries: u32, keys: u32, start: u32,
     heads: u32, kv_heads: u32, e: u32, scale: f32,
+    first: u32,  // rows before these queries, and before these keys
 }
 
 @group(0) @binding(0) var<uniform>             p:     Params;
@@ -62,7 +63,7 @@ fn attention_bwd_dkv(
     if b >= p.batch { return; }
     let stride = p.kv_heads * p.e;
     let width = p.heads * p.e;
-    let key_first = b * p.keys * stride + g * p.e;
+    let key_first = (p.first + b * p.keys) * stride + g * p.e;
     let shared_by = p.heads / p.kv_heads;
     let own = vec4u(0u, 1u, 2u, 3u) + tile + i * 4u;
     var k_lo0 = vec4f();
@@ -82,7 +83,7 @@ fn attention_bwd_dkv(
     var v_hi2 = vec4f();
     var v_hi3 = vec4f();
     for (var h = g * shared_by; h < (g + 1u) * shared_by; h++) {
-        let first = b * p.queries * width + h * p.e;
+        let first = (p.first + b * p.queries) * width + h * p.e;
         for (var t = max(tile, p.start) - p.start; t < p.queries; t += 32u) {
             var s0 = vec4f();
             var s1 = vec4f();
@@ -140,25 +141,25 @@ fn attention_bwd_dkv(
             }
             // Queries that do not see a key, or do not exist, weigh nothing.
             let t0 = t + j * 4u + 0u;
-            let stat0 = (b * p.queries + min(t0, p.queries - 1u)) * p.heads + h;
+            let stat0 = (p.first + b * p.queries + min(t0, p.queries - 1u)) * p.heads + h;
             let seen0 = (own <= vec4u(p.start + t0)) & vec4<bool>(t0 < p.queries);
             let w0 = select(vec4f(), exp(s0 * p.scale - lse[stat0]), seen0);
             weight[(j * 4u + 0u) * 8u + i] = w0;
             slope[(j * 4u + 0u) * 8u + i] = w0 * (d0 - delta[stat0]) * p.scale;
             let t1 = t + j * 4u + 1u;
-            let stat1 = (b * p.queries + min(t1, p.queries - 1u)) * p.heads + h;
+            let stat1 = (p.first + b * p.queries + min(t1, p.queries - 1u)) * p.heads + h;
             let seen1 = (own <= vec4u(p.start + t1)) & vec4<bool>(t1 < p.queries);
             let w1 = select(vec4f(), exp(s1 * p.scale - lse[stat1]), seen1);
             weight[(j * 4u + 1u) * 8u + i] = w1;
             slope[(j * 4u + 1u) * 8u + i] = w1 * (d1 - delta[stat1]) * p.scale;
             let t2 = t + j * 4u + 2u;
-            let stat2 = (b * p.queries + min(t2, p.queries - 1u)) * p.heads + h;
+            let stat2 = (p.first + b * p.queries + min(t2, p.queries - 1u)) * p.heads + h;
             let seen2 = (own <= vec4u(p.start + t2)) & vec4<bool>(t2 < p.queries);
             let w2 = select(vec4f(), exp(s2 * p.scale - lse[stat2]), seen2);
             weight[(j * 4u + 2u) * 8u + i] = w2;
             slope[(j * 4u + 2u) * 8u + i] = w2 * (d2 - delta[stat2]) * p.scale;
             let t3 = t + j * 4u + 3u;
-            let stat3 = (b * p.queries + min(t3, p.queries - 1u)) * p.heads + h;
+            let stat3 = (p.first + b * p.queries + min(t3, p.queries - 1u)) * p.heads + h;
             let seen3 = (own <= vec4u(p.start + t3)) & vec4<bool>(t3 < p.queries);
             let w3 = select(vec4f(), exp(s3 * p.scale - lse[stat3]), seen3);
             weight[(j * 4u + 3u) * 8u + i] = w3;

@@ -5,6 +5,7 @@
 struct Params {
     batch: u32, queries: u32, keys: u32, start: u32,
     heads: u32, kv_heads: u32, e: u32, scale: f32,
+    first: u32,  // rows before these queries, and before these keys
 }
 
 @group(0) @binding(0) var<uniform>             p:     Params;
@@ -56,7 +57,7 @@ fn attention_bwd_dq(
     let b = i / tiles / p.kv_heads;
     if b >= p.batch { return; }
     let stride = p.kv_heads * HEAD;
-    let first = b * p.keys * stride + g * HEAD + lane;
+    let first = (p.first + b * p.keys) * stride + g * HEAD + lane;
     let end = min((tile + 8u * ROWS - 1u) / shared_by, p.queries - 1u) + p.start + 1u;
 
     var at: array<u32, ROWS>;
@@ -69,7 +70,7 @@ fn attention_bwd_dq(
         // Lanes beyond the last pair repeat it and store nothing.
         let pair = min(tile + r * 8u + lane, pairs - 1u);
         let t = pair / shared_by;
-        let stat = (b * p.queries + t) * p.heads + g * shared_by + pair % shared_by;
+        let stat = (p.first + b * p.queries + t) * p.heads + g * shared_by + pair % shared_by;
         at[r] = stat * (HEAD / 4u);
         last[r] = p.start + t;
         row_lse[r] = lse[stat];

@@ -5,6 +5,7 @@
 struct Params {
     batch: u32, queries: u32, keys: u32, start: u32,
     heads: u32, kv_heads: u32, e: u32, scale: f32,
+    first: u32,  // rows before these queries, and before these keys
 }
 
 @group(0) @binding(0) var<uniform>             p:   Params;
@@ -30,9 +31,9 @@ fn attention_fwd(
     let h = i / p.queries / parts % p.heads;
     let b = i / p.queries / parts / p.heads;
     if b >= p.batch { return; }
-    let stat = (b * p.queries + t) * p.heads + h;
+    let stat = (p.first + b * p.queries + t) * p.heads + h;
     let stride = p.kv_heads * p.e;
-    let first = b * p.keys * stride + h / (p.heads / p.kv_heads) * p.e;
+    let first = (p.first + b * p.keys) * stride + h / (p.heads / p.kv_heads) * p.e;
     var top = -3.0e38;
     var sum = 0.0;
     var acc: array<f32, COLUMNS>;

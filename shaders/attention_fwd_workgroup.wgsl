@@ -5,6 +5,7 @@
 struct Params {
     batch: u32, queries: u32, keys: u32, start: u32,
     heads: u32, kv_heads: u32, e: u32, scale: f32,
+    first: u32,  // rows before these queries, and before these keys
 }
 
 @group(0) @binding(0) var<uniform>             p:   Params;
@@ -53,12 +54,12 @@ fn attention_fwd(
     let b = id / parts / tiles / p.kv_heads;
     if b >= p.batch { return; }
     let stride = p.kv_heads * p.e;
-    let first = b * p.keys * stride + g * p.e;
+    let first = (p.first + b * p.keys) * stride + g * p.e;
     let end = min((tile + 31u) / shared_by, p.queries - 1u) + p.start + 1u;
     if lane < 32u {
         // Rows beyond the last repeat it and store nothing.
         let pair = min(tile + lane, pairs - 1u);
-        let t = b * p.queries + pair / shared_by;
+        let t = p.first + b * p.queries + pair / shared_by;
         place[lane] = (t * p.heads + g * shared_by + pair % shared_by) * p.e;
     }
     let row = min(vec4u(0u, 1u, 2u, 3u) + tile + i * 4u, vec4u(pairs - 1u));

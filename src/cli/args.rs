@@ -93,7 +93,8 @@ pub(super) struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Training rows: JSONL files of {"prompt", "completion"} or {"text"}.
+    /// Training rows: JSONL, JSON, CSV or Parquet files (also .gz, .zst) of {"prompt", "completion"}, {"text"},
+    /// {"instruction", "input", "response"} or {"messages"}.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     data: Vec<String>,
@@ -101,6 +102,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_data: Option<String>,
+    /// Columns with other names: text=review,... reads `text` from the column `review`.
+    #[arg(long, value_name = "OURS=THEIRS,...", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    map: Vec<String>,
     /// Frozen linear layers: nf4 (QLoRA) or none (the checkpoint's precision) [default: nf4].
     #[arg(long, value_name = "nf4|none")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -259,6 +259,7 @@ fn attention(
         heads: n,
         kv_heads,
         head_dim: k,
+        first: 0,
     };
     let (wide, narrow) = ([queries, n * k], [m, kv_heads * k]);
     let (q, key, v) = (i.random("q", &wide)?, i.random("k", &narrow)?, i.random("v", &narrow)?);

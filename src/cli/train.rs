@@ -104,13 +104,13 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let policy = recorded_policy(&args.out, args.resume)?;
     let files = Files::open(&config.model)?;
     let tokenizer = files.tokenizer()?;
-    let options = config.dataset_options();
-    let rows = Dataset::jsonl(&config.data, &tokenizer, options)?;
+    let options = config.dataset_options()?;
+    let rows = Dataset::open(&config.data, &tokenizer, &options)?;
     describe(session, "training data", rows.report(), config.max_length);
     let held_out = match &config.eval_data {
         None => None,
         Some(path) => {
-            let held_out = Dataset::jsonl(&[path], &tokenizer, options)?;
+            let held_out = Dataset::open(&[path], &tokenizer, &options)?;
             describe(session, "evaluation data", held_out.report(), config.max_length);
             Some(held_out)
         }

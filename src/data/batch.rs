@@ -42,9 +42,11 @@ impl Batch {
         let mut ids = Vec::with_capacity(t * rows.len());
         let mut labels = Vec::with_capacity(t * rows.len());
         for row in &parts {
-            for (i, &id) in row.ids.iter().enumerate() {
-                ids.push(id);
-                labels.push(if i >= row.labels_from { label(id)? } else { IGNORE });
+            let first = labels.len();
+            ids.extend_from_slice(row.ids);
+            labels.resize(ids.len(), IGNORE);
+            for i in row.spans.iter().flat_map(|&(from, to)| from as usize..to as usize) {
+                labels[first + i] = label(row.ids[i])?;
             }
             let filled = ids.len().next_multiple_of(t);
             ids.resize(filled, pad);
@@ -168,7 +170,7 @@ mod tests {
 
     fn dataset() -> Dataset {
         let text = "{\"prompt\":\"AB\",\"completion\":\"C\"}\n{\"text\":\"XY\"}\n{\"prompt\":\"\",\"completion\":\"PQRS\"}";
-        Dataset::jsonl_text("d", text.as_bytes(), &Bytes, DatasetOptions::default()).unwrap()
+        Dataset::from_text("d", text.as_bytes(), &Bytes, &DatasetOptions::default()).unwrap()
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! Training rows: JSONL with `{"prompt", "completion"}` or `{"text"}`, tokenized and masked as TRL's
-//! `SFTTrainer` does, kept as one flat token array.
+//! Training rows, tokenized and masked as TRL's `SFTTrainer` does, kept as one flat token array.
 
+use super::records;
+use super::rows::{ColumnMap, Row};
+use crate::format::ChatTemplate;
 use crate::random::Fnv;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::io::BufRead;
 use std::path::Path;
 
@@ -13,6 +16,19 @@ pub trait Encode {
     fn encode(&self, text: &str) -> Result<Vec<u32>>;
     /// The end-of-sequence id, if the model has one.
     fn eos(&self) -> Option<u32>;
+    /// The ids of `text`, nothing added, and the bytes that each stands for.
+    fn encode_with_offsets(&self, _text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+        Err(no_chats())
+    }
+    /// The model's chat template.
+    fn chat_template(&self) -> Result<ChatTemplate> {
+        Err(no_chats())
+    }
+}
+
+fn no_chats() -> Error {
+    let hint = "give prompt and completion".into();
+    Error::Unsupported { what: "messages, with this tokenizer,".into(), hint }
 }
 
 impl Encode for crate::format::Tokenizer {
@@ -22,27 +38,20 @@ impl Encode for crate::format::Tokenizer {
     fn eos(&self) -> Option<u32> {
         self.eos_id()
     }
-}
-
-/// One row as it stands in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Row {
-    /// `{"prompt", "completion"}`: the loss is on the completion (unless [`LossOn::All`]).
-    PromptCompletion {
-        /// What the model is given.
-        prompt: String,
-        /// What it shall answer; joined to the prompt without a separator.
-        completion: String,
-    },
-    /// `{"text"}`: the loss is on everything.
-    Text(String),
+    fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+        self.encode_with_offsets(text)
+    }
+    fn chat_template(&self) -> Result<ChatTemplate> {
+        self.chat_template()
+    }
 }
 
 /// Which tokens of a prompt/completion row are targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LossOn {
-    /// Those of the completion and the EOS behind it (TRL's `completion_only_loss`).
+    /// Those of the completion and the EOS behind it (TRL's `completion_only_loss`), or of what the
+    /// assistant says (`assistant_only_loss`).
     #[default]
     Completion,
     /// All.
@@ -50,17 +59,20 @@ pub enum LossOn {
 }
 
 /// How rows become tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetOptions {
     /// Tokens kept per row, from its start; the rest is cut off (EOS included).
     pub max_length: usize,
     /// Which tokens are targets.
     pub loss: LossOn,
+    /// Which columns of the file are read as which keys.
+    pub columns: ColumnMap,
 }
 
 impl Default for DatasetOptions {
     fn default() -> DatasetOptions {
-        DatasetOptions { max_length: 128, loss: LossOn::Completion }
+        let (loss, columns) = (LossOn::Completion, ColumnMap::default());
+        DatasetOptions { max_length: 128, loss, columns }
     }
 }
 
@@ -89,63 +101,70 @@ pub struct DatasetReport {
 /// One tokenized row, borrowed from a [`Dataset`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenizedRow<'a> {
-    /// Tokens: encode(prompt + completion) + EOS, cut to `max_length`.
+    /// Tokens: encode(prompt + completion) + EOS, or a rendered chat, cut to `max_length`.
     pub ids: &'a [u32],
-    /// The first token that is a target; the ones before it carry no loss. Token 0 never does,
-    /// since nothing predicts it.
-    pub labels_from: usize,
+    /// Ranges of tokens that are targets, in order and apart; the others carry no loss. Token 0 never
+    /// does, since nothing predicts it.
+    pub spans: &'a [(u32, u32)],
     /// Index in the dataset.
     pub row: usize,
 }
 
 impl TokenizedRow<'_> {
-    /// Number of targets: tokens from `labels_from` on that have a predecessor.
+    /// Number of targets: tokens in the ranges that have a predecessor.
     pub fn targets(&self) -> usize {
-        self.ids.len().saturating_sub(self.labels_from.max(1))
+        self.spans.iter().map(|&(from, to)| to.saturating_sub(from.max(1)) as usize).sum()
     }
 }
 
-/// Tokenized rows: 4 bytes a token and 20 bytes a row.
+/// Tokenized rows: 4 bytes a token and 36 bytes a row.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     ids: Vec<u32>,
     /// End of row i in `ids`.
     ends: Vec<usize>,
-    labels_from: Vec<u32>,
+    spans: Vec<(u32, u32)>,
+    /// End of row i in `spans`.
+    span_ends: Vec<usize>,
     /// Index into `names`, and line from 1.
     origins: Vec<(u32, u32)>,
     names: Vec<String>,
     report: DatasetReport,
+    /// Read from the tokenizer with the first row of messages.
+    chat: Option<ChatTemplate>,
 }
 
 impl Dataset {
-    /// Reads and tokenizes JSONL files, in order.
+    /// Reads and tokenizes files, in order: JSONL, JSON, CSV or Parquet, plain or compressed
+    /// ([`records::for_each_record`]).
     ///
     /// **Errors** [`Error::Io`] if a file cannot be read; [`Error::Format`] with file and line for
-    /// bytes that are not UTF-8, lines that are not JSON or not a known kind of row, and empty files;
-    /// [`Error::Invalid`] if no row has a target.
-    pub fn jsonl<P: AsRef<Path>>(
+    /// records that cannot be read or are no known kind of row, and empty files; [`Error::Invalid`] if no
+    /// row has a target.
+    pub fn open<P: AsRef<Path>>(
         paths: &[P],
         tokenizer: &(impl Encode + ?Sized),
-        options: DatasetOptions,
+        options: &DatasetOptions,
     ) -> Result<Dataset> {
         let mut dataset = Dataset::default();
         for path in paths {
             let path = path.as_ref();
-            let file = std::fs::File::open(path).map_err(Error::io(path))?;
             let name = path.display().to_string();
-            dataset.read(&name, std::io::BufReader::new(file), tokenizer, options)?;
+            let rows = records::for_each_record(path, |line, record| {
+                dataset.push_record(&record, &name, line, tokenizer, options)
+            })?;
+            not_empty(&name, rows)?;
         }
         dataset.check()?;
         Ok(dataset)
     }
 
     /// The same from text in memory; `name` stands for the file in messages.
-    pub fn jsonl_text(
+    pub fn from_text(
         name: &str,
         text: &[u8],
         tokenizer: &(impl Encode + ?Sized),
-        options: DatasetOptions,
+        options: &DatasetOptions,
     ) -> Result<Dataset> {
         let mut dataset = Dataset::default();
         dataset.read(name, text, tokenizer, options)?;
@@ -153,25 +172,31 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Adds the rows of one JSONL source. Call [`Dataset::check`] after the last.
+    /// Adds the rows of one source. Call [`Dataset::check`] after the last.
     pub fn read(
         &mut self,
         name: &str,
         source: impl BufRead,
         tokenizer: &(impl Encode + ?Sized),
-        options: DatasetOptions,
+        options: &DatasetOptions,
     ) -> Result<()> {
-        let rows = for_each_row(name, source, |line, row| {
-            self.push(&row, name, line, tokenizer, options)
+        let rows = records::for_each_record_in(name, source, |line, record| {
+            self.push_record(&record, name, line, tokenizer, options)
         })?;
-        if rows == 0 {
-            return Err(Error::format(
-                name,
-                "end of file",
-                "no rows; expected one JSON object a line",
-            ));
-        }
-        Ok(())
+        not_empty(name, rows)
+    }
+
+    fn push_record(
+        &mut self,
+        record: &records::Record,
+        name: &str,
+        line: usize,
+        tokenizer: &(impl Encode + ?Sized),
+        options: &DatasetOptions,
+    ) -> Result<()> {
+        let at = |why: String| Error::format(name, format!("line {line}"), why);
+        let row = options.columns.row(record).map_err(at)?;
+        self.push(&row, name, line, tokenizer, options)
     }
 
     /// Adds one row; `name` and `line` (from 1) say where it came from.
@@ -181,25 +206,27 @@ impl Dataset {
         name: &str,
         line: usize,
         tokenizer: &(impl Encode + ?Sized),
-        options: DatasetOptions,
+        options: &DatasetOptions,
     ) -> Result<()> {
-        let (mut ids, mut labels_from) = match row {
-            Row::Text(text) => (tokenizer.encode(text)?, 0),
+        let (mut ids, mut spans) = match row {
+            Row::Text(text) => with_eos(tokenizer.encode(text)?, 0, tokenizer.eos()),
             Row::PromptCompletion { prompt, completion } => {
                 let head = tokenizer.encode(prompt)?;
                 let ids = tokenizer.encode(&format!("{prompt}{completion}"))?;
                 self.report.rows_prompt_mismatch += usize::from(!ids.starts_with(&head));
-                (ids, head.len())
+                with_eos(ids, head.len(), tokenizer.eos())
+            }
+            Row::Messages(messages) => {
+                let template = match &self.chat {
+                    Some(template) => template,
+                    None => self.chat.insert(tokenizer.chat_template()?),
+                };
+                let at = |e: Error| Error::format(name, format!("line {line}"), e);
+                chat(template, messages, tokenizer).map_err(at)?
             }
         };
-        // TRL appends the EOS text only where the text does not end in it already.
-        if let Some(eos) = tokenizer.eos()
-            && (ids.last() != Some(&eos) || ids.len() <= labels_from.max(1))
-        {
-            ids.push(eos);
-        }
         if options.loss == LossOn::All {
-            labels_from = 0;
+            spans = vec![(0, to_u32(ids.len()))];
         }
         self.report.rows_read += 1;
         self.report.longest = self.report.longest.max(ids.len());
@@ -207,8 +234,10 @@ impl Dataset {
             ids.truncate(options.max_length);
             self.report.rows_cut += 1;
         }
-        let labels_from = labels_from.min(ids.len());
-        let targets = TokenizedRow { ids: &ids, labels_from, row: 0 }.targets();
+        let end = to_u32(ids.len());
+        spans.iter_mut().for_each(|span| *span = (span.0.min(end), span.1.min(end)));
+        spans.retain(|span| span.0 < span.1);
+        let targets = TokenizedRow { ids: &ids, spans: &spans, row: 0 }.targets();
         if targets == 0 {
             self.report.rows_without_target += 1;
             return Ok(());
@@ -218,7 +247,8 @@ impl Dataset {
         }
         self.ids.extend_from_slice(&ids);
         self.ends.push(self.ids.len());
-        self.labels_from.push(to_u32(labels_from));
+        self.spans.extend_from_slice(&spans);
+        self.span_ends.push(self.spans.len());
         self.origins.push((to_u32(self.names.len() - 1), to_u32(line)));
         self.report.rows_kept += 1;
         self.report.tokens += ids.len();
@@ -254,10 +284,12 @@ impl Dataset {
 
     /// Row `i`, or `None` past the end.
     pub fn get(&self, i: usize) -> Option<TokenizedRow<'_>> {
-        let end = *self.ends.get(i)?;
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        let labels_from = self.labels_from[i] as usize;
-        Some(TokenizedRow { ids: &self.ids[start..end], labels_from, row: i })
+        let range = |ends: &[usize]| -> Option<std::ops::Range<usize>> {
+            let end = *ends.get(i)?;
+            Some(if i == 0 { 0 } else { ends[i - 1] }..end)
+        };
+        let (ids, spans) = (range(&self.ends)?, range(&self.span_ends)?);
+        Some(TokenizedRow { ids: &self.ids[ids], spans: &self.spans[spans], row: i })
     }
 
     /// All rows, in file order.
@@ -293,7 +325,17 @@ impl Dataset {
         let mut hash = Fnv::default();
         for row in self.rows() {
             hash = hash.with(&(row.ids.len() as u64).to_le_bytes());
-            hash = hash.with(&(row.labels_from as u64).to_le_bytes());
+            match row.spans {
+                // From a token to the end: the most common mask.
+                [(from, to)] if *to as usize == row.ids.len() => {
+                    hash = hash.with(&u64::from(*from).to_le_bytes());
+                }
+                spans => {
+                    hash = hash.with(&(u64::MAX - spans.len() as u64).to_le_bytes());
+                    let words = spans.iter().flat_map(|&(from, to)| [from, to]);
+                    hash = words.fold(hash, |hash, word| hash.with(&word.to_le_bytes()));
+                }
+            }
             hash = row.ids.iter().fold(hash, |hash, id| hash.with(&id.to_le_bytes()));
         }
         format!("{:016x}", hash.finish())
@@ -305,75 +347,60 @@ fn to_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Calls `each(line, row)` for every row of a JSONL source (lines from 1; blank lines are skipped, a
-/// byte-order mark at the start is tolerated) and returns the number of rows.
-///
-/// **Errors** [`Error::Format`] naming file and line, [`Error::Io`], and whatever `each` returns.
-pub fn for_each_row(
-    name: &str,
-    mut source: impl BufRead,
-    mut each: impl FnMut(usize, Row) -> Result<()>,
-) -> Result<usize> {
-    let (mut bytes, mut line, mut rows) = (Vec::new(), 0, 0);
-    loop {
-        bytes.clear();
-        if source.read_until(b'\n', &mut bytes).map_err(Error::io(name))? == 0 {
-            return Ok(rows);
-        }
-        line += 1;
-        let at = || format!("line {line}");
-        if line == 1 && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
-            return Err(Error::format(name, at(), "this is UTF-16; save the file as UTF-8"));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|e| {
-            let why = format!(
-                "not UTF-8 after byte {} of the line; save the file as UTF-8",
-                e.valid_up_to()
-            );
-            Error::format(name, at(), why)
-        })?;
-        let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text };
-        if text.trim().is_empty() {
-            continue;
-        }
-        let row = parse_row(text).map_err(|why| Error::format(name, at(), why))?;
-        each(line, row)?;
-        rows += 1;
+fn not_empty(name: &str, rows: usize) -> Result<()> {
+    match rows {
+        0 => Err(Error::format(name, "end of file", "there are no rows in it")),
+        _ => Ok(()),
     }
 }
 
-const KINDS: &str = "expected {\"prompt\": \"…\", \"completion\": \"…\"} or {\"text\": \"…\"}";
+/// Appends the EOS (as TRL, only where the text does not end in it already); targets are the tokens from
+/// `prompt` on.
+fn with_eos(mut ids: Vec<u32>, prompt: usize, eos: Option<u32>) -> (Vec<u32>, Vec<(u32, u32)>) {
+    if let Some(eos) = eos
+        && (ids.last() != Some(&eos) || ids.len() <= prompt.max(1))
+    {
+        ids.push(eos);
+    }
+    let span = (to_u32(prompt), to_u32(ids.len()));
+    (ids, vec![span])
+}
 
-/// One line of JSON to a row, or what is wrong with it. Keys beyond the known ones are ignored.
-fn parse_row(text: &str) -> std::result::Result<Row, String> {
-    use serde_json::Value;
-    let mut object = match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => object,
-        Ok(Value::Array(_)) => {
-            return Err(format!("found a JSON array; {KINDS}, one object a line"));
+/// Tokens of a conversation, and those that the assistant says: from behind the prompt that asks for
+/// its words to the end of its turn, white space behind the turn apart.
+fn chat(
+    template: &ChatTemplate,
+    messages: &[Value],
+    tokenizer: &(impl Encode + ?Sized),
+) -> Result<(Vec<u32>, Vec<(u32, u32)>)> {
+    let text = template.render(messages, false)?;
+    let mut said = Vec::new();
+    for (i, _) in messages.iter().enumerate().filter(|(_, m)| m["role"] == "assistant") {
+        let before = template.render(&messages[..i], true)?;
+        let after = template.render(&messages[..=i], false)?;
+        if !after.starts_with(&before) || !text.starts_with(&after) {
+            let why = format!(
+                "this chat template writes message {} otherwise once more follow, so that what the \
+                 assistant said cannot be told from the rest; end the conversation there, or give prompt \
+                 and completion",
+                i + 1
+            );
+            return Err(Error::invalid("messages", why));
         }
-        Ok(_) => return Err(format!("found no JSON object; {KINDS}")),
-        Err(e) => return Err(format!("not valid JSON ({e}); {KINDS}, one object a line")),
-    };
-    let mut take = |key: &str| match object.remove(key) {
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Array(_)) => Err(format!(
-            "`{key}` is a list; lists of messages are not supported, give the text itself"
-        )),
-        Some(other) => Err(format!("`{key}` must be a string, found {other}")),
-        None => Ok(None),
-    };
-    match (take("prompt")?, take("completion")?, take("text")?) {
-        (Some(prompt), Some(completion), None) => Ok(Row::PromptCompletion { prompt, completion }),
-        (None, None, Some(text)) => Ok(Row::Text(text)),
-        (prompt, completion, text) => {
-            let known = [("prompt", prompt), ("completion", completion), ("text", text)];
-            let mut found: Vec<String> =
-                known.into_iter().filter(|k| k.1.is_some()).map(|k| k.0.to_string()).collect();
-            found.extend(object.keys().cloned());
-            Err(format!("found the keys [{}]; {KINDS}", found.join(", ")))
+        said.push((before.len(), after.trim_end().len()));
+    }
+    let (ids, offsets) = tokenizer.encode_with_offsets(&text)?;
+    let mut spans: Vec<(u32, u32)> = Vec::new();
+    for (i, (start, end)) in offsets.iter().enumerate() {
+        if end > start && said.iter().any(|&(from, to)| (from..to).contains(start)) {
+            let i = to_u32(i);
+            match spans.last_mut() {
+                Some(span) if span.1 == i => span.1 += 1,
+                _ => spans.push((i, i + 1)),
+            }
         }
     }
+    Ok((ids, spans))
 }
 
 #[cfg(test)]

@@ -20,11 +20,14 @@ impl Encode for Bytes {
 }
 
 fn load(text: &str, max_length: usize, loss: LossOn) -> Result<Dataset> {
-    Dataset::jsonl_text("d.jsonl", text.as_bytes(), &Bytes, DatasetOptions { max_length, loss })
+    {
+        let options = DatasetOptions { max_length, loss, ..DatasetOptions::default() };
+        Dataset::from_text("d.jsonl", text.as_bytes(), &Bytes, &options)
+    }
 }
 
 fn message(text: &[u8]) -> String {
-    Dataset::jsonl_text("d.jsonl", text, &Bytes, DatasetOptions::default()).unwrap_err().to_string()
+    Dataset::from_text("d.jsonl", text, &Bytes, &DatasetOptions::default()).unwrap_err().to_string()
 }
 
 const PC: &str = r#"{"prompt":"xy","completion":"z"}"#;
@@ -34,9 +37,9 @@ fn prompt_completion_masks_the_prompt_and_ends_in_eos() {
     let d = load(PC, 128, LossOn::Completion).unwrap();
     let row = d.get(0).unwrap();
     assert_eq!(row.ids, [256, 120, 121, 122, 257]);
-    assert_eq!((row.labels_from, row.targets(), row.row), (3, 2, 0));
+    assert_eq!((row.spans[0].0, row.targets(), row.row), (3, 2, 0));
     let all = load(PC, 128, LossOn::All).unwrap();
-    assert_eq!((all.get(0).unwrap().labels_from, all.get(0).unwrap().targets()), (0, 4));
+    assert_eq!((all.get(0).unwrap().spans[0].0, all.get(0).unwrap().targets()), (0, 4));
     assert_ne!(d.fingerprint(), all.fingerprint());
     assert_eq!(d.fingerprint(), load(PC, 128, LossOn::Completion).unwrap().fingerprint());
     assert!(d.get(1).is_none());
@@ -52,7 +55,7 @@ fn text_rows_train_on_everything_and_kinds_may_mix() {
     .unwrap();
     assert_eq!(d.len(), 2);
     assert_eq!(d.get(0).unwrap().ids, [256, 120, 121, 122, 257]);
-    assert_eq!((d.get(0).unwrap().labels_from, d.get(0).unwrap().targets()), (0, 4));
+    assert_eq!((d.get(0).unwrap().spans[0].0, d.get(0).unwrap().targets()), (0, 4));
     assert_eq!((d.origin(0), d.origin(1)), ("d.jsonl:1".into(), "d.jsonl:3".into()));
     assert_eq!(d.report().target_tokens, 6);
     assert_eq!(d.lengths(), [5, 5]);
@@ -71,7 +74,7 @@ fn eos_is_not_doubled_but_an_empty_completion_still_gets_one() {
 fn a_prompt_that_is_no_prefix_is_masked_by_count_and_counted() {
     let d = load("{\"prompt\":\"xa\",\"completion\":\"bz\"}", 128, LossOn::Completion).unwrap();
     assert_eq!(d.get(0).unwrap().ids, [256, 120, 300, 122, 257]);
-    assert_eq!(d.get(0).unwrap().labels_from, 3);
+    assert_eq!(d.get(0).unwrap().spans[0].0, 3);
     assert_eq!(d.report().rows_prompt_mismatch, 1);
     assert_eq!(load(PC, 128, LossOn::Completion).unwrap().report().rows_prompt_mismatch, 0);
 }
@@ -106,14 +109,14 @@ fn bad_rows_name_file_line_and_keys() {
         (b"{\"prompt\":\"a\"}", &["line 1", "[prompt]"]),
         (
             b"{\"prompt\":\"a\",\"completion\":\"b\",\"text\":\"c\"}",
-            &["line 1", "prompt, completion, text"],
+            &["line 1", "prompt and completion, or text; choose one with --map"],
         ),
         (
             b"{\"prompt\":\"a\",\"completion\":12.5}",
             &["line 1", "`completion` must be a string", "12.5"],
         ),
         (b"{\"prompt\":[{\"role\":\"user\"}],\"completion\":\"\"}", &["messages"]),
-        (b"[{\"text\":\"a\"}]", &["array", "one object a line"]),
+        (b"[{\"text\":\"a\"}, {\"txt\":\"a\"}]", &["line 2", "[txt]"]),
         (b"{\"text\":\"a\"", &["line 1", "not valid JSON"]),
         (b"{\"text\":\"a\"}\n{\"text\":\"\xff\"}", &["line 2", "UTF-8"]),
         (b"\xff\xfe{\0", &["UTF-16"]),
@@ -134,13 +137,67 @@ fn files_are_read_in_order_and_missing_ones_named() {
     let paths = ["a.jsonl", "b.jsonl"].map(|n| dir.path().join(n));
     std::fs::write(&paths[0], PC).unwrap();
     std::fs::write(&paths[1], "{\"text\":\"q\"}\n").unwrap();
-    let d = Dataset::jsonl(&paths, &Bytes, DatasetOptions::default()).unwrap();
+    let d = Dataset::open(&paths, &Bytes, &DatasetOptions::default()).unwrap();
     assert_eq!(d.len(), 2);
     assert!(d.origin(1).ends_with("b.jsonl:1"));
     let missing = dir.path().join("none.jsonl");
     let message =
-        Dataset::jsonl(&[missing], &Bytes, DatasetOptions::default()).unwrap_err().to_string();
+        Dataset::open(&[missing], &Bytes, &DatasetOptions::default()).unwrap_err().to_string();
     assert!(message.contains("none.jsonl"), "{message}");
     let no_paths: [&str; 0] = [];
-    assert!(Dataset::jsonl(&no_paths, &Bytes, DatasetOptions::default()).is_err());
+    assert!(Dataset::open(&no_paths, &Bytes, &DatasetOptions::default()).is_err());
+}
+
+/// Bytes as ids, with a chat template.
+struct Chatty(&'static str);
+impl Encode for Chatty {
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+    fn eos(&self) -> Option<u32> {
+        None
+    }
+    fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+        Ok((self.encode(text)?, (0..text.len()).map(|i| (i, i + 1)).collect()))
+    }
+    fn chat_template(&self) -> Result<ChatTemplate> {
+        ChatTemplate::new("chatty", self.0, "^", "$")
+    }
+}
+
+const TURNS: &str = "{{ bos_token }}{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{{ eos_token }}\n\n{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
+
+#[test]
+fn chats_are_rendered_and_only_the_assistant_is_a_target() {
+    let row = r#"{"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "yo"}, {"role": "user", "content": "?"},
+        {"role": "assistant", "content": "!"}]}"#;
+    let row = row.replace('\n', "");
+    let text = |d: &Dataset, keep: bool| -> String {
+        let row = d.get(0).unwrap();
+        let is = |i: usize| row.spans.iter().any(|s| (s.0 as usize..s.1 as usize).contains(&i));
+        let ids = row.ids.iter().enumerate();
+        ids.map(|(i, &id)| if keep || is(i) { char::from(id as u8) } else { '.' }).collect()
+    };
+    let options = DatasetOptions::default();
+    let d = Dataset::from_text("d", row.as_bytes(), &Chatty(TURNS), &options).unwrap();
+    assert_eq!(text(&d, true), "^<s>S$\n\n<u>hi$\n\n<a>yo$\n\n<u>?$\n\n<a>!$\n\n");
+    assert_eq!(text(&d, false), "...................yo$............!$..");
+    assert_eq!(d.report().target_tokens, 5);
+    let batch = crate::data::Batch::new(&d, &[0], 0).unwrap();
+    assert_eq!(batch.target_count(), 5);
+    let all = DatasetOptions { loss: LossOn::All, ..DatasetOptions::default() };
+    let all = Dataset::from_text("d", row.as_bytes(), &Chatty(TURNS), &all).unwrap();
+    assert_eq!(all.report().target_tokens, all.report().tokens - 1);
+    assert_ne!(all.fingerprint(), d.fingerprint());
+    // Cut within the second answer.
+    let short = DatasetOptions { max_length: 21, ..DatasetOptions::default() };
+    let short = Dataset::from_text("d", row.as_bytes(), &Chatty(TURNS), &short).unwrap();
+    assert_eq!(short.get(0).unwrap().spans, [(19, 21)]);
+    // A template that drops earlier answers, and a tokenizer without one.
+    let last = "{% for m in messages %}{% if loop.last or m.role == 'user' %}<{{ m.role }}>{{ m.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    let why = Dataset::from_text("d", row.as_bytes(), &Chatty(last), &options).unwrap_err();
+    assert!(why.to_string().contains("d: line 1: messages: this chat template"), "{why}");
+    let why = Dataset::from_text("d", row.as_bytes(), &Bytes, &options).unwrap_err();
+    assert!(why.to_string().contains("give prompt and completion"), "{why}");
 }

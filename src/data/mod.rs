@@ -1,5 +1,5 @@
-//! Rows in, batches out: reads JSONL rows, tokenizes them with the prompt masked as TRL does, and
-//! hands out micro-batches in an order that depends on the seed and the epoch alone. Nothing here
+//! Rows in, batches out: reads records of JSONL, CSV or Parquet, takes them for rows, tokenizes them with
+//! the prompt masked as TRL does, and hands out micro-batches in an order that depends on the seed and the epoch alone. Nothing here
 //! knows the device; everything here works on wasm32 too (rows come from any reader).
 
 pub mod batch;
@@ -8,8 +8,10 @@ pub mod dataset;
 pub mod order;
 mod parquet;
 pub mod records;
+pub mod rows;
 
 pub use batch::{Batch, IGNORE};
-pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, Row, TokenizedRow};
+pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, TokenizedRow};
 pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order};
 pub use records::{Record, for_each_record, for_each_record_in};
+pub use rows::{ColumnMap, Row, instruction_prompt};

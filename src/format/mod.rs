@@ -1,6 +1,7 @@
 //! The files of a model: checkpoints, configurations, adapters and tokenizers, read by position and checked before use.
 
 mod atomic;
+mod chat_template;
 mod checkpoint;
 mod hf_config;
 mod json;
@@ -15,6 +16,7 @@ mod source;
 mod tokenizer;
 
 pub use atomic::write_atomic;
+pub use chat_template::ChatTemplate;
 pub use checkpoint::Checkpoint;
 pub use hf_config::{ModelConfig, QuantizationConfig};
 pub use nf4_weight::read_nf4;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::chat_template::ChatTemplate;
 use super::json::{self, Object};
 use crate::error::{Error, Result};
 
@@ -16,6 +17,8 @@ pub struct Tokenizer {
     bos: Option<u32>,
     eos: Option<u32>,
     pad: Option<u32>,
+    /// Where the chat template was found, and its text.
+    chat: Option<(String, String)>,
 }
 
 impl Tokenizer {
@@ -33,6 +36,13 @@ impl Tokenizer {
         if config.is_file() {
             tokenizer.apply_config(&config.display().to_string(), &json::read(&config)?)?;
         }
+        let chat = config.with_file_name("chat_template.jinja");
+        if chat.is_file() {
+            let label = chat.display().to_string();
+            let text = String::from_utf8(json::read(&chat)?);
+            let text = text.map_err(|e| Error::format(&label, "content", e))?;
+            tokenizer.set_chat_template(&label, text);
+        }
         Ok(tokenizer)
     }
 
@@ -46,7 +56,8 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::format(name, "truncation", e))?;
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
-        Ok(Self { inner, name: name.into(), vocab_size, bos: None, eos: None, pad: None })
+        let name = name.into();
+        Ok(Self { inner, name, vocab_size, bos: None, eos: None, pad: None, chat: None })
     }
 
     /// Takes the special tokens of a `tokenizer_config.json`.
@@ -61,7 +72,39 @@ impl Tokenizer {
             self.token_to_id(token.as_str().or_else(|| token.get("content")?.as_str())?)
         };
         (self.bos, self.eos, self.pad) = (id("bos_token"), id("eos_token"), id("pad_token"));
+        // One template, or several with names.
+        let named = |name: &str| {
+            let all = o.get("chat_template")?.as_array()?.iter();
+            let found = all.clone().find(|t| t.get("name").is_some_and(|n| n == name));
+            found?.get("template")?.as_str()
+        };
+        let single = o.get("chat_template").and_then(Value::as_str);
+        if let Some(text) = single.or_else(|| named("default")) {
+            self.set_chat_template(label, text.to_owned());
+        }
         Ok(())
+    }
+
+    /// Takes a chat template; `label` is its name in messages.
+    pub fn set_chat_template(&mut self, label: &str, text: String) {
+        self.chat = Some((label.to_owned(), text));
+    }
+
+    /// The model's chat template, from `chat_template.jinja` or `tokenizer_config.json`.
+    ///
+    /// **Errors** [`Error::Unsupported`] if there is none; [`Error::Format`] if it is not Jinja.
+    pub fn chat_template(&self) -> Result<ChatTemplate> {
+        let Some((label, text)) = &self.chat else {
+            return Err(Error::Unsupported {
+                what: format!("{}: messages, for a model without a chat template,", self.name),
+                hint:
+                    "use the instruct model, put its chat_template.jinja beside tokenizer.json, or \
+                       give prompt and completion"
+                        .into(),
+            });
+        };
+        let token = |id: Option<u32>| id.and_then(|id| self.id_to_token(id)).unwrap_or_default();
+        ChatTemplate::new(label, text, &token(self.bos), &token(self.eos))
     }
 
     /// Takes the special tokens that `tokenizer_config.json` left open from the model's configuration.
@@ -80,6 +123,15 @@ impl Tokenizer {
         let encoding = self.inner.encode_fast(text, add_special);
         let encoding = encoding.map_err(|e| Error::format(&self.name, "text", e))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Token ids of a text, nothing added, and the bytes of the text that each stands for.
+    ///
+    /// **Errors** as [`Tokenizer::encode`].
+    pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+        let encoding = self.inner.encode(text, false);
+        let encoding = encoding.map_err(|e| Error::format(&self.name, "text", e))?;
+        Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }
 
     /// The text of token ids; with `skip_special`, without special tokens. Unknown ids give nothing.

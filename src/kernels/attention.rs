@@ -39,6 +39,7 @@ struct Params {
     kv_heads: u32,
     e: u32,
     scale: f32,
+    first: u32,
 }
 
 /// Invocations of a workgroup in the baseline bodies.
@@ -62,6 +63,7 @@ fn params_of(shape: &AttentionShape) -> Vec<u8> {
         kv_heads: shape.kv_heads as u32,
         e: shape.head_dim as u32,
         scale: 1.0 / (shape.head_dim as f32).sqrt(),
+        first: shape.first as u32,
     })
 }
 
@@ -76,7 +78,8 @@ fn roles_of(shape: &AttentionShape) -> Vec<(&'static str, &'static str)> {
     vec![("head", module)]
 }
 
-/// Checks the shape itself, then the tensors that are stored per query, per key, and per query and head.
+/// Checks the shape itself, then the tensors that are stored per query, per key, and per query and head;
+/// they may have further rows.
 fn check(
     op: &str,
     shape: &AttentionShape,
@@ -84,7 +87,8 @@ fn check(
     keys: &[&Tensor],
     stats: &[&Tensor],
 ) -> Result<()> {
-    let AttentionShape { batch, queries: t, keys: s, start, heads, kv_heads, head_dim } = *shape;
+    let AttentionShape { batch, queries: t, keys: s, start, heads, kv_heads, head_dim, first } =
+        *shape;
     if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         return Err(Error::invalid(op, format!("{heads} heads over {kv_heads} kv heads")));
     }
@@ -95,7 +99,10 @@ fn check(
         return Err(Error::invalid(op, format!("query {} of {s} keys", start + t)));
     }
     let expect = |tensors: &[&Tensor], dims: [usize; 2]| {
-        tensors.iter().try_for_each(|tensor| tensor.expect(op, &dims))
+        tensors.iter().try_for_each(|tensor| {
+            let rows = tensor.dim(0).max(first + dims[0]);
+            tensor.expect(op, &[rows, dims[1]])
+        })
     };
     expect(queries, [batch * t, heads * head_dim])?;
     expect(keys, [batch * s, kv_heads * head_dim])?;
@@ -120,7 +127,8 @@ fn work_of(shape: &AttentionShape, products: usize, tensors: &[&Tensor]) -> Work
 
 /// Attention forward: `y = softmax(q·kᵀ/√E)·v` over the keys `0..=start + t`, `lse = ln Σ exp(q·kᵀ/√E)`.
 ///
-/// **Shapes** `q, y (B·T, H·E)`, `k, v (B·S, G·E)`, `lse (B·T, H)`; `E` from 1 to 256, `start + T ≤ S`.
+/// **Shapes** `q, y (B·T, H·E)`, `k, v (B·S, G·E)`, `lse (B·T, H)`; `E` from 1 to 256, `start + T ≤ S`. With
+/// `first`, `q, y, lse` have `first` rows more in front, and `k, v` too: sequences that lie end to end.
 /// **Errors** [`Shape`](crate::Error::Shape), [`Invalid`](crate::Error::Invalid).
 /// **Source** Dao 2023 (arXiv:2307.08691), alg. 1; Ainslie et al. 2023 (arXiv:2305.13245).
 /// **Twin** [`reference::attention_fwd`].

@@ -92,6 +92,7 @@ impl Block<'_> {
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
+            first: 0,
         }
     }
 

@@ -16,6 +16,8 @@ pub struct AttentionShape {
     pub kv_heads: usize,
     /// `E`: columns of a head.
     pub head_dim: usize,
+    /// Rows before the first query, and before the first key: other sequences, left alone.
+    pub first: usize,
 }
 
 impl AttentionShape {
@@ -29,12 +31,12 @@ impl AttentionShape {
     }
     /// Element of query `t`, head `h` in `(B·T, H)`.
     fn stat(&self, b: usize, t: usize, h: usize) -> usize {
-        (b * self.queries + t) * self.heads + h
+        (self.first + b * self.queries + t) * self.heads + h
     }
     /// First element of key `s` for query head `h` in `(B·S, G·E)`.
     fn key(&self, b: usize, s: usize, h: usize) -> usize {
         let g = h / (self.heads / self.kv_heads);
-        ((b * self.keys + s) * self.kv_heads + g) * self.head_dim
+        ((self.first + b * self.keys + s) * self.kv_heads + g) * self.head_dim
     }
     /// Scaled score of the query at `q` and the key at `k`.
     fn score(&self, q: &[f32], k: &[f32]) -> f64 {
@@ -61,7 +63,7 @@ pub fn attention_fwd(
     y: &mut [f32],
     lse: Option<&mut [f32]>,
 ) {
-    let mut sums = vec![0.0; shape.batch * shape.queries * shape.heads];
+    let mut lse = lse;
     shape.rows(|b, t, h| {
         let at = shape.query(b, t, h);
         let keys = 0..shape.visible(t);
@@ -75,11 +77,10 @@ pub fn attention_fwd(
             });
             y[at + e] = weighted.sum::<f64>() as f32;
         }
-        sums[shape.stat(b, t, h)] = (most + sum.ln()) as f32;
+        if let Some(lse) = &mut lse {
+            lse[shape.stat(b, t, h)] = (most + sum.ln()) as f32;
+        }
     });
-    if let Some(lse) = lse {
-        lse.copy_from_slice(&sums);
-    }
 }
 
 /// `delta = Σₑ y·dy`; `y, dy (B·T, H·E)`, `delta (B·T, H)`.
@@ -137,8 +138,11 @@ pub fn attention_bwd_dkv(
             }
         }
     });
-    dk.iter_mut().zip(k_sum).for_each(|(d, sum)| *d = sum as f32);
-    dv.iter_mut().zip(v_sum).for_each(|(d, sum)| *d = sum as f32);
+    let width = shape.kv_heads * shape.head_dim;
+    let own = shape.first * width..(shape.first + shape.batch * shape.keys) * width;
+    for i in own {
+        (dk[i], dv[i]) = (k_sum[i] as f32, v_sum[i] as f32);
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +184,7 @@ mod tests {
             heads: 4,
             kv_heads: 2,
             head_dim: 3,
+            first: 0,
         };
         gradients_by_differences(shape);
         gradients_by_differences(AttentionShape { queries: 2, keys: 7, start: 3, ..shape });
@@ -195,6 +200,7 @@ mod tests {
             heads: 2,
             kv_heads: 1,
             head_dim: 2,
+            first: 0,
         };
         let (mut y, mut lse) = ([0.0; 4], [0.0; 2]);
         let q = [2.0, 0.0, 0.0, 1.0];

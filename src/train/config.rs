@@ -2,7 +2,7 @@
 
 use super::schedule::SchedulerType;
 use crate::Result;
-use crate::data::{DatasetOptions, LoaderOptions, LossOn};
+use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn};
 use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
 
@@ -185,11 +185,14 @@ impl From<TargetModules> for OneOrMany {
 pub struct TrainConfig {
     /// The base model: a folder, a `.gguf` file, or a name.
     pub model: String,
-    /// Training rows: JSONL files.
+    /// Training rows: JSONL, JSON, CSV or Parquet files.
     pub data: Vec<String>,
-    /// Evaluation rows: a JSONL file.
+    /// Evaluation rows: such a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_data: Option<String>,
+    /// Columns that are read under another name: `text=review`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub map: Vec<String>,
     /// How the frozen linear layers are kept.
     pub quant: Quant,
     /// PEFT's `r`: columns of the low-rank product.
@@ -266,6 +269,7 @@ impl Default for TrainConfig {
             model: String::new(),
             data: Vec::new(),
             eval_data: None,
+            map: Vec::new(),
             quant: Quant::default(),
             rank: 16,
             lora_alpha: 32.0,
@@ -309,9 +313,10 @@ impl TrainConfig {
         self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
-    /// How rows become tokens.
-    pub fn dataset_options(&self) -> DatasetOptions {
-        DatasetOptions { max_length: self.max_length, loss: self.loss }
+    /// How rows become tokens. **Errors** [`Error::Invalid`](crate::Error::Invalid) for a bad `map`.
+    pub fn dataset_options(&self) -> Result<DatasetOptions> {
+        let columns = ColumnMap::new(&self.map)?;
+        Ok(DatasetOptions { max_length: self.max_length, loss: self.loss, columns })
     }
 
     /// How rows become batches.

@@ -9,6 +9,7 @@ impl TrainConfig {
     /// **Errors** [`Error::Invalid`] naming the first setting that makes no sense, why, and what
     /// would; [`Error::Unsupported`] for `optim = "adamw8bit"` and `precision = "mixed"`.
     pub fn validate(&self) -> Result<()> {
+        crate::data::ColumnMap::new(&self.map)?;
         self.validate_adapter()?;
         self.validate_optimizer()?;
         self.validate_run_length()

@@ -107,6 +107,7 @@ fn table(config: &TrainConfig) -> Result<Table> {
 fn names() -> BTreeSet<String> {
     let config = TrainConfig {
         eval_data: Some(String::new()),
+        map: vec![String::new()],
         max_steps: Some(1),
         eval_steps: Some(1),
         save_total_limit: Some(1),

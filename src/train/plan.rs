@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn the_largest_pass_holds_every_batch() {
         let text = b"{\"text\": \"abcdef\"}\n{\"prompt\": \"abcdefgh\", \"completion\": \"i\"}\n{\"text\": \"abc\"}\n";
-        let rows = Dataset::jsonl_text("x", text, &Letters, DatasetOptions::default()).unwrap();
+        let rows = Dataset::from_text("x", text, &Letters, &DatasetOptions::default()).unwrap();
         assert_eq!(largest_pass(&rows, 2), Pass { batch: 2, queries: 9, targets: 7 });
         assert_eq!(largest_pass(&rows, 9), Pass { batch: 3, queries: 9, targets: 8 });
         let batches = evaluation_batches(&rows, 2, 0).unwrap();

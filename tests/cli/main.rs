@@ -1,5 +1,6 @@
 //! The program as a user meets it: run on a tiny model, judged by exit code, stdout, stderr and files.
 
+mod data;
 mod errors;
 mod generate;
 mod program;

@@ -4,7 +4,7 @@ use wgpu_lora::kernels::{
     AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
 };
 
-/// `B, T, S, start, H, G, E`.
+/// `B, T, S, start, H, G, E`, and perhaps `first`.
 fn shape(sizes: &[usize]) -> AttentionShape {
     AttentionShape {
         batch: sizes[0],
@@ -14,6 +14,7 @@ fn shape(sizes: &[usize]) -> AttentionShape {
         heads: sizes[4],
         kv_heads: sizes[5],
         head_dim: sizes[6],
+        first: sizes.get(7).copied().unwrap_or(0),
     }
 }
 
@@ -22,6 +23,9 @@ fn wrong(shape: AttentionShape) -> Vec<AttentionShape> {
     let mut all = Vec::new();
     if shape.keys > 1 {
         all.push(AttentionShape { start: shape.start + 1, ..shape });
+    }
+    if shape.first > 0 {
+        all.push(AttentionShape { first: shape.first - 1, ..shape });
     }
     if shape.kv_heads > 1 {
         all.push(AttentionShape { kv_heads: 1, ..shape });
@@ -40,8 +44,10 @@ struct Tensors {
 }
 
 fn tensors(gpu: &Gpu, shape: AttentionShape) -> Tensors {
-    let queries = [shape.batch * shape.queries, shape.heads * shape.head_dim];
-    let keys = [shape.batch * shape.keys, shape.kv_heads * shape.head_dim];
+    // Rows of other sequences in front, and behind where there are some in front.
+    let around = shape.first + shape.first.min(3);
+    let queries = [around + shape.batch * shape.queries, shape.heads * shape.head_dim];
+    let keys = [around + shape.batch * shape.keys, shape.kv_heads * shape.head_dim];
     let stats = [queries[0], shape.heads];
     Tensors {
         q: random(gpu, "q", &queries),
@@ -130,6 +136,13 @@ pub fn cases() -> Vec<Case> {
         // More turns of a loop over keys and columns than llvmpipe grants an invocation.
         &[1, 1100, 1100, 0, 1, 1, 63],
     ];
+    let packed: &[&[usize]] = &[
+        &[1, 5, 5, 0, 4, 2, 16, 3],
+        &[2, 17, 17, 0, 9, 3, 64, 21],
+        &[1, 40, 40, 0, 2, 1, 32, 1],
+        &[1, 21, 21, 0, 6, 2, 128, 130],
+        &[1, 9, 9, 0, 2, 2, 80, 7],
+    ];
     let cases = crate::harness::cases;
     let mut all = cases("attention_fwd", sizes, fwd);
     // With one key there is nothing to weigh: `y` is `v`, whatever the score.
@@ -138,5 +151,8 @@ pub fn cases() -> Vec<Case> {
     all.extend(cases("attention_delta", sizes, delta));
     all.extend(cases("attention_bwd_dq", sizes, bwd_dq));
     all.extend(cases("attention_bwd_dkv", sizes, bwd_dkv));
+    all.extend(cases("attention_fwd", packed, fwd));
+    all.extend(cases("attention_bwd_dq", packed, bwd_dq));
+    all.extend(cases("attention_bwd_dkv", packed, bwd_dkv));
     all
 }
