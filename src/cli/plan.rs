@@ -98,10 +98,10 @@ fn extent(config: &TrainConfig, model: &ModelConfig, folder: &Path) -> Result<(P
     }
     let mut tokenizer = Tokenizer::from_file(folder)?;
     tokenizer.complete(model);
-    let options = config.dataset_options();
-    let rows = Dataset::jsonl(&config.data, &tokenizer, options)?;
+    let options = config.dataset_options()?;
+    let rows = Dataset::open(&config.data, &tokenizer, &options)?;
     let held_out = config.eval_data.as_ref();
-    let held_out = held_out.map(|path| Dataset::jsonl(&[path], &tokenizer, options)).transpose()?;
+    let held_out = held_out.map(|path| Dataset::open(&[path], &tokenizer, &options)).transpose()?;
     let positions = train::positions(&rows, held_out.as_ref(), config);
     Ok((pass_of(&rows, held_out.as_ref(), config.batch_size), positions))
 }

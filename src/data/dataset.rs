@@ -367,7 +367,7 @@ fn with_eos(mut ids: Vec<u32>, prompt: usize, eos: Option<u32>) -> (Vec<u32>, Ve
 }
 
 /// Tokens of a conversation, and those that the assistant says: from behind the prompt that asks for
-/// its words to the end of its turn, white space behind the turn apart.
+/// its words, over its words, to the token that ends its turn.
 fn chat(
     template: &ChatTemplate,
     messages: &[Value],
@@ -375,30 +375,39 @@ fn chat(
 ) -> Result<(Vec<u32>, Vec<(u32, u32)>)> {
     let text = template.render(messages, false)?;
     let mut said = Vec::new();
-    for (i, _) in messages.iter().enumerate().filter(|(_, m)| m["role"] == "assistant") {
+    for (i, message) in messages.iter().enumerate().filter(|(_, m)| m["role"] == "assistant") {
         let before = template.render(&messages[..i], true)?;
         let after = template.render(&messages[..=i], false)?;
-        if !after.starts_with(&before) || !text.starts_with(&after) {
-            let why = format!(
-                "this chat template writes message {} otherwise once more follow, so that what the \
-                 assistant said cannot be told from the rest; end the conversation there, or give prompt \
-                 and completion",
-                i + 1
-            );
-            return Err(Error::invalid("messages", why));
-        }
-        said.push((before.len(), after.trim_end().len()));
-    }
-    let (ids, offsets) = tokenizer.encode_with_offsets(&text)?;
-    let mut spans: Vec<(u32, u32)> = Vec::new();
-    for (i, (start, end)) in offsets.iter().enumerate() {
-        if end > start && said.iter().any(|&(from, to)| (from..to).contains(start)) {
-            let i = to_u32(i);
-            match spans.last_mut() {
-                Some(span) if span.1 == i => span.1 += 1,
-                _ => spans.push((i, i + 1)),
+        // Some templates ask for the assistant's words whether told to or not: `after` may go on otherwise.
+        let turn = text.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
+        let words = message["content"].as_str().unwrap_or_default().trim();
+        let found = text.get(before.len()..turn.max(before.len())).and_then(|t| t.find(words));
+        match found.filter(|_| text.starts_with(&before)) {
+            Some(at) => said.push((before.len(), before.len() + at + words.len(), turn)),
+            None => {
+                let why = format!(
+                    "this chat template writes message {} otherwise once more follow, so that what the \
+                     assistant said cannot be told from the rest; end the conversation there, or give \
+                     prompt and completion",
+                    i + 1
+                );
+                return Err(Error::invalid("messages", why));
             }
         }
+    }
+    let (ids, offsets) = tokenizer.encode_with_offsets(&text)?;
+    let mut spans = Vec::new();
+    for (from, words_end, turn) in said {
+        let inside =
+            |&i: &usize| (from..turn).contains(&offsets[i].0) && offsets[i].1 > offsets[i].0;
+        let all: Vec<usize> = (0..ids.len()).filter(inside).collect();
+        let Some(&first) = all.first() else { continue };
+        // White space that the template puts behind the words, then one token that is none.
+        let blank =
+            |i: usize| text.get(offsets[i].0..offsets[i].1).is_some_and(|t| t.trim().is_empty());
+        let end = all.iter().find(|&&i| offsets[i].0 >= words_end && !blank(i));
+        let last = end.or_else(|| all.iter().rfind(|&&i| offsets[i].0 < words_end));
+        spans.push((to_u32(first), to_u32(last.map_or(first, |last| last + 1))));
     }
     Ok((ids, spans))
 }

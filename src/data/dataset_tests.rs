@@ -190,6 +190,12 @@ fn chats_are_rendered_and_only_the_assistant_is_a_target() {
     let all = Dataset::from_text("d", row.as_bytes(), &Chatty(TURNS), &all).unwrap();
     assert_eq!(all.report().target_tokens, all.report().tokens - 1);
     assert_ne!(all.fingerprint(), d.fingerprint());
+    // A template that always asks for the next words, as Llama 3's first one.
+    let asks =
+        "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{{ eos_token }}{% endfor %}<a>";
+    let asking = Dataset::from_text("d", row.as_bytes(), &Chatty(asks), &options).unwrap();
+    assert_eq!(text(&asking, true), "<s>S$<u>hi$<a>yo$<u>?$<a>!$<a>");
+    assert_eq!(text(&asking, false), "..............yo$........!$...");
     // Cut within the second answer.
     let short = DatasetOptions { max_length: 21, ..DatasetOptions::default() };
     let short = Dataset::from_text("d", row.as_bytes(), &Chatty(TURNS), &short).unwrap();

@@ -1,12 +1,17 @@
 //! Host code that reads and writes files, and NF4: against goldens of the real libraries, and against hostile files.
 
 mod adapter;
+mod chat;
 mod checkpoint;
 mod config;
 mod nf4;
 mod prequant;
 mod safetensors;
 mod tokenizer;
+
+#[path = "../common/tiny.rs"]
+#[allow(dead_code, reason = "only the tokenizer is used here")]
+mod tiny;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
