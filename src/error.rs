@@ -111,6 +111,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// The variant's name, for programs: `NoAdapter`, `OutOfMemory`, `Format`, …
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Shape { .. } => "Shape",
+            Error::MissingTensor { .. } => "MissingTensor",
+            Error::Format { .. } => "Format",
+            Error::Unsupported { .. } => "Unsupported",
+            Error::Invalid { .. } => "Invalid",
+            Error::NoAdapter { .. } => "NoAdapter",
+            Error::OutOfMemory { .. } => "OutOfMemory",
+            Error::Device { why, .. } if why.starts_with("device lost") => "DeviceLost",
+            Error::Device { .. } => "Device",
+            Error::NonFinite { .. } => "NonFinite",
+            Error::Io { .. } => "Io",
+        }
+    }
+
     /// Wraps an I/O error with its path, for `map_err`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();

@@ -4,6 +4,7 @@
 
 #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
 pub mod cli;
+mod clock;
 pub mod data;
 pub mod error;
 pub mod export;
@@ -16,6 +17,9 @@ pub mod pricer;
 pub mod quant;
 pub mod random;
 pub mod reference;
+pub mod selftest;
 pub mod train;
+#[cfg(all(feature = "web", target_arch = "wasm32"))]
+pub mod web;
 
 pub use error::{Error, Result};

@@ -7,11 +7,11 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::args::{BenchArgs, Inspect};
-use super::bench_cases::{CASES, Case, Inputs};
 use super::model::Session;
 use crate::Error;
 use crate::gpu::{Access, Gpu, Host, HostBuffers, Op, Policy, Work, difference};
 use crate::kernels;
+use crate::kernels::cases::{CASES, Case, Inputs};
 
 /// A kernel is timed this often, or as often as fits into [`SECONDS`].
 const MOST: usize = 20;
@@ -59,7 +59,7 @@ pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
                 "kernel", "shape", "ms", "GFLOP/s", "GB/s"
             ))?;
         }
-        let inputs = Inputs(gpu.clone());
+        let inputs = Inputs::new(&gpu);
         for case in CASES {
             let size = shape.unwrap_or(case.usual);
             let names = due(case, &inputs, filter, &mut seen)?;
@@ -137,7 +137,7 @@ fn due(
 ) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let kernel = kernels::ALL.iter().find(|k| k.name == case.kernel);
-    let variants = kernel.map(|kernel| inputs.0.caps().variants(&[kernel])).unwrap_or_default();
+    let variants = kernel.map(|kernel| inputs.gpu().caps().variants(&[kernel])).unwrap_or_default();
     for name in variants.into_values() {
         if name.contains(filter) && seen.insert(name.clone()) {
             names.push(name);

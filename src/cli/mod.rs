@@ -3,7 +3,6 @@
 
 mod args;
 mod bench;
-mod bench_cases;
 mod bench_kernels;
 mod generate;
 mod info;

@@ -1,8 +1,8 @@
 //! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and decoded.
 
-use super::clock::Clock;
 use super::sampler::{Sampler, SamplerOptions};
 use super::stops::Stops;
+use crate::clock::Clock;
 use crate::format::{DecodeStream, Tokenizer};
 use crate::model::{KvCache, Model, Pass, Workspace};
 use crate::{Error, Result};

@@ -1,6 +1,14 @@
 //! Everything that knows wgpu. Layers describe operations ([`Op`]) and record them ([`Recorder`]);
 //! no wgpu type leaves this module.
 
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(
+        clippy::arc_with_non_send_sync,
+        reason = "the browser's wgpu types stay on their thread; one type serves all targets"
+    )
+)]
+
 mod caps;
 mod memory;
 mod op;
@@ -23,6 +31,7 @@ pub use profile::{Profile, ProfileRow};
 pub use recorder::{PARAMS_BYTES, Recorder};
 pub use shader::{ModuleText, Target, compose, library};
 pub use tensor::{ALIGN_WORDS, Elem, Tensor, buffer_bytes};
+pub use transfer::Reading;
 pub use verify::difference;
 
 use crate::{Error, Result};
@@ -63,6 +72,9 @@ pub(crate) struct Inner {
 const NO_ADAPTER_HINT: &str = "Install a graphics driver, or a software one: Debian/Ubuntu `apt-get install \
      mesa-vulkan-drivers`, Fedora `dnf install mesa-vulkan-drivers`, Arch `pacman -S vulkan-swrast`; \
      `wgpu-lora info` lists what is found";
+
+/// How the fault of a lost device begins.
+const LOST: &str = "device lost";
 
 fn instance() -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
@@ -163,7 +175,7 @@ impl Gpu {
         let on_lost = note(&fault);
         device.set_device_lost_callback(move |reason, why| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                on_lost(format!("device lost ({reason:?}): {why}"));
+                on_lost(format!("{LOST} ({reason:?}): {why}"));
             }
         });
         tracing::info!(adapter = %caps.adapter.name, backend = %caps.adapter.backend, %caps, "device opened");
@@ -198,6 +210,14 @@ impl Gpu {
             None => Ok(()),
             Some(why) => Err(Error::Device { during: during.into(), why }),
         }
+    }
+
+    /// Whether the driver has given the device up: everything on it is gone, and only a new one helps.
+    pub fn is_lost(&self) -> bool {
+        self.inner
+            .fault
+            .lock()
+            .is_ok_and(|fault| fault.as_ref().is_some_and(|why| why.starts_with(LOST)))
     }
 
     /// Bytes that wgpu's allocator has given out, and that it holds on the device, where the backend

@@ -1,6 +1,8 @@
 //! Records operations and submits them in slices.
 
-use super::op::{Access, Host, HostBuffers, Op, Selection};
+use super::op::{Access, Op, Selection};
+#[cfg(not(target_arch = "wasm32"))]
+use super::op::{Host, HostBuffers};
 use super::pipeline::Pipeline;
 use super::{Gpu, Profile, Tensor};
 use crate::{Error, Result};
@@ -17,6 +19,10 @@ const SLICE_FLOPS: u64 = 4_000_000_000;
 /// Bytes of the ring that holds the parameters of a submission's dispatches.
 pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
 
+#[cfg_attr(
+    target_arch = "wasm32",
+    allow(dead_code, reason = "name and work are for profiles, which only native builds take")
+)]
 struct Recorded {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
@@ -141,15 +147,7 @@ impl Recorder {
         self.submit()?;
         #[cfg(not(target_arch = "wasm32"))]
         self.gpu.wait(self.label)?;
-        #[cfg(target_arch = "wasm32")]
-        {
-            let (tell, told) = futures_channel::oneshot::channel();
-            self.gpu.inner.queue.on_submitted_work_done(move || {
-                let _ = tell.send(());
-            });
-            let _ = told.await;
-        }
-        self.gpu.check(self.label)
+        self.gpu.settle(self.label).await
     }
 
     fn clear(&mut self) {

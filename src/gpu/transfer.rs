@@ -3,6 +3,31 @@
 use super::{Gpu, Tensor};
 use crate::{Error, Result};
 
+/// A copy of a tensor on its way to the host.
+pub struct Reading {
+    gpu: Gpu,
+    staging: wgpu::Buffer,
+    told: futures_channel::oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+    during: String,
+    words: usize,
+}
+
+impl Reading {
+    /// Waits for the copy. **Errors** [`Error::Device`].
+    pub async fn finish(self) -> Result<Vec<u32>> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.gpu.wait(&self.during)?;
+        let failed = |why: String| Error::Device { during: self.during.clone(), why };
+        self.told.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+        self.gpu.check(&self.during)?;
+        let mapped = self.staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+        Ok(mapped[..self.words * 4]
+            .chunks_exact(4)
+            .map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+            .collect())
+    }
+}
+
 impl Gpu {
     /// Overwrites a whole float tensor. **Errors** [`Error::Shape`] if the number of values is wrong.
     pub fn write(&self, tensor: &Tensor, values: &[f32]) -> Result<()> {
@@ -33,6 +58,21 @@ impl Gpu {
         Ok(())
     }
 
+    /// [`Gpu::flush`], and waits until the device has taken it: staging memory is free again, and in a
+    /// browser the page's other work gets its turn.
+    pub async fn settle(&self, during: &str) -> Result<()> {
+        self.flush(during)?;
+        #[cfg(target_arch = "wasm32")]
+        {
+            let (tell, told) = futures_channel::oneshot::channel();
+            self.inner.queue.on_submitted_work_done(move || {
+                let _ = tell.send(());
+            });
+            let _ = told.await;
+        }
+        self.check(during)
+    }
+
     /// Sends what was written so far, so that staging memory does not pile up while loading.
     pub fn flush(&self, during: &str) -> Result<()> {
         self.inner.queue.submit([]);
@@ -48,6 +88,12 @@ impl Gpu {
 
     /// Reads a tensor back as words.
     pub async fn read_words(&self, tensor: &Tensor) -> Result<Vec<u32>> {
+        self.begin_read(tensor).finish().await
+    }
+
+    /// Copies a tensor as it is now, behind everything submitted before: what is submitted later does not
+    /// change what [`Reading::finish`] gives.
+    pub fn begin_read(&self, tensor: &Tensor) -> Reading {
         let bytes = tensor.bytes().max(4);
         let staging = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read-back"),
@@ -64,16 +110,7 @@ impl Gpu {
             let _ = tell.send(result);
         });
         let during = format!("the read-back of `{}`", tensor.name());
-        #[cfg(not(target_arch = "wasm32"))]
-        self.wait(&during)?;
-        let failed = |why: String| Error::Device { during: during.clone(), why };
-        told.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
-        self.check(&during)?;
-        let mapped = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
-        Ok(mapped[..tensor.len() * 4]
-            .chunks_exact(4)
-            .map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
-            .collect())
+        Reading { gpu: self.clone(), staging, told, during, words: tensor.len() }
     }
 
     /// Blocks until the device has finished everything submitted.

@@ -52,6 +52,7 @@ fn elements(n: usize) -> Result<[u32; 3]> {
 
 mod attention;
 mod attention_gather;
+pub mod cases;
 mod copy_rows;
 mod cross_entropy;
 mod dora;

@@ -1,6 +1,6 @@
 //! The model: weights, adapters, and whole passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::load::{LoadOptions, Loader, Progress};
@@ -10,7 +10,7 @@ use super::plan::MemoryPlan;
 use super::weight_plan::{EMBED, HEAD};
 use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig};
 use crate::gpu::{Gpu, Recorder, Tensor};
-use crate::kernels::Matrix;
+use crate::kernels::{Dense, Matrix};
 use crate::quant::dynamic8_code;
 use crate::{Error, Result};
 
@@ -86,6 +86,12 @@ pub(crate) const STAT_LOSS: usize = 2;
 /// Words of the statistics tensor.
 pub(super) const STATS: usize = 8;
 
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Model({} layers, {} bytes of weights)", self.layers.len(), self.weight_bytes())
+    }
+}
+
 impl Model {
     /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in all.
     ///
@@ -119,9 +125,12 @@ impl Model {
             staged: 0,
         };
         let embed = loader.dense_shards(EMBED, v, d)?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|layer| loader.layer(layer))
-            .collect::<Result<Vec<_>>>()?;
+        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        for layer in 0..config.num_hidden_layers {
+            layers.push(loader.layer(layer)?);
+            #[cfg(target_arch = "wasm32")]
+            gpu.settle("loading").await?;
+        }
         let norm = loader.vector("model.norm.weight", d)?;
         let head = match config.tie_word_embeddings {
             true => None,
@@ -216,6 +225,39 @@ impl Model {
         }
         self.active = name.map(str::to_owned);
         Ok(())
+    }
+
+    /// Multiplies the adapter's alpha/r by `factor` (1 as trained, 0 like the base model), as PEFT's
+    /// `set_scale`. **Errors** [`Error::Invalid`] for an unknown name or a factor that is not finite.
+    pub async fn set_adapter_scale(&mut self, name: &str, factor: f64) -> Result<()> {
+        if !factor.is_finite() {
+            return Err(Error::invalid("scale", format!("{factor} is not finite")));
+        }
+        match self.adapters.get_mut(name) {
+            Some(adapter) => adapter.set_scale(factor),
+            None => {
+                return Err(Error::invalid("adapter", format!("there is none called `{name}`")));
+            }
+        }
+        self.refresh_adapter().await
+    }
+
+    /// Removes an adapter; the base model answers if it was the active one.
+    pub fn remove_adapter(&mut self, name: &str) {
+        self.adapters.remove(name);
+        self.active.take_if(|active| active == name);
+    }
+
+    /// Name of the active adapter.
+    pub fn active_adapter_name(&self) -> Option<&str> {
+        self.active.as_deref()
+    }
+
+    /// The shader modules that read this model's matrices, adapters' included.
+    pub fn weight_modules(&self) -> BTreeSet<&'static str> {
+        let layers = self.layers.iter().flat_map(|layer| layer.linears.iter().flatten());
+        let shards = self.embed.iter().chain(self.head_shards()).chain(layers);
+        shards.map(|s| s.matrix.storage.module()).chain([Dense::F32.module()]).collect()
     }
 
     /// Names of the adapters.

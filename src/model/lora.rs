@@ -305,6 +305,12 @@ impl Adapter {
         &self.config
     }
 
+    /// Scales by `factor · alpha/r` from now on.
+    pub(super) fn set_scale(&mut self, factor: f64) {
+        let scale = (factor * self.config.scaling()) as f32;
+        self.pairs.values_mut().for_each(|pair| pair.scale = scale);
+    }
+
     /// Names the base model that [`Adapter::to_file`] writes.
     pub fn set_base_model(&mut self, name: &str) {
         self.config.base_model_name_or_path = Some(name.to_owned());

@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod event;
+pub mod in_memory;
 pub mod memory;
 pub mod plan;
 pub mod schedule;

@@ -68,6 +68,15 @@ pub struct StepReport {
     pub tokens: usize,
 }
 
+/// Training that could not begin: the reason, and the model for other uses.
+#[derive(Debug)]
+pub struct Refused {
+    /// As it was, perhaps with a new adapter.
+    pub model: Model,
+    /// Why.
+    pub error: Error,
+}
+
 /// Trains the active adapter of a model.
 pub struct Trainer {
     model: Model,
@@ -87,11 +96,33 @@ impl Trainer {
         options: TrainerOptions,
         largest: Pass,
     ) -> Result<Trainer> {
-        let adapter = model.adapter()?;
-        adapter.gradient_slabs()?;
-        let optimizer = Optimizer::new(&mut Device::new(model.gpu()), adapter.layout())?;
-        let space = model.workspace(largest, true, options.checkpointing)?;
-        Ok(Trainer { model, space, schedule, options, optimizer, step: 0 })
+        Trainer::or_model(model, schedule, options, largest).map_err(|refused| refused.error)
+    }
+
+    /// [`Trainer::new`], which gives the model back where it fails.
+    pub(super) fn or_model(
+        model: Model,
+        schedule: Schedule,
+        options: TrainerOptions,
+        largest: Pass,
+    ) -> Result<Trainer, Box<Refused>> {
+        let allocate = || -> Result<(Optimizer, Workspace)> {
+            let adapter = model.adapter()?;
+            adapter.gradient_slabs()?;
+            let optimizer = Optimizer::new(&mut Device::new(model.gpu()), adapter.layout())?;
+            Ok((optimizer, model.workspace(largest, true, options.checkpointing)?))
+        };
+        match allocate() {
+            Ok((optimizer, space)) => {
+                Ok(Trainer { model, space, schedule, options, optimizer, step: 0 })
+            }
+            Err(error) => Err(Box::new(Refused { model, error })),
+        }
+    }
+
+    /// Ends training: the model with its adapter.
+    pub fn into_model(self) -> Model {
+        self.model
     }
 
     /// The model, whose active adapter is being trained.

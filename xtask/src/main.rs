@@ -1,4 +1,4 @@
-//! The set-up that cargo cannot do: `cargo xtask models | demo | test | shaders`.
+//! The set-up that cargo cannot do: `cargo xtask models | demo | test | shaders | web`.
 //!
 //! It is the first thing a new user builds, so it has three small dependencies and starts other programs
 //! for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node (Tint).
@@ -8,9 +8,12 @@ mod convert;
 mod demo;
 mod gguf;
 mod models;
+mod serve;
 mod sh;
 mod shaders;
 mod test;
+mod wasm;
+mod web;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +27,7 @@ cargo xtask <command>
   shaders [--ci] [--dir DIR]       every kernel variant through naga (SPIR-V, MSL, HLSL) and Tint;
                                    --dir: check this folder instead of asking wgpu-lora for its shaders
   demo    [--model MODEL]          a short QLoRA run on sample rows: loss before and after, answers before and after
+  web     [--serve] [--port N]     the page and the npm package in web/dist; --serve: on http://127.0.0.1:8080
 ";
 
 /// One flag that a command may take: its name and whether a value follows.
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         "test" => &[("--quick", false), ("--ci", false)],
         "shaders" => &[("--ci", false), ("--dir", true)],
         "demo" => &[("--model", true)],
+        "web" => &[("--serve", false), ("--port", true)],
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -105,6 +110,7 @@ fn main() -> ExitCode {
         "models" => models::command(&flags),
         "test" => test::command(&flags),
         "shaders" => shaders::command(&flags),
+        "web" => web::command(&flags),
         _ => demo::command(&flags),
     };
     match done {

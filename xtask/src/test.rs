@@ -4,11 +4,11 @@
 //! 2. the models that the goldens need
 //! 3. all tests of the crate, by nextest if it is installed; then those of the tools, then the examples in the docs
 //! 4. the golden test on `tests/golden`, and on `../shared/golden/public` where that lies beside the clone
-//! 5. every shader in both compilers
+//! 5. the library as the browser compiles it; every shader in both compilers
 //!
 //! One failure does not hide the next: all parts run, and the summary comes last.
 
-use crate::{Flags, adapter, models, sh, shaders};
+use crate::{Flags, adapter, models, sh, shaders, wasm};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::process::Command;
@@ -104,6 +104,14 @@ pub fn command(flags: &Flags) -> Result<()> {
     report.part("tests of the tools", &mut cargo(&tools))?;
 
     if !quick {
+        let start = Instant::now();
+        match wasm::Toolchain::ensure().and_then(|toolchain| toolchain.check()) {
+            Ok(mut check) => report.part("library for the browser", &mut check)?,
+            Err(error) => {
+                report.lines.push(format!("library for the browser: {error:#}"));
+                report.add("library for the browser", false, start);
+            }
+        }
         report.part("examples in the docs", &mut cargo(&["test", "--release", "--doc"]))?;
         let shared = sh::root().join(SHARED_GOLDENS);
         if has_golden && shared.is_dir() {

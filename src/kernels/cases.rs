@@ -2,26 +2,37 @@
 //! One case per kernel: which tensors an operation of size M × N × K needs. M are rows (tokens), N
 //! outputs, K inputs; kernels without a product use M rows of N.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use crate::Result;
-use crate::gpu::{Gpu, Op, Tensor};
+use crate::gpu::{Gpu, Host, HostBuffers, Op, Tensor};
 use crate::kernels::*;
 use crate::quant::{Nf4Matrix, dynamic8_code};
 use crate::random::stream;
 use rand_chacha::rand_core::Rng;
 
 /// What is done with an operation.
-pub(super) type Each<'a> = &'a mut dyn FnMut(&dyn Op) -> Result<()>;
+pub type Each<'a> = &'a mut dyn FnMut(&dyn Op) -> Result<()>;
 
 /// A kernel's operations, their usual size, and a small one on which the twin is quick.
-pub(super) struct Case {
-    pub(super) kernel: &'static str,
-    pub(super) usual: [usize; 3],
-    pub(super) small: [usize; 3],
-    pub(super) run: fn(&Inputs, [usize; 3], Each) -> Result<()>,
+pub struct Case {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// M × N × K of a real model.
+    pub usual: [usize; 3],
+    /// M × N × K on which the twin is quick.
+    pub small: [usize; 3],
+    /// Makes the tensors and hands over each operation.
+    pub run: fn(&Inputs, [usize; 3], Each) -> Result<()>,
 }
 
-/// Makes tensors of reproducible values.
-pub(super) struct Inputs(pub(super) Gpu);
+/// Makes tensors of reproducible values, and keeps a copy of each on the host, by name: what a twin
+/// needs where nothing can be read back in the middle of a case (the browser).
+pub struct Inputs {
+    gpu: Gpu,
+    host: RefCell<HashMap<String, Host>>,
+}
 
 /// Values in (-1, 1).
 fn noise(n: usize, name: &str) -> Vec<f32> {
@@ -32,32 +43,78 @@ fn noise(n: usize, name: &str) -> Vec<f32> {
 const STORAGES: usize = 5;
 
 impl Inputs {
+    /// Tensors on this device.
+    pub fn new(gpu: &Gpu) -> Inputs {
+        Inputs { gpu: gpu.clone(), host: RefCell::default() }
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Host copies of an operation's tensors as they are now, in binding order.
+    pub fn host(&self, op: &dyn Op) -> HostBuffers {
+        let host = self.host.borrow();
+        let copy = |t: &&Tensor| host.get(t.name()).cloned().unwrap_or(Host(vec![0; t.len()]));
+        HostBuffers(op.tensors().iter().map(copy).collect())
+    }
+
+    /// The operation's twin on the host copies, which keep its results; returns all of them.
+    pub fn twin(&self, op: &dyn Op) -> HostBuffers {
+        let mut buffers = self.host(op);
+        op.twin(&mut buffers);
+        let mut host = self.host.borrow_mut();
+        for (i, tensor) in op.tensors().into_iter().enumerate() {
+            if op.kernel().bindings[i].1.writes() {
+                host.insert(tensor.name().to_owned(), buffers.0[i].clone());
+            }
+        }
+        buffers
+    }
+
+    fn keep(&self, name: &str, words: &[u32]) {
+        self.host.borrow_mut().insert(name.to_owned(), Host(words.to_vec()));
+    }
+
+    fn floats(&self, name: &str, dims: &[usize], values: &[f32]) -> Result<Tensor> {
+        self.keep(name, bytemuck::cast_slice(values));
+        self.gpu.upload(name, dims, values)
+    }
+
+    fn words(&self, name: &str, words: &[u32]) -> Result<Tensor> {
+        self.keep(name, words);
+        self.gpu.upload_words(name, &[words.len()], words)
+    }
+
     fn random(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
-        self.0.upload(name, dims, &noise(dims.iter().product(), name))
+        self.floats(name, dims, &noise(dims.iter().product(), name))
     }
 
     /// In (1, 2): norms, second moments.
     fn positive(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
         let values: Vec<f32> =
             noise(dims.iter().product(), name).iter().map(|v| 1.5 + v / 2.0).collect();
-        self.0.upload(name, dims, &values)
+        self.floats(name, dims, &values)
     }
 
     fn zeros(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
-        self.0.zeros(name, dims)
+        self.keep(name, &vec![0; dims.iter().product()]);
+        self.gpu.zeros(name, dims)
     }
 
     /// `n` numbers below `below`.
     fn indices(&self, name: &str, n: usize, below: usize) -> Result<Tensor> {
         let words: Vec<u32> = (0..n).map(|i| (i * 7919 % below.max(1)) as u32).collect();
-        self.0.upload_words(name, &[n], &words)
+        self.words(name, &words)
     }
 
     /// Storage 0…4: f32, f16, bf16, NF4 with f32 scales, NF4 with 8-bit scales.
     fn matrix(&self, rows: usize, cols: usize, storage: usize) -> Result<Matrix> {
         let values = noise(rows * cols, "w");
-        let up = |name: &str, w: &[u32]| self.0.upload_words(name, &[w.len()], w);
-        let table = self.0.table("table", &dynamic8_code(true))?;
+        let up = |name: &str, w: &[u32]| self.words(name, w);
+        self.keep("table", bytemuck::cast_slice(&dynamic8_code(true)));
+        let table = self.gpu.table("table", &dynamic8_code(true))?;
         let half = |f: &dyn Fn(f32) -> u16| -> Vec<u8> {
             values.iter().flat_map(|&v| f(v).to_le_bytes()).collect()
         };
@@ -74,7 +131,7 @@ impl Inputs {
                 let (w, scales) = (up("w", &w)?, up("scales", &scales)?);
                 let nested = match nested.len() {
                     0 => w.clone(),
-                    n => self.0.upload("nested", &[n], &nested)?,
+                    n => self.floats("nested", &[n], &nested)?,
                 };
                 Ok(Matrix { rows, cols, storage, w, scales, nested, table })
             }
@@ -273,9 +330,11 @@ fn attention(
     }
     let (dy, delta) = (i.random("dy", &wide)?, i.zeros("delta", &[queries, n])?);
     let before = AttentionDelta { y: &y, dy: &dy, delta: &delta, shape };
-    let mut rec = i.0.recorder("bench");
-    rec.record(&forward)?;
-    rec.record(&before)?;
+    let mut rec = i.gpu.recorder("bench");
+    for first in [&forward as &dyn Op, &before] {
+        rec.record(first)?;
+        i.twin(first);
+    }
     rec.submit()?;
     let (k, lse, delta) = (&key, &lse, &delta);
     match only {
@@ -292,13 +351,32 @@ fn attention(
     }
 }
 
+/// Row r of M lists r + 1 of M + 3 slots; N query heads share N/4 key heads, K is the head's dimension.
+fn attention_gather(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let kv_heads = if n.is_multiple_of(4) { n / 4 } else { n };
+    let slots = m + 3;
+    let shape = GatherShape { rows: m, listed: m, slots, heads: n, kv_heads, head_dim: k };
+    let (wide, narrow) = ([m, n * k], [slots, kv_heads * k]);
+    let (q, key, v) = (i.random("q", &wide)?, i.random("k", &narrow)?, i.random("v", &narrow)?);
+    // Row r lists r + 1 slots, from one that is its own; what follows is no slot.
+    let list = |at: usize| {
+        let (row, place) = (at / m, at % m);
+        if place <= row { ((row * 5 + place) % slots) as u32 } else { u32::MAX }
+    };
+    let words: Vec<u32> = (0..m * m).map(list).collect();
+    let index = i.words("index", &words)?.view(&[m, m])?;
+    let y = i.zeros("y", &wide)?;
+    each(&AttentionGather { q: &q, k: &key, v: &v, index: &index, y: &y, shape })
+}
+
 macro_rules! cases {
     ($($kernel:literal $usual:tt $small:tt $run:expr;)*) => {
         &[$(Case { kernel: $kernel, usual: $usual, small: $small, run: $run }),*]
     };
 }
 
-pub(super) static CASES: &[Case] = cases![
+/// One for every kernel of [`ALL`].
+pub static CASES: &[Case] = cases![
     "linear_fwd" [512, 2048, 2048] [33, 72, 128] linear_fwd;
     "linear_bwd" [512, 2048, 2048] [33, 72, 128] linear_bwd;
     "linear_grad" [512, 2048, 2048] [33, 72, 128] linear_grad;
@@ -307,6 +385,7 @@ pub(super) static CASES: &[Case] = cases![
     "attention_bwd_dq" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "dq", e);
     "attention_bwd_dkv" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "dkv", e);
     "attention_decode" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, true, "", e);
+    "attention_gather" [128, 32, 64] [37, 8, 32] attention_gather;
     "rms_norm_fwd" [512, 2048, 1] [7, 100, 1] rms_norm_fwd;
     "rms_norm_bwd" [512, 2048, 1] [7, 100, 1] rms_norm_bwd;
     "rope" [512, 32, 64] [7, 3, 32] rope;

@@ -1,0 +1,60 @@
+//! The browser's surface: classes in camelCase that call the library and nothing else. `web/wgpu_lora.js` makes
+//! of them what a web developer expects.
+
+mod js;
+mod model;
+mod source;
+
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+use crate::gpu::{AdapterReport, Gpu, GpuOptions, Policy};
+use crate::kernels;
+
+#[wasm_bindgen(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// An open device.
+#[wasm_bindgen]
+pub struct WasmGpu {
+    gpu: Gpu,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GpuInfo<'a> {
+    #[serde(flatten)]
+    adapter: &'a AdapterReport,
+    software: bool,
+    subgroup: u32,
+    variants: std::collections::BTreeMap<String, String>,
+}
+
+#[wasm_bindgen]
+impl WasmGpu {
+    /// Opens the browser's best adapter; `policy` is empty, `baseline`, or a variant to prefer.
+    pub async fn create(policy: String) -> Result<WasmGpu, JsValue> {
+        let options = GpuOptions { policy: Policy::named(&policy), ..Default::default() };
+        let gpu = Gpu::with(options).await.map_err(js::error)?;
+        Ok(WasmGpu { gpu })
+    }
+
+    /// Adapter, limits, and the kernel variants that follow.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        let caps = self.gpu.caps();
+        js::object(&GpuInfo {
+            adapter: &caps.adapter,
+            software: caps.software,
+            subgroup: caps.subgroup,
+            variants: caps.variants(kernels::ALL),
+        })
+    }
+
+    /// Whether the driver has given the device up.
+    #[wasm_bindgen(js_name = isLost)]
+    pub fn is_lost(&self) -> bool {
+        self.gpu.is_lost()
+    }
+}

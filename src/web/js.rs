@@ -1,0 +1,41 @@
+//! Values between Rust and JavaScript.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::JsValue;
+
+use crate::Error;
+
+/// A JavaScript `Error` whose `name` is [`Error::kind`].
+pub(super) fn error(error: Error) -> JsValue {
+    let js = js_sys::Error::new(&error.to_string());
+    js.set_name(error.kind());
+    js.into()
+}
+
+/// The message of whatever JavaScript threw.
+pub(super) fn message(thrown: &JsValue) -> String {
+    match thrown.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.message()),
+        None => format!("{thrown:?}"),
+    }
+}
+
+/// Anything serializable, as plain objects.
+pub(super) fn object(value: &impl Serialize) -> Result<JsValue, JsValue> {
+    let text = serde_json::to_string(value).map_err(|e| error(Error::invalid("result", e)))?;
+    js_sys::JSON::parse(&text)
+}
+
+/// Options, from the text that `JSON.stringify` gives.
+pub(super) fn options<T: DeserializeOwned>(text: &str) -> Result<T, JsValue> {
+    serde_json::from_str(text).map_err(|e| error(Error::invalid("options", e)))
+}
+
+/// The bytes under a key of an object, if they are there.
+pub(super) fn bytes(object: &JsValue, key: &str) -> Option<Vec<u8>> {
+    let value = js_sys::Reflect::get(object, &key.into()).ok()?;
+    value.dyn_ref::<js_sys::Uint8Array>().map(js_sys::Uint8Array::to_vec)
+}
+
+use wasm_bindgen::JsCast;

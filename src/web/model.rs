@@ -1,0 +1,476 @@
+//! A model in the browser: files in, tokens, prices and adapters out.
+
+use js_sys::{Array, Function, Reflect, Uint8Array};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+
+use super::source::JsSource;
+use super::{WasmGpu, js};
+use crate::clock::Clock;
+use crate::data::Dataset;
+use crate::format::{AdapterFile, Checkpoint, ModelConfig, SafetensorsFile, Tokenizer};
+use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
+use crate::gpu::Gpu;
+use crate::model::{LoadOptions, Model, Quant};
+use crate::pricer::product::parse_price;
+use crate::pricer::prompt::{Spelling, completion, prompt};
+use crate::pricer::trie::PriceTrie;
+use crate::pricer::{PriceModel, PriceOptions, Product};
+use crate::selftest::{self, Scope};
+use crate::train::config::TrainConfig;
+use crate::train::in_memory::InMemoryRun;
+use crate::train::trainer::Refused;
+use crate::{Error, Result};
+
+/// Where the model is.
+enum Holder {
+    Idle(Box<Model>),
+    Training(Box<InMemoryRun>),
+    Gone,
+}
+
+/// A model with its tokenizer.
+#[wasm_bindgen]
+pub struct WasmModel {
+    gpu: Gpu,
+    tokenizer: Tokenizer,
+    trie: Option<PriceTrie>,
+    holder: Holder,
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct LoadArgs {
+    quant: Option<String>,
+    max_length: usize,
+}
+
+impl Default for LoadArgs {
+    fn default() -> LoadArgs {
+        LoadArgs { quant: None, max_length: LoadOptions::default().max_positions }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct GenerateArgs {
+    max_tokens: Option<usize>,
+    temperature: f64,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+    seed: u64,
+    stop: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenOut<'a> {
+    id: u32,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Generated {
+    prompt_tokens: usize,
+    tokens: Vec<u32>,
+    finish: Option<&'static str>,
+    prefill_seconds: f64,
+    decode_tokens_per_second: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NextToken {
+    id: u32,
+    text: String,
+    logit: f32,
+    probability: f64,
+}
+
+/// A product's fields, or the whole prompt.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ProductArgs {
+    prompt: Option<String>,
+    title: String,
+    category: String,
+    brand: String,
+    description: String,
+    details: String,
+}
+
+impl ProductArgs {
+    fn prompt(self) -> String {
+        let ProductArgs { prompt: whole, title, category, brand, description, details } = self;
+        let product = Product { title, category, brand, description, details, price: 0.0 };
+        whole.unwrap_or_else(|| prompt(&product.cleaned().summary()))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PriceOut<'a> {
+    prompt: String,
+    text: &'a str,
+    guess: f64,
+    price: f64,
+    low: f64,
+    high: f64,
+    mean: f64,
+    mode: f64,
+    mass: f64,
+    prices: &'a [(u32, f64)],
+    prompt_tokens: usize,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct RowOut {
+    prompt: String,
+    completion: String,
+    price: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ModelInfo<'a> {
+    name: &'a str,
+    layers: usize,
+    hidden_size: usize,
+    vocab_size: usize,
+    parameters: usize,
+    weight_bytes: u64,
+    adapters: Vec<&'a str>,
+    adapter: Option<&'a str>,
+    max_length: usize,
+}
+
+#[wasm_bindgen]
+impl WasmModel {
+    /// Loads a model from `files`: `{name, config, generationConfig, tokenizer, tokenizerConfig: Uint8Array,
+    /// weights: [{name, size, read(offset, length)}]}`. `progress(done, total)` is told bytes.
+    pub async fn load(
+        gpu: &WasmGpu,
+        files: JsValue,
+        options: String,
+        progress: Function,
+    ) -> Result<WasmModel, JsValue> {
+        let gpu = gpu.gpu.clone();
+        let args: LoadArgs = js::options(&options)?;
+        let mut tell = |done: u64, total: u64| {
+            let _ = progress.call2(&JsValue::NULL, &(done as f64).into(), &(total as f64).into());
+        };
+        load(gpu, &files, args, &mut tell).await.map_err(js::error)
+    }
+
+    /// Sizes, adapters, and which of these is active.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        let model = self.model().map_err(js::error)?;
+        let config = model.config();
+        js::object(&ModelInfo {
+            name: &self.name,
+            layers: config.num_hidden_layers,
+            hidden_size: config.hidden_size,
+            vocab_size: config.vocab_size,
+            parameters: model.trainable_parameters().all - model.trainable_parameters().trainable,
+            weight_bytes: model.weight_bytes(),
+            adapters: model.adapter_names().collect(),
+            adapter: model.active_adapter_name(),
+            max_length: config.max_position_embeddings,
+        })
+    }
+
+    /// Kernels against their twins: those that an answer needs, or (`rest`) all others.
+    #[wasm_bindgen(js_name = selfTest)]
+    pub async fn self_test(&self, rest: bool) -> Result<JsValue, JsValue> {
+        let model = self.model().map_err(js::error)?;
+        let scope = if rest { Scope::Rest } else { Scope::Answer };
+        let checks = selftest::run(&self.gpu, model, scope).await.map_err(js::error)?;
+        js::object(&checks)
+    }
+
+    /// Adds an adapter from PEFT's two files and makes it the active one.
+    #[wasm_bindgen(js_name = addAdapter)]
+    pub async fn add_adapter(
+        &mut self,
+        name: String,
+        config: Vec<u8>,
+        weights: Vec<u8>,
+    ) -> Result<(), JsValue> {
+        let file = AdapterFile::from_bytes(&name, &config, weights).map_err(js::error)?;
+        self.idle().map_err(js::error)?.add_adapter(&name, &file, false).await.map_err(js::error)
+    }
+
+    /// Removes an adapter.
+    #[wasm_bindgen(js_name = removeAdapter)]
+    pub fn remove_adapter(&mut self, name: &str) -> Result<(), JsValue> {
+        self.idle().map(|model| model.remove_adapter(name)).map_err(js::error)
+    }
+
+    /// Makes an adapter answer, or none.
+    #[wasm_bindgen(js_name = setAdapter)]
+    pub fn set_adapter(&mut self, name: Option<String>) -> Result<(), JsValue> {
+        self.idle().and_then(|model| model.set_adapter(name.as_deref())).map_err(js::error)
+    }
+
+    /// Multiplies an adapter's alpha/r.
+    #[wasm_bindgen(js_name = setScale)]
+    pub async fn set_scale(&mut self, name: String, factor: f64) -> Result<(), JsValue> {
+        let model = self.idle().map_err(js::error)?;
+        model.set_adapter_scale(&name, factor).await.map_err(js::error)
+    }
+
+    /// PEFT's two files of the active adapter: `{config, weights}`.
+    #[wasm_bindgen(js_name = adapterFiles)]
+    pub async fn adapter_files(&self) -> Result<JsValue, JsValue> {
+        let model = self.model().map_err(js::error)?;
+        let adapter = model.adapter().map_err(js::error)?;
+        let file = adapter.to_file(&self.gpu).await.map_err(js::error)?;
+        pair(&file)
+    }
+
+    /// The `n` most probable next tokens of a prompt.
+    #[wasm_bindgen(js_name = nextTokens)]
+    pub async fn next_tokens(&self, prompt: String, n: usize) -> Result<JsValue, JsValue> {
+        let model = self.model().map_err(js::error)?;
+        let found = next_tokens(model, &self.tokenizer, &prompt, n).await.map_err(js::error)?;
+        let name = |id| self.tokenizer.decode(&[id], false).unwrap_or_default();
+        let rows: Vec<NextToken> = found
+            .into_iter()
+            .map(|c| NextToken {
+                id: c.id,
+                text: name(c.id),
+                logit: c.logit,
+                probability: c.probability,
+            })
+            .collect();
+        js::object(&rows)
+    }
+
+    /// Generates; `each({id, text})` is told every token and ends it by returning `false`.
+    pub async fn generate(
+        &self,
+        prompt: String,
+        options: String,
+        each: Function,
+    ) -> Result<JsValue, JsValue> {
+        let args: GenerateArgs = js::options(&options)?;
+        let options = GenerateOptions {
+            max_new_tokens: args.max_tokens.unwrap_or(GenerateOptions::default().max_new_tokens),
+            sampler: SamplerOptions {
+                temperature: args.temperature,
+                top_k: args.top_k,
+                top_p: args.top_p,
+                seed: args.seed,
+            },
+            stop: args.stop,
+        };
+        let model = self.model().map_err(js::error)?;
+        let mut generator =
+            Generator::new(model, &self.tokenizer, &prompt, options).map_err(js::error)?;
+        while let Some(token) = generator.next().await.map_err(js::error)? {
+            let out = js::object(&TokenOut { id: token.id, text: &token.text })?;
+            if each.call1(&JsValue::NULL, &out)?.is_falsy() {
+                break;
+            }
+        }
+        let timings = generator.timings();
+        js::object(&Generated {
+            prompt_tokens: generator.prompt().len(),
+            tokens: generator.ids().to_vec(),
+            finish: generator.finish().map(|finish| finish.name()),
+            prefill_seconds: timings.prefill_seconds,
+            decode_tokens_per_second: timings.decode_tokens_per_second(),
+        })
+    }
+
+    /// What a product costs: `{prompt, text, guess, price, low, high, mean, mode, mass, prices: [[dollars,
+    /// probability]], promptTokens, seconds}`; `price` is the median, `low` and `high` hold 80 % between them.
+    #[wasm_bindgen(js_name = predictPrice)]
+    pub async fn predict_price(&self, product: String) -> Result<JsValue, JsValue> {
+        let prompt = js::options::<ProductArgs>(&product)?.prompt();
+        let model = self.model().map_err(js::error)?;
+        let trie = self.trie.as_ref().ok_or_else(|| {
+            js::error(Error::Unsupported {
+                what: "prices with this model's tokenizer".into(),
+                hint: "it joins `$` and the digits; write free text instead".into(),
+            })
+        })?;
+        let clock = Clock::start();
+        let longest = self.tokenizer.encode(&prompt, true).map_err(js::error)?.len();
+        let options = PriceOptions { batch: 1, longest: longest.max(1), ..Default::default() };
+        let mut pricer =
+            PriceModel::new(model, &self.tokenizer, trie, options).map_err(js::error)?;
+        let ids = pricer.encode(&prompt).map_err(js::error)?;
+        let prompt_tokens = ids.len();
+        let priced = pricer.price(&[ids]).await.map_err(js::error)?.pop().unwrap_or_default();
+        let d = &priced.distribution;
+        js::object(&PriceOut {
+            prompt,
+            text: &priced.text,
+            guess: priced.guess,
+            price: d.median(),
+            low: d.quantile(0.1),
+            high: d.quantile(0.9),
+            mean: d.mean(),
+            mode: d.mode(),
+            mass: d.mass(),
+            prices: d.prices(),
+            prompt_tokens,
+            seconds: clock.seconds(),
+        })
+    }
+
+    /// The prompt that asks for a product's price.
+    #[wasm_bindgen(js_name = pricePrompt)]
+    pub fn price_prompt(&self, product: &str) -> Result<String, JsValue> {
+        Ok(js::options::<ProductArgs>(product)?.prompt())
+    }
+
+    /// The row that teaches a product's price, `{prompt, completion}`.
+    #[wasm_bindgen(js_name = priceRow)]
+    pub fn price_row(&self, product: &str, price: &str) -> Result<JsValue, JsValue> {
+        let prompt = js::options::<ProductArgs>(product)?.prompt();
+        let dollars = parse_price(price).map_err(|why| js::error(Error::invalid("price", why)))?;
+        let completion = completion(dollars, Spelling::default());
+        js::object(&RowOut { prompt, completion, price: dollars })
+    }
+
+    /// Number of tokens of a text.
+    #[wasm_bindgen(js_name = countTokens)]
+    pub fn count_tokens(&self, text: &str) -> Result<usize, JsValue> {
+        self.tokenizer.encode(text, false).map(|ids| ids.len()).map_err(js::error)
+    }
+
+    /// Begins to train a new adapter on JSON lines; `config` are settings of `run.toml` as JSON. Returns the
+    /// number of steps.
+    #[wasm_bindgen(js_name = beginTraining)]
+    pub async fn begin_training(
+        &mut self,
+        name: String,
+        rows: String,
+        config: String,
+    ) -> Result<f64, JsValue> {
+        let config: TrainConfig = js::options(&config)?;
+        let options = config.dataset_options().map_err(js::error)?;
+        let rows = Dataset::from_text("rows.jsonl", rows.as_bytes(), &self.tokenizer, &options);
+        let rows = rows.map_err(js::error)?;
+        self.idle().map_err(js::error)?;
+        let Holder::Idle(model) = std::mem::replace(&mut self.holder, Holder::Gone) else {
+            return Err(js::error(busy()));
+        };
+        match InMemoryRun::new(*model, &name, rows, &config).await {
+            Ok(run) => {
+                let total = run.total_steps();
+                self.holder = Holder::Training(Box::new(run));
+                Ok(total as f64)
+            }
+            Err(refused) => Err(self.back(*refused)),
+        }
+    }
+
+    /// One optimizer step: its line of `metrics.jsonl`, or `null` after the last.
+    #[wasm_bindgen(js_name = trainStep)]
+    pub async fn train_step(&mut self) -> Result<JsValue, JsValue> {
+        match &mut self.holder {
+            Holder::Training(run) => js::object(&run.next().await.map_err(js::error)?),
+            _ => Err(js::error(Error::invalid("training", "has not begun"))),
+        }
+    }
+
+    /// Ends training; the new adapter is active. PEFT's two files: `{config, weights}`.
+    #[wasm_bindgen(js_name = endTraining)]
+    pub async fn end_training(&mut self) -> Result<JsValue, JsValue> {
+        let run = match std::mem::replace(&mut self.holder, Holder::Gone) {
+            Holder::Training(run) => run,
+            other => {
+                self.holder = other;
+                return Err(js::error(Error::invalid("training", "has not begun")));
+            }
+        };
+        match run.finish().await {
+            Ok((model, file)) => {
+                self.holder = Holder::Idle(Box::new(model));
+                pair(&file)
+            }
+            Err(refused) => Err(self.back(*refused)),
+        }
+    }
+}
+
+impl WasmModel {
+    fn model(&self) -> Result<&Model> {
+        match &self.holder {
+            Holder::Idle(model) => Ok(model),
+            Holder::Training(run) => Ok(run.model()),
+            Holder::Gone => Err(Error::invalid("model", "is gone; load it again")),
+        }
+    }
+
+    /// The model, to change it.
+    fn idle(&mut self) -> Result<&mut Model> {
+        match &mut self.holder {
+            Holder::Idle(model) => Ok(model),
+            _ => Err(busy()),
+        }
+    }
+
+    fn back(&mut self, refused: Refused) -> JsValue {
+        self.holder = Holder::Idle(Box::new(refused.model));
+        js::error(refused.error)
+    }
+}
+
+fn busy() -> Error {
+    Error::invalid("model", "is being trained; stop that first")
+}
+
+fn pair(file: &AdapterFile) -> Result<JsValue, JsValue> {
+    let (config, weights) = file.to_bytes().map_err(js::error)?;
+    let out = js_sys::Object::new();
+    Reflect::set(&out, &"config".into(), &Uint8Array::from(config.as_slice()))?;
+    Reflect::set(&out, &"weights".into(), &Uint8Array::from(weights.as_slice()))?;
+    Ok(out.into())
+}
+
+async fn load(
+    gpu: Gpu,
+    files: &JsValue,
+    args: LoadArgs,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<WasmModel> {
+    let quant = match args.quant.as_deref() {
+        None | Some("nf4") => Quant::Nf4,
+        Some("none") => Quant::None,
+        Some(other) => {
+            return Err(Error::invalid("quant", format!("`{other}` is not nf4 or none")));
+        }
+    };
+    let get = |key: &str| Reflect::get(files, &key.into()).unwrap_or(JsValue::UNDEFINED);
+    let name = get("name").as_string().unwrap_or_else(|| "model".into());
+    let needed = |key: &str, file: &str| {
+        js::bytes(files, key).ok_or_else(|| {
+            Error::format(&name, "files", format!("{file} is missing beside the weights"))
+        })
+    };
+    let mut config = ModelConfig::from_json("config.json", &needed("config", "config.json")?)?;
+    if let Some(bytes) = js::bytes(files, "generationConfig") {
+        config.apply_generation_config("generation_config.json", &bytes)?;
+    }
+    let label = "tokenizer.json";
+    let mut tokenizer = Tokenizer::from_bytes(label, &needed("tokenizer", label)?)?;
+    if let Some(bytes) = js::bytes(files, "tokenizerConfig") {
+        tokenizer.apply_config("tokenizer_config.json", &bytes)?;
+    }
+    tokenizer.complete(&config);
+    let open = |file: JsValue| SafetensorsFile::open(Box::new(JsSource::new(&file)?));
+    let opened = Array::from(&get("weights")).iter().map(open).collect::<Result<Vec<_>>>()?;
+    let checkpoint = Checkpoint::from_files(opened)?;
+    let max_positions = args.max_length.min(config.max_position_embeddings.max(1));
+    let options = LoadOptions { quant, max_positions };
+    let model = Model::load(&gpu, &checkpoint, &config, options, progress).await?;
+    let trie = PriceTrie::new(&tokenizer).ok();
+    Ok(WasmModel { gpu, tokenizer, trie, holder: Holder::Idle(Box::new(model)), name })
+}

@@ -1,0 +1,128 @@
+//! `cargo xtask web [--serve]`: the page, the library for npm, and the wasm behind both, in `web/dist`.
+
+use crate::{Flags, sh, wasm};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Bytes of the `.wasm` after `gzip -9`, tokenizers included: what a visitor waits for.
+const MOST_GZIPPED: usize = 1_258_291;
+
+/// The files that make the page, beside what wasm-bindgen writes.
+const FILES: &str = "web";
+
+/// `cargo xtask web [--serve] [--port N]`.
+pub fn command(flags: &Flags) -> Result<()> {
+    let port = flags.value("--port").map(str::parse).transpose().context("--port")?;
+    let built = build()?;
+    println!("{}", built.line);
+    if flags.has("--serve") {
+        return crate::serve::forever(&built.dist, port.unwrap_or(8080));
+    }
+    println!(
+        "web: any web server can serve {}; `cargo xtask web --serve` does",
+        built.dist.display()
+    );
+    Ok(())
+}
+
+/// What [`build`] made.
+pub struct Built {
+    pub dist: PathBuf,
+    /// One line about it.
+    pub line: String,
+}
+
+/// Compiles, binds, copies, and checks the size.
+pub fn build() -> Result<Built> {
+    let toolchain = wasm::Toolchain::ensure()?;
+    println!("web: compiling for {} with {}", wasm::TARGET, toolchain.about());
+    let compiled = wasm::build(&toolchain)?;
+    let dist = sh::root().join("web/dist");
+    if dist.exists() {
+        fs::remove_dir_all(&dist).with_context(|| dist.display().to_string())?;
+    }
+    fs::create_dir_all(&dist).with_context(|| dist.display().to_string())?;
+    let mut bindgen = sh::cargo(&["run", "--quiet", "--release", "--package", "bindgen", "--"]);
+    sh::run(bindgen.arg(&compiled).arg(&dist))?;
+    copy_folder(&sh::root().join(FILES), &dist, &["dist", "test"])?;
+    embed(&dist)?;
+    let bound = dist.join("wgpu_lora_wasm_bg.wasm");
+    let bytes = fs::read(&bound).with_context(|| bound.display().to_string())?;
+    let zipped = gzipped(&bytes)?;
+    if zipped > MOST_GZIPPED {
+        bail!("the .wasm has {zipped} bytes after gzip -9, the limit is {MOST_GZIPPED}");
+    }
+    if let Some(name) = wasm::forbidden()? {
+        bail!(
+            "the .wasm contains {name}: the browser compiles WGSL itself, and has no command line"
+        );
+    }
+    let line = format!(
+        "web: {} bytes of wasm, {zipped} after gzip -9 (limit {MOST_GZIPPED}), in {}",
+        bytes.len(),
+        dist.display()
+    );
+    Ok(Built { dist, line })
+}
+
+/// The model, the adapter and the examples that the page has at once.
+fn embed(dist: &Path) -> Result<()> {
+    let assets = sh::root().join("assets");
+    for (from, to) in [("model", "embedded/model"), ("adapter", "embedded/adapter")] {
+        let from = assets.join(from);
+        if from.is_dir() {
+            let to = dist.join(to);
+            fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
+            copy_folder(&from, &to, &[])?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the files of a folder and of those in it, but not what is `left` out.
+fn copy_folder(from: &Path, to: &Path, left: &[&str]) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if left.iter().any(|left| *left == name) {
+            continue;
+        }
+        let target = to.join(&name);
+        if entry.file_type()?.is_dir() {
+            fs::create_dir_all(&target)?;
+            copy_folder(&entry.path(), &target, &[])?;
+        } else {
+            fs::copy(entry.path(), &target).with_context(|| target.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Length after `gzip -9`.
+fn gzipped(bytes: &[u8]) -> Result<usize> {
+    let mut gzip = Command::new("gzip");
+    gzip.args(["-9", "-c", "-n"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut gzip = gzip.spawn().context("cannot start gzip")?;
+    let mut input = gzip.stdin.take().context("a pipe is missing")?;
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&bytes));
+    let zipped = gzip.wait_with_output()?.stdout.len();
+    match writer.join() {
+        Ok(Ok(())) => Ok(zipped),
+        _ => bail!("gzip did not take its input"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_is_that_of_gzip() {
+        let size = gzipped(&[7; 100_000]).unwrap();
+        assert!((20..400).contains(&size), "{size}");
+    }
+}
