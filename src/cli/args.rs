@@ -333,6 +333,9 @@ pub(super) struct BenchArgs {
     /// Every variant that the adapter runs, not only the one that it would choose.
     #[arg(long)]
     pub(super) all_variants: bool,
+    /// Time for kernels at the sizes of real models; what does not fit is left out.
+    #[arg(long, value_name = "S", default_value_t = 120.0)]
+    pub(super) seconds: f64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,20 +7,18 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::args::{BenchArgs, Inspect};
+use super::bench_shapes::{MODELS, ROWS, Size, sizes};
 use super::model::Session;
 use crate::Error;
 use crate::gpu::{Access, Gpu, Host, HostBuffers, Op, Policy, Work, difference};
 use crate::kernels;
-use crate::kernels::cases::{CASES, Case, Inputs};
+use crate::kernels::cases::{CASES, Case, Inputs, STORAGES};
 
 /// A kernel is timed this often, or as often as fits into [`SECONDS`].
 const MOST: usize = 20;
 const SECONDS: f64 = 0.5;
 
-/// M × N × K.
-type Shape = [usize; 3];
-
-fn parse(shape: &str) -> Result<Shape, Error> {
+fn parse(shape: &str) -> Result<Size, Error> {
     let numbers: Vec<usize> = shape.split('x').filter_map(|n| n.parse().ok()).collect();
     match *numbers.as_slice() {
         [m, n, k] if m * n * k > 0 && shape.split('x').count() == 3 => Ok([m, n, k]),
@@ -46,54 +44,121 @@ fn policies(all: bool) -> Vec<Policy> {
         .collect()
 }
 
-pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
-    let shape = args.shape.as_deref().map(parse).transpose()?;
-    let filter = args.filter.as_deref().unwrap_or_default();
-    let mut seen = BTreeSet::new();
-    let mut wrong = Vec::new();
-    for policy in policies(args.all_variants) {
-        let gpu = session.gpu(Inspect::default(), Some(policy)).await?;
-        if seen.is_empty() {
-            session.printer.line(format!(
-                "{:<58} {:>15} {:>10} {:>9} {:>8}",
-                "kernel", "shape", "ms", "GFLOP/s", "GB/s"
-            ))?;
-        }
-        let inputs = Inputs::new(&gpu);
-        for case in CASES {
-            let size = shape.unwrap_or(case.usual);
-            let names = due(case, &inputs, filter, &mut seen)?;
-            if names.is_empty() {
-                continue;
-            }
-            let wanted = |op: &dyn Op| -> crate::Result<Option<String>> {
-                let name = gpu.caps().select(op.kernel(), &op.roles())?.name();
-                Ok(names.contains(&name).then_some(name))
-            };
-            let small = small(case, size);
-            let mut verified = BTreeSet::new();
-            (case.run)(&inputs, small, &mut |op| {
-                let Some(name) = wanted(op)? else { return Ok(()) };
-                match disagreement(&gpu, op)? {
-                    None => drop(verified.insert(name)),
-                    Some(why) => {
-                        session.printer.warn(format!("{name} is not timed: {why}"));
-                        wrong.push(name);
-                    }
+/// What this adapter does at most: measured, not read from a data sheet.
+#[derive(Clone, Copy)]
+struct Ceilings {
+    flops: f64,
+    bytes: f64,
+}
+
+impl Ceilings {
+    /// Copies and multiplies for a moment.
+    fn measure(gpu: &Gpu) -> crate::Result<Ceilings> {
+        let inputs = Inputs::new(gpu);
+        let mut best = Ceilings { flops: 0.0, bytes: 0.0 };
+        for case in CASES.iter().filter(|case| case.kernel.starts_with("ceiling_")) {
+            (case.run)(&inputs, case.usual, &mut |op| {
+                let (work, seconds) = (op.work(), median_seconds(gpu, op)?);
+                match op.kernel().name {
+                    "ceiling_fma" => best.flops = work.flops as f64 / seconds,
+                    _ => best.bytes = work.bytes as f64 / seconds,
                 }
                 Ok(())
             })?;
+        }
+        Ok(best)
+    }
+
+    /// The share of the time that no kernel could avoid: of its operations or of its bytes, whichever
+    /// takes longer.
+    fn percent(&self, work: Work, seconds: f64) -> f64 {
+        let least = (work.flops as f64 / self.flops).max(work.bytes as f64 / self.bytes);
+        100.0 * least / seconds
+    }
+}
+
+/// Variants that equal their twins, those that do not, and those that were met.
+#[derive(Default)]
+struct Verdicts {
+    seen: BTreeSet<String>,
+    fine: BTreeSet<String>,
+    wrong: Vec<String>,
+}
+
+pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
+    let shape = args.shape.as_deref().map(parse).transpose()?;
+    let filter = args.filter.as_deref().unwrap_or_default();
+    let start = Instant::now();
+    let mut verdicts = Verdicts::default();
+    for policy in policies(args.all_variants) {
+        let gpu = session.gpu(Inspect::default(), Some(policy)).await?;
+        let ceilings = Ceilings::measure(&gpu)?;
+        if verdicts.seen.is_empty() {
+            session.printer.line(format!(
+                "{}: {:.1} GFLOP/s of f32 multiply-adds, {:.1} GB/s of copies\n",
+                gpu.caps().adapter.name,
+                ceilings.flops / 1e9,
+                ceilings.bytes / 1e9
+            ))?;
+            session.printer.line(format!(
+                "{:<58} {:>15} {:>10} {:>9} {:>8} {:>9}",
+                "kernel", "shape", "ms", "GFLOP/s", "GB/s", "% ceiling"
+            ))?;
+        }
+        let before = verdicts.seen.clone();
+        for case in CASES {
+            verify(session, &gpu, case, shape.unwrap_or(case.usual), filter, &mut verdicts)?;
+        }
+        let due: BTreeSet<String> = verdicts.fine.difference(&before).cloned().collect();
+        let time = |case: &Case, size: Size, storages| {
+            let inputs = Inputs::stored(&gpu, storages);
             (case.run)(&inputs, size, &mut |op| {
-                let Some(name) = wanted(op)? else { return Ok(()) };
-                if !verified.contains(&name) {
+                let name = gpu.caps().select(op.kernel(), &op.roles())?.name();
+                if !due.contains(&name) {
                     return Ok(());
                 }
                 let seconds = median_seconds(&gpu, op)?;
-                report(session, &gpu, &name, size, seconds, op.work())
+                report(session, &gpu, &name, size, seconds, op.work(), ceilings)
                     .map_err(|e| Error::invalid("stdout", e))
-            })?;
+            })
+        };
+        if shape.is_some() || args.all_variants {
+            for case in CASES {
+                time(case, shape.unwrap_or(case.usual), STORAGES)?;
+            }
+            continue;
+        }
+        let mut left_out = 0;
+        let over = || start.elapsed().as_secs_f64() > args.seconds;
+        for model in &MODELS {
+            for m in ROWS {
+                let rows = CASES.iter().flat_map(|case| {
+                    sizes(case, model, m).into_iter().map(move |(size, kept)| (case, size, kept))
+                });
+                for (case, size, storages) in rows.filter(|(case, ..)| case.kernel.contains(filter))
+                {
+                    match over() {
+                        true => left_out += 1,
+                        false => time(case, size, storages)?,
+                    }
+                }
+            }
+            if !over() {
+                session.printer.note(format!("{}: done", model.name));
+            }
+        }
+        // Kernels without rows.
+        for case in CASES.iter().filter(|case| sizes(case, &MODELS[0], 512).is_empty()) {
+            time(case, case.usual, STORAGES)?;
+        }
+        if left_out > 0 {
+            session.printer.note(format!(
+                "{left_out} sizes are left out after {:.0} s: see --seconds, or filter",
+                args.seconds
+            ));
         }
     }
+    let Verdicts { seen, wrong, .. } = verdicts;
     if seen.is_empty() {
         let names: Vec<&str> = CASES.iter().map(|case| case.kernel).collect();
         bail!("no kernel variant contains `{filter}`; kernels are {}", names.join(", "));
@@ -109,9 +174,42 @@ pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
+/// Compares the case's new variants with their twins, on a small size.
+fn verify(
+    session: &Session,
+    gpu: &Gpu,
+    case: &Case,
+    size: Size,
+    filter: &str,
+    verdicts: &mut Verdicts,
+) -> Result<()> {
+    let inputs = Inputs::new(gpu);
+    let names = due(case, &inputs, filter, &mut verdicts.seen)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    for size in small_sizes(case, size) {
+        (case.run)(&inputs, size, &mut |op| {
+            let name = gpu.caps().select(op.kernel(), &op.roles())?.name();
+            if !names.contains(&name) || verdicts.fine.contains(&name) {
+                return Ok(());
+            }
+            match disagreement(gpu, op)? {
+                None => drop(verdicts.fine.insert(name)),
+                Some(why) => {
+                    session.printer.warn(format!("{name} is not timed: {why}"));
+                    verdicts.wrong.push(name);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// The case's small size, with what decides the body as in the size that is timed: alignment of weights,
 /// and the dimension of heads.
-fn small(case: &Case, size: Shape) -> Shape {
+fn small(case: &Case, size: Size) -> Size {
     let [m, n, k] = case.small;
     if case.kernel.starts_with("attention") {
         return [m, n, size[2]];
@@ -126,6 +224,19 @@ fn small(case: &Case, size: Shape) -> Shape {
         _ => k - 1,
     };
     [m, n, k]
+}
+
+/// Small sizes that meet every body: few rows and many, rows of whole blocks or not, every head.
+fn small_sizes(case: &Case, size: Size) -> Vec<Size> {
+    let ([m, n, k], like) = (case.small, small(case, size));
+    let mut all = vec![like, case.small];
+    if case.kernel.starts_with("attention") {
+        all.extend([64, 128].map(|e| [m, n, e]));
+    }
+    if case.kernel.starts_with("linear") {
+        all.extend([[1, n, k], [m, n, k - 8], [1, n, k - 8]]);
+    }
+    all
 }
 
 /// Names of the case's variants that match and were not met before.
@@ -195,14 +306,16 @@ fn report(
     session: &Session,
     gpu: &Gpu,
     name: &str,
-    [m, n, k]: Shape,
+    [m, n, k]: Size,
     seconds: f64,
     work: Work,
+    ceilings: Ceilings,
 ) -> Result<()> {
     let (kernel, variant) = name.split_once('[').unwrap_or((name, ""));
     let variant = variant.trim_end_matches(']');
     let shape = format!("{m}x{n}x{k}");
     let (gflops, gbps) = (work.flops as f64 / seconds / 1e9, work.bytes as f64 / seconds / 1e9);
+    let percent = ceilings.percent(work, seconds);
     session.printer.object(&json!({
         "name": kernel,
         "shape": shape,
@@ -211,9 +324,12 @@ fn report(
         "ms": seconds * 1e3,
         "gflops": gflops,
         "gbps": gbps,
-        "percent_of_ceiling": null,
+        "percent_of_ceiling": percent,
+        "flops": work.flops,
+        "bytes": work.bytes,
     }))?;
+    let ms = seconds * 1e3;
     session
         .printer
-        .line(format!("{name:<58} {shape:>15} {:>10.3} {gflops:>9.1} {gbps:>8.2}", seconds * 1e3))
+        .line(format!("{name:<58} {shape:>15} {ms:>10.3} {gflops:>9.1} {gbps:>8.2} {percent:>9.1}"))
 }

@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod bench_kernels;
+mod bench_shapes;
 mod generate;
 mod info;
 mod logits;

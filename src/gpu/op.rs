@@ -156,6 +156,10 @@ impl Host {
     pub fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
+    /// As bytes, to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
 }
 
 /// Host copies of an operation's tensors, in binding order.

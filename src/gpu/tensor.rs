@@ -13,6 +13,8 @@ pub enum Elem {
     F32,
     /// 32-bit word: ids, or something packed.
     U32,
+    /// Four 8-bit codes in a word, each an index into an ascending table.
+    Codes,
 }
 
 /// A row-major tensor on the device; the last axis is contiguous. Cloning shares the memory.
@@ -110,6 +112,13 @@ impl Gpu {
         self.write_words(&tensor, 0, values)?;
         Ok(tensor)
     }
+
+    /// A tensor of 8-bit codes, four a word.
+    pub fn upload_codes(&self, name: &str, words: &[u32]) -> Result<Tensor> {
+        let tensor = self.tensor(name, &[words.len()], Elem::Codes)?;
+        self.write_words(&tensor, 0, words)?;
+        Ok(tensor)
+    }
 }
 
 impl Tensor {
@@ -140,6 +149,11 @@ impl Tensor {
     /// Size in bytes.
     pub fn bytes(&self) -> u64 {
         self.len() as u64 * 4
+    }
+
+    /// Whether both are the same memory, from the same first element.
+    pub fn is(&self, other: &Tensor) -> bool {
+        (self.buffer.id, self.offset) == (other.buffer.id, other.offset)
     }
 
     /// Words of the buffer from this tensor's first element on.

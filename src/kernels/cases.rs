@@ -32,6 +32,7 @@ pub struct Case {
 pub struct Inputs {
     gpu: Gpu,
     host: RefCell<HashMap<String, Host>>,
+    storages: &'static [usize],
 }
 
 /// Values in (-1, 1).
@@ -40,12 +41,27 @@ fn noise(n: usize, name: &str) -> Vec<f32> {
     (0..n).map(|_| (rng.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0).collect()
 }
 
-const STORAGES: usize = 5;
+/// f32, f16, bf16, NF4 with f32 scales, NF4 with 8-bit scales.
+pub const STORAGES: &[usize] = &[0, 1, 2, 3, 4];
+/// As QLoRA keeps linear layers.
+pub const NF4: &[usize] = &[4];
+/// As checkpoints keep embeddings and heads.
+pub const BF16: &[usize] = &[2];
+/// As LoRA's pairs are kept.
+pub const F32: &[usize] = &[0];
+
+/// Elements from which a matrix takes too long to quantize.
+const LARGE: usize = 1 << 17;
 
 impl Inputs {
     /// Tensors on this device.
     pub fn new(gpu: &Gpu) -> Inputs {
-        Inputs { gpu: gpu.clone(), host: RefCell::default() }
+        Inputs { gpu: gpu.clone(), host: RefCell::default(), storages: STORAGES }
+    }
+
+    /// Tensors on this device, and matrices in these of [`STORAGES`] only.
+    pub fn stored(gpu: &Gpu, storages: &'static [usize]) -> Inputs {
+        Inputs { storages, ..Inputs::new(gpu) }
     }
 
     /// The device.
@@ -87,6 +103,13 @@ impl Inputs {
         self.gpu.upload_words(name, &[words.len()], words)
     }
 
+    /// Words of four 8-bit codes.
+    fn codes(&self, name: &str, words: usize) -> Result<Tensor> {
+        let words = vec![0x8791_a3c5; words];
+        self.keep(name, &words);
+        self.gpu.upload_codes(name, &words)
+    }
+
     fn random(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
         self.floats(name, dims, &noise(dims.iter().product(), name))
     }
@@ -109,9 +132,9 @@ impl Inputs {
         self.words(name, &words)
     }
 
-    /// Storage 0…4: f32, f16, bf16, NF4 with f32 scales, NF4 with 8-bit scales.
+    /// A matrix in one of [`STORAGES`].
     fn matrix(&self, rows: usize, cols: usize, storage: usize) -> Result<Matrix> {
-        let values = noise(rows * cols, "w");
+        let values = if storage >= 3 { Vec::new() } else { noise(rows * cols, "w") };
         let up = |name: &str, w: &[u32]| self.words(name, w);
         self.keep("table", bytemuck::cast_slice(&dynamic8_code(true)));
         let table = self.gpu.table("table", &dynamic8_code(true))?;
@@ -125,7 +148,20 @@ impl Inputs {
             0 => dense(Dense::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             1 => dense(Dense::F16, half(&|v| half::f16::from_f32(v).to_bits())),
             2 => dense(Dense::BF16, half(&|v| half::bf16::from_f32(v).to_bits())),
+            4 if rows * cols >= LARGE && rows.is_multiple_of(4) && cols.is_multiple_of(64) => {
+                // Any codes are a matrix: to quantize one takes longer than to time its product.
+                let [w, scales, nested] = Kept::Nf4.words(rows, cols);
+                let bits = |n: usize, name: &str| -> Vec<u32> {
+                    let mut rng = stream(1, name, 0);
+                    (0..n).map(|_| rng.next_u32()).collect()
+                };
+                let nested = self.positive("nested", &[nested])?;
+                let (w, scales) = (up("w", &bits(w, "w"))?, up("scales", &bits(scales, "scales"))?);
+                let storage = Storage::Nf4Quads { offset: 0.5 };
+                Ok(Matrix { rows, cols, storage, w, scales, nested, table })
+            }
             _ => {
+                let values = noise(rows * cols, "w");
                 let nf4 = Nf4Matrix::quantize(rows, cols, &values, storage == 4)?;
                 let Nf4Words { w, scales, nested, storage } = Nf4Words::of(&nf4);
                 let (w, scales) = (up("w", &w)?, up("scales", &scales)?);
@@ -141,7 +177,7 @@ impl Inputs {
 
 fn linear_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, n])?);
-    for storage in 0..STORAGES {
+    for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
         each(&LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0 })?;
     }
@@ -150,7 +186,7 @@ fn linear_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
 
 fn linear_bwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (dy, dx) = (i.random("dy", &[m, n])?, i.zeros("dx", &[m, k])?);
-    for storage in 0..STORAGES {
+    for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
         each(&LinearBwd { dy: &dy, first: 0, w: &w, dx: &dx, accumulate: false, scale: 1.0 })?;
     }
@@ -165,7 +201,7 @@ fn linear_grad(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
 fn dora_norm(i: &Inputs, [r, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (a, b) = (i.random("a", &[r, k])?, i.random("b", &[n, r])?);
     let norm = i.zeros("norm", &[n])?;
-    for storage in 0..STORAGES {
+    for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
         each(&DoraNorm { w: &w, first: 0, a: &a, b: &b, scale: 0.5, norm: &norm })?;
     }
@@ -174,7 +210,8 @@ fn dora_norm(i: &Inputs, [r, n, k]: [usize; 3], each: Each) -> Result<()> {
 
 fn embed_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (ids, y) = (i.indices("ids", m, n)?, i.zeros("y", &[m, k])?);
-    for (storage, dtype) in [Dense::F32, Dense::F16, Dense::BF16].into_iter().enumerate() {
+    let all = [Dense::F32, Dense::F16, Dense::BF16].into_iter().enumerate();
+    for (storage, dtype) in all.filter(|(storage, _)| i.storages.contains(storage)) {
         let w = i.matrix(n, k, storage)?.w;
         each(&EmbedFwd { ids: &ids, w: &w, dtype, first_row: 0, rows: n, d: k, y: &y })?;
     }
@@ -251,13 +288,33 @@ fn adamw(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
         m: &first,
         v: &second,
         stats: &i.positive("stats", &[8])?,
-        lr: 1e-3,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weight_decay: 0.01,
-        bias1: 0.1,
-        bias2: 0.001,
+        step: STEP,
+    })
+}
+
+const STEP: AdamWStep = AdamWStep {
+    lr: 1e-3,
+    beta1: 0.9,
+    beta2: 0.999,
+    eps: 1e-8,
+    weight_decay: 0.01,
+    bias1: 0.1,
+    bias2: 0.001,
+};
+
+fn adamw8bit(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let n = (m * n).next_multiple_of(AdamW8bit::BLOCK);
+    let (g, p) = (i.random("g", &[n])?, i.random("p", &[n])?);
+    i.keep("codes", bytemuck::cast_slice(&AdamW8bit::codes()));
+    each(&AdamW8bit {
+        g: &g,
+        p: &p,
+        m: &i.codes("m", n / 4)?,
+        v: &i.codes("v", n / 4)?,
+        scales: &i.positive("scales", &[n / AdamW8bit::BLOCK, 2])?,
+        stats: &i.positive("stats", &[8])?,
+        codes: &i.gpu.table("codes", &AdamW8bit::codes())?,
+        step: STEP,
     })
 }
 
@@ -298,6 +355,17 @@ fn copy_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     each(&CopyRows { x: &x, y: &y, rows: m, stride: m + k, first: k })
 }
 
+fn ceiling_copy(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&CeilingCopy { x: &i.random("x", &[m * n])?, y: &i.zeros("y", &[m * n])? })
+}
+
+/// K operations on each of M · N elements.
+fn ceiling_fma(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (n, turns) = ((m * n).next_multiple_of(192), k.next_multiple_of(8) as u32);
+    let (x, y) = (i.random("x", &[n])?, i.zeros("y", &[n])?);
+    each(&CeilingFma { x: &x, y: &y, turns, a: 0.875, b: 0.25 })
+}
+
 /// One sequence: M queries and keys, N query heads that share N/4 key heads, K the head's dimension.
 fn attention(
     i: &Inputs,
@@ -306,7 +374,13 @@ fn attention(
     only: &str,
     each: Each,
 ) -> Result<()> {
-    let kv_heads = if n.is_multiple_of(4) { n / 4 } else { n };
+    let kv_heads = match n {
+        // Llama 3.2 and SmolLM2.
+        32 | 24 => 8,
+        9 => 3,
+        n if n.is_multiple_of(4) => n / 4,
+        n => n,
+    };
     let queries = if decode { 1 } else { m };
     let shape = AttentionShape {
         batch: 1,
@@ -397,6 +471,7 @@ pub static CASES: &[Case] = cases![
     "sum_squares" [2048, 2048, 1] [50, 100, 1] sum_squares;
     "clip_coefficient" [1, 1024, 1] [1, 100, 1] clip_coefficient;
     "adamw" [2048, 2048, 1] [50, 100, 1] adamw;
+    "adamw8bit" [2048, 2048, 1] [64, 100, 1] adamw8bit;
     "dora_norm" [16, 2048, 2048] [4, 72, 128] dora_norm;
     "dora_scale" [512, 2048, 1] [7, 100, 1] dora_scale;
     "dora_bwd" [512, 2048, 1] [7, 100, 1] dora_bwd;
@@ -405,6 +480,8 @@ pub static CASES: &[Case] = cases![
     "dropout" [512, 2048, 1] [7, 100, 1] dropout;
     "dropout_bwd" [512, 2048, 1] [7, 100, 1] dropout_bwd;
     "copy_rows" [512, 2048, 64] [7, 100, 3] copy_rows;
+    "ceiling_copy" [4096, 4096, 1] [3, 100, 1] ceiling_copy;
+    "ceiling_fma" [192, 1024, 2048] [192, 4, 24] ceiling_fma;
 ];
 
 #[cfg(test)]

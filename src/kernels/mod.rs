@@ -53,6 +53,7 @@ fn elements(n: usize) -> Result<[u32; 3]> {
 mod attention;
 mod attention_gather;
 pub mod cases;
+mod ceiling;
 mod copy_rows;
 mod cross_entropy;
 mod dora;
@@ -70,6 +71,7 @@ pub use attention::{
     AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
 };
 pub use attention_gather::{AttentionGather, GatherShape};
+pub use ceiling::{CeilingCopy, CeilingFma};
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
 pub use dora::{DoraBwd, DoraScale};
@@ -77,7 +79,7 @@ pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
-pub use optimizer::{AdamW, ClipCoefficient, SumSquares};
+pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::Rope;
 pub use swiglu::{SwigluBwd, SwigluFwd};
@@ -94,6 +96,8 @@ pub static ALL: &[&Kernel] = &[
     &attention::BWD_DKV,
     &attention::DECODE,
     &attention_gather::GATHER,
+    &ceiling::COPY,
+    &ceiling::FMA,
     &copy_rows::COPY_ROWS,
     &dora_norm::DORA_NORM,
     &embed::FWD,
@@ -110,6 +114,7 @@ pub static ALL: &[&Kernel] = &[
     &optimizer::SUM_SQUARES,
     &optimizer::CLIP_COEFFICIENT,
     &optimizer::ADAMW,
+    &optimizer::ADAMW8BIT,
     &dora::SCALE,
     &dora::BWD,
     &elementwise::ADD,

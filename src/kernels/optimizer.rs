@@ -2,6 +2,7 @@
 
 use super::{elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::quant::dynamic8_code;
 use crate::{Result, reference};
 
 pub(super) static SUM_SQUARES: Kernel = kernel!("sum_squares", [g: Read, partials: Write]);
@@ -9,6 +10,11 @@ pub(super) static CLIP_COEFFICIENT: Kernel =
     kernel!("clip_coefficient", [partials: Read, stats: Update]);
 pub(super) static ADAMW: Kernel =
     kernel!("adamw", [g: Update, theta: Update, m: Update, v: Update, stats: Read]);
+
+pub(super) static ADAMW8BIT: Kernel = kernel!(
+    "adamw8bit",
+    [g: Update, theta: Update, m: Update, v: Update, scales: Update, stats: Read, codes: Table]
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -142,6 +148,13 @@ pub struct AdamW<'a> {
     pub m: &'a Tensor,
     pub v: &'a Tensor,
     pub stats: &'a Tensor,
+    pub step: AdamWStep,
+}
+
+/// Numbers of a step of [`AdamW`] or [`AdamW8bit`]: `biasK = 1 − betaK^t`.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formulas of the operations name every field")]
+pub struct AdamWStep {
     pub lr: f32,
     pub beta1: f32,
     pub beta2: f32,
@@ -151,11 +164,12 @@ pub struct AdamW<'a> {
     pub bias2: f32,
 }
 
-impl AdamW<'_> {
+impl AdamWStep {
     fn factors(&self) -> reference::AdamWFactors {
         let (lr, wide) = (f64::from(self.lr), |x: f32| f64::from(x));
         reference::AdamWFactors {
             decay: (1.0 - lr * wide(self.weight_decay)) as f32,
+            beta1: self.beta1,
             rest1: (1.0 - wide(self.beta1)) as f32,
             beta2: self.beta2,
             rest2: (1.0 - wide(self.beta2)) as f32,
@@ -174,8 +188,8 @@ impl Op for AdamW<'_> {
         vec![self.g, self.p, self.m, self.v, self.stats]
     }
     fn params(&self) -> Vec<u8> {
-        let reference::AdamWFactors { decay, rest1, beta2, rest2, eps, step, root } =
-            self.factors();
+        let reference::AdamWFactors { decay, rest1, beta2, rest2, eps, step, root, .. } =
+            self.step.factors();
         let n = self.p.len() as u32;
         params(&AdamWParams { n, decay, rest1, beta2, rest2, eps, step, root })
     }
@@ -189,9 +203,102 @@ impl Op for AdamW<'_> {
     fn twin(&self, host: &mut HostBuffers) {
         let [g, p, m, v, stats] = host.all();
         let (g, p, m, v) = (g.f32_mut(), p.f32_mut(), m.f32_mut(), v.f32_mut());
-        reference::adamw(g, p, m, v, stats.f32(), &self.factors());
+        reference::adamw(g, p, m, v, stats.f32(), &self.step.factors());
     }
     fn work(&self) -> Work {
         Work { flops: 13 * self.p.len() as u64, bytes: 8 * self.p.bytes() }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct AdamW8bitParams {
+    blocks: u32,
+    decay: f32,
+    beta1: f32,
+    rest1: f32,
+    beta2: f32,
+    rest2: f32,
+    eps: f32,
+    step: f32,
+    root: f32,
+}
+
+/// [`AdamW`] whose moments are 8-bit codes with one scale, the largest magnitude, per block of 256
+/// elements: `m = code₁[m]·scale₁`, `v = code₂[v]·scale₂`, both quantized again after the update.
+///
+/// Code 0 with scale 0 is the zero that a run starts from.
+///
+/// **Shapes** `g, p (n)` with `n` a multiple of 256; `m, v (n/4)` words of four codes; `scales (n/256, 2)`;
+/// `stats (8)`; `codes (512)`, the table [`AdamW8bit::codes`]. **Errors** [`Shape`](crate::Error::Shape).
+/// **Source** Dettmers et al. 2022 (arXiv:2110.02861), §2, with the rounding of bitsandbytes on CPUs.
+/// **Twin** [`reference::adamw8bit`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct AdamW8bit<'a> {
+    pub g: &'a Tensor,
+    pub p: &'a Tensor,
+    pub m: &'a Tensor,
+    pub v: &'a Tensor,
+    pub scales: &'a Tensor,
+    pub stats: &'a Tensor,
+    pub codes: &'a Tensor,
+    pub step: AdamWStep,
+}
+
+impl AdamW8bit<'_> {
+    /// Elements that share a scale.
+    pub const BLOCK: usize = reference::BLOCK8;
+
+    /// The values of both codes: what the table `codes` holds.
+    pub fn codes() -> Vec<f32> {
+        [dynamic8_code(true), dynamic8_code(false)].concat()
+    }
+}
+
+impl Op for AdamW8bit<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &ADAMW8BIT
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.g, self.p, self.m, self.v, self.scales, self.stats, self.codes]
+    }
+    fn params(&self) -> Vec<u8> {
+        let reference::AdamWFactors { decay, beta1, rest1, beta2, rest2, eps, step, root } =
+            self.step.factors();
+        let blocks = (self.p.len() / Self::BLOCK) as u32;
+        params(&AdamW8bitParams { blocks, decay, beta1, rest1, beta2, rest2, eps, step, root })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        let (name, blocks) = (ADAMW8BIT.name, self.p.len() / Self::BLOCK);
+        self.p.expect(name, &[blocks * Self::BLOCK])?;
+        self.g.expect(name, self.p.dims())?;
+        self.m.expect(name, &[self.p.len() / 4])?;
+        self.v.expect(name, &[self.p.len() / 4])?;
+        self.scales.expect(name, &[blocks, 2])?;
+        self.stats.expect(name, &[8])?;
+        self.codes.expect(name, &[512])?;
+        grid(blocks)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [g, p, m, v, scales, stats, codes] = host.all();
+        reference::adamw8bit(
+            g.f32_mut(),
+            p.f32_mut(),
+            m.bytes_mut(),
+            v.bytes_mut(),
+            scales.f32_mut(),
+            stats.f32(),
+            codes.f32(),
+            &self.step.factors(),
+        );
+    }
+    fn work(&self) -> Work {
+        // Both passes compute the moments; a search is eight comparisons.
+        let n = self.p.len() as u64;
+        Work {
+            flops: 40 * n,
+            bytes: 4 * self.p.bytes() + 4 * self.m.bytes() + 2 * self.scales.bytes(),
+        }
     }
 }

@@ -333,6 +333,11 @@ impl Adapter {
         }
     }
 
+    /// PEFT key and shape of every tensor.
+    pub(crate) fn entries(&self) -> &[(String, Vec<usize>)] {
+        &self.outline.entries
+    }
+
     /// Where the tensors lie in the slabs.
     pub(crate) fn layout(&self) -> &Layout {
         &self.outline.layout

@@ -2,6 +2,7 @@
 
 mod attention;
 mod attention_gather;
+mod ceiling;
 #[cfg(test)]
 pub(crate) mod check;
 mod copy_rows;
@@ -21,6 +22,7 @@ pub use attention::{
     AttentionShape, attention_bwd_dkv, attention_bwd_dq, attention_delta, attention_fwd,
 };
 pub use attention_gather::{GatherShape, attention_gather};
+pub use ceiling::{ceiling_copy, ceiling_fma};
 pub use copy_rows::copy_rows;
 pub use cross_entropy::{cross_entropy_fused, reduce_sum};
 pub use dora::{dora_bwd, dora_scale};
@@ -29,7 +31,7 @@ pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold};
 pub use elementwise::{add, gather_rows};
 pub use embed::embed_fwd;
 pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad};
-pub use optimizer::{AdamWFactors, CHUNK, adamw, clip_coefficient, sum_squares};
+pub use optimizer::{AdamWFactors, BLOCK8, CHUNK, adamw, adamw8bit, clip_coefficient, sum_squares};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;
 pub use swiglu::{swiglu_bwd, swiglu_fwd};

@@ -5,6 +5,7 @@
 //! was damaged later is noticed and passed over.
 
 use super::durable::{self, NamedBytes};
+use super::optimizer::Values;
 use crate::data::Sampler;
 use crate::random::Fnv;
 use crate::{Error, Result};
@@ -84,7 +85,7 @@ impl FileSum {
     }
 }
 
-/// An f32 tensor on the host.
+/// A tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
     /// Its key.
@@ -92,7 +93,7 @@ pub struct NamedTensor {
     /// Its shape.
     pub shape: Vec<usize>,
     /// Its elements, row-major.
-    pub data: Vec<f32>,
+    pub data: Values,
 }
 
 /// Tensors as a safetensors file (little-endian, sorted by name, `format: pt` as PEFT writes it).
@@ -100,16 +101,19 @@ pub struct NamedTensor {
 ///
 /// **Errors** [`Error::Invalid`] if a shape does not fit its data or a name comes twice.
 pub fn encode_tensors(tensors: &[NamedTensor]) -> Result<Vec<u8>> {
-    let mut bytes = BTreeMap::new();
+    let mut bytes: BTreeMap<&str, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
     for t in tensors {
-        let data: Vec<u8> = t.data.iter().flat_map(|x| x.to_le_bytes()).collect();
-        if bytes.insert(t.name.as_str(), (t.shape.clone(), data)).is_some() {
+        let (dtype, data) = match &t.data {
+            Values::F32(x) => (Dtype::F32, x.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Values::U8(x) => (Dtype::U8, x.clone()),
+        };
+        if bytes.insert(t.name.as_str(), (dtype, t.shape.clone(), data)).is_some() {
             return Err(Error::invalid(&t.name, "two tensors have this name"));
         }
     }
     let mut views = Vec::new();
-    for (name, (shape, data)) in &bytes {
-        let view = TensorView::new(Dtype::F32, shape.clone(), data);
+    for (name, (dtype, shape, data)) in &bytes {
+        let view = TensorView::new(*dtype, shape.clone(), data);
         views.push((*name, view.map_err(|e| Error::invalid(name, e))?));
     }
     let metadata = [("format".to_string(), "pt".to_string())].into();
@@ -118,18 +122,21 @@ pub fn encode_tensors(tensors: &[NamedTensor]) -> Result<Vec<u8>> {
 
 /// The tensors of a safetensors file, sorted by name; `path` is for messages.
 ///
-/// **Errors** [`Error::Format`] if the file is damaged or a tensor is not f32.
+/// **Errors** [`Error::Format`] if the file is damaged or a tensor is neither F32 nor U8.
 pub fn decode_tensors(bytes: &[u8], path: &Path) -> Result<Vec<NamedTensor>> {
     let damaged = |e| Error::format(path.display(), "safetensors", e);
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut tensors = Vec::new();
     for (name, view) in file.iter() {
-        if view.dtype() != Dtype::F32 {
-            let why = format!("is {:?}, expected F32", view.dtype());
-            return Err(Error::format(path.display(), format!("tensor `{name}`"), why));
-        }
         let word = |w: &[u8]| f32::from_le_bytes([w[0], w[1], w[2], w[3]]);
-        let data = view.data().chunks_exact(4).map(word).collect();
+        let data = match view.dtype() {
+            Dtype::F32 => Values::F32(view.data().chunks_exact(4).map(word).collect()),
+            Dtype::U8 => Values::U8(view.data().to_vec()),
+            other => {
+                let why = format!("is {other:?}, expected F32 or U8");
+                return Err(Error::format(path.display(), format!("tensor `{name}`"), why));
+            }
+        };
         tensors.push(NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), data });
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));

@@ -24,7 +24,8 @@ pub enum Optim {
     /// AdamW with f32 states.
     #[default]
     Adamw,
-    /// AdamW with 8-bit states.
+    /// AdamW with 8-bit states, 32-bit ones for tensors of fewer than 4096 elements.
+    /// **Source** Dettmers et al. 2022 (arXiv:2110.02861).
     Adamw8bit,
 }
 

@@ -1,13 +1,13 @@
 //! Which settings make sense.
 
-use super::{LINEAR_MODULES, Optim, Precision, SaveSteps, TrainConfig};
+use super::{LINEAR_MODULES, Precision, SaveSteps, TrainConfig};
 use crate::{Error, Result};
 
 impl TrainConfig {
     /// Checks every number, without looking at any file.
     ///
     /// **Errors** [`Error::Invalid`] naming the first setting that makes no sense, why, and what
-    /// would; [`Error::Unsupported`] for `optim = "adamw8bit"` and `precision = "mixed"`.
+    /// would; [`Error::Unsupported`] for `precision = "mixed"`.
     pub fn validate(&self) -> Result<()> {
         crate::data::ColumnMap::new(&self.map)?;
         self.validate_adapter()?;
@@ -59,10 +59,6 @@ impl TrainConfig {
             must((0.0..1.0).contains(&beta), name, || format!("{beta} is not in [0, 1)"))?;
         }
         above_zero("adam_epsilon", self.adam_epsilon, "1e-8 is usual")?;
-        if self.optim == Optim::Adamw8bit {
-            let hint = "it is not built yet; use --optim adamw (8 bytes per adapter parameter)";
-            return Err(unsupported("optim `adamw8bit`", hint));
-        }
         if self.precision == Precision::Mixed {
             return Err(unsupported(
                 "precision `mixed`",

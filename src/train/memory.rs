@@ -1,6 +1,6 @@
 //! What a run will take on the device, decided before anything is allocated.
 
-use super::config::{Checkpointing, TrainConfig};
+use super::config::{Checkpointing, Optim, TrainConfig};
 use super::optimizer::Optimizer;
 use crate::format::ModelConfig;
 use crate::gpu::{Gpu, PARAMS_BYTES};
@@ -58,7 +58,7 @@ fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: bool) -> 
     plan.count(Part::Workspace, "parameters of dispatches", (PARAMS_BYTES / 4) as usize);
     let outline = Outline::of(&config.adapter_config(), model)?;
     outline.count(&mut plan)?;
-    Optimizer::new(&mut plan, &outline.layout)?;
+    Optimizer::new(&mut plan, &outline.layout, config.optim)?;
     let extent = Extent {
         config: model.clone(),
         largest: pass,
@@ -188,10 +188,18 @@ fn smaller(
             return Ok(Some(told(&changed, plan.total())));
         }
     }
+    if config.optim == Optim::Adamw {
+        config.optim = Optim::Adamw8bit;
+        changed.insert(4, "--optim adamw8bit".to_owned());
+        let (plan, _) = tries(&config, pass)?;
+        if limits.allow(&plan) {
+            return Ok(Some(told(&changed, plan.total())));
+        }
+    }
     while pass.queries > 16 {
         pass.targets = (pass.targets / 2).max(1);
         pass.queries /= 2;
-        changed.insert(3, format!("--max-length {}", pass.queries));
+        changed.insert(5, format!("--max-length {}", pass.queries));
         let (plan, _) = tries(&config, pass)?;
         if limits.allow(&plan) {
             return Ok(Some(told(&changed, plan.total())));

@@ -16,7 +16,7 @@ pub mod checkpoint;
 pub mod durable;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod metrics;
-mod optimizer;
+pub mod optimizer;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod run;
 #[cfg(not(target_arch = "wasm32"))]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::checkpoint::{self, Checkpoint, CheckpointState, NamedTensor};
 use super::durable::NamedBytes;
+use super::optimizer::{OptimizerState, Values};
 use super::trainer::Trainer;
 use crate::format::AdapterFile;
 use crate::gpu::Caps;
@@ -14,7 +15,6 @@ use crate::{Error, Result};
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
-const MOMENTS: [&str; 2] = ["first_moment.", "second_moment."];
 
 /// The two files of a PEFT folder.
 pub(super) fn adapter_files(adapter: &AdapterFile) -> Result<Vec<NamedBytes>> {
@@ -22,15 +22,10 @@ pub(super) fn adapter_files(adapter: &AdapterFile) -> Result<Vec<NamedBytes>> {
     Ok(vec![(CONFIG.into(), config), (WEIGHTS.into(), weights)])
 }
 
-/// AdamW's moments as a file.
-pub(super) fn optimizer_file(moments: [Tensors; 2]) -> Result<NamedBytes> {
-    let mut named = Vec::new();
-    for (prefix, tensors) in MOMENTS.iter().zip(moments) {
-        for (name, (shape, data)) in tensors {
-            named.push(NamedTensor { name: format!("{prefix}{name}"), shape, data });
-        }
-    }
-    Ok((OPTIMIZER.into(), checkpoint::encode_tensors(&named)?))
+/// AdamW's state as a file.
+pub(super) fn optimizer_file(state: OptimizerState) -> Result<NamedBytes> {
+    let named = state.into_iter().map(|(name, (shape, data))| NamedTensor { name, shape, data });
+    Ok((OPTIMIZER.into(), checkpoint::encode_tensors(&named.collect::<Vec<_>>())?))
 }
 
 /// What decides a run's bits besides settings and data.
@@ -73,14 +68,16 @@ fn show_adapter(variants: &BTreeMap<String, String>) -> &str {
 
 /// Parameters and optimizer of a checkpoint.
 pub(super) async fn restore(trainer: &mut Trainer, checkpoint: &Checkpoint) -> Result<()> {
-    let tensors = |named: Vec<NamedTensor>| -> Tensors {
-        named.into_iter().map(|t| (t.name, (t.shape, t.data))).collect()
+    let floats = |t: NamedTensor| match t.data {
+        Values::F32(data) => Ok((t.name, (t.shape, data))),
+        Values::U8(_) => {
+            let (path, at) = (checkpoint.path.join(WEIGHTS), format!("tensor `{}`", t.name));
+            Err(Error::format(path.display(), at, "is U8, expected F32"))
+        }
     };
-    let parameters = tensors(checkpoint.tensors(WEIGHTS)?);
-    let all = tensors(checkpoint.tensors(OPTIMIZER)?);
-    let moments = MOMENTS.map(|prefix| -> Tensors {
-        let of = all.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?, t)));
-        of.map(|(name, t)| (name.to_owned(), t.clone())).collect()
-    });
-    trainer.restore(checkpoint.state.step, &parameters, &moments).await
+    let parameters = checkpoint.tensors(WEIGHTS)?.into_iter().map(floats);
+    let parameters = parameters.collect::<Result<Tensors>>()?;
+    let state = checkpoint.tensors(OPTIMIZER)?;
+    let state = state.into_iter().map(|t| (t.name, (t.shape, t.data))).collect();
+    trainer.restore(checkpoint.state.step, &parameters, &state).await
 }

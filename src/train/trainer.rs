@@ -1,7 +1,7 @@
 //! One optimizer step: micro-batches, clipping, AdamW, and one small read-back.
 
-use super::config::TrainConfig;
-use super::optimizer::{Optimizer, Step};
+use super::config::{Optim, TrainConfig};
+use super::optimizer::{Optimizer, OptimizerState, Step};
 use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::model::{Device, DropoutKey, Model, Pass, STAT_LOSS, Workspace};
@@ -20,6 +20,8 @@ pub enum LossNormalisation {
 /// Settings of [`Trainer`] beyond the schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainerOptions {
+    /// How AdamW keeps its state.
+    pub optim: Optim,
     /// AdamW's β₁, β₂.
     pub betas: (f64, f64),
     /// AdamW's ε.
@@ -40,6 +42,7 @@ impl TrainerOptions {
     /// The options that a run's settings imply.
     pub fn of(config: &TrainConfig, checkpointing: bool) -> TrainerOptions {
         TrainerOptions {
+            optim: config.optim,
             betas: (config.adam_beta1, config.adam_beta2),
             eps: config.adam_epsilon,
             weight_decay: config.weight_decay,
@@ -109,7 +112,7 @@ impl Trainer {
         let allocate = || -> Result<(Optimizer, Workspace)> {
             let adapter = model.adapter()?;
             adapter.gradient_slabs()?;
-            let optimizer = Optimizer::new(&mut Device::new(model.gpu()), adapter.layout())?;
+            let optimizer = Optimizer::new(&mut Device::new(model.gpu()), adapter.layout(), options.optim)?;
             Ok((optimizer, model.workspace(largest, true, options.checkpointing)?))
         };
         match allocate() {
@@ -145,12 +148,12 @@ impl Trainer {
         self.step
     }
 
-    /// Parameters and AdamW's moments in PEFT's names: all that a step changes.
+    /// Parameters in PEFT's names and AdamW's state: all that a step changes.
     pub async fn snapshot(
         &self,
-    ) -> Result<(crate::format::AdapterFile, [crate::model::Tensors; 2])> {
+    ) -> Result<(crate::format::AdapterFile, OptimizerState)> {
         let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
-        Ok((adapter.to_file(gpu).await?, self.optimizer.moments(adapter, gpu).await?))
+        Ok((adapter.to_file(gpu).await?, self.optimizer.state(adapter, gpu).await?))
     }
 
     /// Goes on after `step` steps with what [`Trainer::snapshot`] gave then. **Errors**
@@ -159,11 +162,11 @@ impl Trainer {
         &mut self,
         step: u64,
         parameters: &crate::model::Tensors,
-        moments: &[crate::model::Tensors; 2],
+        state: &OptimizerState,
     ) -> Result<()> {
         let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
         adapter.load(gpu, parameters)?;
-        self.optimizer.load(adapter, gpu, moments)?;
+        self.optimizer.load(adapter, gpu, state).await?;
         self.step = step;
         self.model.refresh_adapter().await
     }

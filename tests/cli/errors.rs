@@ -103,7 +103,6 @@ fn rows_that_cannot_be_trained_on() {
     assert_eq!(done.err.matches("os error").count(), 1, "each cause once: {}", done.err);
     train("--rank 0").fails_saying(&["rank", "at least 1"]);
     train("--target-modules q_proj,wrong").fails_saying(&["wrong", "all-linear"]);
-    train("--optim adamw8bit").fails_saying(&["adamw8bit", "--optim adamw"]);
     train("--optim sgd").fails_saying(&["optim", "adamw"]);
     train("--preset course").fails_saying(&["course", "--config"]);
     place.write("bad.toml", "rnak = 3\n");

@@ -128,3 +128,22 @@ fn a_run_goes_on_with_the_variants_that_it_began_with() {
     let adapter = |run: &str| place.bytes(&format!("{run}/adapter/adapter_model.safetensors"));
     assert!(adapter("whole") == adapter("broken"));
 }
+
+#[test]
+fn states_of_eight_bits_go_on_after_a_kill() {
+    let place = Place::new();
+    // At rank 64 the pairs are large enough for them.
+    let run = format!("{RUN} --optim adamw8bit --rank 64");
+    Done::of(place.train("whole", &run).output().unwrap()).lines();
+    let mut command = place.train("broken", &run);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap()).lines();
+    (0..7).for_each(|_| drop(reader.next()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Done::of(place.train("broken", &format!("{run} --resume")).output().unwrap()).lines();
+    equal(&place, "whole", "broken");
+    let optimizer =
+        |run: &str| place.bytes(&format!("{run}/checkpoints/step-24/optimizer.safetensors"));
+    assert!(optimizer("whole") == optimizer("broken"));
+}

@@ -33,15 +33,10 @@ impl Case {
     }
 
     pub fn run(self) -> Outcome {
-        let mut judge = Judge {
-            case: self.name,
-            place: "host".into(),
-            compared: 0,
-            deferred: false,
-            failures: Vec::new(),
-        };
+        let mut judge =
+            Judge { case: self.name, place: "host".into(), compared: 0, failures: Vec::new() };
         (self.body)(&mut judge)?;
-        if judge.compared == 0 && !judge.deferred {
+        if judge.compared == 0 {
             return wrong("nothing was compared: the case lacks all files that hold results");
         }
         match judge.failures.is_empty() {
@@ -56,7 +51,6 @@ pub struct Judge {
     case: String,
     place: String,
     compared: usize,
-    deferred: bool,
     failures: Vec<String>,
 }
 
@@ -84,12 +78,6 @@ impl Judge {
     /// The largest |got − want| against a bound; different lengths fail.
     pub fn largest(&mut self, what: &str, got: &[f32], want: &[f32], bound: f64) {
         self.compare(what, largest_difference(got, want), bound);
-    }
-
-    /// Says that this case is put off.
-    pub fn defer(&mut self, why: &str) {
-        self.deferred = true;
-        println!("{}: deferred, {why}", self.case);
     }
 
     /// Says something beside the comparisons.

@@ -171,6 +171,7 @@ fn delta<'a>(adapter: &'a AdapterFile, path: &str) -> Option<Delta<'a>> {
 
 fn options(checkpointing: bool) -> TrainerOptions {
     TrainerOptions {
+        optim: wgpu_lora::train::config::Optim::Adamw,
         betas: (0.9, 0.999),
         eps: 1e-8,
         weight_decay: 0.0,

@@ -1,5 +1,6 @@
 //! Discovers the cases of a set, runs one trial for each, and prints the last line.
 
+mod adamw8bit;
 mod base;
 mod ce;
 mod devices;

@@ -118,6 +118,7 @@ pub fn train(judge: &mut Judge, site: &Site, golden: &Value) -> Outcome {
         let adapter = first_adapter(&golden, &model)?;
         block_on(model.add_adapter("golden", &adapter, true))?;
         let options = TrainerOptions {
+            optim: wgpu_lora::train::config::Optim::Adamw,
             betas: (0.9, 0.999),
             eps: 1e-8,
             weight_decay: 0.01,

@@ -35,7 +35,8 @@ pub fn cases(kernel: &'static str, sizes: &[&[usize]], body: Body) -> Vec<Case> 
 const GUARD: u32 = 0xDEAD_BEEF;
 const GUARD_WORDS: usize = 64;
 
-fn guarded(gpu: &Gpu, name: &str, dims: &[usize], elem: Elem, words: &[u32]) -> Tensor {
+/// A tensor followed by guard words.
+pub fn guarded(gpu: &Gpu, name: &str, dims: &[usize], elem: Elem, words: &[u32]) -> Tensor {
     let n: usize = dims.iter().product();
     assert_eq!(n, words.len(), "{name}");
     let whole = gpu.tensor(name, &[n + GUARD_WORDS], elem).unwrap();

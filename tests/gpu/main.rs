@@ -4,6 +4,7 @@
 
 mod attention;
 mod attention_gather;
+mod ceiling;
 mod copy_rows;
 mod cross_entropy;
 mod dora;
@@ -22,6 +23,7 @@ fn main() -> std::process::ExitCode {
         attention::cases(),
         attention_gather::cases(),
         embed::cases(),
+        ceiling::cases(),
         copy_rows::cases(),
         linear::cases(),
         rms_norm::cases(),

@@ -1,6 +1,7 @@
-use crate::harness::{Case, Check, floats, nan, noise, random};
+use crate::harness::{Case, Check, floats, guarded, nan, noise, random};
+use wgpu_lora::gpu::Elem;
 use wgpu_lora::gpu::Gpu;
-use wgpu_lora::kernels::{AdamW, ClipCoefficient, SumSquares};
+use wgpu_lora::kernels::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
 
 pub fn sum_squares(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let (g, other) = (random(gpu, "g", sizes), random(gpu, "other", sizes));
@@ -35,29 +36,64 @@ pub fn adamw(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let v = floats(gpu, "v", sizes, &squares);
     let stats = |name, norm| floats(gpu, name, &[8], &[norm, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let (finite, infinite) = (stats("stats", 2.0), stats("infinite", f32::INFINITY));
-    let op = AdamW {
-        g: &g,
-        p: &p,
-        m: &m,
-        v: &v,
-        stats: &finite,
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.99,
-        eps: 1e-2,
-        weight_decay: 0.1,
-        bias1: 0.19,
-        bias2: 0.02,
-    };
+    let op = AdamW { g: &g, p: &p, m: &m, v: &v, stats: &finite, step: STEP };
     let skipped = AdamW { stats: &infinite, ..op };
     if sizes[0] == 65 {
         return check(&skipped, &[&op]);
     }
-    let wrong = AdamW { eps: 1e-1, ..op };
-    check(
-        &op,
-        &[&skipped, &wrong, &AdamW { weight_decay: 0.0, ..op }, &AdamW { bias2: 0.03, ..op }],
-    )
+    let [eps, decay, bias] = wrong_steps().map(|step| AdamW { step, ..op });
+    check(&op, &[&skipped, &eps, &decay, &bias])
+}
+
+const STEP: AdamWStep = AdamWStep {
+    lr: 0.1,
+    beta1: 0.9,
+    beta2: 0.99,
+    eps: 1e-2,
+    weight_decay: 0.1,
+    bias1: 0.19,
+    bias2: 0.02,
+};
+
+fn wrong_steps() -> [AdamWStep; 3] {
+    [
+        AdamWStep { eps: 1e-1, ..STEP },
+        AdamWStep { weight_decay: 0.0, ..STEP },
+        AdamWStep { bias2: 0.03, ..STEP },
+    ]
+}
+
+pub fn adamw8bit(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let (n, blocks) = (sizes[0], sizes[0] / AdamW8bit::BLOCK);
+    // The first block has no gradient and no past.
+    let mut gradient = noise(n, "g");
+    gradient[..AdamW8bit::BLOCK].fill(0.0);
+    let g = floats(gpu, "g", sizes, &gradient);
+    let p = random(gpu, "p", sizes);
+    let codes = |name: &str| {
+        let mut words: Vec<u32> = noise(n / 4, name).iter().map(|x| x.to_bits()).collect();
+        words[..AdamW8bit::BLOCK / 4].fill(0);
+        guarded(gpu, name, &[n / 4], Elem::Codes, &words)
+    };
+    let (m, v) = (codes("m"), codes("v"));
+    let mut values: Vec<f32> = noise(2 * blocks, "scales").iter().map(|x| x.abs()).collect();
+    values[..2].fill(0.0);
+    let scales = floats(gpu, "scales", &[blocks, 2], &values);
+    let stats = |name, norm| floats(gpu, name, &[8], &[norm, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    let (finite, infinite) = (stats("stats", 2.0), stats("infinite", f32::INFINITY));
+    let codes = &gpu.table("codes", &AdamW8bit::codes()).map_err(|e| e.to_string())?;
+    let (m, v, scales, stats) = (&m, &v, &scales, &finite);
+    let op = AdamW8bit { g: &g, p: &p, m, v, scales, stats, codes, step: STEP };
+    let skipped = AdamW8bit { stats: &infinite, ..op };
+    if sizes[0] == 512 {
+        return check(&skipped, &[&op]);
+    }
+    let [eps, decay, bias] = wrong_steps().map(|step| AdamW8bit { step, ..op });
+    let beta = AdamW8bit { step: AdamWStep { beta2: 0.9, ..STEP }, ..op };
+    match blocks {
+        1 => check(&op, &[&skipped, &decay]),
+        _ => check(&op, &[&skipped, &eps, &decay, &bias, &beta]),
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -68,5 +104,8 @@ pub fn cases() -> Vec<Case> {
     // 65 elements: a step that is skipped.
     let sizes: &[&[usize]] = &[&[65], &[37], &[100_000]];
     all.extend(crate::harness::cases("adamw", sizes, adamw));
+    // 512 elements: a step that is skipped.
+    let sizes: &[&[usize]] = &[&[512], &[256], &[2560], &[102_400]];
+    all.extend(crate::harness::cases("adamw8bit", sizes, adamw8bit));
     all
 }

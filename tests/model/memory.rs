@@ -5,7 +5,7 @@ use wgpu_lora::Error;
 use wgpu_lora::format::{Checkpoint, ModelConfig};
 use wgpu_lora::gpu::{Gpu, PARAMS_BYTES};
 use wgpu_lora::model::{LoadOptions, MemoryPlan, Model, Pass, Quant};
-use wgpu_lora::train::config::{Checkpointing, TargetModules, TrainConfig};
+use wgpu_lora::train::config::{Checkpointing, Optim, TargetModules, TrainConfig};
 use wgpu_lora::train::memory::{Limits, RunPlan};
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{Trainer, TrainerOptions};
@@ -59,6 +59,8 @@ fn the_plan_counts_every_tensor_of_a_run() {
     compare("tiny_b", Quant::None, pass(1, 64), &few);
     let dora = TrainConfig { use_dora: true, ..all };
     compare("tiny_a", Quant::Nf4, pass(2, 9), &dora);
+    let coded = TrainConfig { rank: 64, optim: Optim::Adamw8bit, ..dora };
+    compare("tiny_a", Quant::Nf4, pass(2, 9), &coded);
 }
 
 #[test]
@@ -146,4 +148,13 @@ fn llama_3_2_needs_what_qlora_promises() {
     let three = total(&published(3072, 28, 24, 128), 2_818_572_288.0);
     assert!(one <= 2_200_000_000, "1B: {one}");
     assert!(three <= 4_000_000_000, "3B: {three}");
+    // 8-bit states take a quarter.
+    let optimizer = |optim| {
+        let (config, settings) =
+            (published(2048, 16, 32, 64), TrainConfig { optim, ..settings.clone() });
+        let weights = MemoryPlan::weights(&config, None, options).unwrap();
+        RunPlan::new(&weights, &config, &settings, pass, limits).unwrap().memory.optimizer as f64
+    };
+    let ratio = optimizer(Optim::Adamw8bit) / optimizer(Optim::Adamw);
+    assert!((ratio - 0.254).abs() < 2e-3, "{ratio}");
 }

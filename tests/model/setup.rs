@@ -7,6 +7,7 @@ use wgpu_lora::data::{Batch, IGNORE};
 use wgpu_lora::format::{AdapterConfig, Checkpoint, ModelConfig, TargetModules};
 use wgpu_lora::gpu::{Gpu, GpuOptions, Policy};
 use wgpu_lora::model::{LoadOptions, Model, Pass, Quant};
+use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
@@ -62,6 +63,7 @@ pub fn batch(lengths: &[usize], masked: usize, pad: u32) -> Batch {
 /// Options whose effects all show: decay, clipping, a learning rate that moves parameters.
 pub fn options(checkpointing: bool) -> TrainerOptions {
     TrainerOptions {
+        optim: Optim::Adamw,
         betas: (0.9, 0.999),
         eps: 1e-8,
         weight_decay: 0.01,

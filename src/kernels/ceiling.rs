@@ -1,0 +1,100 @@
+//! What an adapter can do at most: operations without a use but to be timed.
+
+use super::{Length, params};
+use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::{Error, Result, reference};
+
+pub(super) static COPY: Kernel = kernel!("ceiling_copy", [x: Read, y: Write]);
+pub(super) static FMA: Kernel =
+    kernel!("ceiling_fma", [x: Read, y: Write], "registers": Needs::Nothing, only []);
+
+/// `y = x`: as fast as this adapter reads and writes memory.
+///
+/// **Shapes** `x, y (n)` with `n` a multiple of 4. **Errors** [`Shape`](crate::Error::Shape),
+/// [`Invalid`](Error::Invalid). **Source** STREAM (McCalpin 1995). **Twin** [`reference::ceiling_copy`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct CeilingCopy<'a> {
+    pub x: &'a Tensor,
+    pub y: &'a Tensor,
+}
+
+impl Op for CeilingCopy<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &COPY
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.y]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Length::of(self.x))
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        self.y.expect(COPY.name, self.x.dims())?;
+        grid(parts(self.x.len(), 4)?.div_ceil(64))
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, y] = host.all();
+        reference::ceiling_copy(x.f32(), y.f32_mut());
+    }
+}
+
+/// How many times `of` elements there are. **Errors** [`Error::Invalid`] with a rest.
+fn parts(n: usize, of: usize) -> Result<usize> {
+    match n.is_multiple_of(of) {
+        true => Ok(n / of),
+        false => Err(Error::invalid("x", format!("{n} elements are no multiple of {of}"))),
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct FmaParams {
+    n: u32,
+    turns: u32,
+    a: f32,
+    b: f32,
+}
+
+/// `y = f(f(… f(x)))` with `f(x) = x·a + b`, `turns` times: as fast as this adapter multiplies and adds.
+///
+/// **Shapes** `x, y (n)` with `n` a multiple of 192, `turns` of 8. **Errors**
+/// [`Shape`](crate::Error::Shape), [`Invalid`](Error::Invalid). **Source** independent chains, as many as
+/// hide the latency of an operation. **Twin** [`reference::ceiling_fma`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct CeilingFma<'a> {
+    pub x: &'a Tensor,
+    pub y: &'a Tensor,
+    pub turns: u32,
+    pub a: f32,
+    pub b: f32,
+}
+
+impl Op for CeilingFma<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &FMA
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.y]
+    }
+    fn params(&self) -> Vec<u8> {
+        let (n, turns) = (self.x.len() as u32, self.turns);
+        params(&FmaParams { n, turns, a: self.a, b: self.b })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        self.y.expect(FMA.name, self.x.dims())?;
+        parts(self.x.len(), 192)?;
+        parts(self.turns as usize, 8)?;
+        let chains = if selection.body.name == "registers" { 3 } else { 16 };
+        grid((self.x.len() / 4 / chains).div_ceil(64))
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, y] = host.all();
+        reference::ceiling_fma(x.f32(), self.turns, self.a, self.b, y.f32_mut());
+    }
+    fn work(&self) -> Work {
+        let n = self.x.len() as u64;
+        Work { flops: 2 * n * u64::from(self.turns), bytes: 8 * n }
+    }
+}
