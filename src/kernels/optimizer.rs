@@ -155,27 +155,27 @@ pub struct AdamW<'a> {
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formulas of the operations name every field")]
 pub struct AdamWStep {
-    pub lr: f32,
-    pub beta1: f32,
-    pub beta2: f32,
-    pub eps: f32,
-    pub weight_decay: f32,
-    pub bias1: f32,
-    pub bias2: f32,
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+    pub bias1: f64,
+    pub bias2: f64,
 }
 
 impl AdamWStep {
+    /// Rounded once each: 1 − 0.999 of an f32 0.999 would be 10⁻⁵ off.
     fn factors(&self) -> reference::AdamWFactors {
-        let (lr, wide) = (f64::from(self.lr), |x: f32| f64::from(x));
         reference::AdamWFactors {
-            decay: (1.0 - lr * wide(self.weight_decay)) as f32,
-            beta1: self.beta1,
-            rest1: (1.0 - wide(self.beta1)) as f32,
-            beta2: self.beta2,
-            rest2: (1.0 - wide(self.beta2)) as f32,
-            eps: self.eps,
-            step: (lr / wide(self.bias1)) as f32,
-            root: wide(self.bias2).sqrt() as f32,
+            decay: (1.0 - self.lr * self.weight_decay) as f32,
+            beta1: self.beta1 as f32,
+            rest1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            rest2: (1.0 - self.beta2) as f32,
+            eps: self.eps as f32,
+            step: (self.lr / self.bias1) as f32,
+            root: self.bias2.sqrt() as f32,
         }
     }
 }

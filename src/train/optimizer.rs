@@ -102,13 +102,13 @@ impl Optimizer {
         rec.record(&ClipCoefficient { partials: &self.partials, stats, max_norm })?;
         let (t, (beta1, beta2)) = (step.t as i32, step.betas);
         let step = AdamWStep {
-            lr: step.lr as f32,
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            eps: step.eps as f32,
-            weight_decay: step.weight_decay as f32,
-            bias1: (1.0 - beta1.powi(t)) as f32,
-            bias2: (1.0 - beta2.powi(t)) as f32,
+            lr: step.lr,
+            beta1,
+            beta2,
+            eps: step.eps,
+            weight_decay: step.weight_decay,
+            bias1: 1.0 - beta1.powi(t),
+            bias2: 1.0 - beta2.powi(t),
         };
         for ((g, p), moments) in gradients.iter().zip(adapter.slabs()).zip(&self.moments) {
             match (moments, &self.codes) {

@@ -33,9 +33,9 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
     for file in set.files("train")? {
         let name = file.trim_end_matches(".safetensors");
         if name == ADAMW_8BIT {
-            let (set, hyper) = (set.clone(), about["hyper"].clone());
+            let (set, about) = (set.clone(), about.clone());
             cases.push(Case::new(format!("train/{ADAMW_8BIT}"), move |judge| {
-                adamw8bit::judge(judge, &set.open(&format!("train/{file}"))?, &hyper)
+                adamw8bit::judge(judge, &set.open(&format!("train/{file}"))?, &about)
             }));
         } else if file != BATCHES && file != ABOUT && !runs.contains_key(name) {
             let title = format!("train/{file}");
