@@ -2,7 +2,7 @@
 
 use super::records;
 use super::rows::{ColumnMap, Row};
-use crate::format::ChatTemplate;
+use crate::format::{ChatTemplate, Offsets};
 use crate::random::Fnv;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub trait Encode {
     /// The end-of-sequence id, if the model has one.
     fn eos(&self) -> Option<u32>;
     /// The ids of `text`, nothing added, and the bytes that each stands for.
-    fn encode_with_offsets(&self, _text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+    fn encode_with_offsets(&self, _text: &str) -> Result<Offsets> {
         Err(no_chats())
     }
     /// The model's chat template.
@@ -38,7 +38,7 @@ impl Encode for crate::format::Tokenizer {
     fn eos(&self) -> Option<u32> {
         self.eos_id()
     }
-    fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+    fn encode_with_offsets(&self, text: &str) -> Result<Offsets> {
         self.encode_with_offsets(text)
     }
     fn chat_template(&self) -> Result<ChatTemplate> {
@@ -366,13 +366,16 @@ fn with_eos(mut ids: Vec<u32>, prompt: usize, eos: Option<u32>) -> (Vec<u32>, Ve
     (ids, vec![span])
 }
 
+/// First and last + 1 of tokens that count.
+type Spans = Vec<(u32, u32)>;
+
 /// Tokens of a conversation, and those that the assistant says: from behind the prompt that asks for
 /// its words, over its words, to the token that ends its turn.
 fn chat(
     template: &ChatTemplate,
     messages: &[Value],
     tokenizer: &(impl Encode + ?Sized),
-) -> Result<(Vec<u32>, Vec<(u32, u32)>)> {
+) -> Result<(Vec<u32>, Spans)> {
     let text = template.render(messages, false)?;
     let mut said = Vec::new();
     for (i, message) in messages.iter().enumerate().filter(|(_, m)| m["role"] == "assistant") {

@@ -157,7 +157,7 @@ impl Encode for Chatty {
     fn eos(&self) -> Option<u32> {
         None
     }
-    fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+    fn encode_with_offsets(&self, text: &str) -> Result<Offsets> {
         Ok((self.encode(text)?, (0..text.len()).map(|i| (i, i + 1)).collect()))
     }
     fn chat_template(&self) -> Result<ChatTemplate> {

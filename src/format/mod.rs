@@ -27,4 +27,4 @@ pub use rope::{Rope, RopeScaling};
 pub use safetensors::{DType, SafetensorsFile, TensorInfo};
 pub use safetensors_write::{SafetensorsWriter, TensorData, to_safetensors, write_safetensors};
 pub use source::{ByteSource, FileSource, MemorySource};
-pub use tokenizer::{DecodeStream, Tokenizer};
+pub use tokenizer::{DecodeStream, Offsets, Tokenizer};

@@ -8,6 +8,9 @@ use super::chat_template::ChatTemplate;
 use super::json::{self, Object};
 use crate::error::{Error, Result};
 
+/// Token ids, and the bytes of the text that each stands for.
+pub type Offsets = (Vec<u32>, Vec<(usize, usize)>);
+
 /// A tokenizer as transformers would apply it: no truncation, no padding, special tokens as its post-processor says.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
@@ -128,7 +131,7 @@ impl Tokenizer {
     /// Token ids of a text, nothing added, and the bytes of the text that each stands for.
     ///
     /// **Errors** as [`Tokenizer::encode`].
-    pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+    pub fn encode_with_offsets(&self, text: &str) -> Result<Offsets> {
         let encoding = self.inner.encode(text, false);
         let encoding = encoding.map_err(|e| Error::format(&self.name, "text", e))?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
