@@ -112,7 +112,8 @@ impl Trainer {
         let allocate = || -> Result<(Optimizer, Workspace)> {
             let adapter = model.adapter()?;
             adapter.gradient_slabs()?;
-            let optimizer = Optimizer::new(&mut Device::new(model.gpu()), adapter.layout(), options.optim)?;
+            let optimizer =
+                Optimizer::new(&mut Device::new(model.gpu()), adapter.layout(), options.optim)?;
             Ok((optimizer, model.workspace(largest, true, options.checkpointing)?))
         };
         match allocate() {
@@ -149,9 +150,7 @@ impl Trainer {
     }
 
     /// Parameters in PEFT's names and AdamW's state: all that a step changes.
-    pub async fn snapshot(
-        &self,
-    ) -> Result<(crate::format::AdapterFile, OptimizerState)> {
+    pub async fn snapshot(&self) -> Result<(crate::format::AdapterFile, OptimizerState)> {
         let (adapter, gpu) = (self.model.adapter()?, self.model.gpu());
         Ok((adapter.to_file(gpu).await?, self.optimizer.state(adapter, gpu).await?))
     }
