@@ -136,11 +136,35 @@ impl Error {
 
     /// A [`Error::Format`] from anything printable.
     pub fn format(path: impl ToString, at: impl ToString, why: impl ToString) -> Error {
-        Error::Format { path: path.to_string(), at: at.to_string(), why: why.to_string() }
+        let (at, why) = (brief(at.to_string()), brief(why.to_string()));
+        Error::Format { path: path.to_string(), at, why }
     }
 
     /// An [`Error::Invalid`] from anything printable.
     pub fn invalid(what: impl ToString, why: impl ToString) -> Error {
         Error::Invalid { what: what.to_string(), why: why.to_string() }
+    }
+}
+
+/// The beginning and the end of a text that is too long for a message: names in damaged files have any length.
+pub(crate) fn brief(text: String) -> String {
+    const MOST: usize = 300;
+    if text.len() <= MOST {
+        return text;
+    }
+    let head: String = text.chars().take(MOST / 2).collect();
+    let last: Vec<char> = text.chars().rev().take(MOST / 4).collect();
+    format!("{head} … {}", last.into_iter().rev().collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(brief("short".into()), "short");
+        let cut = brief("é".repeat(1000));
+        assert_eq!(cut.chars().count(), 150 + 3 + 75);
     }
 }

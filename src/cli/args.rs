@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use super::pairs::{as_map, pair};
+
 /// QLoRA fine-tuning and inference of Llama models on any GPU.
 #[derive(Debug, Parser)]
 #[command(name = "wgpu-lora", version, about, propagate_version = true, args_override_self = true)]
@@ -46,6 +48,12 @@ pub(super) enum Command {
     Generate(GenerateArgs),
     /// Show the logits behind a prompt.
     Logits(LogitsArgs),
+    /// Merge an adapter into the original 16-bit weights: a Hugging Face folder.
+    Merge(super::merge::MergeArgs),
+    /// Write a model or an adapter as GGUF.
+    Export(super::export::ExportArgs),
+    /// List and compare adapters.
+    Adapters(super::adapters::AdaptersArgs),
     /// Measure kernels, a training step, a prompt, generation, or loading.
     Bench(BenchArgs),
     /// Write the text of every kernel variant, for shader checks.
@@ -89,7 +97,7 @@ pub(super) struct TrainArgs {
 #[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct Settings {
-    /// The base model: a folder with config.json, safetensors and tokenizer.json.
+    /// The base model: a folder, a .gguf file, or a Hugging Face name.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
@@ -126,6 +134,18 @@ pub(super) struct Settings {
     #[arg(long, value_name = "NAMES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     target_modules: Option<String>,
+    /// Ranks of layers that have another one [default: none].
+    #[arg(long, value_name = "NAME=N,...", value_delimiter = ',', value_parser = pair::<u64>)]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    rank_pattern: Vec<(String, u64)>,
+    /// Alphas of layers that have another one [default: none].
+    #[arg(long, value_name = "NAME=X,...", value_delimiter = ',', value_parser = pair::<f64>)]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    alpha_pattern: Vec<(String, f64)>,
+    /// Numbers of the blocks with an adapter [default: all].
+    #[arg(long, value_name = "0,1,...", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers_to_transform: Vec<u64>,
     /// Scale by alpha / sqrt(rank).
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -248,7 +268,7 @@ pub(super) enum QuantArg {
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
-    /// A folder with config.json, safetensors and tokenizer.json.
+    /// A folder with config.json, safetensors and tokenizer.json, a .gguf file, or a Hugging Face name.
     #[arg(long)]
     pub(super) model: String,
     /// A PEFT folder, perhaps with a name in front; several may be given.
@@ -288,7 +308,7 @@ pub(super) struct GenerateArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("input").required(true))]
 pub(super) struct LogitsArgs {
-    /// A folder with config.json and safetensors; tokenizer.json is not needed with --ids.
+    /// A folder, a .gguf file, or a Hugging Face name; the tokenizer is not needed with --ids.
     #[arg(long)]
     pub(super) model: String,
     /// A PEFT folder.

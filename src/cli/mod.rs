@@ -1,14 +1,19 @@
 //! The command line: what was typed (`args`), what it means (one file per command), and where the
 //! words go (`printer`). Only this module prints, blocks and uses `anyhow`.
 
+mod adapters;
 mod args;
 mod bench;
 mod bench_kernels;
 mod bench_shapes;
+mod export;
 mod generate;
+mod hub;
 mod info;
 mod logits;
+mod merge;
 mod model;
+mod pairs;
 mod plan;
 mod printer;
 mod shaders;
@@ -52,6 +57,9 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Plan(args) => plan::run(&session, args).await,
         Command::Generate(args) => generate::run(&session, args).await,
         Command::Logits(args) => logits::run(&session, args).await,
+        Command::Merge(args) => merge::run(&session, args).await,
+        Command::Export(args) => export::run(&session, args).await,
+        Command::Adapters(args) => adapters::run(&session, args).await,
         Command::Bench(args) => bench::run(&session, args).await,
         Command::Shaders(args) => shaders::run(&session, args),
     }

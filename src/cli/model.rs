@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::args::{Inspect, QuantArg};
+use super::hub;
 use super::printer::Printer;
 use crate::Error;
-use crate::format::{AdapterFile, Checkpoint, ModelConfig, Tokenizer};
+use crate::format::{AdapterFile, ModelFiles, Tokenizer, is_gguf};
 use crate::gpu::{Gpu, GpuOptions, Policy};
 use crate::model::{LoadOptions, Model, Quant};
 
@@ -27,63 +28,53 @@ impl From<QuantArg> for Quant {
 }
 
 /// A model's files, opened; nothing is on a device yet.
-pub(super) struct Files {
-    pub(super) folder: PathBuf,
-    pub(super) config: ModelConfig,
-    pub(super) checkpoint: Checkpoint,
+pub(super) struct Files(ModelFiles);
+
+impl std::ops::Deref for Files {
+    type Target = ModelFiles;
+
+    fn deref(&self) -> &ModelFiles {
+        &self.0
+    }
 }
 
 impl Files {
-    /// Opens MODEL. **Errors** say what works where it is a GGUF file or a name.
+    /// Opens MODEL. **Errors** say what works.
     pub(super) fn open(model: &str) -> Result<Files> {
-        let folder = local(model)?;
-        let config = ModelConfig::from_dir(&folder)?;
-        let checkpoint = Checkpoint::open(&folder)?;
-        Ok(Files { folder, config, checkpoint })
+        Ok(Files(ModelFiles::open(local(model)?)?))
     }
 
-    /// The tokenizer beside the weights.
+    /// The tokenizer beside or in the weights.
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
-        let mut tokenizer = Tokenizer::from_file(&self.folder).with_context(|| {
-            format!("{}: no usable tokenizer.json beside the weights", self.folder.display())
-        })?;
-        tokenizer.complete(&self.config);
-        Ok(tokenizer)
+        self.0.tokenizer().with_context(|| {
+            format!("{}: no usable tokenizer.json beside the weights", self.0.path.display())
+        })
     }
 }
 
-const WORKS: &str = "give a folder with config.json, model.safetensors (or shards with their index) \
-                     and tokenizer.json";
+const WORKS: &str = "give a .gguf file, or a folder with config.json, model.safetensors (or shards with their \
+                     index) and tokenizer.json, or a Hugging Face name";
 
-/// The folder that MODEL names.
-pub(super) fn local(model: &str) -> Result<PathBuf, Error> {
+/// The folder or file of a MODEL: a path, or a name of the hub.
+pub(super) fn local(model: &str) -> Result<PathBuf> {
     let path = Path::new(model);
-    let unsupported = |what: String, hint: String| Error::Unsupported { what, hint };
     if model.is_empty() {
-        return Err(Error::invalid("--model", format!("is empty; {WORKS}")));
+        return Err(Error::invalid("--model", format!("is empty; {WORKS}")).into());
     }
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
-        return Err(unsupported(format!("{model}: a GGUF file"), format!("not yet; {WORKS}")));
-    }
-    if path.is_dir() {
+    if path.is_dir() || path.is_file() && is_gguf(path) {
         return Ok(path.to_path_buf());
     }
     if path.is_file() {
         let why = format!("is a file; {WORKS}");
-        return Err(Error::invalid(format!("--model {model}"), why));
+        return Err(Error::invalid(format!("--model {model}"), why).into());
     }
-    let parts: Vec<&str> = model.split('/').collect();
-    let name = |part: &&str| {
-        !part.is_empty()
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-            && !part.chars().all(|c| c == '.')
-    };
-    if parts.len() == 2 && parts.iter().all(name) {
-        let what = format!("{model}: no such folder, and loading a Hugging Face model by name");
-        let hint = format!("download it (`hf download {model} --local-dir FOLDER`) and {WORKS}");
-        return Err(unsupported(what, hint));
+    match hub::Name::parse(model) {
+        Some(name) => hub::model(&name),
+        None => {
+            let why = format!("no such folder or file; {WORKS}");
+            Err(Error::invalid(format!("--model {model}"), why).into())
+        }
     }
-    Err(Error::invalid(format!("--model {model}"), format!("no such folder; {WORKS}")))
 }
 
 /// Longer sequences than this are typing errors, unless the model says otherwise.

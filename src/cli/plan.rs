@@ -10,7 +10,7 @@ use super::args::{Inspect, Settings, TrainArgs};
 use super::model::{Session, local};
 use super::train;
 use crate::data::Dataset;
-use crate::format::{Checkpoint, ModelConfig, Tokenizer};
+use crate::format::{ModelConfig, ModelFiles, Tokenizer};
 use crate::model::{LoadOptions, MemoryPlan, Pass, Quant};
 use crate::train::config::{self, TrainConfig};
 use crate::train::memory::{Limits, RunPlan};
@@ -46,15 +46,24 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
     };
     let config = train::merged(&args)?;
     config.validate()?;
-    let folder = local(&config.model)?;
-    let model = ModelConfig::from_dir(&folder)?;
-    let checkpoint = match holds_weights(&folder) {
-        true => Some(Checkpoint::open(&folder)?),
+    let path = local(&config.model)?;
+    // A folder with nothing but its config.json can be planned with, too.
+    let files = match path.is_file() || holds_weights(&path) {
+        true => Some(ModelFiles::open(&path)?),
         false => None,
     };
-    let (pass, positions) = extent(&config, &model, &folder)?;
+    let model = match &files {
+        Some(files) => files.config.clone(),
+        None => ModelConfig::from_dir(&path)?,
+    };
+    let tokenizer = || match &files {
+        Some(files) => files.tokenizer(),
+        None => Tokenizer::from_file(&path),
+    };
+    let (pass, positions) = extent(&config, &model, tokenizer)?;
     let options = LoadOptions { quant: quant(&config), max_positions: positions };
-    let weights = MemoryPlan::weights(&model, checkpoint.as_ref(), options)?;
+    let checkpoint = files.as_ref().map(|files| &files.checkpoint);
+    let weights = MemoryPlan::weights(&model, checkpoint, options)?;
     let limits = match session.gpu(Inspect::default(), None).await {
         Ok(gpu) => Limits::of(&gpu),
         Err(error) => {
@@ -92,11 +101,15 @@ fn holds_weights(folder: &Path) -> bool {
 }
 
 /// The largest pass and the longest row: of the data if they are given, else of full batches.
-fn extent(config: &TrainConfig, model: &ModelConfig, folder: &Path) -> Result<(Pass, usize)> {
+fn extent(
+    config: &TrainConfig,
+    model: &ModelConfig,
+    tokenizer: impl FnOnce() -> crate::Result<Tokenizer>,
+) -> Result<(Pass, usize)> {
     if config.data.is_empty() {
         return Ok((full_pass(config), config.max_length));
     }
-    let mut tokenizer = Tokenizer::from_file(folder)?;
+    let mut tokenizer = tokenizer()?;
     tokenizer.complete(model);
     let options = config.dataset_options()?;
     let rows = Dataset::open(&config.data, &tokenizer, &options)?;

@@ -1,11 +1,14 @@
-//! A model's weights: one safetensors file, or shards with an index.
+//! A model's weights: one safetensors file, shards with an index, or a GGUF file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use super::gguf::GgufFile;
+use super::gguf_weights::GgufWeights;
 use super::json;
 use super::safetensors::{SafetensorsFile, TensorInfo};
 use crate::error::{Error, Result};
@@ -13,10 +16,69 @@ use crate::error::{Error, Result};
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
+/// A file of weights under Hugging Face's names.
+pub enum WeightFile {
+    /// Tensors as they are.
+    Safetensors(SafetensorsFile),
+    /// Tensors of GGUF, renamed and in Hugging Face's row order; block types read as numbers.
+    Gguf(Box<GgufWeights>),
+}
+
+impl WeightFile {
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Safetensors(file) => file.name(),
+            Self::Gguf(weights) => weights.file().name(),
+        }
+    }
+
+    /// All tensors by name.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        match self {
+            Self::Safetensors(file) => file.tensors(),
+            Self::Gguf(weights) => weights.tensors(),
+        }
+    }
+
+    /// What is known of a tensor.
+    ///
+    /// **Errors** [`Error::MissingTensor`].
+    pub fn info(&self, name: &str) -> Result<&TensorInfo> {
+        self.tensors().get(name).ok_or_else(|| Error::MissingTensor {
+            name: name.into(),
+            file: self.name().into(),
+            hint: String::new(),
+        })
+    }
+
+    /// See [`SafetensorsFile::read_bytes`] and [`GgufWeights::read_bytes`].
+    pub fn read_bytes(&self, name: &str, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Safetensors(file) => file.read_bytes(name, range, out),
+            Self::Gguf(weights) => weights.read_bytes(name, range, out),
+        }
+    }
+
+    /// See [`SafetensorsFile::read_f32`] and [`GgufWeights::read_f32`].
+    pub fn read_f32(&self, name: &str, range: Range<usize>) -> Result<Vec<f32>> {
+        match self {
+            Self::Safetensors(file) => file.read_f32(name, range),
+            Self::Gguf(weights) => weights.read_f32(name, range),
+        }
+    }
+}
+
+impl fmt::Debug for WeightFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WeightFile({}, {} tensors)", self.name(), self.tensors().len())
+    }
+}
+
 /// The tensors of a checkpoint, whichever file each is in.
 #[derive(Debug)]
 pub struct Checkpoint {
-    files: Vec<SafetensorsFile>,
+    files: Vec<WeightFile>,
     /// Which file holds a tensor.
     holder: BTreeMap<String, usize>,
     name: String,
@@ -28,12 +90,16 @@ struct Index {
 }
 
 impl Checkpoint {
-    /// Opens a folder with `model.safetensors`, or with `model.safetensors.index.json` and its shards, or one safetensors file.
+    /// Opens a folder with `model.safetensors`, or with `model.safetensors.index.json` and its shards, or one
+    /// safetensors or `.gguf` file.
     ///
     /// **Errors** [`Error::Format`] if none is there, a shard is missing or does not hold what the index says, or a
     /// file is damaged; [`Error::Unsupported`] for PyTorch's pickled `.bin` files; [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        if path.is_file() && is_gguf(path) {
+            return Self::from_gguf(GgufFile::open_path(path)?);
+        }
         if path.is_file() {
             return Self::from_files(vec![SafetensorsFile::open_path(path)?]);
         }
@@ -112,6 +178,17 @@ impl Checkpoint {
     ///
     /// **Errors** [`Error::Format`] if two of them hold a tensor of the same name, [`Error::Invalid`] if there is none.
     pub fn from_files(files: Vec<SafetensorsFile>) -> Result<Self> {
+        Self::join(files.into_iter().map(WeightFile::Safetensors).collect())
+    }
+
+    /// The weights of a GGUF file.
+    ///
+    /// **Errors** as [`GgufWeights::new`].
+    pub fn from_gguf(file: GgufFile) -> Result<Self> {
+        Self::join(vec![WeightFile::Gguf(Box::new(GgufWeights::new(file)?))])
+    }
+
+    fn join(files: Vec<WeightFile>) -> Result<Self> {
         let first = files.first().ok_or_else(|| Error::invalid("checkpoint", "no files given"))?;
         let name = first.name().to_owned();
         let mut holder = BTreeMap::new();
@@ -141,15 +218,23 @@ impl Checkpoint {
         self.holder.contains_key(name)
     }
 
+    /// The GGUF file behind the weights, if there is one: it also holds configuration and tokenizer.
+    pub fn gguf(&self) -> Option<&GgufFile> {
+        self.files.iter().find_map(|file| match file {
+            WeightFile::Gguf(weights) => Some(weights.file()),
+            WeightFile::Safetensors(_) => None,
+        })
+    }
+
     /// The files, in the order in which they were opened.
-    pub fn files(&self) -> &[SafetensorsFile] {
+    pub fn files(&self) -> &[WeightFile] {
         &self.files
     }
 
     /// The file that holds a tensor.
     ///
     /// **Errors** [`Error::MissingTensor`].
-    pub fn file_of(&self, name: &str) -> Result<&SafetensorsFile> {
+    pub fn file_of(&self, name: &str) -> Result<&WeightFile> {
         let file = self.holder.get(name).and_then(|&i| self.files.get(i));
         file.ok_or_else(|| Error::MissingTensor {
             name: name.into(),
@@ -208,4 +293,9 @@ impl Checkpoint {
     pub fn read_f32(&self, name: &str, range: Range<usize>) -> Result<Vec<f32>> {
         self.file_of(name)?.read_f32(name, range)
     }
+}
+
+/// Whether a path names a GGUF file.
+pub fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
 }

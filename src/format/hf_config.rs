@@ -1,20 +1,20 @@
-//! `config.json` of a Llama model, in the layouts of transformers 4 and 5.
+//! `config.json` of a model of Llama's kind, in the layouts of transformers 4 and 5.
 
 use std::path::Path;
 
 use serde_json::Value;
 
+use super::family::Family;
 use super::json::{self, Object};
 use super::rope::Rope;
 use super::safetensors::DType;
 use crate::error::{Error, Result};
 
-/// What works, for refusals.
-const ONLY_LLAMA: &str = "LlamaForCausalLM works (Llama 3.2 and models of its architecture)";
-
 /// The architecture of a model. Shapes: `D` hidden, `H` heads, `G` kv heads, `E` head dim, `F` intermediate, `V` vocabulary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
+    /// Whose blocks these are.
+    pub family: Family,
     /// `D`.
     pub hidden_size: usize,
     /// Number of blocks.
@@ -35,6 +35,8 @@ pub struct ModelConfig {
     pub tie_word_embeddings: bool,
     /// Longest context, in tokens.
     pub max_position_embeddings: usize,
+    /// Tokens that attention looks back; `None`: all. Longer sequences than this are refused.
+    pub sliding_window: Option<usize>,
     /// Rotary embedding.
     pub rope: Rope,
     /// First token of a text.
@@ -79,7 +81,7 @@ impl ModelConfig {
     pub fn from_json(label: &str, bytes: &[u8]) -> Result<Self> {
         let value: Value = json::parse(label, bytes)?;
         let o = Object::new(label, &value)?;
-        check_architecture(&o)?;
+        let family = Family::of(&o)?;
         let needed =
             |key: &str| -> Result<usize> { o.size(key)?.ok_or_else(|| o.error(key, "is missing")) };
         let hidden_size = needed("hidden_size")?;
@@ -111,6 +113,7 @@ impl ModelConfig {
         let dtype = o.string(dtype_key)?.filter(|name| *name != "auto");
         let vocab_size = needed("vocab_size")?;
         let config = Self {
+            family,
             hidden_size,
             num_hidden_layers: needed("num_hidden_layers")?,
             num_attention_heads,
@@ -121,6 +124,7 @@ impl ModelConfig {
             rms_norm_eps: rms_norm_eps as f32,
             tie_word_embeddings: o.bool("tie_word_embeddings")?.unwrap_or(false),
             max_position_embeddings: o.size("max_position_embeddings")?.unwrap_or(2048),
+            sliding_window: family.sliding_window(&o)?,
             rope: Rope::from_config(&o)?,
             bos_token_id: special_token(&o, "bos_token_id")?,
             eos_token_ids: o.tokens("eos_token_id")?,
@@ -215,27 +219,6 @@ fn special_token(o: &Object<'_>, key: &str) -> Result<Option<u32>> {
         Some(-1) => Ok(None),
         _ => o.token(key),
     }
-}
-
-fn check_architecture(o: &Object<'_>) -> Result<()> {
-    match o.strings("architectures")? {
-        Some(list) if list.iter().any(|name| name == "LlamaForCausalLM") => {}
-        Some(list) => return Err(o.unsupported("architectures", list.join(", "), ONLY_LLAMA)),
-        None => match o.string("model_type")? {
-            Some("llama") => {}
-            Some(other) => return Err(o.unsupported("model_type", other, ONLY_LLAMA)),
-            None => return Err(o.error("architectures", format!("is missing: {ONLY_LLAMA}"))),
-        },
-    }
-    if let Some(act) = o.string("hidden_act")?.filter(|act| *act != "silu") {
-        return Err(o.unsupported("hidden_act", act, "silu works"));
-    }
-    for key in ["attention_bias", "mlp_bias"] {
-        if o.bool(key)? == Some(true) {
-            return Err(o.unsupported(key, true, "linear layers without bias work"));
-        }
-    }
-    Ok(())
 }
 
 fn quantization(o: &Object<'_>) -> Result<QuantizationConfig> {

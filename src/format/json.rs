@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 
 /// The largest JSON file that is read: configurations are small, and a wrong path should not fill the memory.
 const MAX_BYTES: u64 = 64 << 20;
@@ -20,8 +20,29 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(Error::io(path))
 }
 
+/// The JSON of a file, without the mark that some editors put in front of it.
+pub(crate) fn text<'a>(label: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
+    let utf16 = bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || bytes.starts_with(b"{\0")
+        || bytes.starts_with(b"\0{");
+    if utf16 {
+        return Err(Error::format(label, "byte 0", "is UTF-16; save it as UTF-8"));
+    }
+    Ok(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+}
+
 /// Parses JSON; `label` is the file's name in messages.
 pub(crate) fn parse<T: DeserializeOwned>(label: &str, bytes: &[u8]) -> Result<T> {
+    let bytes = text(label, bytes)?;
+    // A value of a list takes 32 bytes in memory, and a list that grows twice that: a long list of short ones would
+    // be many times the file. No configuration is one.
+    let values = bytes.iter().filter(|b| **b == b',').count();
+    if values * 64 > 4 * bytes.len() + (64 << 10) {
+        let why =
+            format!("lists {values} values in {} bytes: this is no configuration", bytes.len());
+        return Err(Error::format(label, "size", why));
+    }
     serde_json::from_slice(bytes)
         .map_err(|e| Error::format(label, format!("line {} column {}", e.line(), e.column()), e))
 }
@@ -56,13 +77,23 @@ impl<'a> Object<'a> {
         hint: &str,
     ) -> Error {
         Error::Unsupported {
-            what: format!("{}: `{}{key}` = {value}", self.label, self.prefix),
+            what: brief(format!("{}: `{}{key}` = {value}", self.label, self.prefix)),
             hint: hint.into(),
         }
     }
 
+    /// Whether the key is there, be it null.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|v| !v.is_null())
+    }
+
+    /// The keys that are there.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.map.keys().map(String::as_str)
     }
 
     fn typed<T>(

@@ -113,8 +113,9 @@ impl AdapterFile {
                     hint: hint.into(),
                 });
             };
-            if !self.config.target_modules.contains(module) {
-                return Err(bad(format!("`target_modules` in {CONFIG} does not name this layer")));
+            if !self.config.covers(module) {
+                let why = "`target_modules` and `layers_to_transform`";
+                return Err(bad(format!("{why} in {CONFIG} do not name this layer")));
             }
             let wrong = |expected: String| Error::Shape {
                 op: label.into(),
@@ -122,7 +123,7 @@ impl AdapterFile {
                 expected,
                 got: format!("{shape:?} with {} values", values.len()),
             };
-            let rank = self.config.rank;
+            let rank = self.config.rank_of(module);
             let fits = match (part, shape.as_slice()) {
                 (".lora_A.weight", &[r, _]) | (".lora_B.weight", &[_, r]) => r == rank,
                 (".lora_magnitude_vector", &[_]) => true,

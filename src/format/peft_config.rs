@@ -1,8 +1,11 @@
 //! `adapter_config.json`, the settings of a LoRA adapter as PEFT writes them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::json::{self, Object};
+use super::peft_layers;
 use crate::error::Result;
 
 /// The linear layers of a block.
@@ -43,6 +46,12 @@ pub struct AdapterConfig {
     pub dropout: f64,
     /// Which layers.
     pub target_modules: TargetModules,
+    /// Ranks of layers that have another one, by name, end of a name, or regular expression; the first match counts.
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// Alphas of layers that have another one.
+    pub alpha_pattern: BTreeMap<String, f64>,
+    /// Numbers of the blocks with an adapter; `None`: all.
+    pub layers_to_transform: Option<Vec<usize>>,
     /// Scale by `alpha/√R` instead of `alpha/R`.
     pub use_rslora: bool,
     /// Split weights into direction and length (DoRA).
@@ -60,6 +69,9 @@ impl Default for AdapterConfig {
             alpha: 32.0,
             dropout: 0.0,
             target_modules: TargetModules::AllLinear,
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
+            layers_to_transform: None,
             use_rslora: false,
             use_dora: false,
             base_model_name_or_path: None,
@@ -95,6 +107,9 @@ impl AdapterConfig {
             alpha,
             dropout,
             target_modules: targets(&o)?,
+            rank_pattern: peft_layers::pattern(&o, "rank_pattern", |o, key| o.size(key))?,
+            alpha_pattern: peft_layers::pattern(&o, "alpha_pattern", |o, key| o.number(key))?,
+            layers_to_transform: peft_layers::layers(&o)?,
             use_rslora: o.bool("use_rslora")?.unwrap_or(false),
             use_dora: o.bool("use_dora")?.unwrap_or(false),
             base_model_name_or_path: o.string("base_model_name_or_path")?.map(str::to_owned),
@@ -107,7 +122,7 @@ impl AdapterConfig {
         let number =
             |v: f64| if v.fract() == 0.0 && v.abs() < 1e9 { json!(v as i64) } else { json!(v) };
         let value = json!({
-            "alpha_pattern": {},
+            "alpha_pattern": self.alpha_pattern,
             "auto_mapping": null,
             "base_model_name_or_path": self.base_model_name_or_path,
             "bias": "none",
@@ -115,13 +130,13 @@ impl AdapterConfig {
             "inference_mode": self.inference_mode,
             "init_lora_weights": true,
             "layers_pattern": null,
-            "layers_to_transform": null,
+            "layers_to_transform": self.layers_to_transform,
             "lora_alpha": number(self.alpha),
             "lora_dropout": self.dropout,
             "modules_to_save": null,
             "peft_type": "LORA",
             "r": self.rank,
-            "rank_pattern": {},
+            "rank_pattern": self.rank_pattern,
             "revision": null,
             "target_modules": match &self.target_modules {
                 TargetModules::AllLinear => json!(ALL_LINEAR),
@@ -189,11 +204,6 @@ fn refuse_unsupported(o: &Object<'_>) -> Result<()> {
         _ => true,
     };
     for key in [
-        "rank_pattern",
-        "alpha_pattern",
-        "layers_to_transform",
-        "layers_pattern",
-        "modules_to_save",
         "exclude_modules",
         "layer_replication",
         "target_parameters",
@@ -204,6 +214,11 @@ fn refuse_unsupported(o: &Object<'_>) -> Result<()> {
         if let Some(value) = o.get(key).filter(|v| filled(v)) {
             return Err(o.unsupported(key, value, "train the adapter without it (null)"));
         }
+    }
+    if let Some(value) = o.get("modules_to_save").filter(|v| filled(v)) {
+        let hint = "these layers are trained whole, as full copies beside the adapter, and only LoRA's pairs are \
+                    kept here; train the adapter without it (null)";
+        return Err(o.unsupported("modules_to_save", value, hint));
     }
     // These change the base weights when the adapter is made, so the adapter alone is not enough.
     if let Some(init) = o.get("init_lora_weights").and_then(Value::as_str) {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 
 use super::source::{ByteSource, FileSource};
 use crate::error::{Error, Result};
@@ -268,8 +268,36 @@ fn read_header(source: &dyn ByteSource) -> Result<(Vec<u8>, u64)> {
 #[derive(Deserialize)]
 struct RawInfo {
     dtype: String,
+    #[serde(deserialize_with = "axes")]
     shape: Vec<u64>,
     data_offsets: (u64, u64),
+}
+
+/// A shape of at most 64 axes: a header is a small part of a file, and its lists should be, too.
+fn axes<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Vec<u64>, D::Error> {
+    struct Axes;
+    impl<'de> Visitor<'de> for Axes {
+        type Value = Vec<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of at most 64 sizes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> std::result::Result<Vec<u64>, A::Error> {
+            let mut axes = Vec::new();
+            while let Some(axis) = list.next_element()? {
+                if axes.len() == 64 {
+                    return Err(serde::de::Error::invalid_length(65, &self));
+                }
+                axes.push(axis);
+            }
+            Ok(axes)
+        }
+    }
+    d.deserialize_seq(Axes)
 }
 
 /// The header's entries in file order. A map would silently keep the last of two equal names.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::chat_template::ChatTemplate;
 use super::json::{self, Object};
+use super::tokenizer_check;
 use crate::error::{Error, Result};
 
 /// Token ids, and the bytes of the text that each stands for.
@@ -53,7 +54,7 @@ impl Tokenizer {
     ///
     /// **Errors** [`Error::Format`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+        let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer_check::text(name, bytes)?)
             .map_err(|e| Error::format(name, "tokenizer", e))?;
         // Files often keep the settings of the last run that saved them; they would cut texts silently.
         inner.with_padding(None);
@@ -86,6 +87,11 @@ impl Tokenizer {
             self.set_chat_template(label, text.to_owned());
         }
         Ok(())
+    }
+
+    /// The text of the chat template, if there is one.
+    pub fn chat_template_text(&self) -> Option<&str> {
+        self.chat.as_ref().map(|(_, text)| text.as_str())
     }
 
     /// Takes a chat template; `label` is its name in messages.
@@ -147,6 +153,13 @@ impl Tokenizer {
     /// One more than the largest id, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
+    }
+
+    /// The tokenizer as a `tokenizer.json`.
+    ///
+    /// **Errors** [`Error::Format`] if it cannot be written.
+    pub fn to_json(&self) -> Result<String> {
+        self.inner.to_string(true).map_err(|e| Error::format(&self.name, "tokenizer", e))
     }
 
     /// The id of a token's text, such as `<|eot_id|>`.

@@ -336,6 +336,10 @@ fn add(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
     each(&Add { x: &i.random("x", &[m, n])?, y: &i.random("y", &[m, n])? })
 }
 
+fn add_bias(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&AddBias { bias: &i.random("bias", &[n])?, y: &i.random("y", &[m, n])? })
+}
+
 fn gather_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (x, index) = (i.random("x", &[k, n])?, i.indices("index", m, k)?);
     each(&GatherRows { x: &x, index: &index, y: &i.zeros("y", &[m, n])? })
@@ -476,6 +480,7 @@ pub static CASES: &[Case] = cases![
     "dora_scale" [512, 2048, 1] [7, 100, 1] dora_scale;
     "dora_bwd" [512, 2048, 1] [7, 100, 1] dora_bwd;
     "add" [512, 2048, 1] [7, 100, 1] add;
+    "add_bias" [512, 2048, 1] [7, 100, 1] add_bias;
     "gather_rows" [128, 2048, 512] [7, 100, 9] gather_rows;
     "dropout" [512, 2048, 1] [7, 100, 1] dropout;
     "dropout_bwd" [512, 2048, 1] [7, 100, 1] dropout_bwd;

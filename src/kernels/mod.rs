@@ -50,6 +50,7 @@ fn elements(n: usize) -> Result<[u32; 3]> {
     grid(n.div_ceil(64))
 }
 
+mod add_bias;
 mod attention;
 mod attention_gather;
 pub mod cases;
@@ -67,6 +68,7 @@ mod rope;
 mod swiglu;
 mod weight;
 
+pub use add_bias::AddBias;
 pub use attention::{
     AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
 };
@@ -118,6 +120,7 @@ pub static ALL: &[&Kernel] = &[
     &dora::SCALE,
     &dora::BWD,
     &elementwise::ADD,
+    &add_bias::ADD_BIAS,
     &elementwise::GATHER_ROWS,
     &elementwise::DROPOUT,
     &elementwise::DROPOUT_BWD,

@@ -65,7 +65,8 @@ impl Block<'_> {
             p,
             seed: dropout_seed(key.seed, key.step, key.micro, self.index as u32, module as u32),
         });
-        Linear { shards: &self.layer().linears[module as usize], pair, mask }
+        let (layer, i) = (self.layer(), module as usize);
+        Linear { shards: &layer.linears[i], bias: layer.biases[i].as_ref(), pair, mask }
     }
 
     fn apply(

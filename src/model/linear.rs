@@ -5,7 +5,7 @@ use super::lora::Pair;
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    DoraBwd, DoraNorm, DoraScale, Dropout, DropoutBwd, LinearBwd, LinearFwd, LinearGrad,
+    AddBias, DoraBwd, DoraNorm, DoraScale, Dropout, DropoutBwd, LinearBwd, LinearFwd, LinearGrad,
 };
 
 /// Dropout of one adapted layer in one pass.
@@ -18,6 +18,8 @@ pub(super) struct Mask {
 /// A layer's weights and what is trained beside them.
 pub(super) struct Linear<'a> {
     pub(super) shards: &'a [Shard],
+    /// `(out)`.
+    pub(super) bias: Option<&'a Tensor>,
     pub(super) pair: Option<&'a Pair>,
     pub(super) mask: Option<Mask>,
 }
@@ -26,7 +28,7 @@ pub(super) struct Linear<'a> {
 pub(super) struct Site<'a> {
     /// Input `(N, in)`.
     pub(super) x: &'a Tensor,
-    /// `x·Aᵀ`, `(N, R)`.
+    /// `x·Aᵀ`, `(N, R)` of the largest rank.
     pub(super) low: &'a Tensor,
     /// Output before DoRA's scale, `(N, out)`.
     pub(super) before: Option<&'a Tensor>,
@@ -34,9 +36,24 @@ pub(super) struct Site<'a> {
     pub(super) dropped: &'a Tensor,
 }
 
+impl Site<'_> {
+    /// `x·Aᵀ` at the rank of this layer's pair: the workspace has room for the largest.
+    fn low(&self, pair: &Pair) -> Result<Tensor> {
+        self.low.view(&[self.x.dim(0), pair.a.rows])
+    }
+}
+
 impl Linear<'_> {
-    /// `y = W x + scale · B (A dropout(x))`, with DoRA times magnitude/norm.
+    /// `y = W x + scale · B (A dropout(x))`, with DoRA times magnitude/norm, and then the bias.
     pub(super) fn forward(&self, rec: &mut Recorder, at: &Site, y: &Tensor) -> Result<()> {
+        self.product(rec, at, y)?;
+        match self.bias {
+            Some(bias) => rec.record(&AddBias { bias, y }),
+            None => Ok(()),
+        }
+    }
+
+    fn product(&self, rec: &mut Recorder, at: &Site, y: &Tensor) -> Result<()> {
         let dora = self.pair.and_then(|p| p.dora.as_ref()).zip(at.before);
         let out = dora.map_or(y, |(_, before)| before);
         for shard in self.shards {
@@ -51,10 +68,11 @@ impl Linear<'_> {
         }
         let Some(pair) = self.pair else { return Ok(()) };
         let x = self.adapter_input(rec, at)?;
-        let down = LinearFwd { x, w: &pair.a, y: at.low, first: 0, accumulate: false, scale: 1.0 };
+        let low = at.low(pair)?;
+        let down = LinearFwd { x, w: &pair.a, y: &low, first: 0, accumulate: false, scale: 1.0 };
         rec.record(&down)?;
         rec.record(&LinearFwd {
-            x: at.low,
+            x: &low,
             w: &pair.b,
             y: out,
             first: 0,
@@ -119,7 +137,9 @@ impl Linear<'_> {
         }
         let Some(pair) = self.pair else { return Ok(()) };
         let Some(grads) = &pair.grads else { return Ok(()) };
-        rec.record(&LinearGrad { dy, x: at.low, dw: &grads.b, scale: pair.scale })?;
+        let (low, dlow) = (at.low(pair)?, dlow.view(&[dy.dim(0), pair.a.rows])?);
+        let dlow = &dlow;
+        rec.record(&LinearGrad { dy, x: &low, dw: &grads.b, scale: pair.scale })?;
         rec.record(&LinearBwd {
             dy,
             first: 0,

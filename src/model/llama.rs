@@ -8,7 +8,7 @@ use super::lora::Adapter;
 use super::module::Module;
 use super::plan::MemoryPlan;
 use super::weight_plan::{EMBED, HEAD};
-use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig};
+use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig, check_window};
 use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::{Dense, Matrix};
 use crate::quant::dynamic8_code;
@@ -30,6 +30,8 @@ pub(super) struct Layer {
     pub(super) post_norm: Tensor,
     /// By number of [`Module`].
     pub(super) linears: [Vec<Shard>; 7],
+    /// `(out)` of the layers that have one (q, k, v of Qwen2).
+    pub(super) biases: [Option<Tensor>; 7],
 }
 
 /// A Llama on a device, with any number of adapters of which one is active.
@@ -105,6 +107,7 @@ impl Model {
         progress: Progress<'_>,
     ) -> Result<Model> {
         config.validate()?;
+        check_window(config.sliding_window, options.max_positions)?;
         let (d, v) = (config.hidden_size, config.vocab_size);
         let weights = MemoryPlan::weights(config, Some(checkpoint), options)?;
         gpu.check_memory("the model's weights", weights.total())?;
@@ -298,7 +301,7 @@ impl Model {
             .iter()
             .map(|m| {
                 let (n, k) = m.shape(&self.config);
-                n * k
+                n * k + if m.has_bias(&self.config) { n } else { 0 }
             })
             .sum();
         let (d, v) = (self.config.hidden_size, self.config.vocab_size);

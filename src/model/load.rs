@@ -182,8 +182,14 @@ impl Loader<'_> {
             input_norm: self.vector(&format!("{base}.input_layernorm.weight"), d)?,
             post_norm: self.vector(&format!("{base}.post_attention_layernorm.weight"), d)?,
             linears: linears.map(|(_, shards)| shards),
+            biases: Default::default(),
         };
         for module in Module::ALL {
+            if module.has_bias(self.config) {
+                let name = format!("{}.bias", module.path(layer));
+                let bias = self.vector(&name, module.shape(self.config).0)?;
+                out.biases[module as usize] = Some(bias);
+            }
             out.linears[module as usize] = self.linear(layer, module)?;
         }
         Ok(out)

@@ -81,6 +81,8 @@ struct Planned {
     module: Module,
     out: usize,
     inp: usize,
+    rank: usize,
+    scale: f32,
 }
 
 /// The layers that a configuration names. **Errors** [`Error::Invalid`] if it names none.
@@ -88,11 +90,20 @@ fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
     let mut found = Vec::new();
     for layer in 0..model.num_hidden_layers {
         for module in Module::ALL {
-            if config.target_modules.contains(&module.path(layer)) {
+            let path = module.path(layer);
+            if config.covers(&path) {
                 let (out, inp) = module.shape(model);
-                found.push(Planned { layer, module, out, inp });
+                let (rank, scale) = (config.rank_of(&path), config.scaling_of(&path) as f32);
+                found.push(Planned { layer, module, out, inp, rank, scale });
             }
         }
+    }
+    if let Some(layers) = &config.layers_to_transform
+        && let Some(beyond) = layers.iter().find(|l| **l >= model.num_hidden_layers)
+    {
+        let why =
+            format!("{beyond} is no layer of this model, which has {}", model.num_hidden_layers);
+        return Err(Error::invalid("layers_to_transform", why));
     }
     if found.is_empty() {
         let names: Vec<_> = Module::ALL.iter().map(|m| m.name()).collect();
@@ -114,12 +125,12 @@ fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
 impl Outline {
     /// The adapter that `config` describes. **Errors** as [`plan`].
     pub(crate) fn of(config: &AdapterConfig, model: &ModelConfig) -> Result<Outline> {
-        let (r, planned, dora) = (config.rank, plan(config, model)?, config.use_dora);
+        let (planned, dora) = (plan(config, model)?, config.use_dora);
         let mut entries = Vec::new();
         for p in &planned {
             let path = format!("{PREFIX}{}", p.module.path(p.layer));
-            entries.push((format!("{path}.lora_A.weight"), vec![r, p.inp]));
-            entries.push((format!("{path}.lora_B.weight"), vec![p.out, r]));
+            entries.push((format!("{path}.lora_A.weight"), vec![p.rank, p.inp]));
+            entries.push((format!("{path}.lora_B.weight"), vec![p.out, p.rank]));
             if dora {
                 entries.push((format!("{path}.lora_magnitude_vector"), vec![p.out]));
             }
@@ -154,7 +165,6 @@ impl Adapter {
         model: &ModelConfig,
         train: bool,
     ) -> Result<Adapter> {
-        let r = config.rank;
         let outline = Outline::of(config, model)?;
         let Slabs { params, gradients, norms, table } =
             outline.walk(&mut Device::new(gpu), train)?;
@@ -183,9 +193,9 @@ impl Adapter {
             };
             let grads = da.zip(db).map(|(a, b)| Grads { a, b, magnitude: dm });
             let pair = Pair {
-                a: Matrix::dense(r, p.inp, Dense::F32, a, table.clone()),
-                b: Matrix::dense(p.out, r, Dense::F32, b, table.clone()),
-                scale: config.scaling() as f32,
+                a: Matrix::dense(p.rank, p.inp, Dense::F32, a, table.clone()),
+                b: Matrix::dense(p.out, p.rank, Dense::F32, b, table.clone()),
+                scale: p.scale,
                 dora,
                 grads,
             };
@@ -202,7 +212,7 @@ impl Adapter {
         model: &ModelConfig,
         seed: u64,
     ) -> Result<Adapter> {
-        if config.rank == 0 {
+        if config.rank == 0 || config.rank_pattern.values().any(|r| *r == 0) {
             return Err(Error::invalid("rank", "is 0; the smallest is 1"));
         }
         let adapter = Adapter::empty(gpu, config, model, true)?;
@@ -298,6 +308,11 @@ impl Adapter {
     /// Adapter configuration and parameters, to save.
     pub async fn to_file(&self, gpu: &Gpu) -> Result<AdapterFile> {
         Ok(AdapterFile { config: self.config.clone(), tensors: self.parameters(gpu).await? })
+    }
+
+    /// The largest rank of its pairs.
+    pub(super) fn largest_rank(&self) -> usize {
+        self.pairs.values().map(|pair| pair.a.rows).max().unwrap_or(0)
     }
 
     /// Its settings.

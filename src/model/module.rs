@@ -46,6 +46,11 @@ impl Module {
         format!("model.layers.{layer}.{part}.{}", self.name())
     }
 
+    /// Whether it has a bias.
+    pub fn has_bias(self, config: &ModelConfig) -> bool {
+        config.family.qkv_bias() && matches!(self, Module::Q | Module::K | Module::V)
+    }
+
     /// `(out, in)` of its weight.
     pub fn shape(self, config: &ModelConfig) -> (usize, usize) {
         let (d, f) = (config.hidden_size, config.intermediate_size);

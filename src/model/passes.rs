@@ -12,7 +12,7 @@ use crate::{Error, Result};
 impl Model {
     fn adapter_shape(&self) -> AdapterShape {
         self.active_adapter().map_or(AdapterShape::default(), |a| AdapterShape {
-            rank: a.config.rank,
+            rank: a.largest_rank(),
             dora: a.config.use_dora,
         })
     }

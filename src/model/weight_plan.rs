@@ -70,6 +70,9 @@ impl MemoryPlan {
             weights.words("norms", d);
             for module in Module::ALL {
                 weights.linear(layer, module, options.quant)?;
+                if module.has_bias(config) {
+                    weights.words("biases", module.shape(config).0);
+                }
             }
         }
         weights.words("norms", d);

@@ -5,6 +5,13 @@ pub fn add(x: &[f32], y: &mut [f32]) {
     }
 }
 
+/// `y[n] += bias` for each row of `y (N, D)`.
+pub fn add_bias(bias: &[f32], y: &mut [f32]) {
+    for row in y.chunks_exact_mut(bias.len()) {
+        add(bias, row);
+    }
+}
+
 /// `y[l] = x[index[l]]`, or zeros where that is no row of `x (N, D)`.
 pub fn gather_rows(x: &[f32], index: &[u32], d: usize, y: &mut [f32]) {
     let n = x.len() / d;

@@ -28,7 +28,7 @@ pub use cross_entropy::{cross_entropy_fused, reduce_sum};
 pub use dora::{dora_bwd, dora_scale};
 pub use dora_norm::dora_norm;
 pub use dropout::{dropout, dropout_bwd, dropout_scale, dropout_threshold};
-pub use elementwise::{add, gather_rows};
+pub use elementwise::{add, add_bias, gather_rows};
 pub use embed::embed_fwd;
 pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad};
 pub use optimizer::{AdamWFactors, BLOCK8, CHUNK, adamw, adamw8bit, clip_coefficient, sum_squares};

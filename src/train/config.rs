@@ -5,6 +5,7 @@ use crate::Result;
 use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn};
 use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How the frozen linear layers are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +205,15 @@ pub struct TrainConfig {
     pub lora_dropout: f64,
     /// Layers with an adapter.
     pub target_modules: TargetModules,
+    /// Ranks of layers that have another one, by name or end of a name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// Alphas of layers that have another one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub alpha_pattern: BTreeMap<String, f64>,
+    /// Numbers of the blocks with an adapter; none: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers_to_transform: Option<Vec<usize>>,
     /// Scale by alpha / √rank instead. **Source** Kalajdzievski 2023 (arXiv:2312.03732).
     pub use_rslora: bool,
     /// Train the weights' magnitudes too. **Source** Liu et al. 2024 (arXiv:2402.09353).
@@ -276,6 +286,9 @@ impl Default for TrainConfig {
             lora_alpha: 32.0,
             lora_dropout: 0.05,
             target_modules: TargetModules::new(["q_proj", "v_proj"]),
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
+            layers_to_transform: None,
             use_rslora: false,
             use_dora: false,
             num_train_epochs: 3.0,

@@ -1,6 +1,7 @@
 //! Which settings make sense.
 
 use super::{LINEAR_MODULES, Precision, SaveSteps, TrainConfig};
+use crate::format::check_pattern;
 use crate::{Error, Result};
 
 impl TrainConfig {
@@ -36,6 +37,23 @@ impl TrainConfig {
         must(self.rank >= 1, "rank", || "must be at least 1; 16 is usual".into())?;
         must(self.rank <= 1 << 16, "rank", || format!("{} is over 65536; 16 is usual", self.rank))?;
         above_zero("lora_alpha", self.lora_alpha, "twice the rank is usual")?;
+        for (name, rank) in &self.rank_pattern {
+            must((1..=1 << 16).contains(rank), "rank_pattern", || {
+                format!("`{name}` = {rank}; ranks are from 1 to 65536")
+            })?;
+        }
+        for (name, alpha) in &self.alpha_pattern {
+            above_zero(&format!("alpha_pattern, `{name}`"), *alpha, "twice the rank is usual")?;
+        }
+        for name in self.rank_pattern.keys().chain(self.alpha_pattern.keys()) {
+            check_pattern(name)
+                .map_err(|why| Error::invalid("rank_pattern, alpha_pattern", why))?;
+        }
+        must(
+            self.layers_to_transform.as_ref().is_none_or(|l| !l.is_empty()),
+            "layers_to_transform",
+            || "is empty; leave it out for all layers".into(),
+        )?;
         let p = self.lora_dropout;
         must((0.0..1.0).contains(&p), "lora_dropout", || {
             format!("{p} is not in [0, 1); 0.05 is usual")

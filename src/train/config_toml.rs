@@ -112,6 +112,9 @@ fn names() -> BTreeSet<String> {
         eval_steps: Some(1),
         save_total_limit: Some(1),
         early_stopping_patience: Some(1),
+        rank_pattern: [(String::new(), 1)].into(),
+        alpha_pattern: [(String::new(), 1.0)].into(),
+        layers_to_transform: Some(Vec::new()),
         ..TrainConfig::default()
     };
     table(&config).map(|table| table.keys().cloned().collect()).unwrap_or_default()

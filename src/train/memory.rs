@@ -62,7 +62,10 @@ fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: bool) -> 
     let extent = Extent {
         config: model.clone(),
         largest: pass,
-        adapter: AdapterShape { rank: config.rank, dora: config.use_dora },
+        adapter: AdapterShape {
+            rank: config.adapter_config().largest_rank(),
+            dora: config.use_dora,
+        },
         training: true,
         checkpointing: !keep,
     };

@@ -3,6 +3,8 @@
 mod data;
 mod errors;
 mod generate;
+mod hub;
+mod merge;
 mod program;
 mod resume;
 mod train;

@@ -105,6 +105,10 @@ fn wrong_values_are_refused_with_their_key() {
         ("\"r\": 8", "\"rr\": 8", "`r`: is missing"),
         ("\"lora_alpha\": 16", "\"lora_alpha\": \"16\"", "lora_alpha"),
         ("\"lora_dropout\": 0.0", "\"lora_dropout\": 1.0", "lora_dropout"),
+        ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 0}", "rank_pattern.q_proj"),
+        ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_(\": 1}", "regular expression"),
+        ("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"q_proj\": \"4\"}", "quotation marks"),
+        ("\"layers_to_transform\": null", "\"layers_to_transform\": [-1]", "layers_to_transform"),
         ("\"use_dora\": false", "\"use_dora\": \"no\"", "use_dora"),
         ("    \"v_proj\",\n    \"q_proj\"\n", "", "empty list"),
         ("\"v_proj\"", "5", "target_modules"),
@@ -126,10 +130,7 @@ fn what_would_change_the_result_is_refused_by_name() {
         ("\"bias\": \"none\"", "\"bias\": \"all\"", "bias"),
         ("\"fan_in_fan_out\": false", "\"fan_in_fan_out\": true", "fan_in_fan_out"),
         ("\"lora_bias\": false", "\"lora_bias\": true", "lora_bias"),
-        ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 4}", "rank_pattern"),
-        ("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"q_proj\": 4}", "alpha_pattern"),
-        ("\"layers_to_transform\": null", "\"layers_to_transform\": [1]", "layers_to_transform"),
-        ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "modules_to_save"),
+        ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "trained whole"),
         ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa_niter_4\"", "pissa"),
         (
             "\"target_modules\": [\n    \"v_proj\",\n    \"q_proj\"\n  ]",
@@ -141,6 +142,27 @@ fn what_would_change_the_result_is_refused_by_name() {
         assert_error(changed(from, to), is_unsupported, &["adapter_config.json", word]);
     }
     assert!(changed("\"modules_to_save\": null", "\"modules_to_save\": []").is_ok());
+}
+
+#[test]
+fn patterns_are_pefts() {
+    let text = "\"rank_pattern\": {\"^model.layers.1\": 3, \"layers.(0|2).self_attn.v_proj\": 5, \"v_proj\": 4}";
+    let config = changed("\"rank_pattern\": {}", text).unwrap();
+    let rank = |layer: usize, name: &str| {
+        config.rank_of(&format!("model.layers.{layer}.self_attn.{name}"))
+    };
+    assert_eq!([rank(0, "q_proj"), rank(1, "q_proj"), rank(10, "q_proj")], [8, 3, 3]);
+    assert_eq!([rank(0, "v_proj"), rank(2, "v_proj"), rank(3, "v_proj")], [5, 5, 4]);
+    assert_eq!(rank(3, "other_v_proj"), 8);
+    assert_eq!(config.scaling_of("model.layers.0.self_attn.v_proj"), 16.0 / 5.0);
+    assert_eq!(config.largest_rank(), 8);
+    let again = AdapterConfig::from_json("a", config.to_json().as_bytes()).unwrap();
+    assert_eq!(again, config);
+    let one = "\"layers_to_transform\": 1";
+    let config = changed("\"layers_to_transform\": null", one).unwrap();
+    assert!(config.covers("model.layers.1.self_attn.q_proj"));
+    assert!(!config.covers("model.layers.11.self_attn.q_proj"));
+    assert!(!config.covers("model.layers.1.self_attn.k_proj"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `config.json` and the rotary tables.
 
-use wgpu_lora::format::{DType, ModelConfig, Rope, RopeScaling};
+use wgpu_lora::format::{DType, Family, ModelConfig, Rope, RopeScaling};
 
 use super::*;
 
@@ -24,6 +24,8 @@ fn both_layouts_mean_the_same() {
     }
     let config = ModelConfig::from_dir(golden().join("model/tiny_b")).unwrap();
     let expected = ModelConfig {
+        family: Family::Llama,
+        sliding_window: None,
         hidden_size: 96,
         num_hidden_layers: 2,
         num_attention_heads: 4,
@@ -107,7 +109,7 @@ fn quantized_configs_are_read_or_refused_by_name() {
 #[test]
 fn other_models_are_refused_by_name() {
     let cases = [
-        ("LlamaForCausalLM", "MistralForCausalLM", "MistralForCausalLM"),
+        ("LlamaForCausalLM", "GemmaForCausalLM", "Qwen2ForCausalLM work"),
         ("\"silu\"", "\"gelu\"", "gelu"),
         ("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias"),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", "mlp_bias"),

@@ -4,19 +4,19 @@ mod adapter;
 mod chat;
 mod checkpoint;
 mod config;
+mod gguf;
 mod nf4;
 mod prequant;
 mod safetensors;
 mod tokenizer;
 
 #[path = "../common/tiny.rs"]
-#[allow(dead_code, reason = "only the tokenizer is used here")]
 mod tiny;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use wgpu_lora::format::SafetensorsFile;
+use wgpu_lora::format::{SafetensorsFile, WeightFile};
 use wgpu_lora::{Error, Result};
 
 /// The golden set in the repository.
@@ -39,6 +39,13 @@ fn f32s(file: &SafetensorsFile, name: &str) -> Vec<f32> {
 }
 
 fn u8s(file: &SafetensorsFile, name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    file.read_bytes(name, 0..file.info(name).unwrap().bytes, &mut out).unwrap();
+    out
+}
+
+/// The bytes of a checkpoint's tensor.
+fn stored(file: &WeightFile, name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     file.read_bytes(name, 0..file.info(name).unwrap().bytes, &mut out).unwrap();
     out

@@ -26,7 +26,10 @@ fn weights_are_read_bit_for_bit() {
             let weight = read_prequantized(&stored, name).unwrap().unwrap();
             assert_eq!(weight.dtype, dtype);
             assert_eq!(matches!(weight.matrix.scales, Nf4Scales::Double { .. }), double);
-            assert!(weight.matrix.packed == u8s(stored.file_of(name).unwrap(), name), "{name}");
+            assert!(
+                weight.matrix.packed == super::stored(stored.file_of(name).unwrap(), name),
+                "{name}"
+            );
         }
         assert_eq!(read_prequantized(&stored, "model.norm.weight").unwrap(), None);
         assert_eq!(read_prequantized(&stored, "model.embed_tokens.weight").unwrap(), None);
@@ -69,7 +72,9 @@ fn changed(change: impl FnOnce(&mut Parts)) -> Checkpoint {
         .tensors()
         .iter()
         .filter(|(name, _)| name.starts_with(Q))
-        .map(|(name, info)| (name.clone(), info.dtype, info.shape.clone(), u8s(file, name)))
+        .map(|(name, info)| {
+            (name.clone(), info.dtype, info.shape.clone(), super::stored(file, name))
+        })
         .collect();
     assert_eq!(parts.len(), 6);
     change(&mut parts);

@@ -32,6 +32,7 @@ struct Site {
     /// The base model's folder in the set.
     base: String,
     quant: Quant,
+    batch: String,
     results: String,
 }
 
@@ -57,6 +58,7 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
                 about: about["adapters"][&name].clone(),
                 base: base.to_owned(),
                 quant,
+                batch: format!("lora/{BATCH}"),
                 results: format!("{folder}/{file}"),
             };
             let known = |kind: &str| variant(&file, kind).map(base::quant).transpose();
@@ -74,9 +76,23 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
     Ok(cases)
 }
 
+/// The case of an adapter on a base model of the set, whose folder holds the batch and the results too.
+pub fn case(set: &Set, base: &str, folder: &str) -> Case {
+    let site = Site {
+        set: set.clone(),
+        adapter: set.path(folder),
+        about: Value::Null,
+        base: base.to_owned(),
+        quant: Quant::None,
+        batch: format!("{folder}/forward_f32.safetensors"),
+        results: format!("{folder}/forward_f32.safetensors"),
+    };
+    Case::new(folder, move |judge| site.forward(judge))
+}
+
 impl Site {
     fn inputs(&self) -> Outcome<Inputs> {
-        Inputs::read(&self.set.open(&format!("lora/{BATCH}"))?)
+        Inputs::read(&self.set.open(&self.batch)?)
     }
 
     fn adapted(&self, gpu: &Gpu, inputs: &Inputs) -> Outcome<Model> {
@@ -166,7 +182,7 @@ fn delta<'a>(adapter: &'a AdapterFile, path: &str) -> Option<Delta<'a>> {
     };
     let (a, b) = (tensor("lora_A.weight")?, tensor("lora_B.weight")?);
     let magnitude = tensor("lora_magnitude_vector");
-    Some(Delta { a, b, scale: adapter.config.scaling(), magnitude })
+    Some(Delta { a, b, scale: adapter.config.scaling_of(path), magnitude })
 }
 
 fn options(checkpointing: bool) -> TrainerOptions {

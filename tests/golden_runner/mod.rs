@@ -4,7 +4,9 @@ mod adamw8bit;
 mod base;
 mod ce;
 mod devices;
+mod families;
 mod forward;
+mod gguf;
 mod hash;
 mod judge;
 mod lora;
@@ -39,6 +41,8 @@ const SECTIONS: &[Section] = &[
     ("rope", rope::cases),
     ("tokenizer", tokenizer::cases),
     ("smollm2", smollm2::cases),
+    ("gguf", gguf::cases),
+    ("families", families::cases),
 ];
 
 fn path() -> PathBuf {

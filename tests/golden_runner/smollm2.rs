@@ -89,10 +89,18 @@ impl Site {
 
     /// The whole text with loss on all tokens.
     pub fn text_batch(&self) -> Outcome<Batch> {
-        let labels = self.text.iter().map(|&id| id as i32).collect();
-        let t = self.text.len();
-        Ok(Batch::from_parts(self.text.clone(), labels, vec![t], t)?)
+        batch_of(&self.text)
     }
+}
+
+/// The file's whole text with loss on all tokens.
+pub fn whole_text(golden: &Value) -> Outcome<Batch> {
+    batch_of(&serde_json::from_value::<Vec<u32>>(golden["text_ids"].clone())?)
+}
+
+fn batch_of(text: &[u32]) -> Outcome<Batch> {
+    let labels = text.iter().map(|&id| id as i32).collect();
+    Ok(Batch::from_parts(text.to_vec(), labels, vec![text.len()], text.len())?)
 }
 
 /// A pass over one sequence with loss on all tokens.

@@ -27,9 +27,13 @@ fn ids(value: &Value) -> Outcome<Vec<u32>> {
     Ok(serde_json::from_value(value.clone())?)
 }
 
-fn run(judge: &mut Judge, golden: &Value) -> Outcome {
+fn run(with: &mut Judge, golden: &Value) -> Outcome {
     let path = golden["tokenizer"].as_str().ok_or("the file names no `tokenizer`")?;
-    let tokenizer = Tokenizer::from_file(models::path(path)?)?;
+    judge(with, &Tokenizer::from_file(models::path(path)?)?, golden)
+}
+
+/// Compares a tokenizer with the texts and ids of a file.
+pub fn judge(judge: &mut Judge, tokenizer: &Tokenizer, golden: &Value) -> Outcome {
     let special = golden["add_special_tokens"].as_bool().unwrap_or(false);
     let Some(cases) = golden["cases"].as_array().filter(|cases| !cases.is_empty()) else {
         return wrong("the file holds no `cases`");

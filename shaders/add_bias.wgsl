@@ -1,0 +1,22 @@
+// add_bias: y += bias, the same for each row. One invocation per element.
+// roles: none
+// dispatch: (n / WG)   writes: y +=   source: linear layers of Qwen2's attention
+
+struct Params { n: u32, d: u32 }
+
+@group(0) @binding(0) var<uniform>             p: Params;
+@group(0) @binding(1) var<storage, read>       bias: array<f32>;  // (d)
+@group(0) @binding(2) var<storage, read_write> y:    array<f32>;  // (n / d, d)
+
+override WG: u32 = 64u;
+
+@compute @workgroup_size(WG)
+fn add_bias(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.x + group.y * groups.x) * WG + lane;
+    if i >= p.n { return; }
+    y[i] += bias[i % p.d];
+}

@@ -1,0 +1,126 @@
+//! `merge`: an adapter into the original 16-bit weights, and what that changes.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::args::Inspect;
+use super::model::{Files, Session};
+use crate::export;
+use crate::format::AdapterFile;
+use crate::generate::prompt_ids;
+use crate::model::{Pass, Quant};
+
+#[derive(Debug, Args)]
+pub(super) struct MergeArgs {
+    /// The base model in 16 or 32 bits: a folder, a .gguf file, or a Hugging Face name.
+    #[arg(long)]
+    model: String,
+    /// A PEFT folder.
+    #[arg(long)]
+    adapter: PathBuf,
+    /// The folder of the merged model; made if needed.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The text on which merged and adapted logits are compared.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "The price of this product, in US dollars, is $"
+    )]
+    probe: String,
+    /// Merge only: needs no device.
+    #[arg(long)]
+    no_probe: bool,
+}
+
+pub(super) async fn run(session: &Session, args: &MergeArgs) -> Result<()> {
+    let printer = &session.printer;
+    let files = Files::open(&args.model)?;
+    let adapter = AdapterFile::load(&args.adapter)?;
+    if files.checkpoint.gguf().is_some() {
+        printer.warn(
+            "the model is a GGUF file: what it holds in blocks is merged as dequantized, in F16. \
+             The original 16-bit weights give a better model",
+        );
+    }
+    let bar = printer.bar(0, "merging {bytes:>10}/{total_bytes:10} {wide_bar} {eta:>4}");
+    let mut progress = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let merged = export::merge(&files, &adapter, &args.out, &mut progress);
+    bar.finish_and_clear();
+    merged?;
+    printer.line(format!("merged model in {}", args.out.display()))?;
+    let mut result = json!({"out": args.out, "layers": adapter.modules().len()});
+    if !args.no_probe {
+        match probe(session, args, &files, &adapter).await {
+            Ok(found) => {
+                printer.line(format!(
+                    "largest difference of a logit, over the {} tokens of the probe: {:.4} against the adapter \
+                     beside 4-bit weights, {} (logits are up to {:.1})",
+                    found.tokens,
+                    found.nf4,
+                    match found.same {
+                        Some(same) => format!("{same:.4} beside the 16-bit ones"),
+                        None => "not measured beside the 16-bit ones".into(),
+                    },
+                    found.largest,
+                ))?;
+                result["tokens"] = json!(found.tokens);
+                result["max_logit_difference_nf4"] = json!(found.nf4);
+                result["max_logit_difference_16bit"] = json!(found.same);
+                result["max_logit"] = json!(found.largest);
+            }
+            Err(why) => printer.warn(format!(
+                "merged, but not compared with the adapter on 4-bit weights: {why:#}"
+            )),
+        }
+    }
+    printer.object(&result)
+}
+
+struct Probe {
+    tokens: usize,
+    nf4: f32,
+    same: Option<f32>,
+    largest: f32,
+}
+
+async fn probe(
+    session: &Session,
+    args: &MergeArgs,
+    base: &Files,
+    adapter: &AdapterFile,
+) -> Result<Probe> {
+    let merged = Files::open(&args.out.display().to_string())?;
+    let tokenizer = base.tokenizer()?;
+    let gpu = session.gpu(Inspect::default(), None).await?;
+    let positions = tokenizer.encode(&args.probe, true)?.len() + 1;
+    let logits = async |files: &Files, quant, adapter: Option<&AdapterFile>| {
+        let mut model = session.load(&gpu, files, quant, positions).await?;
+        if let Some(adapter) = adapter {
+            model.add_adapter("adapter", adapter, false).await?;
+        }
+        let ids = prompt_ids(&model, &tokenizer, &args.probe)?;
+        let rows: Vec<u32> = (0..ids.len() as u32).collect();
+        let pass = Pass { batch: 1, queries: ids.len(), targets: ids.len() };
+        let space = model.workspace(pass, false, false)?;
+        anyhow::Ok((model.logits(&space, &ids, 1, &rows).await?, ids.len()))
+    };
+    let difference =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let (inside, tokens) = logits(&merged, Quant::None, None).await?;
+    let (four, _) = logits(base, Quant::Nf4, Some(adapter)).await?;
+    // Where the 16-bit weights and an adapter do not fit together, the first figure still says what matters.
+    let same = logits(base, Quant::None, Some(adapter)).await.ok();
+    Ok(Probe {
+        tokens,
+        nf4: difference(&inside, &four),
+        same: same.map(|(beside, _)| difference(&inside, &beside)),
+        largest: inside.iter().fold(0.0, |m, v| v.abs().max(m)),
+    })
+}

@@ -1,0 +1,166 @@
+//! What is looked at in a `tokenizer.json` before the tokenizers crate builds tables from it: its BPE builder copies a
+//! merge's two parts into a buffer as long as the longest token, and panics where they do not fit.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::json;
+use crate::error::{Error, Result};
+
+/// Refuses merges that cannot give a token of the vocabulary. Nothing of the file is kept while it is read.
+pub(super) fn check_merges(label: &str, bytes: &[u8]) -> Result<()> {
+    let mut found = Found::default();
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    // What is no JSON is told by the one who reads it all.
+    let Ok(()) = Top(&mut found).deserialize(&mut reader) else { return Ok(()) };
+    let Some((longest, shortest)) = found.merges else { return Ok(()) };
+    let fits = shortest >= found.prefix
+        && longest.checked_sub(found.prefix).is_some_and(|bytes| bytes <= found.token);
+    if fits && found.vocabularies < 2 {
+        return Ok(());
+    }
+    let why = "a merge makes a token that the vocabulary does not have: the file is damaged";
+    Err(Error::format(label, "key `model.merges`", why))
+}
+
+/// The JSON of a tokenizer whose merges fit.
+pub(super) fn text<'a>(label: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
+    let bytes = json::text(label, bytes)?;
+    check_merges(label, bytes)?;
+    Ok(bytes)
+}
+
+#[derive(Default)]
+struct Found {
+    /// Bytes of the longest token.
+    token: usize,
+    /// Bytes of the longest merge's two parts, and of the shortest second part.
+    merges: Option<(usize, usize)>,
+    /// Bytes of `continuing_subword_prefix`.
+    prefix: usize,
+    vocabularies: usize,
+}
+
+impl Found {
+    fn merge(&mut self, a: usize, b: usize) {
+        let (longest, shortest) = self.merges.unwrap_or((0, usize::MAX));
+        self.merges = Some((longest.max(a + b), shortest.min(b)));
+    }
+}
+
+/// Visits a value of any kind; what is of no interest is read over.
+macro_rules! seed {
+    ($name:ident, $expecting:literal, { $($methods:tt)* }) => {
+        struct $name<'f>(&'f mut Found);
+
+        impl<'de> DeserializeSeed<'de> for $name<'_> {
+            type Value = ();
+
+            fn deserialize<D: Deserializer<'de>>(self, d: D) -> std::result::Result<(), D::Error> {
+                d.deserialize_any(self)
+            }
+        }
+
+        impl<'de> Visitor<'de> for $name<'_> {
+            type Value = ();
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($expecting)
+            }
+
+            $($methods)*
+        }
+    };
+}
+
+seed!(Top, "an object", {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                "model" => map.next_value_seed(Model(self.0))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+});
+
+seed!(Model, "a model", {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                "vocab" => map.next_value_seed(Vocab(self.0))?,
+                "merges" => map.next_value_seed(Merges(self.0))?,
+                "continuing_subword_prefix" => {
+                    let prefix = map.next_value::<Option<Cow<'de, str>>>()?;
+                    self.0.prefix = self.0.prefix.max(prefix.map_or(0, |p| p.len()));
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+});
+
+seed!(Vocab, "tokens and ids", {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        self.0.vocabularies += 1;
+        while let Some(token) = map.next_key::<Cow<'de, str>>()? {
+            self.0.token = self.0.token.max(token.len());
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+
+    // Unigram has a list.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<(), A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+});
+
+seed!(Merges, "merges", {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<(), A::Error> {
+        while list.next_element_seed(Merge(self.0))?.is_some() {}
+        Ok(())
+    }
+});
+
+seed!(Merge, "two tokens", {
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<(), E> {
+        let (a, b) = text.split_once(' ').ok_or_else(|| E::custom("no pair"))?;
+        self.0.merge(a.len(), b.len());
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<(), A::Error> {
+        let next = |list: &mut A| list.next_element::<Cow<'de, str>>();
+        let (Some(a), Some(b)) = (next(&mut list)?, next(&mut list)?) else {
+            return Err(A::Error::custom("no pair"));
+        };
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        self.0.merge(a.len(), b.len());
+        Ok(())
+    }
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merges_must_fit_into_the_longest_token() {
+        let check = |model: &str| check_merges("t", format!("{{\"model\":{model}}}").as_bytes());
+        let vocab = r#""vocab":{"a":0,"bb":1,"abb":2}"#;
+        assert!(check(&format!("{{{vocab},\"merges\":[[\"a\",\"bb\"]]}}")).is_ok());
+        assert!(check(&format!("{{\"merges\":[\"a bb\"],{vocab}}}")).is_ok());
+        assert!(check(&format!("{{{vocab},\"merges\":[\"bb bb\"]}}")).is_err());
+        let prefix = "\"continuing_subword_prefix\":\"##\"";
+        assert!(check(&format!("{{{vocab},{prefix},\"merges\":[\"bb a\"]}}")).is_err());
+        assert!(check(&format!("{{{vocab},{vocab},\"merges\":[\"a bb\"]}}")).is_err());
+        assert!(check_merges("t", b"[1]").is_ok() && check_merges("t", b"{").is_ok());
+    }
+}
