@@ -17,6 +17,8 @@ pub mod pricer;
 pub mod quant;
 pub mod random;
 pub mod reference;
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+pub mod report;
 pub mod selftest;
 pub mod train;
 #[cfg(all(feature = "web", target_arch = "wasm32"))]

@@ -54,6 +54,8 @@ pub(super) enum Command {
     Export(super::export::ExportArgs),
     /// List and compare adapters.
     Adapters(super::adapters::AdaptersArgs),
+    /// Draw a run's losses and learning rate: in the terminal, or as a picture or page.
+    Plot(super::plot::PlotArgs),
     /// Measure kernels, a training step, a prompt, generation, or loading.
     Bench(BenchArgs),
     /// Write the text of every kernel variant, for shader checks.
@@ -84,6 +86,9 @@ pub(super) struct TrainArgs {
     /// Settings to start from, under --config and the flags.
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
+    /// Draw the loss in the terminal as it falls.
+    #[arg(long)]
+    pub(super) plot: bool,
     /// A TOML file of settings, under the flags; a run's run.toml is one.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,

@@ -15,6 +15,7 @@ mod merge;
 mod model;
 mod pairs;
 mod plan;
+mod plot;
 mod printer;
 mod shaders;
 mod train;
@@ -60,6 +61,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Merge(args) => merge::run(&session, args).await,
         Command::Export(args) => export::run(&session, args).await,
         Command::Adapters(args) => adapters::run(&session, args).await,
+        Command::Plot(args) => plot::run(&session, args),
         Command::Bench(args) => bench::run(&session, args).await,
         Command::Shaders(args) => shaders::run(&session, args),
     }

@@ -37,6 +37,7 @@ pub(super) struct PlanArgs {
 
 pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
     let args = TrainArgs {
+        plot: false,
         out: args.out.clone().unwrap_or_default(),
         resume: args.resume,
         preset: args.preset.clone(),

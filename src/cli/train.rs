@@ -10,8 +10,10 @@ use indicatif::ProgressBar;
 use super::args::{Settings, TrainArgs};
 use super::model::{Files, Session};
 use super::plan;
+use super::plot;
 use crate::data::{Dataset, DatasetReport};
 use crate::model::{LoadOptions, MemoryPlan};
+use crate::report::series::Series;
 use crate::train::config::TrainConfig;
 use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
@@ -167,11 +169,15 @@ fn interruptions() -> Arc<AtomicUsize> {
 }
 
 const TEMPLATE: &str = "{pos:>6}/{len} {wide_bar} {msg} ETA {eta:>4}";
+const PLOT_TEMPLATE: &str = "{prefix}\n{pos:>6}/{len} {wide_bar} {msg} ETA {eta:>4}";
 
 async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()> {
     let printer = &session.printer;
     let interrupted = interruptions();
-    let bar = printer.bar(run.total_steps(), TEMPLATE);
+    let template = if args.plot { PLOT_TEMPLATE } else { TEMPLATE };
+    let bar = printer.bar(run.total_steps(), template);
+    // What a run that is resumed has drawn so far.
+    let mut series = Series::read(&args.out.join("metrics.jsonl")).unwrap_or_default();
     bar.set_position(run.step());
     bar.reset_eta();
     let (first, clock) = (run.step(), std::time::Instant::now());
@@ -188,6 +194,7 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
                 bar.set_position(line.step);
                 bar.set_message(numbers(&line));
                 if line.logged {
+                    draw(args, &bar, &mut series, &line);
                     printer.object(&line)?;
                     if !printer.shows_bars() {
                         let done = (line.step - first) as f64;
@@ -204,6 +211,7 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
                 }
             }
             Event::Eval(line) => {
+                draw(args, &bar, &mut series, &line);
                 printer.object(&line)?;
                 let best = if line.best { "  (best so far)" } else { "" };
                 say(&bar, format!("step {}  eval_loss {:.4}{best}", line.step, line.eval_loss));
@@ -211,6 +219,9 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
             Event::Saved(path) => say(&bar, format!("saved {}", path.display())),
             Event::Done(summary) => {
                 bar.finish_and_clear();
+                if args.plot {
+                    printer.note(plot::terminal(&series, 78, 16));
+                }
                 let best = match summary.best {
                     Some((loss, step)) => format!(", best eval_loss {loss:.4} at step {step}"),
                     None => String::new(),
@@ -237,6 +248,14 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Adds a line of metrics to the chart above the bar.
+fn draw(args: &TrainArgs, bar: &ProgressBar, series: &mut Series, line: &impl serde::Serialize) {
+    if let (true, Ok(value)) = (args.plot, serde_json::to_value(line)) {
+        series.push(&value);
+        bar.set_prefix(plot::terminal(series, 78, 16));
+    }
 }
 
 fn numbers(line: &StepLine) -> String {

@@ -23,4 +23,6 @@ pub mod run;
 pub mod run_dir;
 #[cfg(not(target_arch = "wasm32"))]
 mod run_files;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tensorboard;
 pub mod trainer;

@@ -261,7 +261,7 @@ impl Run {
             logged,
         };
         if logged {
-            self.dir.metrics.append(&line)?;
+            self.dir.log(&line)?;
         }
         Ok(line)
     }
@@ -302,7 +302,7 @@ impl Run {
             self.state.evals_without_improvement += 1;
         }
         let line = EvalLine { step, eval_loss, best };
-        self.dir.metrics.append(&line)?;
+        self.dir.log(&line)?;
         Ok(line)
     }
 

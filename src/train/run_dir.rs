@@ -4,7 +4,9 @@ use super::checkpoint::{self, Checkpoint};
 use super::config::TrainConfig;
 use super::durable;
 use super::metrics::Metrics;
+use super::tensorboard::EventWriter;
 use crate::{Error, Result};
+use serde::Serialize;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,8 @@ pub struct RunDir {
     pub path: PathBuf,
     /// `metrics.jsonl`.
     pub metrics: Metrics,
+    /// `tensorboard/`.
+    events: EventWriter,
     _lock: File,
 }
 
@@ -87,16 +91,30 @@ impl RunDir {
                 keep - metrics.bytes()
             ));
         }
-        let dir = RunDir { path: path.to_path_buf(), metrics, _lock: lock };
+        let events = events(path)?;
+        let dir = RunDir { path: path.to_path_buf(), metrics, events, _lock: lock };
         Ok((dir, Resumed { checkpoint: found, notes }))
+    }
+
+    /// Appends a line to `metrics.jsonl`, and its numbers to `tensorboard/`.
+    pub fn log(&mut self, line: &impl Serialize) -> Result<()> {
+        self.metrics.append(line)?;
+        let value = serde_json::to_value(line).map_err(|e| Error::invalid("metrics", e))?;
+        self.events.append(&value)
     }
 
     fn begin(path: &Path, config: &TrainConfig, lock: File) -> Result<RunDir> {
         let metrics = Metrics::open(&path.join("metrics.jsonl"), 0)?;
         // Last: a folder with run.toml is a run.
         durable::write_file(&path.join("run.toml"), config.to_toml()?.as_bytes())?;
-        Ok(RunDir { path: path.to_path_buf(), metrics, _lock: lock })
+        let events = events(path)?;
+        Ok(RunDir { path: path.to_path_buf(), metrics, events, _lock: lock })
     }
+}
+
+/// Written anew from the lines of `metrics.jsonl` that were kept.
+fn events(path: &Path) -> Result<EventWriter> {
+    EventWriter::open(&path.join("tensorboard"), &path.join("metrics.jsonl"))
 }
 
 fn clean(path: &Path) -> Result<usize> {

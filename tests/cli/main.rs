@@ -5,6 +5,7 @@ mod errors;
 mod generate;
 mod hub;
 mod merge;
+mod plot;
 mod program;
 mod resume;
 mod train;

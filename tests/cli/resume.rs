@@ -34,6 +34,12 @@ fn equal(place: &Place, a: &str, b: &str) {
         assert!(of(a) == of(b), "{file} differs");
     }
     assert_eq!(metrics(place, a), metrics(place, b));
+    // Records differ in their times only, which have a fixed size: as many steps, and none of them twice.
+    let of = |run: &str| -> Vec<u64> {
+        let files = std::fs::read_dir(place.path(&format!("{run}/tensorboard"))).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).collect()
+    };
+    assert_eq!((of(a), of(b).len()), (of(b), 1));
 }
 
 #[test]
