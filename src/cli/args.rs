@@ -183,6 +183,10 @@ pub(super) struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     group_by_length: Option<bool>,
+    /// Fill each micro-batch with rows up to batch size · max length tokens.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packing: Option<bool>,
     /// Peak learning rate [default: 2e-4].
     #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -297,6 +301,12 @@ pub(super) struct GenerateArgs {
     /// Choose among the most probable tokens that reach this probability together.
     #[arg(long, value_name = "P")]
     pub(super) top_p: Option<f64>,
+    /// Above 1, tokens of prompt and answer come again less often; 1.1 is usual.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub(super) repetition_penalty: f64,
+    /// Answers to the one prompt, made in one batch.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) n: usize,
     /// Seed of the choices.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(super) seed: u64,

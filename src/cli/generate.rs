@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::GenerateArgs;
 use super::model::{Files, Session, attach};
 use crate::Error;
-use crate::generate::{GenerateOptions, Generator, SamplerOptions};
+use crate::generate::{GenerateOptions, Generator, SamplerOptions, prompt_ids, samples};
 use crate::model::Model;
 
 /// `NAME=PATH`, or a path whose folder name is the name.
@@ -64,10 +64,30 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
             temperature: args.temperature,
             top_k: args.top_k,
             top_p: args.top_p,
+            repetition_penalty: args.repetition_penalty,
             seed: args.seed,
         },
         stop: args.stop.clone(),
     };
+    if args.n != 1 {
+        let ids = prompt_ids(&model, &tokenizer, &prompt)?;
+        let (all, timings) = samples(&model, &tokenizer, &ids, &options, args.n).await?;
+        for (i, sample) in all.iter().enumerate() {
+            session.printer.text(&format!("{}\n", sample.text))?;
+            session.printer.object(&json!({
+                "sample": i,
+                "text": sample.text,
+                "tokens": sample.ids.len(),
+                "ids": sample.ids,
+                "finish": sample.finish.name(),
+                "prompt_tokens": ids.len(),
+                "prefill_seconds": timings.prefill_seconds,
+                "decode_tokens_per_second": timings.decode_tokens_per_second(),
+            }))?;
+        }
+        session.finish_profile(&gpu, args.inspect);
+        return Ok(());
+    }
     let mut generator = Generator::new(&model, &tokenizer, &prompt, options)?;
     let mut text = String::new();
     while let Some(token) = generator.next().await? {

@@ -117,7 +117,7 @@ fn extent(
     let held_out = config.eval_data.as_ref();
     let held_out = held_out.map(|path| Dataset::open(&[path], &tokenizer, &options)).transpose()?;
     let positions = train::positions(&rows, held_out.as_ref(), config);
-    Ok((pass_of(&rows, held_out.as_ref(), config.batch_size), positions))
+    Ok((pass_of(&rows, held_out.as_ref(), config), positions))
 }
 
 /// How the run keeps the frozen layers.

@@ -123,7 +123,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let positions = positions(&rows, held_out.as_ref(), &config);
     let options = LoadOptions { quant, max_positions: positions };
     let weights = MemoryPlan::weights(&files.config, Some(&files.checkpoint), options)?;
-    let pass = pass_of(&rows, held_out.as_ref(), config.batch_size);
+    let pass = pass_of(&rows, held_out.as_ref(), &config);
     let memory = RunPlan::new(&weights, &files.config, &config, pass, Limits::of(&gpu))?;
     printer.note(plan::table(&memory));
     memory.check()?;

@@ -24,6 +24,36 @@ pub struct Batch {
     pub t: usize,
 }
 
+/// Sequences of one length that follow each other in [`Packed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Tokens before the first of them.
+    pub first: usize,
+    /// Their number.
+    pub sequences: usize,
+    /// Tokens of each.
+    pub length: usize,
+}
+
+/// A batch's N tokens without its padding, sequence behind sequence: what the model computes with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// (N) token ids.
+    pub ids: Vec<u32>,
+    /// Where the sequences lie.
+    pub segments: Vec<Segment>,
+    /// The positions among the N where something is predicted, and what, as [`Batch::targets`].
+    pub targets: Vec<(u32, u32)>,
+}
+
+impl Segment {
+    /// Position of each token in its sequence.
+    pub fn positions(&self) -> impl Iterator<Item = u32> + use<> {
+        let length = self.length;
+        (0..self.sequences * length).map(move |i| (i % length) as u32)
+    }
+}
+
 impl Batch {
     /// Puts rows of `dataset` together, padded with `pad` to the longest of them.
     ///
@@ -118,6 +148,29 @@ impl Batch {
         targets
     }
 
+    /// The batch without its padding.
+    pub fn packed(&self) -> Packed {
+        let mut packed = Packed::default();
+        // Where each row begins, less where it began with padding.
+        let mut begin = Vec::with_capacity(self.b());
+        for (row, &length) in self.lengths.iter().enumerate() {
+            let first = packed.ids.len();
+            begin.push(first);
+            packed.ids.extend_from_slice(&self.ids[row * self.t..][..length]);
+            match packed.segments.last_mut() {
+                Some(last) if last.length == length => last.sequences += 1,
+                _ if length > 0 => packed.segments.push(Segment { first, sequences: 1, length }),
+                _ => {}
+            }
+        }
+        let place = |&(at, label): &(u32, u32)| {
+            let (row, t) = (at as usize / self.t.max(1), at as usize % self.t.max(1));
+            ((begin[row] + t) as u32, label)
+        };
+        packed.targets = self.targets().iter().map(place).collect();
+        packed
+    }
+
     /// Number of targets: labels[:, 1:] ≠ -100. The loss of a window is Σ NLL / Σ targets.
     pub fn target_count(&self) -> usize {
         let rows = self.labels.chunks_exact(self.t.max(1));
@@ -184,6 +237,29 @@ mod tests {
         assert_eq!(b.rows, [1, 0]);
         assert_eq!(b.targets(), [(0, 89), (1, 2), (5, 67), (6, 2)]);
         assert_eq!((b.target_count(), b.token_count()), (4, 7));
+    }
+
+    #[test]
+    fn packed_rows_lie_end_to_end_and_predict_the_same() {
+        let b = Batch::new(&dataset(), &[1, 0, 2, 1], 2).unwrap();
+        let packed = b.packed();
+        assert_eq!(packed.ids, [88, 89, 2, 65, 66, 67, 2, 80, 81, 82, 83, 2, 88, 89, 2]);
+        let segment = |first, sequences, length| Segment { first, sequences, length };
+        assert_eq!(
+            packed.segments,
+            [segment(0, 1, 3), segment(3, 1, 4), segment(7, 1, 5), segment(12, 1, 3)]
+        );
+        let positions =
+            |p: &Packed| p.segments.iter().flat_map(Segment::positions).collect::<Vec<_>>();
+        assert_eq!(positions(&packed), [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 4, 0, 1, 2]);
+        let labels = |targets: &[(u32, u32)]| targets.iter().map(|t| t.1).collect::<Vec<_>>();
+        assert_eq!(labels(&packed.targets), labels(&b.targets()));
+        assert_eq!(packed.targets[..4], [(0, 89), (1, 2), (4, 67), (5, 2)]);
+        // The last token of a sequence predicts nothing of the next one.
+        assert!(packed.targets.iter().all(|t| ![2, 6, 11, 14].contains(&t.0)));
+        let equal = Batch::new(&dataset(), &[2, 2, 0], 2).unwrap().packed();
+        assert_eq!(equal.segments, [segment(0, 2, 5), segment(10, 1, 4)]);
+        assert_eq!(positions(&equal)[..10], [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
     }
 
     #[test]

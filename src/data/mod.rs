@@ -10,8 +10,8 @@ mod parquet;
 pub mod records;
 pub mod rows;
 
-pub use batch::{Batch, IGNORE};
+pub use batch::{Batch, IGNORE, Packed, Segment};
 pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, TokenizedRow};
-pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order};
+pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order, packs};
 pub use records::{Record, for_each_record, for_each_record_in};
 pub use rows::{ColumnMap, Row, instruction_prompt};

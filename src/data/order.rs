@@ -33,6 +33,27 @@ pub fn length_grouped_order(seed: u64, epoch: u64, lengths: &[u32], window: usiz
     order
 }
 
+/// Rows in packs of at most `budget` tokens: a shuffle that depends on `seed` alone, taken row by row, a
+/// new pack where the next row does not fit. A longer row has a pack of its own.
+pub fn packs(seed: u64, lengths: &[u32], budget: usize) -> Vec<Vec<u32>> {
+    let mut order: Vec<u32> =
+        (0..lengths.len()).map(|i| u32::try_from(i).unwrap_or(u32::MAX)).collect();
+    shuffle(&mut stream(seed, "packs", 0), &mut order);
+    let (mut packs, mut left): (Vec<Vec<u32>>, usize) = (Vec::new(), 0);
+    for row in order {
+        let length = lengths[row as usize] as usize;
+        match packs.last_mut() {
+            Some(pack) if length <= left => pack.push(row),
+            _ => {
+                packs.push(vec![row]);
+                left = budget.max(length);
+            }
+        }
+        left -= length;
+    }
+    packs
+}
+
 /// A position in the data: all that has to be saved to go on exactly there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampler {
@@ -55,6 +76,9 @@ pub struct LoaderOptions {
     pub group_by_length: bool,
     /// File order in every epoch (for evaluation, and for comparison with other programs).
     pub sequential: bool,
+    /// [`packs`] of this many tokens in place of micro-batches of `batch_size` rows; 0: none. They are
+    /// made once and come in another order in each epoch.
+    pub pack_tokens: usize,
 }
 
 impl Default for LoaderOptions {
@@ -64,6 +88,7 @@ impl Default for LoaderOptions {
             gradient_accumulation_steps: 4,
             group_by_length: false,
             sequential: false,
+            pack_tokens: 0,
         }
     }
 }
@@ -74,7 +99,9 @@ impl Default for LoaderOptions {
 /// epoch is kept although it may be smaller, as the HF Trainer does.
 #[derive(Clone, Debug)]
 pub struct Loader {
+    /// Tokens of each row, or of each pack.
     lengths: Vec<u32>,
+    packs: Option<Vec<Vec<u32>>>,
     options: LoaderOptions,
     position: Sampler,
     order: Vec<u32>,
@@ -94,12 +121,21 @@ impl Loader {
             let why = "must both be at least 1";
             return Err(Error::invalid("batch_size, gradient_accumulation_steps", why));
         }
+        let (mut lengths, mut options, mut packs) = (lengths, options, None);
+        if options.pack_tokens > 0 {
+            let made = self::packs(position.seed, &lengths, options.pack_tokens);
+            let tokens = |pack: &Vec<u32>| pack.iter().map(|&row| lengths[row as usize]).sum();
+            lengths = made.iter().map(tokens).collect();
+            options.batch_size = 1;
+            packs = Some(made);
+        }
+        let n = lengths.len();
         if position.index > n as u64 {
             let why =
                 format!("row {} of an epoch of {n} rows; the data has changed", position.index);
             return Err(Error::invalid("data position", why));
         }
-        let mut loader = Loader { lengths, options, position, order: Vec::new() };
+        let mut loader = Loader { lengths, packs, options, position, order: Vec::new() };
         loader.order = loader.order_of(position.epoch);
         Ok(loader)
     }
@@ -147,13 +183,27 @@ impl Loader {
         let window =
             self.options.batch_size.saturating_mul(self.options.gradient_accumulation_steps);
         let end = start.saturating_add(window).min(n);
+        let rows = |&unit: &u32| match &self.packs {
+            Some(packs) => packs[unit as usize].iter().map(|&row| row as usize).collect(),
+            None => vec![unit as usize],
+        };
         let batches = self.order[start..end].chunks(self.options.batch_size);
-        let batches = batches.map(|rows| rows.iter().map(|&row| row as usize).collect()).collect();
+        let batches = batches.map(|units| units.iter().flat_map(rows).collect()).collect();
         self.position.index = end as u64;
         if end == n {
             self.next_epoch();
         }
         batches
+    }
+
+    /// Optimizer steps in an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        steps_per_epoch(self.lengths.len(), self.options)
+    }
+
+    /// The micro-batches of every epoch, where they are made once.
+    pub fn packs(&self) -> Option<&[Vec<u32>]> {
+        self.packs.as_deref()
     }
 
     fn next_epoch(&mut self) {
@@ -170,14 +220,9 @@ pub fn steps_per_epoch(rows: usize, options: LoaderOptions) -> u64 {
 }
 
 /// Optimizer steps of a run: `max_steps` if given, else ⌈epochs · steps per epoch⌉, as the HF Trainer.
-pub fn total_steps(
-    rows: usize,
-    options: LoaderOptions,
-    epochs: f64,
-    max_steps: Option<u64>,
-) -> u64 {
+pub fn total_steps(steps_per_epoch: u64, epochs: f64, max_steps: Option<u64>) -> u64 {
     // A float-to-integer cast saturates; epochs were validated to be positive.
-    max_steps.unwrap_or_else(|| (epochs * steps_per_epoch(rows, options) as f64).ceil() as u64)
+    max_steps.unwrap_or_else(|| (epochs * steps_per_epoch as f64).ceil() as u64)
 }
 
 #[cfg(test)]
@@ -257,8 +302,8 @@ mod tests {
 
     #[test]
     fn a_saved_position_continues_exactly() {
-        for group_by_length in [false, true] {
-            let options = LoaderOptions { group_by_length, ..options(3, 2) };
+        for (group_by_length, pack_tokens) in [(false, 0), (true, 0), (false, 9)] {
+            let options = LoaderOptions { group_by_length, pack_tokens, ..options(3, 2) };
             let lengths: Vec<u32> = (0..20).map(|i| i % 7 + 1).collect();
             let mut whole =
                 Loader::new(lengths.clone(), options, Sampler { seed: 5, ..Sampler::default() })
@@ -272,6 +317,36 @@ mod tests {
                 assert_eq!(resumed.position(), whole.position());
             }
         }
+    }
+
+    #[test]
+    fn packs_hold_every_row_once_within_their_tokens() {
+        let lengths: Vec<u32> = (0..200).map(|i| (i * 37) % 90 + 4).collect();
+        let made = packs(3, &lengths, 256);
+        assert_eq!(sorted(&made.concat()), (0..200).collect::<Vec<_>>());
+        let tokens = |pack: &Vec<u32>| pack.iter().map(|&r| lengths[r as usize]).sum::<u32>();
+        assert!(made.iter().all(|pack| tokens(pack) <= 256));
+        let filled = lengths.iter().sum::<u32>() as f64 / (256 * made.len()) as f64;
+        assert!(filled > 0.75, "{filled}");
+        assert_eq!(packs(3, &[9, 300, 9, 9], 18).concat().len(), 4);
+        assert!(packs(3, &[9, 300, 9, 9], 18).contains(&vec![1]));
+        let options = LoaderOptions { pack_tokens: 256, ..options(4, 2) };
+        let start = Sampler { seed: 3, ..Sampler::default() };
+        let mut loader = Loader::new(lengths.clone(), options, start).unwrap();
+        assert_eq!(loader.packs().unwrap(), made);
+        assert_eq!(loader.steps_per_epoch(), (made.len() as u64).div_ceil(2));
+        let mut epochs = Vec::new();
+        for _ in 0..2 {
+            let mut seen = Vec::new();
+            for _ in 0..loader.steps_per_epoch() {
+                seen.extend(loader.next_window());
+            }
+            assert!(loader.at_epoch_end());
+            let rows: Vec<u32> = seen.concat().iter().map(|&r| r as u32).collect();
+            assert_eq!(sorted(&rows), (0..200).collect::<Vec<_>>());
+            epochs.push(seen);
+        }
+        assert_ne!(epochs[0], epochs[1]);
     }
 
     #[test]
@@ -298,9 +373,9 @@ mod tests {
     fn steps_of_a_run_as_the_trainer_counts_them() {
         let o = options(4, 4);
         assert_eq!(steps_per_epoch(100, o), 7); // 25 micro-batches
-        assert_eq!(total_steps(100, o, 3.0, None), 21);
-        assert_eq!(total_steps(100, o, 0.5, None), 4);
-        assert_eq!(total_steps(100, o, 3.0, Some(10)), 10);
+        assert_eq!(total_steps(7, 3.0, None), 21);
+        assert_eq!(total_steps(7, 0.5, None), 4);
+        assert_eq!(total_steps(7, 3.0, Some(10)), 10);
         assert_eq!(steps_per_epoch(1, o), 1);
     }
 }

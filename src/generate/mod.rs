@@ -1,11 +1,15 @@
 //! Text from logits: how the next token is chosen, and a whole answer token by token.
 
+mod answer;
+mod many;
 mod next;
 pub mod sampler;
 mod stops;
 pub mod stream;
 
+pub use answer::{Finish, Token};
+pub use many::{Sample, samples};
 pub use next::next_tokens;
-pub use sampler::{Candidate, Sampler, SamplerOptions, argmax, probabilities, top};
+pub use sampler::{Candidate, Sampler, SamplerOptions, argmax, penalize, probabilities, top};
 pub use stops::Stops;
-pub use stream::{Finish, GenerateOptions, Generator, Timings, Token, prompt_ids};
+pub use stream::{GenerateOptions, Generator, Timings, prompt_ids};

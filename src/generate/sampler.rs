@@ -15,13 +15,22 @@ pub struct SamplerOptions {
     /// Only the most probable tokens up to the one with which they reach this probability (always at
     /// least one). `None` or 1: all.
     pub top_p: Option<f64>,
+    /// Above 1 makes tokens of prompt and answer less likely to come again; 1: off.
+    /// **Source** Keskar et al. 2019 (arXiv:1909.05858), sec. 4.1, as transformers applies it ([`penalize`]).
+    pub repetition_penalty: f64,
     /// Seed of the random numbers.
     pub seed: u64,
 }
 
 impl Default for SamplerOptions {
     fn default() -> SamplerOptions {
-        SamplerOptions { temperature: 0.0, top_k: None, top_p: None, seed: 0 }
+        SamplerOptions {
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            repetition_penalty: 1.0,
+            seed: 0,
+        }
     }
 }
 
@@ -44,9 +53,15 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// **Errors** [`Error::Invalid`] for a temperature that is negative or not finite, or a top-p
-    /// outside (0, 1].
+    /// **Errors** [`Error::Invalid`] for a temperature that is negative or not finite, a top-p outside
+    /// (0, 1], or a repetition penalty that is not above 0.
     pub fn new(options: SamplerOptions) -> Result<Sampler> {
+        Sampler::nth(options, 0)
+    }
+
+    /// The sampler of answer `n` of several to one prompt: other random numbers from the same seed.
+    /// **Errors** as [`Sampler::new`].
+    pub fn nth(options: SamplerOptions, n: u64) -> Result<Sampler> {
         let t = options.temperature;
         if !t.is_finite() || t < 0.0 {
             let why = format!("{t} is not a finite number from 0; 0 is greedy, 0.7 is usual");
@@ -57,7 +72,23 @@ impl Sampler {
         {
             return Err(Error::invalid("top_p", format!("{p} is not in (0, 1]; 0.9 is usual")));
         }
-        Ok(Sampler { options, rng: stream(options.seed, "generate", 0) })
+        let penalty = options.repetition_penalty;
+        if !penalty.is_finite() || penalty <= 0.0 {
+            let why = format!("{penalty} is not a finite number above 0; 1 is off, 1.1 is usual");
+            return Err(Error::invalid("repetition_penalty", why));
+        }
+        Ok(Sampler { options, rng: stream(options.seed, "generate", n) })
+    }
+
+    /// [`Sampler::sample`] after the repetition penalty for the tokens so far.
+    pub fn sample_after(&mut self, logits: &[f32], so_far: &[&[u32]]) -> Result<u32> {
+        if self.options.repetition_penalty == 1.0 {
+            return self.sample(logits);
+        }
+        argmax(logits)?; // damaged logits are found before they are changed
+        let mut logits = logits.to_vec();
+        penalize(&mut logits, so_far, self.options.repetition_penalty);
+        self.sample(&logits)
     }
 
     /// The next token's id. Greedy uses no random number, everything else exactly one.
@@ -98,6 +129,20 @@ impl Sampler {
             left -= w;
         }
         Ok(best) // only if rounding left a remainder behind the last token
+    }
+}
+
+/// Divides the logits of the given tokens by `penalty` where they are positive and multiplies them where
+/// they are negative, each once however often it occurred.
+pub fn penalize(logits: &mut [f32], so_far: &[&[u32]], penalty: f64) {
+    let mut ids: Vec<u32> = so_far.concat();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        if let Some(x) = logits.get_mut(id as usize) {
+            let y = f64::from(*x);
+            *x = if y < 0.0 { y * penalty } else { y / penalty } as f32;
+        }
     }
 }
 
@@ -246,6 +291,26 @@ mod tests {
         assert_eq!(kept(0.79), [false, true, false, true]);
         assert_eq!(kept(0.81), [true, true, false, true]);
         assert_eq!(kept(1.0), [true; 4]);
+    }
+
+    #[test]
+    fn repeated_tokens_are_penalized_once() {
+        let mut logits = [2.0, -2.0, 4.0, 1.0];
+        penalize(&mut logits, &[&[0, 1, 0], &[1, 9]], 2.0);
+        assert_eq!(logits, [1.0, -4.0, 4.0, 1.0]);
+        let penalty = |p| SamplerOptions { repetition_penalty: p, ..SamplerOptions::default() };
+        let mut s = Sampler::new(penalty(3.0)).unwrap();
+        assert_eq!(s.sample_after(&[3.0, 2.0], &[&[0]]).unwrap(), 1);
+        assert_eq!(s.sample_after(&[3.0, 2.0], &[&[0, 1]]).unwrap(), 0);
+        assert_eq!(
+            Sampler::new(penalty(1.0)).unwrap().sample_after(&[3.0, 2.0], &[&[0]]).unwrap(),
+            0
+        );
+        assert!(Sampler::new(penalty(0.0)).is_err() && Sampler::new(penalty(f64::NAN)).is_err());
+        let mut first = Sampler::nth(random(), 0).unwrap();
+        let mut second = Sampler::nth(random(), 1).unwrap();
+        let flat = [0.0; 1000];
+        assert_ne!(first.sample(&flat).unwrap(), second.sample(&flat).unwrap());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and decoded.
 
-use super::sampler::{Sampler, SamplerOptions};
-use super::stops::Stops;
+use super::answer::{Answer, Finish, Token};
+use super::sampler::SamplerOptions;
 use crate::clock::Clock;
-use crate::format::{DecodeStream, Tokenizer};
+use crate::format::Tokenizer;
 use crate::model::{KvCache, Model, Pass, Workspace};
 use crate::{Error, Result};
 
@@ -24,37 +24,6 @@ pub struct GenerateOptions {
 impl Default for GenerateOptions {
     fn default() -> GenerateOptions {
         GenerateOptions { max_new_tokens: 8, sampler: SamplerOptions::default(), stop: Vec::new() }
-    }
-}
-
-/// A generated token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// Its id.
-    pub id: u32,
-    /// The text that it completes: whole characters, perhaps none.
-    pub text: String,
-}
-
-/// Why no more tokens came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The model ended its answer.
-    Eos,
-    /// A stop text was reached.
-    Stop,
-    /// `max_new_tokens` were made.
-    Length,
-}
-
-impl Finish {
-    /// `eos`, `stop` or `length`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Finish::Eos => "eos",
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-        }
     }
 }
 
@@ -81,18 +50,12 @@ impl Timings {
 pub struct Generator<'a> {
     model: &'a Model,
     tokenizer: &'a Tokenizer,
-    eos: Vec<u32>,
     cache: KvCache,
     space: Workspace,
-    sampler: Sampler,
-    decode: DecodeStream,
-    stops: Stops,
+    answer: Answer,
     prompt: Vec<u32>,
     /// What the next pass runs: the prompt, later the last token.
     pending: Vec<u32>,
-    left: usize,
-    finish: Option<Finish>,
-    ids: Vec<u32>,
     timings: Timings,
 }
 
@@ -112,6 +75,13 @@ pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<
             Err(Error::invalid("prompt", why))
         }
     }
+}
+
+/// The tokens that end an answer: those of `generation_config.json` or `config.json`, and the tokenizer's.
+pub(super) fn end_tokens(model: &Model, tokenizer: &Tokenizer) -> Vec<u32> {
+    let mut eos = model.config().eos_token_ids.clone();
+    eos.extend(tokenizer.eos_id());
+    eos
 }
 
 impl<'a> Generator<'a> {
@@ -137,25 +107,17 @@ impl<'a> Generator<'a> {
         if prompt.is_empty() {
             return Err(Error::invalid("prompt", "has no tokens"));
         }
-        let sampler = Sampler::new(options.sampler)?;
+        let answer = Answer::new(&options, 0, end_tokens(model, tokenizer))?;
         let capacity = prompt.len() + options.max_new_tokens;
         let pass = Pass { batch: 1, queries: prompt.len().min(CHUNK), targets: 1 };
-        let mut eos = model.config().eos_token_ids.clone();
-        eos.extend(tokenizer.eos_id());
         Ok(Generator {
             model,
             tokenizer,
-            eos,
             cache: KvCache::new(model.gpu(), model.config(), 1, capacity)?,
             space: model.workspace(pass, false, false)?,
-            sampler,
-            decode: DecodeStream::new(true),
-            stops: Stops::new(options.stop),
+            answer,
             pending: prompt.clone(),
             prompt,
-            left: options.max_new_tokens,
-            finish: None,
-            ids: Vec::new(),
             timings: Timings::default(),
         })
     }
@@ -165,11 +127,7 @@ impl<'a> Generator<'a> {
     ///
     /// **Errors** [`Error::Device`]; [`Error::Invalid`] for damaged logits.
     pub async fn next(&mut self) -> Result<Option<Token>> {
-        if self.finish.is_some() {
-            return Ok(None);
-        }
-        if self.left == 0 {
-            self.finish = Some(Finish::Length);
+        if self.answer.finish().is_some() {
             return Ok(None);
         }
         let clock = Clock::start();
@@ -177,39 +135,15 @@ impl<'a> Generator<'a> {
         for chunk in self.pending.chunks(CHUNK) {
             logits = self.model.extend(&self.space, &mut self.cache, chunk).await?;
         }
-        if self.ids.is_empty() {
+        if self.answer.ids().is_empty() {
             self.timings.prefill_seconds = clock.seconds();
         } else {
             self.timings.decode_seconds += clock.seconds();
             self.timings.decode_passes += 1;
         }
-        let id = self.sampler.sample(&logits)?;
-        self.left -= 1;
+        let (id, token) = self.answer.push(self.tokenizer, &logits, &self.prompt)?;
         self.pending = vec![id];
-        if self.eos.contains(&id) {
-            self.finish = Some(Finish::Eos);
-            let text = self.rest()?;
-            return Ok((!text.is_empty()).then_some(Token { id, text }));
-        }
-        self.ids.push(id);
-        let piece = self.decode.step(self.tokenizer, id)?.unwrap_or_default();
-        let (mut text, stopped) = self.stops.push(&piece);
-        if stopped {
-            self.finish = Some(Finish::Stop);
-        } else if self.left == 0 {
-            self.finish = Some(Finish::Length);
-            text.push_str(&self.rest()?);
-        }
-        Ok(Some(Token { id, text }))
-    }
-
-    /// Text held back by the decoder and for stop texts.
-    fn rest(&mut self) -> Result<String> {
-        let (mut text, stopped) = self.stops.push(&self.decode.finish(self.tokenizer)?);
-        if !stopped {
-            text.push_str(&self.stops.finish());
-        }
-        Ok(text)
+        Ok(token)
     }
 
     /// Ids of the prompt.
@@ -219,12 +153,12 @@ impl<'a> Generator<'a> {
 
     /// Ids generated so far, without the one that ended the answer.
     pub fn ids(&self) -> &[u32] {
-        &self.ids
+        self.answer.ids()
     }
 
     /// Why it ended; `None` before.
     pub fn finish(&self) -> Option<Finish> {
-        self.finish
+        self.answer.finish()
     }
 
     /// Times so far.

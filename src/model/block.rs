@@ -7,6 +7,7 @@ use super::lora::Adapter;
 use super::module::Module;
 use super::workspace::{Activations, Backward, Frame};
 use crate::Result;
+use crate::data::Segment;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
@@ -28,6 +29,8 @@ pub(crate) struct DropoutKey {
 pub(super) enum Keys<'a> {
     /// The pass's own tokens.
     Own,
+    /// Those of its own sequence; sequences of several lengths lie end to end.
+    Packed(&'a [Segment]),
     /// A cache of sequences of one length, and the pass's own tokens behind them.
     Cache(&'a KvCache),
     /// The pass's own tokens, which also go to slots.
@@ -97,6 +100,17 @@ impl Block<'_> {
         }
     }
 
+    /// Attention's shape over each segment of a pass whose shape is `whole`.
+    fn segments(whole: AttentionShape, all: &[Segment]) -> impl Iterator<Item = AttentionShape> {
+        all.iter().map(move |s| AttentionShape {
+            batch: s.sequences,
+            queries: s.length,
+            keys: s.length,
+            first: s.first,
+            ..whole
+        })
+    }
+
     fn rotate(
         &self,
         rec: &mut Recorder,
@@ -130,6 +144,12 @@ impl Block<'_> {
                 let op = AttentionFwd { q: &a.q, k, v, y: &a.att, lse: &a.lse, shape };
                 rec.record(&op)?;
             }
+            Keys::Packed(segments) => {
+                let (q, k, v, y, lse) = (&a.q, &a.k, &a.v, &a.att, &a.lse);
+                for shape in Self::segments(shape, segments) {
+                    rec.record(&AttentionFwd { q, k, v, y, lse, shape })?;
+                }
+            }
             Keys::Listed(slots, listed) => {
                 let (k, v) = &slots.layers[self.index];
                 let (q, y, index) = (&a.q, &a.att, &listed.index);
@@ -162,7 +182,13 @@ impl Block<'_> {
 
     /// `dx` from the gradient of this block's output to that of its input; gradients of the adapter
     /// accumulate. Without `below`, nothing that only the input's gradient needs is computed.
-    pub(super) fn backward(&self, rec: &mut Recorder, frame: &Frame, below: bool) -> Result<()> {
+    pub(super) fn backward(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        segments: &[Segment],
+        below: bool,
+    ) -> Result<()> {
         let (a, b) = (frame.acts(self.index)?, frame.backward()?);
         let x = frame.hidden(self.index)?;
         let shape = self.attention(frame, None);
@@ -188,9 +214,11 @@ impl Block<'_> {
         self.back(rec, frame, &a, &b, Module::O, &a.att, &b.dx, Some((&b.datt, false)))?;
         let (q, k, v, lse, delta, dy) = (&a.q, &a.k, &a.v, &a.lse, &b.delta, &b.datt);
         rec.record(&AttentionDelta { y: &a.att, dy, delta, shape })?;
-        rec.record(&AttentionBwdDq { q, k, v, dy, lse, delta, dq: &b.dq, shape })?;
-        let (dk, dv) = (&b.dk, &b.dv);
-        rec.record(&AttentionBwdDkv { q, k, v, dy, lse, delta, dk, dv, shape })?;
+        let (dq, dk, dv) = (&b.dq, &b.dk, &b.dv);
+        for shape in Self::segments(shape, segments) {
+            rec.record(&AttentionBwdDq { q, k, v, dy, lse, delta, dq, shape })?;
+            rec.record(&AttentionBwdDkv { q, k, v, dy, lse, delta, dk, dv, shape })?;
+        }
         self.rotate(rec, frame, dk, shape.kv_heads, true)?;
         self.rotate(rec, frame, &b.dq, shape.heads, true)?;
         for (module, dy) in [(Module::Q, &b.dq), (Module::K, dk), (Module::V, dv)] {

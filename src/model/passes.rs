@@ -4,7 +4,7 @@ use super::block::{Block, DropoutKey, Keys};
 use super::kv_cache::KvCache;
 use super::llama::{Model, STAT_LOSS};
 use super::workspace::{AdapterShape, Extent, Frame, Pass, Workspace};
-use crate::data::Batch;
+use crate::data::{Batch, Packed, Segment};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{EmbedFwd, Storage};
 use crate::{Error, Result};
@@ -66,6 +66,7 @@ impl Model {
     ) -> Result<()> {
         let positions: Vec<u32> = match keys {
             Keys::Listed(_, listed) => listed.positions.clone(),
+            Keys::Packed(segments) => segments.iter().flat_map(Segment::positions).collect(),
             Keys::Own | Keys::Kept(_) | Keys::Cache(_) => {
                 let start = if let Keys::Cache(cache) = keys { cache.length } else { 0 };
                 (0..ids.len()).map(|i| (start + i % frame.pass.queries) as u32).collect()
@@ -109,7 +110,7 @@ impl Model {
         &self.stats
     }
 
-    /// Forward and backward of one micro-batch: adds ΣNLL to the statistics and the gradients of
+    /// Forward and backward of one micro-batch, without its padding: adds ΣNLL to the statistics and the gradients of
     /// `scale · ΣNLL` to the adapter's.
     pub(crate) fn micro_batch(
         &self,
@@ -118,38 +119,39 @@ impl Model {
         scale: f32,
         dropout: Option<DropoutKey>,
     ) -> Result<()> {
-        let targets = batch.targets();
+        let Packed { ids, segments, targets } = batch.packed();
         if targets.is_empty() {
             return Ok(());
         }
-        let pass = Pass { batch: batch.b(), queries: batch.t, targets: targets.len() };
+        let pass = Pass { batch: 1, queries: ids.len(), targets: targets.len() };
         let frame = self.frame(space, pass, true)?;
         let mut rec = self.gpu.recorder("training step");
         self.write_targets(&frame, &targets)?;
-        self.record_blocks(&mut rec, &frame, &batch.ids, Keys::Own, dropout)?;
+        let keys = Keys::Packed(&segments);
+        self.record_blocks(&mut rec, &frame, &ids, keys, dropout)?;
         self.record_loss(&mut rec, &frame, (&self.stats, STAT_LOSS), Some(scale))?;
         let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
         for index in (lowest..self.layers.len()).rev() {
             let block = self.block(index, dropout);
             if space.checkpointing() && index + 1 < self.layers.len() {
-                block.forward(&mut rec, &frame, Keys::Own)?;
+                block.forward(&mut rec, &frame, keys)?;
             }
-            block.backward(&mut rec, &frame, index > lowest)?;
+            block.backward(&mut rec, &frame, &segments, index > lowest)?;
         }
         rec.submit()
     }
 
     /// NLL of every target of a batch, in the order of [`Batch::targets`].
     pub async fn token_nll(&self, space: &Workspace, batch: &Batch) -> Result<Vec<f32>> {
-        let targets = batch.targets();
+        let Packed { ids, segments, targets } = batch.packed();
         if targets.is_empty() {
             return Ok(Vec::new());
         }
-        let pass = Pass { batch: batch.b(), queries: batch.t, targets: targets.len() };
+        let pass = Pass { batch: 1, queries: ids.len(), targets: targets.len() };
         let frame = self.frame(space, pass, false)?;
         let mut rec = self.gpu.recorder("evaluation");
         self.write_targets(&frame, &targets)?;
-        self.record_blocks(&mut rec, &frame, &batch.ids, Keys::Own, None)?;
+        self.record_blocks(&mut rec, &frame, &ids, Keys::Packed(&segments), None)?;
         let scratch = self.gpu.zeros("evaluation loss", &[8])?;
         self.record_loss(&mut rec, &frame, (&scratch, STAT_LOSS), None)?;
         rec.submit()?;

@@ -231,6 +231,9 @@ pub struct TrainConfig {
     pub max_length: usize,
     /// Put rows of like length together.
     pub group_by_length: bool,
+    /// Fill each micro-batch with rows up to `batch_size · max_length` tokens.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub packing: bool,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Its course after the warm-up.
@@ -297,6 +300,7 @@ impl Default for TrainConfig {
             gradient_accumulation_steps: 4,
             max_length: 128,
             group_by_length: false,
+            packing: false,
             learning_rate: 2e-4,
             lr_scheduler_type: SchedulerType::default(),
             warmup_ratio: 0.0,
@@ -340,6 +344,7 @@ impl TrainConfig {
             gradient_accumulation_steps: self.gradient_accumulation_steps,
             group_by_length: self.group_by_length,
             sequential: false,
+            pack_tokens: if self.packing { self.batch_size * self.max_length } else { 0 },
         }
     }
 

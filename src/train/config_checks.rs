@@ -90,6 +90,9 @@ impl TrainConfig {
         must(self.batch_size >= 1, "batch_size", || "must be at least 1".into())?;
         let accumulation = self.gradient_accumulation_steps;
         must(accumulation >= 1, "gradient_accumulation_steps", || "must be at least 1".into())?;
+        must(!(self.packing && self.group_by_length), "packing", || {
+            "cannot be combined with group_by_length: packs have no padding to save".into()
+        })?;
         must(self.max_length >= 2, "max_length", || {
             format!("{} leaves nothing to predict; must be at least 2", self.max_length)
         })?;

@@ -1,7 +1,7 @@
 //! What a run's rows ask for: the adapter, the largest pass, the order of evaluation.
 
 use super::config::TrainConfig;
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, TokenizedRow, packs};
 use crate::format::{AdapterConfig, ModelConfig, TargetModules};
 use crate::model::Pass;
 use crate::{Error, Result};
@@ -45,9 +45,26 @@ pub fn full_pass(config: &TrainConfig) -> Pass {
 }
 
 /// The largest pass over training and evaluation rows.
-pub fn pass_of(rows: &Dataset, held_out: Option<&Dataset>, batch_size: usize) -> Pass {
-    let pass = largest_pass(rows, batch_size);
+pub fn pass_of(rows: &Dataset, held_out: Option<&Dataset>, config: &TrainConfig) -> Pass {
+    let batch_size = config.batch_size;
+    let pass = match config.loader_options().pack_tokens {
+        0 => largest_pass(rows, batch_size),
+        tokens => largest_pack(rows, config.seed, tokens, batch_size),
+    };
     held_out.map_or(pass, |data| union(pass, largest_pass(data, batch_size)))
+}
+
+/// The largest pass over packs, as rows of a batch of `batch_size`.
+fn largest_pack(rows: &Dataset, seed: u64, tokens: usize, batch_size: usize) -> Pass {
+    let of = |pack: &Vec<u32>, count: fn(TokenizedRow) -> usize| -> usize {
+        pack.iter().filter_map(|&row| rows.get(row as usize)).map(count).sum()
+    };
+    let (mut most, mut targets) = (1, 1);
+    for pack in packs(seed, &rows.lengths(), tokens) {
+        most = most.max(of(&pack, |row| row.ids.len()));
+        targets = targets.max(of(&pack, |row| row.targets()));
+    }
+    Pass { batch: batch_size, queries: most.div_ceil(batch_size), targets }
 }
 
 /// A pass in which both fit.

@@ -76,14 +76,16 @@ impl Run {
             plan::check_vocabulary(data, model.config())?;
         }
         let (options, epochs) = (config.loader_options(), config.num_train_epochs);
-        let total = order::total_steps(rows.len(), options, epochs, config.max_steps);
+        let begin = Sampler { seed: config.seed, ..Sampler::default() };
+        let mut loader = Loader::new(rows.lengths(), options, begin)?;
+        let total = order::total_steps(loader.steps_per_epoch(), epochs, config.max_steps);
         let warmup = match config.warmup_steps {
             0 => (config.warmup_ratio * total as f64).ceil() as u64,
             steps => steps,
         };
         let kind = config.lr_scheduler_type;
         let schedule = Schedule::new(kind, config.learning_rate, warmup, total)?;
-        let pass = plan::pass_of(&rows, held_out.as_ref(), config.batch_size);
+        let pass = plan::pass_of(&rows, held_out.as_ref(), &config);
         let pad = model.config().pad_token_id;
         let pad = pad.filter(|id| (*id as usize) < model.config().vocab_size).unwrap_or(0);
         let held_out = match &held_out {
@@ -97,7 +99,7 @@ impl Run {
         let trainer_options = TrainerOptions::of(&config, memory.recomputed);
         let mut trainer = Trainer::new(model, schedule, trainer_options, pass)?;
         let mut state = CheckpointState {
-            sampler: Sampler { seed: config.seed, ..Sampler::default() },
+            sampler: begin,
             settings: config.fingerprint()?,
             data: rows.fingerprint(),
             variants: variants(trainer.model().gpu().caps()),
@@ -114,8 +116,8 @@ impl Run {
             notes.extend(same_run(&checkpoint, &state)?);
             restore(&mut trainer, &checkpoint).await?;
             state = checkpoint.state;
+            loader = Loader::new(rows.lengths(), options, state.sampler)?;
         }
-        let loader = Loader::new(rows.lengths(), options, state.sampler)?;
         let phase = match (state.step, &held_out) {
             (0, Some(_)) => Phase::Evaluate,
             _ => Phase::Train,

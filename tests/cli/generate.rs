@@ -56,6 +56,39 @@ fn seeds_decide_and_a_temperature_changes_something() {
 }
 
 #[test]
+fn several_answers_come_from_one_batch_and_are_what_they_are_alone() {
+    let place = Place::new();
+    let args = ["generate", "--json", "--model", "model", "--prompt", PROMPT, "--n", "3"];
+    let many = |more: &[&str]| place.run(&[&args[..], more].concat()).lines();
+    let greedy = generate(&place, &[])["ids"].clone();
+    let same = many(&[]);
+    assert_eq!(same.len(), 3);
+    assert!(same.iter().all(|answer| answer["ids"] == greedy), "{same:?}");
+    let warm = ["--temperature", "1.5", "--seed", "4", "--max-new-tokens", "12"];
+    let different = many(&warm);
+    assert_eq!(different[0]["ids"], generate(&place, &warm)["ids"]);
+    assert_ne!(different[0]["ids"], different[1]["ids"]);
+    assert_ne!(different[1]["ids"], different[2]["ids"]);
+    assert_eq!(many(&warm)[2]["ids"], different[2]["ids"]);
+    for (i, answer) in different.iter().enumerate() {
+        assert_eq!(answer["sample"], i);
+        assert!(answer["text"].is_string() && answer["finish"].is_string(), "{answer}");
+    }
+    // Without repetition no token of eight comes twice, where the model repeats itself otherwise.
+    let distinct = |ids: &Value| {
+        let mut ids: Vec<String> = ids.as_array().unwrap().iter().map(Value::to_string).collect();
+        ids.sort();
+        ids.dedup();
+        ids.len()
+    };
+    let penalized = generate(&place, &["--repetition-penalty", "1e6"])["ids"].clone();
+    assert_eq!(distinct(&penalized), 8);
+    assert_eq!(generate(&place, &["--repetition-penalty", "1"])["ids"], greedy);
+    let args = ["generate", "--model", "model", "--prompt", "a", "--repetition-penalty", "0"];
+    place.run(&args).fails_saying(&["repetition_penalty", "above 0"]);
+}
+
+#[test]
 fn adapters_are_chosen_by_name() {
     let place = Place::new();
     for (out, seed) in [("a", "1"), ("b", "2")] {

@@ -3,9 +3,10 @@
 use crate::setup::*;
 use wgpu_lora::Error;
 use wgpu_lora::gpu::{Gpu, Policy};
-use wgpu_lora::model::{Model, Quant, Tensors};
+use wgpu_lora::model::{Model, Pass, Quant, Tensors};
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::optimizer::Values;
+use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
 /// `tiny_a` in NF4 with an adapter whose B is not zero.
@@ -101,6 +102,53 @@ fn a_restored_trainer_goes_on_as_if_it_had_never_stopped() {
         assert_eq!((got.to_bits(), bits(&other)), (want.to_bits(), bits(&whole)), "{optim:?}");
         // State of the other optimizer, or of nothing, is refused.
         assert!(block_on(other.restore(1, &file.tensors, &Default::default())).is_err());
+    }
+}
+
+/// The rows of `lengths` one by one, as micro-batches of their own.
+fn alone(lengths: &[usize]) -> Vec<wgpu_lora::data::Batch> {
+    let whole = batch(lengths, 2, 0);
+    let row = |b: usize| {
+        let (from, n) = (b * whole.t, lengths[b]);
+        let (ids, labels) =
+            (whole.ids[from..from + n].to_vec(), whole.labels[from..from + n].to_vec());
+        wgpu_lora::data::Batch::from_parts(ids, labels, vec![n], n).unwrap()
+    };
+    (0..lengths.len()).map(row).collect()
+}
+
+#[test]
+fn sequences_end_to_end_give_what_they_give_one_by_one() {
+    for policy in [Policy::Auto, Policy::Baseline, Policy::Prefer("workgroup".into())] {
+        let gpu = open(policy, false);
+        for (name, lengths) in [("tiny_a", &[24, 9, 9, 17, 3][..]), ("tiny_b", &[5, 24, 24])] {
+            let mut model = load(&gpu, name, Quant::Nf4);
+            block_on(model.add_fresh_adapter("a", &adapter(6, &[]), 1)).unwrap();
+            shake(&mut model);
+            let schedule = Schedule::new(SchedulerType::Linear, 1e-2, 0, 10).unwrap();
+            let pass = Pass { batch: 5, queries: 24, targets: 120 };
+            let mut trainer = Trainer::new(model, schedule, options(true), pass).unwrap();
+            let together = batch(lengths, 2, 7);
+            let (loss, gradients) = block_on(trainer.gradients(&[together.clone()])).unwrap();
+            let (expected_loss, expected) = block_on(trainer.gradients(&alone(lengths))).unwrap();
+            assert!((loss - expected_loss).abs() <= 1e-6 * expected_loss, "{loss} {expected_loss}");
+            for (key, (_, g)) in &gradients {
+                let most = expected[key].1.iter().fold(0f32, |m, v| m.max(v.abs()));
+                let error = difference(g, &expected[key].1);
+                assert!(error <= 2e-5 * most && most > 0.0, "{name} {key}: {error:e} of {most:e}");
+            }
+            // Evaluation sees each row exactly as it does alone: nothing is summed over rows.
+            let space = trainer.model().workspace(pass, false, false).unwrap();
+            let nll = |b: &wgpu_lora::data::Batch| {
+                block_on(trainer.model().token_nll(&space, b)).unwrap()
+            };
+            let (got, each) =
+                (nll(&together), alone(lengths).iter().flat_map(&nll).collect::<Vec<_>>());
+            assert!(difference(&got, &each) <= 2e-6 * 6.0, "{:e}", difference(&got, &each));
+            // Another order is the same sum.
+            let turned: Vec<usize> = lengths.iter().rev().copied().collect();
+            assert_ne!(nll(&batch(&turned, 2, 0)), got);
+        }
     }
 }
 
