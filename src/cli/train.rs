@@ -11,9 +11,11 @@ use super::args::{Settings, TrainArgs};
 use super::model::{Files, Session};
 use super::plan;
 use super::plot;
+use crate::Error;
 use crate::data::{Dataset, DatasetReport};
 use crate::model::{LoadOptions, MemoryPlan};
 use crate::report::series::Series;
+use crate::train::checkpoint;
 use crate::train::config::TrainConfig;
 use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
@@ -188,7 +190,7 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
             printer.note(text);
         }
     };
-    while let Some(event) = run.next().await? {
+    while let Some(event) = next(run, args).await? {
         match event {
             Event::Step(line) => {
                 bar.set_position(line.step);
@@ -256,6 +258,24 @@ fn draw(args: &TrainArgs, bar: &ProgressBar, series: &mut Series, line: &impl se
         series.push(&value);
         bar.set_prefix(plot::terminal(series, 78, 16));
     }
+}
+
+/// [`Run::next`]; where it fails, what is left of the run and how to go on with it.
+async fn next(run: &mut Run, args: &TrainArgs) -> Result<Option<Event>> {
+    let error = match run.next().await {
+        Ok(event) => return Ok(event),
+        Err(error) => error,
+    };
+    let out = args.out.display();
+    let again = format!("go on with: wgpu-lora train --out {out} --resume");
+    let saved = checkpoint::list(&args.out).unwrap_or_default().pop();
+    let advice = match (&error, saved) {
+        // The same rows would give the same numbers.
+        (Error::NonFinite { .. }, _) => return Err(error.into()),
+        (_, Some((step, _))) => format!("step {step} is saved; {again}"),
+        (_, None) => format!("no step was saved yet; to start over, {again}"),
+    };
+    bail!("after step {} of {}: {error}. {advice}", run.step(), run.total_steps())
 }
 
 fn numbers(line: &StepLine) -> String {

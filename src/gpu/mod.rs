@@ -203,6 +203,15 @@ impl Gpu {
         Recorder::new(self.clone(), label)
     }
 
+    /// Gives the device up: whatever is asked of it from now on fails with [`Error::Device`], as after a
+    /// driver has lost it. Its memory is free once nothing runs.
+    pub fn destroy(&self) {
+        self.inner.device.destroy();
+        if let Ok(mut slot) = self.inner.fault.lock() {
+            slot.get_or_insert("the device was given up".into());
+        }
+    }
+
     /// The first error the driver reported since the device was opened, as [`Error::Device`].
     pub fn check(&self, during: &str) -> Result<()> {
         let fault = self.inner.fault.lock().ok().and_then(|f| f.clone());

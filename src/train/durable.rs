@@ -33,7 +33,11 @@ pub fn create_dir(path: &Path) -> Result<()> {
 /// Writes a file whole, or leaves the one that was there.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let temp = temporary(path, "write")?;
-    write_synced(&temp, bytes)?;
+    if let Err(error) = write_synced(&temp, bytes) {
+        // On a full disk the half-written file would keep the room that is missing.
+        let _ = fs::remove_file(&temp);
+        return Err(error);
+    }
     fs::rename(&temp, path).map_err(Error::io(path))?;
     sync_dir(&parent(path)?)
 }
@@ -48,14 +52,11 @@ pub fn write_dir(path: &Path, files: &[NamedBytes]) -> Result<()> {
         fs::remove_dir_all(&temp).map_err(Error::io(&temp))?;
     }
     fs::create_dir(&temp).map_err(Error::io(&temp))?;
-    for (name, bytes) in files {
-        let plain = Path::new(name).file_name().is_some_and(|plain| plain == name.as_str());
-        if !plain || name.starts_with(TEMP) {
-            return Err(Error::invalid(name, "is not a plain file name"));
-        }
-        write_synced(&temp.join(name), bytes)?;
+    if let Err(error) = fill(&temp, files) {
+        // On a full disk the half-written folder would keep the room that is missing.
+        let _ = fs::remove_dir_all(&temp);
+        return Err(error);
     }
-    sync_dir(&temp)?;
     let old = temporary(path, "remove")?;
     let replaces = path.exists();
     if replaces {
@@ -67,6 +68,18 @@ pub fn write_dir(path: &Path, files: &[NamedBytes]) -> Result<()> {
         fs::remove_dir_all(&old).map_err(Error::io(&old))?;
     }
     Ok(())
+}
+
+/// Writes and syncs files in a new folder.
+fn fill(folder: &Path, files: &[NamedBytes]) -> Result<()> {
+    for (name, bytes) in files {
+        let plain = Path::new(name).file_name().is_some_and(|plain| plain == name.as_str());
+        if !plain || name.starts_with(TEMP) {
+            return Err(Error::invalid(name, "is not a plain file name"));
+        }
+        write_synced(&folder.join(name), bytes)?;
+    }
+    sync_dir(folder)
 }
 
 /// Deletes a folder; half-deleted it has a temporary name.

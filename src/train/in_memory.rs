@@ -132,7 +132,9 @@ impl Plan {
         rows.check()?;
         plan::check_vocabulary(rows, model.config())?;
         let (options, epochs) = (config.loader_options(), config.num_train_epochs);
-        let total = order::total_steps(rows.len(), options, epochs, config.max_steps);
+        let sampler = Sampler { seed: config.seed, ..Sampler::default() };
+        let loader = Loader::new(rows.lengths(), options, sampler)?;
+        let total = order::total_steps(loader.steps_per_epoch(), epochs, config.max_steps);
         if total == 0 {
             return Err(Error::invalid("training", "comes to no step; give more rows or epochs"));
         }
@@ -142,11 +144,9 @@ impl Plan {
         };
         let kind = config.lr_scheduler_type;
         let schedule = Schedule::new(kind, config.learning_rate, warmup, total)?;
-        let pass = plan::pass_of(rows, None, config.batch_size);
+        let pass = plan::pass_of(rows, None, config);
         let pad = model.config().pad_token_id;
         let pad = pad.filter(|id| (*id as usize) < model.config().vocab_size).unwrap_or(0);
-        let sampler = Sampler { seed: config.seed, ..Sampler::default() };
-        let loader = Loader::new(rows.lengths(), options, sampler)?;
         let limits = Limits::of(model.gpu());
         let memory = RunPlan::new(model.memory(), model.config(), config, pass, limits)?;
         memory.check()?;

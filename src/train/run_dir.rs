@@ -34,14 +34,14 @@ pub struct Resumed {
 impl RunDir {
     /// Begins a run: creates and locks the folder and writes `run.toml`.
     ///
-    /// **Errors** [`Error::Invalid`] if another process uses the folder, or it holds a run already.
+    /// **Errors** [`Error::Invalid`] if another process uses the folder, it holds a run already, or
+    /// something that is none.
     pub fn start(path: &Path, config: &TrainConfig) -> Result<RunDir> {
         let lock = lock(path)?;
         if path.join("run.toml").exists() {
             let why = "holds a run already; give --resume to go on with it, or another --out";
             return Err(Error::invalid(path.display(), why));
         }
-        clean(path)?;
         RunDir::begin(path, config, lock)
     }
 
@@ -53,11 +53,11 @@ impl RunDir {
     /// those in `run.toml` (naming each), or if no checkpoint can be used.
     pub fn resume(path: &Path, config: &TrainConfig) -> Result<(RunDir, Resumed)> {
         let lock = lock(path)?;
-        clean(path)?;
         let run_toml = path.join("run.toml");
         if !run_toml.exists() {
             return Ok((RunDir::begin(path, config, lock)?, Resumed::default()));
         }
+        clean(path)?;
         let text = std::fs::read_to_string(&run_toml).map_err(Error::io(&run_toml))?;
         let before = TrainConfig::from_toml(&text, &run_toml.display().to_string())?;
         let differences = before.differences(config)?;
@@ -104,6 +104,16 @@ impl RunDir {
     }
 
     fn begin(path: &Path, config: &TrainConfig, lock: File) -> Result<RunDir> {
+        // A run without its run.toml, or something else's folders: not ours to write over.
+        let foreign =
+            ["adapter", "best", "checkpoints"].into_iter().find(|n| path.join(n).exists());
+        if let Some(name) = foreign {
+            let why = format!(
+                "holds `{name}` but no run.toml, so that it is no run of this program; give another --out"
+            );
+            return Err(Error::invalid(path.display(), why));
+        }
+        clean(path)?;
         let metrics = Metrics::open(&path.join("metrics.jsonl"), 0)?;
         // Last: a folder with run.toml is a run.
         durable::write_file(&path.join("run.toml"), config.to_toml()?.as_bytes())?;
@@ -172,6 +182,24 @@ mod tests {
         assert!(message.contains("--resume"), "{message}");
         let (_dir, resumed) = RunDir::resume(&path, &config).unwrap();
         assert!(resumed.checkpoint.is_none() && resumed.notes.is_empty());
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let config = TrainConfig::default();
+        for name in ["adapter", "best", "checkpoints"] {
+            let path = temp.path().join(name);
+            std::fs::create_dir_all(path.join(name)).unwrap();
+            std::fs::write(path.join(".tmp-theirs"), "x").unwrap();
+            for refused in
+                [RunDir::start(&path, &config).map(drop), RunDir::resume(&path, &config).map(drop)]
+            {
+                let message = refused.unwrap_err().to_string();
+                assert!(message.contains(name) && message.contains("no run.toml"), "{message}");
+            }
+            assert!(path.join(".tmp-theirs").exists());
+        }
     }
 
     #[test]

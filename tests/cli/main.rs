@@ -2,7 +2,9 @@
 
 mod data;
 mod errors;
+mod faults;
 mod generate;
+mod guide;
 mod hub;
 mod merge;
 mod plot;

@@ -72,6 +72,39 @@ fn a_killed_run_ends_as_an_unbroken_one() {
     assert!(optimizer("whole") == optimizer("broken"));
 }
 
+/// Each run is killed once, at a moment of its own between its start and its end, and resumed to its
+/// end. 6 moments, or `WGPU_LORA_KILLS`.
+#[test]
+fn killed_once_at_any_moment() {
+    let kills = std::env::var("WGPU_LORA_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(6u64);
+    let place = Place::new();
+    let start = std::time::Instant::now();
+    Done::of(place.train("whole", RUN).output().unwrap()).lines();
+    let whole = start.elapsed().as_micros() as u64;
+    let (mut hit, mut state) = (0, 0x9e37_79b9_7f4a_7c15_u64);
+    for n in 0..kills {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = Duration::from_micros((state >> 20) % whole);
+        let out = format!("broken-{n}");
+        let mut command = place.train(&out, RUN);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        hit += u64::from(!child.wait().unwrap().success());
+        let steps = place.path(&format!("{out}/metrics.jsonl"));
+        let lines = std::fs::read_to_string(steps).map_or(0, |text| text.lines().count());
+        println!("kill {n} after {moment:?}: {lines} lines of metrics");
+        Done::of(place.train(&out, &format!("{RUN} --resume")).output().unwrap()).lines();
+        equal(&place, "whole", &out);
+        std::fs::remove_dir_all(place.path(&out)).unwrap();
+    }
+    println!(
+        "{hit} of {kills} kills came before the run's end; every run ended with the same bytes"
+    );
+    assert!(hit * 2 >= kills, "{hit} of {kills}: the machine was too fast or too slow");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_saves_and_says_how_to_go_on() {
