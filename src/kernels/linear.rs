@@ -10,6 +10,11 @@ use crate::reference;
 pub(super) static FWD: Kernel = kernel!(
     "linear_fwd",
     [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
+    "tile": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned", "few", "many",
+    ],
     "workgroup": Needs::Nothing, only [
         "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",

@@ -8,7 +8,7 @@ use super::source::JsSource;
 use super::{WasmGpu, js};
 use crate::clock::Clock;
 use crate::data::Dataset;
-use crate::format::{AdapterFile, Checkpoint, ModelConfig, SafetensorsFile, Tokenizer};
+use crate::format::{AdapterFile, ByteSource, Checkpoint, ModelConfig, SafetensorsFile, Tokenizer};
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, Quant};
@@ -449,6 +449,13 @@ async fn load(
         }
     };
     let get = |key: &str| Reflect::get(files, &key.into()).unwrap_or(JsValue::UNDEFINED);
+    let sources = Array::from(&get("weights"));
+    let sources = sources.iter().map(|file| JsSource::new(&file)).collect::<Result<Vec<_>>>()?;
+    if let Some(gguf) = sources.iter().find(|source| source.name().ends_with(".gguf")) {
+        let hint = "choose a folder with config.json, tokenizer.json and model.safetensors";
+        let what = format!("{}: a GGUF file in the browser", gguf.name());
+        return Err(Error::Unsupported { what, hint: hint.into() });
+    }
     let name = get("name").as_string().unwrap_or_else(|| "model".into());
     let needed = |key: &str, file: &str| {
         js::bytes(files, key).ok_or_else(|| {
@@ -465,8 +472,8 @@ async fn load(
         tokenizer.apply_config("tokenizer_config.json", &bytes)?;
     }
     tokenizer.complete(&config);
-    let open = |file: JsValue| SafetensorsFile::open(Box::new(JsSource::new(&file)?));
-    let opened = Array::from(&get("weights")).iter().map(open).collect::<Result<Vec<_>>>()?;
+    let open = |source: JsSource| SafetensorsFile::open(Box::new(source));
+    let opened = sources.into_iter().map(open).collect::<Result<Vec<_>>>()?;
     let checkpoint = Checkpoint::from_files(opened)?;
     let max_positions = args.max_length.min(config.max_position_embeddings.max(1));
     let options = LoadOptions { quant, max_positions };

@@ -140,7 +140,13 @@ fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
 /// The policies whose variants are tested; names that a kernel does not have fall back to `Auto`.
 pub fn policies() -> Vec<Policy> {
     let prefer = |name: &str| Policy::Prefer(name.into());
-    vec![Policy::Auto, Policy::Baseline, prefer("workgroup"), prefer("reduce_workgroup")]
+    vec![
+        Policy::Auto,
+        Policy::Baseline,
+        prefer("workgroup"),
+        prefer("tile"),
+        prefer("reduce_workgroup"),
+    ]
 }
 
 /// A trial for each case; the devices are opened by the first that runs.

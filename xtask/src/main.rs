@@ -4,6 +4,7 @@
 //! for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node (Tint).
 
 mod adapter;
+mod browser;
 mod convert;
 mod demo;
 mod gguf;

@@ -4,11 +4,11 @@
 //! 2. the models that the goldens need
 //! 3. all tests of the crate, by nextest if it is installed; then those of the tools, then the examples in the docs
 //! 4. the golden test on `tests/golden`, and on `../shared/golden/public` where that lies beside the clone
-//! 5. the library as the browser compiles it; every shader in both compilers
+//! 5. the library as the browser compiles it, and the page in Chromium; every shader in both compilers
 //!
 //! One failure does not hide the next: all parts run, and the summary comes last.
 
-use crate::{Flags, adapter, models, sh, shaders, wasm};
+use crate::{Flags, adapter, browser, models, sh, shaders, wasm};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::process::Command;
@@ -46,7 +46,7 @@ impl Report {
 /// Lines of cargo test, nextest, the golden test and the shader check that say how it went.
 fn is_summary(line: &str) -> bool {
     let line = line.trim_start();
-    ["test result: ", "Summary [", "golden: ", "shaders: ", "tint self test: ", "killed after"]
+    ["test result: ", "Summary [", "golden: ", "shaders: ", "tint self test: ", "browser: ", "web: ", "killed after"]
         .iter()
         .any(|start| line.starts_with(start))
         // Failures, so that the end of a long log names them.
@@ -110,6 +110,14 @@ pub fn command(flags: &Flags) -> Result<()> {
             Err(error) => {
                 report.lines.push(format!("library for the browser: {error:#}"));
                 report.add("library for the browser", false, start);
+            }
+        }
+        let start = Instant::now();
+        match browser::command() {
+            Ok(mut test) => report.part("the page in Chromium", adapter.apply(&mut test))?,
+            Err(error) => {
+                report.lines.push(format!("browser: {error:#}"));
+                report.add("the page in Chromium", false, start);
             }
         }
         report.part("examples in the docs", &mut cargo(&["test", "--release", "--doc"]))?;

@@ -68,18 +68,49 @@ pub fn build() -> Result<Built> {
     Ok(Built { dist, line })
 }
 
-/// The model, the adapter and the examples that the page has at once.
+/// The model, its adapters and the table of products that the page has at once, and the list of them.
 fn embed(dist: &Path) -> Result<()> {
     let assets = sh::root().join("assets");
-    for (from, to) in [("model", "embedded/model"), ("adapter", "embedded/adapter")] {
-        let from = assets.join(from);
-        if from.is_dir() {
-            let to = dist.join(to);
-            fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
-            copy_folder(&from, &to, &[])?;
+    if !assets.join("model").is_dir() {
+        println!("web: no assets/model here; the page will ask for a model");
+        return Ok(());
+    }
+    let to = dist.join("embedded");
+    fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
+    let mut adapters = Vec::new();
+    let mut folders: Vec<_> = fs::read_dir(&assets)?
+        .filter_map(|e| Some(e.ok()?.file_name().into_string().ok()?))
+        .collect();
+    folders.sort();
+    for folder in folders {
+        if let Some(name) = folder.strip_prefix("adapter-") {
+            let files = embed_folder(&assets, &folder, &to)?;
+            adapters.push(serde_json::json!({ "name": name, "files": files }));
         }
     }
+    let files = embed_folder(&assets, "model", &to)?;
+    let table = assets.join("diamonds/diamonds.csv");
+    fs::copy(&table, to.join("products.csv")).with_context(|| table.display().to_string())?;
+    let model = serde_json::json!({ "name": "built-in", "files": files });
+    let manifest = serde_json::json!({ "model": model, "adapters": adapters });
+    fs::write(to.join("manifest.json"), serde_json::to_string_pretty(&manifest)?)?;
     Ok(())
+}
+
+/// Copies what a program reads of one folder; returns the paths under `embedded`.
+fn embed_folder(assets: &Path, folder: &str, to: &Path) -> Result<Vec<String>> {
+    let from = assets.join(folder);
+    fs::create_dir_all(to.join(folder))?;
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".json") || name.ends_with(".safetensors") {
+            fs::copy(from.join(&name), to.join(folder).join(&name))?;
+            paths.push(format!("{folder}/{name}"));
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// Copies the files of a folder and of those in it, but not what is `left` out.

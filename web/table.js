@@ -1,0 +1,63 @@
+// Tables that people paste: commas, semicolons or tabs, quotes as spreadsheets write them.
+
+/** Rows of fields. */
+export function rows(text) {
+  const first = text.split(/\r?\n/, 1)[0];
+  const separator = ["\t", ";", ","].find((mark) => first.includes(mark)) ?? ",";
+  const out = [];
+  let row = [];
+  let field = "";
+  let quoted = false;
+  const end = () => {
+    row.push(field);
+    field = "";
+  };
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (quoted) {
+      if (c !== '"') field += c;
+      else if (text[i + 1] === '"') field += text[++i];
+      else quoted = false;
+    } else if (c === '"' && field.trim() === "") {
+      quoted = true;
+      field = "";
+    } else if (c === separator) end();
+    else if (c === "\n") {
+      end();
+      out.push(row);
+      row = [];
+    } else if (c !== "\r") field += c;
+  }
+  end();
+  out.push(row);
+  return out.filter((row) => row.some((value) => value.trim() !== ""));
+}
+
+const FIELDS = ["title", "category", "brand", "description", "details", "price"];
+const ALIASES = { name: "title", product: "title", item: "title", cost: "price", "list price": "price" };
+
+/** Products with prices as text. Throws sentences that name the row. */
+export function products(text) {
+  const [head, ...body] = rows(text);
+  if (!head) throw new Error("The table is empty. The first line names the columns, each further line is a product.");
+  const columns = head.map((name) => {
+    const plain = name.trim().toLowerCase();
+    return ALIASES[plain] ?? plain;
+  });
+  for (const needed of ["title", "price"]) {
+    if (!columns.includes(needed)) {
+      throw new Error(`No column is called “${needed}”. The first line must name the columns, such as: title,price`);
+    }
+  }
+  const found = body.map((row, i) => {
+    const product = {};
+    columns.forEach((name, at) => {
+      if (FIELDS.includes(name)) product[name] = (row[at] ?? "").trim();
+    });
+    if (!product.price) throw new Error(`Line ${i + 2} has no price.`);
+    if (!product.title) throw new Error(`Line ${i + 2} has no title.`);
+    return product;
+  });
+  if (found.length < 2) throw new Error("At least two products are needed.");
+  return found;
+}

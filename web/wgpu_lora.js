@@ -1,0 +1,219 @@
+// wgpu-lora for the browser: Llama with QLoRA adapters on WebGPU. Types: wgpu_lora.d.ts.
+import init, { WasmGpu, WasmModel } from "./wgpu_lora_wasm.js";
+import { adapterFrom, download, gather } from "./files.js";
+
+let started;
+
+/** Compiles the wasm once; `from` is its address or bytes where it does not lie beside this file. */
+export function start(from) {
+  started ??= init(from === undefined ? undefined : { module_or_path: from });
+  return started;
+}
+
+/** An Error whose `name` says what kind it is. */
+export function failure(name, message) {
+  const error = new Error(message);
+  error.name = name;
+  return error;
+}
+
+const snake = (key) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+export class Gpu {
+  /** @internal */
+  constructor(wasm) {
+    this.wasm = wasm;
+    /** Adapter, limits and kernel variants. */
+    this.info = wasm.info();
+  }
+
+  /** Opens the browser's best adapter. Throws `NoAdapter`. */
+  static async create({ variant = "" } = {}) {
+    if (!globalThis.navigator?.gpu) {
+      const why = globalThis.isSecureContext === false
+        ? "WebGPU needs https or localhost. Open this page from such an address."
+        : "This browser has no WebGPU. Chrome and Edge from 113, Safari from 26 and Firefox from 141 have it.";
+      throw failure("NoAdapter", why);
+    }
+    await start();
+    return new Gpu(await WasmGpu.create(variant));
+  }
+
+  /** Whether the driver has given the device up; only a new Gpu helps then. */
+  get lost() {
+    return this.wasm.isLost();
+  }
+
+  free() {
+    this.wasm.free();
+  }
+}
+
+export class Model {
+  #wasm;
+  #gpu;
+  #last = Promise.resolve();
+
+  /** @internal */
+  constructor(gpu, wasm) {
+    this.#gpu = gpu;
+    this.#wasm = wasm;
+  }
+
+  /**
+   * Loads a model from `url` (a folder, a .gguf or a .safetensors with its config beside it) or from `files`.
+   * Throws `Format`, `MissingTensor`, `Unsupported`, `OutOfMemory`, `AbortError`, …
+   */
+  static async load(gpu, { url, files, name, quant = "nf4", maxLength = 1024, onProgress, signal } = {}) {
+    signal?.throwIfAborted();
+    if (url !== undefined) {
+      const tell = ({ loaded, total }) => onProgress?.({ phase: "download", loaded, total });
+      files = await download(url, { onProgress: tell, signal });
+      name ??= decodeURIComponent(new URL(url, globalThis.location?.href).pathname.split("/").filter(Boolean).pop() ?? "");
+    }
+    const gathered = await gather(files ?? [], name);
+    signal?.throwIfAborted();
+    const options = JSON.stringify({ quant, maxLength });
+    const tell = (loaded, total) => onProgress?.({ phase: "load", loaded, total });
+    const model = new Model(gpu, await WasmModel.load(gpu.wasm, gathered, options, tell));
+    if (signal?.aborted) {
+      model.free();
+      signal.throwIfAborted();
+    }
+    return model;
+  }
+
+  // One call at a time: the next one waits for the one before.
+  async #alone(run) {
+    const before = this.#last;
+    let release;
+    this.#last = new Promise((resolve) => { release = resolve; });
+    await before;
+    try {
+      return await run(this.#wasm);
+    } catch (error) {
+      if (this.#gpu.lost && error instanceof Error) error.name = "DeviceLost";
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  /** Sizes, adapters, and which of these is active. */
+  get info() {
+    return this.#wasm.info();
+  }
+
+  /** Adds an adapter (PEFT's two files, or the address of their folder) and makes it the active one. */
+  async addAdapter(name, source, { onProgress, signal } = {}) {
+    const { config, weights } = await adapterFrom(source, { onProgress, signal });
+    return this.#alone((wasm) => wasm.addAdapter(name, config, weights));
+  }
+
+  removeAdapter(name) {
+    return this.#alone((wasm) => wasm.removeAdapter(name));
+  }
+
+  /** Makes the adapter `name` answer; `null` is the base model. */
+  setAdapter(name) {
+    return this.#alone((wasm) => wasm.setAdapter(name ?? undefined));
+  }
+
+  /** Multiplies an adapter's alpha/r: 0 is the base model, 1 as trained. */
+  setScale(name, factor) {
+    return this.#alone((wasm) => wasm.setScale(name, factor));
+  }
+
+  /** PEFT's two files of the active adapter. */
+  adapterFiles() {
+    return this.#alone((wasm) => wasm.adapterFiles());
+  }
+
+  /** Runs this device's kernels against CPU twins: those an answer needs, or with `rest` all others. */
+  selfTest({ rest = false } = {}) {
+    return this.#alone((wasm) => wasm.selfTest(rest));
+  }
+
+  /** The `n` most probable next tokens. */
+  nextTokens(prompt, n = 10) {
+    return this.#alone((wasm) => wasm.nextTokens(prompt, n));
+  }
+
+  /** What a product costs: greedy answer, and the distribution over whole-dollar prices. */
+  predictPrice(product) {
+    return this.#alone((wasm) => wasm.predictPrice(JSON.stringify(product)));
+  }
+
+  /** The prompt that `predictPrice` asks of a product. */
+  pricePrompt(product) {
+    return this.#wasm.pricePrompt(JSON.stringify(product));
+  }
+
+  /** The row `{prompt, completion, price}` that teaches a product's price, given as a file writes it: "$1,299.00". */
+  priceRow(product, price) {
+    return this.#wasm.priceRow(JSON.stringify(product), String(price));
+  }
+
+  countTokens(text) {
+    return this.#wasm.countTokens(text);
+  }
+
+  /** Streams tokens: `for await (const { text } of model.generate(prompt, { maxTokens: 100 })) …` */
+  async *generate(prompt, { signal, onFinish, ...options } = {}) {
+    signal?.throwIfAborted();
+    const tokens = [];
+    let wake = () => {};
+    let stopped = false;
+    let outcome;
+    const each = (token) => {
+      tokens.push(token);
+      wake();
+      return !stopped && !signal?.aborted;
+    };
+    const running = this.#alone((wasm) => wasm.generate(prompt, JSON.stringify(options), each)).then(
+      (summary) => { outcome = { summary }; },
+      (error) => { outcome = { error }; },
+    ).finally(() => wake());
+    try {
+      for (;;) {
+        while (tokens.length > 0) yield tokens.shift();
+        if (outcome) break;
+        await new Promise((resolve) => {
+          wake = resolve;
+          if (tokens.length > 0 || outcome) resolve();
+        });
+      }
+    } finally {
+      stopped = true;
+      await running;
+    }
+    if (outcome.error) throw outcome.error;
+    signal?.throwIfAborted();
+    onFinish?.(outcome.summary);
+  }
+
+  /**
+   * Trains a new adapter on rows of `{prompt, completion}` or `{text}` and yields a line per step. When it ends, is
+   * stopped by `signal` or left, the adapter is the active one. Settings are those of the command line in camelCase.
+   */
+  async *train(rows, { name = "trained", signal, ...settings } = {}) {
+    signal?.throwIfAborted();
+    const lines = rows.map((row) => JSON.stringify(row)).join("\n");
+    const config = { model: this.info.name, data: ["rows"] };
+    for (const [key, value] of Object.entries(settings)) config[snake(key)] = value;
+    const total = await this.#alone((wasm) => wasm.beginTraining(name, lines, JSON.stringify(config)));
+    try {
+      while (!signal?.aborted) {
+        const line = await this.#alone((wasm) => wasm.trainStep());
+        if (line === null) break;
+        yield { ...line, total };
+      }
+    } finally {
+      await this.#alone((wasm) => wasm.endTraining());
+    }
+  }
+
+  free() {
+    this.#wasm.free();
+  }
+}
