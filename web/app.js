@@ -418,6 +418,7 @@ async function change(source, note) {
   } else if (before.model && !state.model) {
     // The old model still answers: the worker lets go of it only when the new one is there.
     adopted(before.model);
+    say(ready());
   }
   enable(state.model !== null);
 }
