@@ -1,6 +1,7 @@
 //! The browser's surface: classes in camelCase that call the library and nothing else. `web/wgpu_lora.js` makes
 //! of them what a web developer expects.
 
+mod args;
 mod js;
 mod model;
 mod source;

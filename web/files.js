@@ -33,6 +33,9 @@ export async function gather(files, name) {
   const ggufs = all.filter(({ name }) => name.endsWith(".gguf"));
   if (ggufs.length > 0) {
     out.weights = await Promise.all(ggufs.map(readable));
+    // Used where the file's own tokenizer is of a kind that cannot be.
+    const beside = all.find(({ name }) => base(name) === "tokenizer.json");
+    if (beside) out.tokenizer = await bytesOf(beside.blob);
     out.name = name || base(ggufs[0].name).replace(/\.gguf$/, "");
     return out;
   }

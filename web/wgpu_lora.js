@@ -198,10 +198,9 @@ export class Model {
    */
   async *train(rows, { name = "trained", signal, ...settings } = {}) {
     signal?.throwIfAborted();
-    const lines = rows.map((row) => JSON.stringify(row)).join("\n");
     const config = { model: this.info.name, data: ["rows"] };
     for (const [key, value] of Object.entries(settings)) config[snake(key)] = value;
-    const total = await this.#alone((wasm) => wasm.beginTraining(name, lines, JSON.stringify(config)));
+    const total = await this.#alone((wasm) => wasm.beginTraining(name, JSON.stringify(rows), JSON.stringify(config)));
     try {
       while (!signal?.aborted) {
         const line = await this.#alone((wasm) => wasm.trainStep());

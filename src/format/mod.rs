@@ -1,6 +1,7 @@
 //! The files of a model: checkpoints, configurations, adapters and tokenizers, read by position and checked before use.
 
 mod atomic;
+#[cfg_attr(target_arch = "wasm32", path = "chat_template_web.rs")]
 mod chat_template;
 mod checkpoint;
 mod family;

@@ -1,21 +1,23 @@
 //! A model in the browser: files in, tokens, prices and adapters out.
 
 use js_sys::{Array, Function, Reflect, Uint8Array};
-use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
+use super::args::*;
 use super::source::JsSource;
 use super::{WasmGpu, js};
 use crate::clock::Clock;
-use crate::data::Dataset;
-use crate::format::{AdapterFile, ByteSource, Checkpoint, ModelConfig, SafetensorsFile, Tokenizer};
+use crate::data::{Dataset, DatasetOptions};
+use crate::format::{
+    AdapterFile, ByteSource, Checkpoint, GgufFile, ModelConfig, SafetensorsFile, Tokenizer,
+};
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, Quant};
 use crate::pricer::product::parse_price;
-use crate::pricer::prompt::{Spelling, completion, prompt};
+use crate::pricer::prompt::{Spelling, completion};
 use crate::pricer::trie::PriceTrie;
-use crate::pricer::{PriceModel, PriceOptions, Product};
+use crate::pricer::{PriceModel, PriceOptions};
 use crate::selftest::{self, Scope};
 use crate::train::config::TrainConfig;
 use crate::train::in_memory::InMemoryRun;
@@ -37,114 +39,6 @@ pub struct WasmModel {
     trie: Option<PriceTrie>,
     holder: Holder,
     name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-struct LoadArgs {
-    quant: Option<String>,
-    max_length: usize,
-}
-
-impl Default for LoadArgs {
-    fn default() -> LoadArgs {
-        LoadArgs { quant: None, max_length: LoadOptions::default().max_positions }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-struct GenerateArgs {
-    max_tokens: Option<usize>,
-    temperature: f64,
-    top_k: Option<usize>,
-    top_p: Option<f64>,
-    seed: u64,
-    stop: Vec<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenOut<'a> {
-    id: u32,
-    text: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Generated {
-    prompt_tokens: usize,
-    tokens: Vec<u32>,
-    finish: Option<&'static str>,
-    prefill_seconds: f64,
-    decode_tokens_per_second: Option<f64>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct NextToken {
-    id: u32,
-    text: String,
-    logit: f32,
-    probability: f64,
-}
-
-/// A product's fields, or the whole prompt.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ProductArgs {
-    prompt: Option<String>,
-    title: String,
-    category: String,
-    brand: String,
-    description: String,
-    details: String,
-}
-
-impl ProductArgs {
-    fn prompt(self) -> String {
-        let ProductArgs { prompt: whole, title, category, brand, description, details } = self;
-        let product = Product { title, category, brand, description, details, price: 0.0 };
-        whole.unwrap_or_else(|| prompt(&product.cleaned().summary()))
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PriceOut<'a> {
-    prompt: String,
-    text: &'a str,
-    guess: f64,
-    price: f64,
-    low: f64,
-    high: f64,
-    mean: f64,
-    mode: f64,
-    mass: f64,
-    prices: &'a [(u32, f64)],
-    prompt_tokens: usize,
-    seconds: f64,
-}
-
-#[derive(Serialize)]
-struct RowOut {
-    prompt: String,
-    completion: String,
-    price: f64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ModelInfo<'a> {
-    name: &'a str,
-    layers: usize,
-    hidden_size: usize,
-    vocab_size: usize,
-    parameters: usize,
-    weight_bytes: u64,
-    adapters: Vec<&'a str>,
-    adapter: Option<&'a str>,
-    max_length: usize,
 }
 
 #[wasm_bindgen]
@@ -344,7 +238,7 @@ impl WasmModel {
         self.tokenizer.encode(text, false).map(|ids| ids.len()).map_err(js::error)
     }
 
-    /// Begins to train a new adapter on JSON lines; `config` are settings of `run.toml` as JSON. Returns the
+    /// Begins to train a new adapter on rows of `{prompt, completion}` or `{text}`; `config` are settings of `run.toml` as JSON. Returns the
     /// number of steps.
     #[wasm_bindgen(js_name = beginTraining)]
     pub async fn begin_training(
@@ -354,9 +248,18 @@ impl WasmModel {
         config: String,
     ) -> Result<f64, JsValue> {
         let config: TrainConfig = js::options(&config)?;
-        let options = config.dataset_options().map_err(js::error)?;
-        let rows = Dataset::from_text("rows.jsonl", rows.as_bytes(), &self.tokenizer, &options);
-        let rows = rows.map_err(js::error)?;
+        let options = DatasetOptions {
+            max_length: config.max_length,
+            loss: config.loss,
+            ..DatasetOptions::default()
+        };
+        // Row by row: readers of CSV and chat templates would make the .wasm a fifth larger.
+        let mut dataset = Dataset::default();
+        for (i, row) in js::options::<Vec<RowArgs>>(&rows)?.into_iter().enumerate() {
+            let row = row.row().map_err(js::error)?;
+            dataset.push(&row, "rows", i + 1, &self.tokenizer, &options).map_err(js::error)?;
+        }
+        let rows = dataset;
         self.idle().map_err(js::error)?;
         let Holder::Idle(model) = std::mem::replace(&mut self.holder, Holder::Gone) else {
             return Err(js::error(busy()));
@@ -450,31 +353,41 @@ async fn load(
     };
     let get = |key: &str| Reflect::get(files, &key.into()).unwrap_or(JsValue::UNDEFINED);
     let sources = Array::from(&get("weights"));
-    let sources = sources.iter().map(|file| JsSource::new(&file)).collect::<Result<Vec<_>>>()?;
-    if let Some(gguf) = sources.iter().find(|source| source.name().ends_with(".gguf")) {
-        let hint = "choose a folder with config.json, tokenizer.json and model.safetensors";
-        let what = format!("{}: a GGUF file in the browser", gguf.name());
-        return Err(Error::Unsupported { what, hint: hint.into() });
-    }
+    let mut sources =
+        sources.iter().map(|file| JsSource::new(&file)).collect::<Result<Vec<_>>>()?;
     let name = get("name").as_string().unwrap_or_else(|| "model".into());
     let needed = |key: &str, file: &str| {
         js::bytes(files, key).ok_or_else(|| {
             Error::format(&name, "files", format!("{file} is missing beside the weights"))
         })
     };
-    let mut config = ModelConfig::from_json("config.json", &needed("config", "config.json")?)?;
-    if let Some(bytes) = js::bytes(files, "generationConfig") {
-        config.apply_generation_config("generation_config.json", &bytes)?;
-    }
+    let is_gguf = |source: &JsSource| source.name().to_lowercase().ends_with(".gguf");
     let label = "tokenizer.json";
-    let mut tokenizer = Tokenizer::from_bytes(label, &needed("tokenizer", label)?)?;
-    if let Some(bytes) = js::bytes(files, "tokenizerConfig") {
-        tokenizer.apply_config("tokenizer_config.json", &bytes)?;
-    }
+    let (config, mut tokenizer, checkpoint) = match sources.iter().position(is_gguf) {
+        Some(at) => {
+            let file = GgufFile::open(Box::new(sources.swap_remove(at)))?;
+            let tokenizer = match js::bytes(files, "tokenizer") {
+                Some(bytes) => Tokenizer::from_bytes(label, &bytes)?,
+                None => file.tokenizer()?,
+            };
+            (file.config()?, tokenizer, Checkpoint::from_gguf(file)?)
+        }
+        None => {
+            let json = needed("config", "config.json")?;
+            let mut config = ModelConfig::from_json("config.json", &json)?;
+            if let Some(bytes) = js::bytes(files, "generationConfig") {
+                config.apply_generation_config("generation_config.json", &bytes)?;
+            }
+            let mut tokenizer = Tokenizer::from_bytes(label, &needed("tokenizer", label)?)?;
+            if let Some(bytes) = js::bytes(files, "tokenizerConfig") {
+                tokenizer.apply_config("tokenizer_config.json", &bytes)?;
+            }
+            let open = |source: JsSource| SafetensorsFile::open(Box::new(source));
+            let opened = sources.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+            (config, tokenizer, Checkpoint::from_files(opened)?)
+        }
+    };
     tokenizer.complete(&config);
-    let open = |source: JsSource| SafetensorsFile::open(Box::new(source));
-    let opened = sources.into_iter().map(open).collect::<Result<Vec<_>>>()?;
-    let checkpoint = Checkpoint::from_files(opened)?;
     let max_positions = args.max_length.min(config.max_position_embeddings.max(1));
     let options = LoadOptions { quant, max_positions };
     let model = Model::load(&gpu, &checkpoint, &config, options, progress).await?;

@@ -1,0 +1,22 @@
+//! Chat templates are not in the browser's build: their language would make the `.wasm` a fifteenth larger, and no
+//! page of ours shows a chat.
+
+use crate::{Error, Result};
+
+/// Stands for a template that cannot be rendered here.
+#[derive(Clone, Debug)]
+pub enum ChatTemplate {}
+
+impl ChatTemplate {
+    /// **Errors** [`Error::Unsupported`] always.
+    pub fn new(name: &str, _: &str, _: &str, _: &str) -> Result<ChatTemplate> {
+        let what = format!("{name}: a chat template in the browser");
+        let hint = "render the conversation to text first, with the native program".into();
+        Err(Error::Unsupported { what, hint })
+    }
+
+    /// Never called: there is no value of this type.
+    pub fn render(&self, _: &[serde_json::Value], _: bool) -> Result<String> {
+        match *self {}
+    }
+}

@@ -1,0 +1,139 @@
+//! What goes in and comes out as plain objects.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Row;
+use crate::model::LoadOptions;
+use crate::pricer::Product;
+use crate::pricer::prompt::prompt;
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct LoadArgs {
+    pub(super) quant: Option<String>,
+    pub(super) max_length: usize,
+}
+
+impl Default for LoadArgs {
+    fn default() -> LoadArgs {
+        LoadArgs { quant: None, max_length: LoadOptions::default().max_positions }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct GenerateArgs {
+    pub(super) max_tokens: Option<usize>,
+    pub(super) temperature: f64,
+    pub(super) top_k: Option<usize>,
+    pub(super) top_p: Option<f64>,
+    pub(super) seed: u64,
+    pub(super) stop: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokenOut<'a> {
+    pub(super) id: u32,
+    pub(super) text: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Generated {
+    pub(super) prompt_tokens: usize,
+    pub(super) tokens: Vec<u32>,
+    pub(super) finish: Option<&'static str>,
+    pub(super) prefill_seconds: f64,
+    pub(super) decode_tokens_per_second: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NextToken {
+    pub(super) id: u32,
+    pub(super) text: String,
+    pub(super) logit: f32,
+    pub(super) probability: f64,
+}
+
+/// A product's fields, or the whole prompt.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ProductArgs {
+    pub(super) prompt: Option<String>,
+    pub(super) title: String,
+    pub(super) category: String,
+    pub(super) brand: String,
+    pub(super) description: String,
+    pub(super) details: String,
+}
+
+impl ProductArgs {
+    /// The course's prompt.
+    pub(super) fn prompt(self) -> String {
+        let ProductArgs { prompt: whole, title, category, brand, description, details } = self;
+        let product = Product { title, category, brand, description, details, price: 0.0 };
+        whole.unwrap_or_else(|| prompt(&product.cleaned().summary()))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowArgs {
+    pub(super) prompt: Option<String>,
+    pub(super) completion: Option<String>,
+    pub(super) text: Option<String>,
+}
+
+impl RowArgs {
+    /// **Errors** [`Error::Invalid`] for other combinations.
+    pub(super) fn row(self) -> Result<Row> {
+        match (self.prompt, self.completion, self.text) {
+            (Some(prompt), Some(completion), None) => {
+                Ok(Row::PromptCompletion { prompt, completion })
+            }
+            (None, None, Some(text)) => Ok(Row::Text(text)),
+            _ => Err(Error::invalid("row", "should be {prompt, completion} or {text}")),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PriceOut<'a> {
+    pub(super) prompt: String,
+    pub(super) text: &'a str,
+    pub(super) guess: f64,
+    pub(super) price: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) mean: f64,
+    pub(super) mode: f64,
+    pub(super) mass: f64,
+    pub(super) prices: &'a [(u32, f64)],
+    pub(super) prompt_tokens: usize,
+    pub(super) seconds: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct RowOut {
+    pub(super) prompt: String,
+    pub(super) completion: String,
+    pub(super) price: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ModelInfo<'a> {
+    pub(super) name: &'a str,
+    pub(super) layers: usize,
+    pub(super) hidden_size: usize,
+    pub(super) vocab_size: usize,
+    pub(super) parameters: usize,
+    pub(super) weight_bytes: u64,
+    pub(super) adapters: Vec<&'a str>,
+    pub(super) adapter: Option<&'a str>,
+    pub(super) max_length: usize,
+}
