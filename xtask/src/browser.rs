@@ -16,8 +16,11 @@ const CHROMIUM: [&str; 4] = [
     "/snap/bin/chromium",
 ];
 
-/// Builds page and program, and gives the command that tests them.
-pub fn command() -> Result<Command> {
+/// Builds page and program, and gives the command that tests them; `None` without a model to build in.
+pub fn command() -> Result<Option<Command>> {
+    if !sh::root().join("assets/model").is_dir() {
+        return Ok(None);
+    }
     let packages = packages()?;
     let chromium = chromium()?;
     let built = web::build()?;
@@ -33,7 +36,7 @@ pub fn command() -> Result<Command> {
         "wgpu-lora"
     }));
     node.env("WGPU_LORA_CHROMIUM", chromium);
-    Ok(node)
+    Ok(Some(node))
 }
 
 fn chromium() -> Result<PathBuf> {
