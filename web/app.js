@@ -526,9 +526,9 @@ function showDevice() {
   const { gpu, model } = state;
   const rows = [
     ["Adapter", `${gpu.name || "not named by the browser"}${gpu.software ? " (software: the processor computes)" : ""}`],
-    ["Driver", gpu.driver || "not named by the browser"],
+    ...(gpu.driver ? [["Driver", gpu.driver]] : []),
     ["16-bit floats", gpu.f16 ? "yes" : "no (not needed)"],
-    ["Subgroups", gpu.subgroup_max ? `${gpu.subgroup_min} to ${gpu.subgroup_max}` : "no (not needed)"],
+    ["Subgroups", gpu.subgroup_max ? `${gpu.subgroup_min} to ${gpu.subgroup_max}` : "not used (not needed)"],
     ["Largest buffer", size(gpu.max_buffer_bytes)],
     ["Largest binding", size(gpu.max_binding_bytes)],
     ["Workgroup", `${gpu.max_workgroup_size} invocations, ${(gpu.max_workgroup_bytes / 1024).toFixed(0)} KiB`],

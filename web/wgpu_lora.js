@@ -21,10 +21,11 @@ const snake = (key) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase(
 
 export class Gpu {
   /** @internal */
-  constructor(wasm) {
+  constructor(wasm, name) {
     this.wasm = wasm;
+    const info = wasm.info();
     /** Adapter, limits and kernel variants. */
-    this.info = wasm.info();
+    this.info = { ...info, name: info.name || name };
   }
 
   /** Opens the browser's best adapter. Throws `NoAdapter`. */
@@ -35,8 +36,15 @@ export class Gpu {
         : "This browser has no WebGPU. Chrome and Edge from 113, Safari from 26 and Firefox from 141 have it.";
       throw failure("NoAdapter", why);
     }
+    // Asked here first: the browser's own words for the adapter, and a plain sentence where there is none.
+    const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    if (!adapter) {
+      throw failure("NoAdapter", "This browser has WebGPU, but offers no graphics device for it. Turn on hardware acceleration " +
+        "in its settings, update the graphics driver, or open the page in another browser.");
+    }
+    const { vendor = "", architecture = "", description = "" } = adapter.info ?? {};
     await start();
-    return new Gpu(await WasmGpu.create(variant));
+    return new Gpu(await WasmGpu.create(variant), description || `${vendor} ${architecture}`.trim());
   }
 
   /** Whether the driver has given the device up; only a new Gpu helps then. */
