@@ -82,6 +82,8 @@ export interface GenerateOptions {
   topK?: number;
   topP?: number;
   seed?: number;
+  /** 1 (default) is none. */
+  repetitionPenalty?: number;
   stop?: string[];
   signal?: AbortSignal;
   onFinish?: (summary: Generated) => void;

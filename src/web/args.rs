@@ -29,6 +29,7 @@ pub(super) struct GenerateArgs {
     pub(super) top_k: Option<usize>,
     pub(super) top_p: Option<f64>,
     pub(super) seed: u64,
+    pub(super) repetition_penalty: Option<f64>,
     pub(super) stop: Vec<String>,
 }
 

@@ -158,6 +158,7 @@ impl WasmModel {
                 top_k: args.top_k,
                 top_p: args.top_p,
                 seed: args.seed,
+                repetition_penalty: args.repetition_penalty.unwrap_or(1.0),
             },
             stop: args.stop,
         };
