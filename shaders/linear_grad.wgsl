@@ -1,10 +1,8 @@
-// linear_grad: dw[n, k] += scale · Σ_m dy[m, n] · x[m, k]. 4×4 outputs an invocation.
-// roles: none
+// linear_grad: dw += scale · dyᵀ·(mask ⊙ x). 4×4 outputs an invocation.
+// roles: mask
 // dispatch: (K/32, N/32)   writes: dw +=   source: derivative of linear_fwd by its weight
 
-struct Params {
-    m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
-}
+struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, keep: f32 }
 
 @group(0) @binding(0) var<uniform>             p:  Params;
 @group(0) @binding(1) var<storage, read>       dy: array<f32>;  // (M, N)
@@ -26,7 +24,7 @@ fn linear_grad(@builtin(global_invocation_id) at: vec3u) {
     for (var m = 0u; m < p.m; m++) {
         let i = ks + m * p.k;
         let d = ns + m * p.n;
-        let v = vec4f(x[i.x], x[i.y], x[i.z], x[i.w]);
+        let v = vec4f(x[i.x], x[i.y], x[i.z], x[i.w]) * mask4(i.x);
         s0 += dy[d.x] * v;
         s1 += dy[d.y] * v;
         s2 += dy[d.z] * v;

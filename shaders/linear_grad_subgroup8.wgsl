@@ -1,11 +1,9 @@
-// linear_grad: dw[n, k] += scale · Σ_m dy[m, n] · x[m, k]. A subgroup of 8 lanes makes 16 rows × 32 columns,
-// roles: none
+// linear_grad: dw += scale · dyᵀ·(mask ⊙ x). A subgroup of 8 lanes makes 16 rows × 32 columns,
+// roles: mask
 // dispatch: (K/32, N/16)   writes: dw +=   source: derivative of linear_fwd by its weight
 // a lane 16 × 4: a load of dy is spread over the lanes by shuffles.
 
-struct Params {
-    m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
-}
+struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, keep: f32 }
 
 @group(0) @binding(0) var<uniform>             p:  Params;
 @group(0) @binding(1) var<storage, read>       dy: array<vec4f>;  // (M, N)
@@ -13,6 +11,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;  // (N, K)
 
 const LANES = 4u;  // lanes that hold one m of dy, four n each; a load brings two m
+
+fn masked(m: u32, c: u32) -> vec4f {
+    let i = m * (p.k / 4u) + c;
+    return x[i] * mask4(4u * i);
+}
 
 @compute @workgroup_size(8)
 fn linear_grad(
@@ -37,10 +40,10 @@ fn linear_grad(
             v[j] = dy[min(m + 2u * j + lane / LANES, last) * n4 + dy_at];
         }
         let t = mat4x4f(
-            x[m * k4 + c],
-            x[min(m + 1u, last) * k4 + c] * select(0.0, 1.0, m + 1u < p.m),
-            x[min(m + 2u, last) * k4 + c] * select(0.0, 1.0, m + 2u < p.m),
-            x[min(m + 3u, last) * k4 + c] * select(0.0, 1.0, m + 3u < p.m),
+            masked(m, c),
+            masked(min(m + 1u, last), c) * select(0.0, 1.0, m + 1u < p.m),
+            masked(min(m + 2u, last), c) * select(0.0, 1.0, m + 2u < p.m),
+            masked(min(m + 3u, last), c) * select(0.0, 1.0, m + 3u < p.m),
         );
         for (var i = 0u; i < LANES; i++) {
             // Four n at four successive m.

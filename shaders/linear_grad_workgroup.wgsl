@@ -1,11 +1,9 @@
-// linear_grad: dw[n, k] += scale · Σ_m dy[m, n] · x[m, k]. A workgroup makes 64 × 64 outputs from tiles of
-// roles: none
+// linear_grad: dw += scale · dyᵀ·(mask ⊙ x). A workgroup makes 64 × 64 outputs from tiles of
+// roles: mask
 // dispatch: (K/64, N/64)   writes: dw +=   source: derivative of linear_fwd by its weight
 // 32 m in 16 KiB of shared memory, an invocation 4 × 4.
 
-struct Params {
-    m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
-}
+struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, keep: f32 }
 
 @group(0) @binding(0) var<uniform>             p:  Params;
 @group(0) @binding(1) var<storage, read>       dy: array<vec4f>;  // (M, N)
@@ -35,7 +33,7 @@ fn linear_grad(
             let r = m + ty + 16u * h;
             let last = min(r, p.m - 1u);
             dy_tile[local + 256u * h] = select(vec4f(), dy[last * n4 + dy_at], r < p.m);
-            x_tile[local + 256u * h] = x[last * k4 + x_at];
+            x_tile[local + 256u * h] = x[last * k4 + x_at] * mask4(4u * (last * k4 + x_at));
         }
         workgroupBarrier();
         for (var r = 0u; r < 512u; r += 16u) {

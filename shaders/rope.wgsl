@@ -1,8 +1,8 @@
 // rope: turns the pair (a, b) = (x[j], x[j + E/2]) of each head by the angle of its position and of j.
 // roles: none
-// dispatch: (N·H·E / 2·WG)   writes: x = in place   source: Su et al. 2021, eq. 34; halves as in HF Llama
+// dispatch: (N·E / 2·WG)   writes: x = in place   source: Su et al. 2021, eq. 34; halves as in HF Llama
 
-// sign = 1 turns forward; sign = -1 turns back, which is the backward pass.
+// One j of all heads an invocation: its sine and cosine are loaded once. sign = 1 turns forward; sign = -1 turns back, which is the backward pass.
 struct Params { n: u32, heads: u32, half: u32, positions: u32, sign: f32 }
 
 @group(0) @binding(0) var<uniform>             p:         Params;
@@ -20,16 +20,18 @@ fn rope(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (group.x + group.y * groups.x) * WG + lane;
-    if i >= p.n * p.heads * p.half { return; }
-    let head = i / p.half;
-    let j = i - head * p.half;
+    if i >= p.n * p.half { return; }
+    let row = i / p.half;
+    let j = i - row * p.half;
     // A position beyond the table would read foreign memory.
-    let at = min(positions[head / p.heads], p.positions - 1u) * p.half + j;
+    let at = min(positions[row], p.positions - 1u) * p.half + j;
     let c = cos[at];
     let s = sin[at] * p.sign;
-    let first = head * p.half * 2u + j;
-    let a = x[first];
-    let b = x[first + p.half];
-    x[first] = a * c - b * s;
-    x[first + p.half] = b * c + a * s;
+    for (var h = 0u; h < p.heads; h++) {
+        let first = (row * p.heads + h) * p.half * 2u + j;
+        let a = x[first];
+        let b = x[first + p.half];
+        x[first] = a * c - b * s;
+        x[first + p.half] = b * c + a * s;
+    }
 }

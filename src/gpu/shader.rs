@@ -47,6 +47,8 @@ const LIBRARY: &[(&str, &str)] = modules![
     "head_128",
     "head_32",
     "head_64",
+    "mask_none",
+    "mask_pcg",
     "reduce_subgroup",
     "reduce_workgroup",
     "rows_bf16",

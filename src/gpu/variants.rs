@@ -47,6 +47,14 @@ impl Kernel {
         if asks("many") {
             all = grown(&all, &[vec![("size", "many")], vec![("size", "few")]]);
         }
+        if asks("thin") {
+            all = grown(&all, &[vec![("ratio", "thin")], vec![("ratio", "wide")]]);
+        }
+        if roles.contains("mask") {
+            let masks: Vec<Roles> =
+                modules("mask").into_iter().map(|m| vec![("mask", m)]).collect();
+            all = grown(&all, &masks);
+        }
         if roles.contains("head") {
             let heads = modules("head").into_iter().chain(["head_any"]);
             all = grown(&all, &heads.map(|head| vec![("head", head)]).collect::<Vec<_>>());

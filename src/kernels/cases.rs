@@ -193,9 +193,38 @@ fn linear_bwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     Ok(())
 }
 
-fn linear_grad(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
-    let (dy, x) = (i.random("dy", &[m, n])?, i.random("x", &[m, k])?);
-    each(&LinearGrad { dy: &dy, x: &x, dw: &i.zeros("dw", &[n, k])?, scale: 1.0 })
+/// The gradients of A `(R, K)` and B `(K, R)`, with and without dropout.
+fn linear_grad(i: &Inputs, [m, r, k]: [usize; 3], each: Each) -> Result<()> {
+    let (dlow, x) = (i.random("dlow", &[m, r])?, i.random("x", &[m, k])?);
+    let (da, db) = (i.zeros("da", &[r, k])?, i.zeros("db", &[k, r])?);
+    for mask in [None, Some(Mask { p: 0.1, seed: 7 })] {
+        each(&LinearGrad { dy: &dlow, x: &x, dw: &da, scale: 1.0, mask })?;
+        each(&LinearGrad { dy: &x, x: &dlow, dw: &db, scale: 1.0, mask })?;
+    }
+    Ok(())
+}
+
+fn lora_down(i: &Inputs, [m, r, k]: [usize; 3], each: Each) -> Result<()> {
+    let (x, a) = (i.random("x", &[m, k])?, i.random("a", &[r, k])?);
+    let low = i.zeros("low", &[m, r])?;
+    for mask in [None, Some(Mask { p: 0.1, seed: 7 })] {
+        each(&LoraDown { x: &x, a: &a, mask, low: &low })?;
+    }
+    Ok(())
+}
+
+fn lora_down_bwd(i: &Inputs, [m, r, k]: [usize; 3], each: Each) -> Result<()> {
+    let (dlow, a) = (i.random("dlow", &[m, r])?, i.random("a", &[r, k])?);
+    let dx = i.zeros("dx", &[m, k])?;
+    for mask in [None, Some(Mask { p: 0.1, seed: 7 })] {
+        each(&LoraDownBwd { dlow: &dlow, a: &a, mask, dx: &dx })?;
+    }
+    Ok(())
+}
+
+fn lora_up_bwd(i: &Inputs, [m, r, n]: [usize; 3], each: Each) -> Result<()> {
+    let (dy, b) = (i.random("dy", &[m, n])?, i.random("b", &[n, r])?);
+    each(&LoraUpBwd { dy: &dy, b: &b, scale: 1.0, dlow: &i.zeros("dlow", &[m, r])? })
 }
 
 fn dora_norm(i: &Inputs, [r, n, k]: [usize; 3], each: Each) -> Result<()> {
@@ -345,15 +374,6 @@ fn gather_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     each(&GatherRows { x: &x, index: &index, y: &i.zeros("y", &[m, n])? })
 }
 
-fn dropout(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
-    each(&Dropout { x: &i.random("x", &[m, n])?, seed: 7, p: 0.1, y: &i.zeros("y", &[m, n])? })
-}
-
-fn dropout_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
-    let (dy, dx) = (i.random("dy", &[m, n])?, i.zeros("dx", &[m, n])?);
-    each(&DropoutBwd { dy: &dy, seed: 7, p: 0.1, dx: &dx })
-}
-
 fn copy_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (x, y) = (i.random("x", &[m, n])?, i.zeros("y", &[m + k, n])?);
     each(&CopyRows { x: &x, y: &y, rows: m, stride: m + k, first: k })
@@ -368,6 +388,32 @@ fn ceiling_fma(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (n, turns) = ((m * n).next_multiple_of(192), k.next_multiple_of(8) as u32);
     let (x, y) = (i.random("x", &[n])?, i.zeros("y", &[n])?);
     each(&CeilingFma { x: &x, y: &y, turns, a: 0.875, b: 0.25 })
+}
+
+fn rope_append(i: &Inputs, [m, heads, half]: [usize; 3], each: Each) -> Result<()> {
+    let (kv_heads, head_dim) = (heads.div_ceil(3), 2 * half);
+    let width = kv_heads * head_dim;
+    let shape = AttentionShape {
+        batch: 1,
+        queries: m,
+        keys: m + 3,
+        start: 2,
+        heads,
+        kv_heads,
+        head_dim,
+        first: 0,
+    };
+    each(&RopeAppend {
+        q: &i.random("q", &[m, heads * head_dim])?,
+        k: &i.random("k", &[m, width])?,
+        v: &i.random("v", &[m, width])?,
+        cos: &i.random("cos", &[m, half])?,
+        sin: &i.random("sin", &[m, half])?,
+        positions: &i.indices("positions", m, m)?,
+        keys: &i.zeros("keys", &[m + 3, width])?,
+        values: &i.zeros("values", &[m + 3, width])?,
+        shape,
+    })
 }
 
 /// One sequence: M queries and keys, N query heads that share N/4 key heads, K the head's dimension.
@@ -457,7 +503,10 @@ macro_rules! cases {
 pub static CASES: &[Case] = cases![
     "linear_fwd" [512, 2048, 2048] [33, 72, 128] linear_fwd;
     "linear_bwd" [512, 2048, 2048] [33, 72, 128] linear_bwd;
-    "linear_grad" [512, 2048, 2048] [33, 72, 128] linear_grad;
+    "linear_grad" [512, 16, 2048] [33, 24, 128] linear_grad;
+    "lora_down" [512, 16, 2048] [33, 24, 128] lora_down;
+    "lora_down_bwd" [512, 16, 2048] [33, 24, 128] lora_down_bwd;
+    "lora_up_bwd" [512, 16, 2048] [33, 24, 128] lora_up_bwd;
     "attention_fwd" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "fwd", e);
     "attention_delta" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "delta", e);
     "attention_bwd_dq" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "dq", e);
@@ -467,6 +516,7 @@ pub static CASES: &[Case] = cases![
     "rms_norm_fwd" [512, 2048, 1] [7, 100, 1] rms_norm_fwd;
     "rms_norm_bwd" [512, 2048, 1] [7, 100, 1] rms_norm_bwd;
     "rope" [512, 32, 64] [7, 3, 32] rope;
+    "rope_append" [512, 32, 32] [7, 3, 16] rope_append;
     "swiglu_fwd" [512, 8192, 1] [7, 100, 1] swiglu_fwd;
     "swiglu_bwd" [512, 8192, 1] [7, 100, 1] swiglu_bwd;
     "embed_fwd" [512, 8192, 2048] [7, 20, 100] embed_fwd;
@@ -482,8 +532,6 @@ pub static CASES: &[Case] = cases![
     "add" [512, 2048, 1] [7, 100, 1] add;
     "add_bias" [512, 2048, 1] [7, 100, 1] add_bias;
     "gather_rows" [128, 2048, 512] [7, 100, 9] gather_rows;
-    "dropout" [512, 2048, 1] [7, 100, 1] dropout;
-    "dropout_bwd" [512, 2048, 1] [7, 100, 1] dropout_bwd;
     "copy_rows" [512, 2048, 64] [7, 100, 3] copy_rows;
     "ceiling_copy" [4096, 4096, 1] [3, 100, 1] ceiling_copy;
     "ceiling_fma" [192, 1024, 2048] [192, 4, 24] ceiling_fma;

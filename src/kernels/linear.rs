@@ -1,6 +1,7 @@
 //! Products with a weight matrix `W (N, K)`: forward, gradient of the input, gradient of the weight.
-//! One set of kernels serves frozen NF4 and dense weights and LoRA's trainable A and B.
+//! One set of kernels serves frozen NF4 and dense weights and LoRA's trainable B.
 
+use super::lora::Mask;
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
@@ -47,8 +48,9 @@ pub(super) static BWD: Kernel = kernel!(
 pub(super) static GRAD: Kernel = kernel!(
     "linear_grad",
     [dy: Read, x: Read, dw: Update],
-    "workgroup": Needs::Nothing, only ["aligned"],
-    "subgroup8": Needs::Subgroup(8), only ["aligned"],
+    "workgroup": Needs::Nothing, only ["aligned", "wide", "thin", "mask_none", "mask_pcg"],
+    "subgroup8": Needs::Subgroup(8), only ["aligned", "wide", "mask_none", "mask_pcg"],
+    "subgroup8_thin": Needs::Subgroup(8), only ["aligned", "thin", "mask_none", "mask_pcg"],
 );
 
 #[repr(C)]
@@ -64,11 +66,23 @@ struct Params {
     offset: f32,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct GradParams {
+    m: u32,
+    n: u32,
+    k: u32,
+    scale: f32,
+    seed: u32,
+    threshold: u32,
+    keep: f32,
+}
+
 /// Up to so many rows of `x` the tiles of the other bodies would be mostly idle.
 const FEW: usize = 4;
 
 /// Workgroups for a matrix of outputs, by the tile of rows and columns that one of them computes.
-fn groups(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
+pub(super) fn tiles(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
     [columns.div_ceil(tile[1]) as u32, rows.div_ceil(tile[0]) as u32, 1]
 }
 
@@ -143,7 +157,7 @@ impl Op for LinearFwd<'_> {
             "workgroup" => [64, 64],
             _ => [32, 32],
         };
-        Ok(groups(m, self.w.rows, tile))
+        Ok(tiles(m, self.w.rows, tile))
     }
     fn work(&self) -> Work {
         work(self.x.dim(0), self.w)
@@ -213,7 +227,7 @@ impl Op for LinearBwd<'_> {
             "workgroup" => [64, 64],
             _ => [32, 32],
         };
-        Ok(groups(m, self.w.cols, tile))
+        Ok(tiles(m, self.w.cols, tile))
     }
     fn work(&self) -> Work {
         work(self.dy.dim(0), self.w)
@@ -234,10 +248,11 @@ impl Op for LinearBwd<'_> {
     }
 }
 
-/// `dw[n, k] += scale · Σ_m dy[m, n] · x[m, k]`: the gradient of a trainable matrix.
+/// `dw[n, k] += scale · Σ_m dy[m, n] · dropout(x)[m, k]`: the gradient of a trainable matrix.
 ///
-/// **Shapes** `dy (M, N)`, `x (M, K)`, `dw (N, K)`. **Errors** [`Shape`](crate::Error::Shape).
-/// **Source** derivative of [`LinearFwd`] by its weight. **Twin** [`reference::linear_grad`].
+/// **Shapes** `dy (M, N)`, `x (M, K)`, `dw (N, K)`. **Errors** [`Shape`](crate::Error::Shape),
+/// [`Invalid`](crate::Error::Invalid) unless dropout is in [0, 1). **Source** derivative of [`LinearFwd`]
+/// by its weight. **Twin** [`reference::linear_grad`] of what [`reference::dropout`] gives.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct LinearGrad<'a> {
@@ -245,6 +260,7 @@ pub struct LinearGrad<'a> {
     pub x: &'a Tensor,
     pub dw: &'a Tensor,
     pub scale: f32,
+    pub mask: Option<Mask>,
 }
 
 impl Op for LinearGrad<'_> {
@@ -256,30 +272,37 @@ impl Op for LinearGrad<'_> {
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
         let aligned = [&self.dy, &self.x].iter().all(|t| t.dim(1).is_multiple_of(4));
-        vec![("shape", if aligned { "aligned" } else { "ragged" })]
+        let thin = self.x.dim(1) < self.dy.dim(1);
+        vec![
+            ("shape", if aligned { "aligned" } else { "ragged" }),
+            ("ratio", if thin { "thin" } else { "wide" }),
+            Mask::role(self.mask),
+        ]
     }
     fn params(&self) -> Vec<u8> {
-        params(&Params {
+        let (seed, threshold, keep) = Mask::params(self.mask);
+        params(&GradParams {
             m: self.dy.dim(0) as u32,
             n: self.dy.dim(1) as u32,
             k: self.x.dim(1) as u32,
-            stride: 0,
-            first: 0,
-            accumulate: 1,
             scale: self.scale,
-            offset: 0.0,
+            seed,
+            threshold,
+            keep,
         })
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let ([m, n], [_, k]) = (self.dy.matrix(GRAD.name)?, self.x.matrix(GRAD.name)?);
         self.x.expect(GRAD.name, &[m, k])?;
         self.dw.expect(GRAD.name, &[n, k])?;
+        Mask::check(self.mask, GRAD.name)?;
         let tile = match selection.body.name {
             "subgroup8" => [16, 32],
+            "subgroup8_thin" => [32, 16],
             "workgroup" => [64, 64],
             _ => [32, 32],
         };
-        Ok(groups(n, k, tile))
+        Ok(tiles(n, k, tile))
     }
     fn work(&self) -> Work {
         let (m, n, k) = (self.dy.dim(0) as u64, self.dy.dim(1) as u64, self.x.dim(1) as u64);
@@ -288,6 +311,7 @@ impl Op for LinearGrad<'_> {
     fn twin(&self, host: &mut HostBuffers) {
         let [dy, x, dw] = host.all();
         let (n, k) = (self.dy.dim(1), self.x.dim(1));
-        reference::linear_grad(dy.f32(), x.f32(), n, k, self.scale, dw.f32_mut());
+        let x = Mask::on_host(self.mask, x.f32());
+        reference::linear_grad(dy.f32(), &x, n, k, self.scale, dw.f32_mut());
     }
 }

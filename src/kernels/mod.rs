@@ -62,6 +62,7 @@ mod dora_norm;
 mod elementwise;
 mod embed;
 mod linear;
+mod lora;
 mod optimizer;
 mod rms_norm;
 mod rope;
@@ -78,12 +79,13 @@ pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
 pub use dora::{DoraBwd, DoraScale};
 pub use dora_norm::DoraNorm;
-pub use elementwise::{Add, Dropout, DropoutBwd, GatherRows};
+pub use elementwise::{Add, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
+pub use lora::{LoraDown, LoraDownBwd, LoraUpBwd, Mask};
 pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
-pub use rope::Rope;
+pub use rope::{Rope, RopeAppend};
 pub use swiglu::{SwigluBwd, SwigluFwd};
 pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 
@@ -106,9 +108,13 @@ pub static ALL: &[&Kernel] = &[
     &linear::FWD,
     &linear::BWD,
     &linear::GRAD,
+    &lora::DOWN,
+    &lora::DOWN_BWD,
+    &lora::UP_BWD,
     &rms_norm::FWD,
     &rms_norm::BWD,
     &rope::ROPE,
+    &rope::ROPE_APPEND,
     &swiglu::FWD,
     &swiglu::BWD,
     &cross_entropy::FUSED,
@@ -122,6 +128,4 @@ pub static ALL: &[&Kernel] = &[
     &elementwise::ADD,
     &add_bias::ADD_BIAS,
     &elementwise::GATHER_ROWS,
-    &elementwise::DROPOUT,
-    &elementwise::DROPOUT_BWD,
 ];

@@ -1,11 +1,15 @@
 //! Rotary position embedding.
 
-use super::{elements, params};
+use super::{AttentionShape, elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
 pub(super) static ROPE: Kernel =
     kernel!("rope", [x: Update, cos: Read, sin: Read, positions: Read]);
+pub(super) static ROPE_APPEND: Kernel = kernel!(
+    "rope_append",
+    [q: Update, k: Read, v: Read, cos: Read, sin: Read, positions: Read, keys: Update, values: Update],
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -61,7 +65,7 @@ impl Op for Rope<'_> {
         let n = self.positions.len();
         self.positions.expect(ROPE.name, &[n])?;
         self.x.expect(ROPE.name, &[n, self.heads * half * 2])?;
-        elements(self.x.len() / 2)
+        elements(n * half)
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [x, cos, sin, positions] = host.all();
@@ -70,5 +74,96 @@ impl Op for Rope<'_> {
     }
     fn work(&self) -> Work {
         Work { flops: 3 * self.x.len() as u64, bytes: 2 * self.x.bytes() + self.positions.bytes() }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct AppendParams {
+    n: u32,
+    heads: u32,
+    kv_heads: u32,
+    half: u32,
+    positions: u32,
+    queries: u32,
+    capacity: u32,
+    start: u32,
+}
+
+/// What generation does between its products and attention, in one dispatch: [`Rope`] of `q` in place, and
+/// for token `t` of sequence `b` `keys[b·S + start + t] = rope(k[b·T + t])`, `values[b·S + start + t] =
+/// v[b·T + t]`; other rows of the cache stay.
+///
+/// **Shapes** `q (B·T, H·E)`, `k, v (B·T, G·E)`, `keys, values (B·S, G·E)`; tables and positions as in
+/// [`Rope`]; `shape` has `S` as `keys`. **Errors** [`Shape`](Error::Shape) if they disagree. **Source** as
+/// [`Rope`]; key-value caching. **Twin** [`reference::rope`], [`reference::copy_rows`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct RopeAppend<'a> {
+    pub q: &'a Tensor,
+    pub k: &'a Tensor,
+    pub v: &'a Tensor,
+    pub cos: &'a Tensor,
+    pub sin: &'a Tensor,
+    pub positions: &'a Tensor,
+    pub keys: &'a Tensor,
+    pub values: &'a Tensor,
+    pub shape: AttentionShape,
+}
+
+impl Op for RopeAppend<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &ROPE_APPEND
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        let (tables, cache) = ([self.cos, self.sin, self.positions], [self.keys, self.values]);
+        [[self.q, self.k, self.v].as_slice(), &tables, &cache].concat()
+    }
+    fn params(&self) -> Vec<u8> {
+        let shape = self.shape;
+        params(&AppendParams {
+            n: (shape.batch * shape.queries) as u32,
+            heads: shape.heads as u32,
+            kv_heads: shape.kv_heads as u32,
+            half: self.cos.dim(1) as u32,
+            positions: self.cos.dim(0) as u32,
+            queries: shape.queries as u32,
+            capacity: shape.keys as u32,
+            start: shape.start as u32,
+        })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        let (name, shape) = (ROPE_APPEND.name, self.shape);
+        let [count, half] = self.cos.matrix(name)?;
+        if count == 0 || shape.start + shape.queries > shape.keys || shape.head_dim != 2 * half {
+            let why = format!("{count} rows of {half} cosines for {shape:?}");
+            return Err(Error::invalid(name, why));
+        }
+        self.sin.expect(name, &[count, half])?;
+        let (n, width) = (shape.batch * shape.queries, shape.kv_heads * shape.head_dim);
+        self.positions.expect(name, &[n])?;
+        self.q.expect(name, &[n, shape.heads * shape.head_dim])?;
+        for x in [self.k, self.v] {
+            x.expect(name, &[n, width])?;
+        }
+        for cache in [self.keys, self.values] {
+            cache.expect(name, &[shape.batch * shape.keys, width])?;
+        }
+        elements(n * half)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [q, k, v, cos, sin, positions, keys, values] = host.all();
+        let (cos, sin, positions) = (cos.f32(), sin.f32(), positions.u32());
+        let shape = self.shape;
+        reference::rope(q.f32_mut(), cos, sin, positions, shape.heads, false);
+        let mut k = k.f32().to_vec();
+        reference::rope(&mut k, cos, sin, positions, shape.kv_heads, false);
+        let (width, rows, stride, first) = (self.k.dim(1), shape.queries, shape.keys, shape.start);
+        reference::copy_rows(&k, width, rows, stride, first, keys.f32_mut());
+        reference::copy_rows(v.f32(), width, rows, stride, first, values.f32_mut());
+    }
+    fn work(&self) -> Work {
+        let moved = self.q.bytes() + self.k.bytes() + self.v.bytes();
+        Work { flops: 3 * (self.q.len() + self.k.len()) as u64, bytes: 2 * moved }
     }
 }

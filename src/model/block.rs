@@ -1,7 +1,7 @@
 //! A decoder block: forward, and backward as its mirror image.
 
 use super::init::dropout_seed;
-use super::linear::{Linear, Mask, Site};
+use super::linear::{Linear, Site};
 use super::llama::{Layer, Model};
 use super::lora::Adapter;
 use super::module::Module;
@@ -11,7 +11,8 @@ use crate::data::Segment;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
-    AttentionGather, AttentionShape, CopyRows, RmsNormBwd, RmsNormFwd, Rope, SwigluBwd, SwigluFwd,
+    AttentionGather, AttentionShape, Mask, RmsNormBwd, RmsNormFwd, Rope, RopeAppend, SwigluBwd,
+    SwigluFwd,
 };
 use crate::model::kv_cache::KvCache;
 use crate::model::slots::{Listed, SlotCache};
@@ -75,14 +76,32 @@ impl Block<'_> {
     fn apply(
         &self,
         rec: &mut Recorder,
-        frame: &Frame,
         acts: &Activations,
         module: Module,
         x: &Tensor,
         y: &Tensor,
     ) -> Result<()> {
-        let dropped = frame.dropped(x.dim(1))?;
-        self.linear(module).forward(rec, &site(acts, module, x, &dropped), y)
+        self.linear(module).forward(rec, &site(acts, module, x), y, false)
+    }
+
+    /// The residual stream after a layer: `x + layer(input)`, in training in `y`, so that `x` remains for
+    /// backward, else in place.
+    fn add_output(
+        &self,
+        rec: &mut Recorder,
+        acts: &Activations,
+        (module, input): (Module, &Tensor),
+        x: &Tensor,
+        y: Option<&Tensor>,
+    ) -> Result<()> {
+        let linear = self.linear(module);
+        if y.is_none() && !linear.is_rescaled() {
+            return linear.forward(rec, &site(acts, module, input), x, true);
+        }
+        let out = y.unwrap_or(&acts.mid);
+        linear.forward(rec, &site(acts, module, input), out, false)?;
+        let (x, y) = if y.is_some() { (x, out) } else { (out, x) };
+        rec.record(&Add { x, y })
     }
 
     /// Attention's shape: over the pass's own keys, or over a cache.
@@ -131,10 +150,12 @@ impl Block<'_> {
         let layer = self.layer();
         rec.record(&RmsNormFwd { x: &x, w: &layer.input_norm, eps, y: &a.h1, rstd: &a.rstd1 })?;
         for (module, y) in [(Module::Q, &a.q), (Module::K, &a.k), (Module::V, &a.v)] {
-            self.apply(rec, frame, &a, module, &a.h1, y)?;
+            self.apply(rec, &a, module, &a.h1, y)?;
         }
-        self.rotate(rec, frame, &a.q, shape.heads, false)?;
-        self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
+        if keys.cache().is_none() {
+            self.rotate(rec, frame, &a.q, shape.heads, false)?;
+            self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
+        }
         if let Keys::Kept(slots) | Keys::Listed(slots, _) = keys {
             slots.record_copy(rec, self.index, &a.k, &a.v)?;
         }
@@ -157,12 +178,20 @@ impl Block<'_> {
                 rec.record(&AttentionGather { q, k, v, index, y, shape })?;
             }
             Keys::Cache(cache) => {
+                let (cos, sin) = &self.model.rope;
                 let (k, v) = &cache.layers[self.index];
-                for (x, y) in [(&a.k, k), (&a.v, v)] {
-                    let (rows, stride, first) = (shape.queries, shape.keys, shape.start);
-                    rec.record(&CopyRows { x, y, rows, stride, first })?;
-                }
                 let (q, y) = (&a.q, &a.att);
+                rec.record(&RopeAppend {
+                    q,
+                    k: &a.k,
+                    v: &a.v,
+                    cos,
+                    sin,
+                    positions: &frame.positions()?,
+                    keys: k,
+                    values: v,
+                    shape,
+                })?;
                 if shape.queries == 1 {
                     rec.record(&AttentionDecode { q, k, v, y, shape })?;
                 } else {
@@ -170,14 +199,14 @@ impl Block<'_> {
                 }
             }
         }
-        self.apply(rec, frame, &a, Module::O, &a.att, &a.mid)?;
-        rec.record(&Add { x: &x, y: &a.mid })?;
-        rec.record(&RmsNormFwd { x: &a.mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
-        self.apply(rec, frame, &a, Module::Gate, &a.h2, &a.gate)?;
-        self.apply(rec, frame, &a, Module::Up, &a.h2, &a.up)?;
+        let keep = frame.keeps_activations();
+        let mid = if keep { &a.mid } else { &x };
+        self.add_output(rec, &a, (Module::O, &a.att), &x, keep.then_some(mid))?;
+        rec.record(&RmsNormFwd { x: mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
+        self.apply(rec, &a, Module::Gate, &a.h2, &a.gate)?;
+        self.apply(rec, &a, Module::Up, &a.h2, &a.up)?;
         rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
-        self.apply(rec, frame, &a, Module::Down, &a.act, &out)?;
-        rec.record(&Add { x: &a.mid, y: &out })
+        self.add_output(rec, &a, (Module::Down, &a.act), mid, keep.then_some(&out))
     }
 
     /// `dx` from the gradient of this block's output to that of its input; gradients of the adapter
@@ -193,7 +222,7 @@ impl Block<'_> {
         let x = frame.hidden(self.index)?;
         let shape = self.attention(frame, None);
         let layer = self.layer();
-        self.back(rec, frame, &a, &b, Module::Down, &a.act, &b.dx, Some((&b.dact, false)))?;
+        self.back(rec, &a, &b, Module::Down, &a.act, &b.dx, Some((&b.dact, false)))?;
         rec.record(&SwigluBwd {
             gate: &a.gate,
             up: &a.up,
@@ -201,8 +230,8 @@ impl Block<'_> {
             dgate: &b.dgate,
             dup: &b.dup,
         })?;
-        self.back(rec, frame, &a, &b, Module::Gate, &a.h2, &b.dgate, Some((&b.dh, false)))?;
-        self.back(rec, frame, &a, &b, Module::Up, &a.h2, &b.dup, Some((&b.dh, true)))?;
+        self.back(rec, &a, &b, Module::Gate, &a.h2, &b.dgate, Some((&b.dh, false)))?;
+        self.back(rec, &a, &b, Module::Up, &a.h2, &b.dup, Some((&b.dh, true)))?;
         rec.record(&RmsNormBwd {
             x: &a.mid,
             w: &layer.post_norm,
@@ -211,7 +240,7 @@ impl Block<'_> {
             dx: &b.dx,
             accumulate: true,
         })?;
-        self.back(rec, frame, &a, &b, Module::O, &a.att, &b.dx, Some((&b.datt, false)))?;
+        self.back(rec, &a, &b, Module::O, &a.att, &b.dx, Some((&b.datt, false)))?;
         let (q, k, v, lse, delta, dy) = (&a.q, &a.k, &a.v, &a.lse, &b.delta, &b.datt);
         rec.record(&AttentionDelta { y: &a.att, dy, delta, shape })?;
         let (dq, dk, dv) = (&b.dq, &b.dk, &b.dv);
@@ -223,7 +252,7 @@ impl Block<'_> {
         self.rotate(rec, frame, &b.dq, shape.heads, true)?;
         for (module, dy) in [(Module::Q, &b.dq), (Module::K, dk), (Module::V, dv)] {
             let dx = below.then_some((&b.dh, module != Module::Q));
-            self.back(rec, frame, &a, &b, module, &a.h1, dy, dx)?;
+            self.back(rec, &a, &b, module, &a.h1, dy, dx)?;
         }
         if below {
             rec.record(&RmsNormBwd {
@@ -242,7 +271,6 @@ impl Block<'_> {
     fn back(
         &self,
         rec: &mut Recorder,
-        frame: &Frame,
         acts: &Activations,
         b: &Backward,
         module: Module,
@@ -250,9 +278,7 @@ impl Block<'_> {
         dy: &Tensor,
         dx: Option<(&Tensor, bool)>,
     ) -> Result<()> {
-        let dropped = frame.dropped(x.dim(1))?;
-        let at = site(acts, module, x, &dropped);
-        self.linear(module).backward(rec, &at, dy, dx, &b.dlora, &b.wide)
+        self.linear(module).backward(rec, &site(acts, module, x), dy, dx, &b.dlora, &b.wide)
     }
 
     /// Recomputes what depends on the adapter's values alone.
@@ -261,7 +287,7 @@ impl Block<'_> {
     }
 }
 
-fn site<'a>(acts: &'a Activations, module: Module, x: &'a Tensor, dropped: &'a Tensor) -> Site<'a> {
+fn site<'a>(acts: &'a Activations, module: Module, x: &'a Tensor) -> Site<'a> {
     let i = module as usize;
-    Site { x, low: &acts.lora[i], before: acts.dora.as_ref().map(|all| &all[i]), dropped }
+    Site { x, low: &acts.lora[i], before: acts.dora.as_ref().map(|all| &all[i]) }
 }

@@ -5,15 +5,9 @@ use super::lora::Pair;
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    AddBias, DoraBwd, DoraNorm, DoraScale, Dropout, DropoutBwd, LinearBwd, LinearFwd, LinearGrad,
+    AddBias, DoraBwd, DoraNorm, DoraScale, LinearBwd, LinearFwd, LinearGrad, LoraDown, LoraDownBwd,
+    LoraUpBwd, Mask,
 };
-
-/// Dropout of one adapted layer in one pass.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mask {
-    pub(super) p: f32,
-    pub(super) seed: u32,
-}
 
 /// A layer's weights and what is trained beside them.
 pub(super) struct Linear<'a> {
@@ -21,6 +15,7 @@ pub(super) struct Linear<'a> {
     /// `(out)`.
     pub(super) bias: Option<&'a Tensor>,
     pub(super) pair: Option<&'a Pair>,
+    /// Dropout of the adapter's input in this pass.
     pub(super) mask: Option<Mask>,
 }
 
@@ -32,8 +27,6 @@ pub(super) struct Site<'a> {
     pub(super) low: &'a Tensor,
     /// Output before DoRA's scale, `(N, out)`.
     pub(super) before: Option<&'a Tensor>,
-    /// Scratch for the input after dropout, `(N, in)`.
-    pub(super) dropped: &'a Tensor,
 }
 
 impl Site<'_> {
@@ -44,16 +37,28 @@ impl Site<'_> {
 }
 
 impl Linear<'_> {
-    /// `y = W x + scale · B (A dropout(x))`, with DoRA times magnitude/norm, and then the bias.
-    pub(super) fn forward(&self, rec: &mut Recorder, at: &Site, y: &Tensor) -> Result<()> {
-        self.product(rec, at, y)?;
+    /// Whether DoRA rescales the output, so that it cannot be added where it belongs as it is made.
+    pub(super) fn is_rescaled(&self) -> bool {
+        self.pair.is_some_and(|p| p.dora.is_some())
+    }
+
+    /// `y = W x + scale · B (A dropout(x))`, with DoRA times magnitude/norm, and then the bias; `+=` with
+    /// `accumulate`, which DoRA does not allow.
+    pub(super) fn forward(
+        &self,
+        rec: &mut Recorder,
+        at: &Site,
+        y: &Tensor,
+        accumulate: bool,
+    ) -> Result<()> {
+        self.product(rec, at, y, accumulate)?;
         match self.bias {
             Some(bias) => rec.record(&AddBias { bias, y }),
             None => Ok(()),
         }
     }
 
-    fn product(&self, rec: &mut Recorder, at: &Site, y: &Tensor) -> Result<()> {
+    fn product(&self, rec: &mut Recorder, at: &Site, y: &Tensor, accumulate: bool) -> Result<()> {
         let dora = self.pair.and_then(|p| p.dora.as_ref()).zip(at.before);
         let out = dora.map_or(y, |(_, before)| before);
         for shard in self.shards {
@@ -62,15 +67,13 @@ impl Linear<'_> {
                 w: &shard.matrix,
                 y: out,
                 first: shard.first,
-                accumulate: false,
+                accumulate,
                 scale: 1.0,
             })?;
         }
         let Some(pair) = self.pair else { return Ok(()) };
-        let x = self.adapter_input(rec, at)?;
         let low = at.low(pair)?;
-        let down = LinearFwd { x, w: &pair.a, y: &low, first: 0, accumulate: false, scale: 1.0 };
-        rec.record(&down)?;
+        rec.record(&LoraDown { x: at.x, a: &pair.a.w, mask: self.mask, low: &low })?;
         rec.record(&LinearFwd {
             x: &low,
             w: &pair.b,
@@ -83,16 +86,6 @@ impl Linear<'_> {
             rec.record(&DoraScale { z: before, magnitude: &dora.magnitude, norm: &dora.norm, y })?;
         }
         Ok(())
-    }
-
-    fn adapter_input<'a>(&self, rec: &mut Recorder, at: &Site<'a>) -> Result<&'a Tensor> {
-        match self.mask {
-            None => Ok(at.x),
-            Some(Mask { p, seed }) => {
-                rec.record(&Dropout { x: at.x, seed, p, y: at.dropped })?;
-                Ok(at.dropped)
-            }
-        }
     }
 
     /// Gradients of the pair (`+=`), and of the input if `dx` is given: `=` or `+=`. `dlow (N, R)` and
@@ -139,33 +132,13 @@ impl Linear<'_> {
         let Some(grads) = &pair.grads else { return Ok(()) };
         let (low, dlow) = (at.low(pair)?, dlow.view(&[dy.dim(0), pair.a.rows])?);
         let dlow = &dlow;
-        rec.record(&LinearGrad { dy, x: &low, dw: &grads.b, scale: pair.scale })?;
-        rec.record(&LinearBwd {
-            dy,
-            first: 0,
-            w: &pair.b,
-            dx: dlow,
-            accumulate: false,
-            scale: pair.scale,
-        })?;
-        let x = self.adapter_input(rec, at)?;
-        rec.record(&LinearGrad { dy: dlow, x, dw: &grads.a, scale: 1.0 })?;
-        let Some((dx, _)) = dx else { return Ok(()) };
-        let back = |dx, accumulate| LinearBwd {
-            dy: dlow,
-            first: 0,
-            w: &pair.a,
-            dx,
-            accumulate,
-            scale: 1.0,
-        };
-        match self.mask {
-            None => rec.record(&back(dx, true)),
-            Some(Mask { p, seed }) => {
-                // The dropped input is no longer needed: its scratch takes the gradient behind the mask.
-                rec.record(&back(at.dropped, false))?;
-                rec.record(&DropoutBwd { dy: at.dropped, seed, p, dx })
-            }
+        let (a, scale, mask) = (&pair.a.w, pair.scale, self.mask);
+        rec.record(&LinearGrad { dy, x: &low, dw: &grads.b, scale, mask: None })?;
+        rec.record(&LoraUpBwd { dy, b: &pair.b.w, scale, dlow })?;
+        rec.record(&LinearGrad { dy: dlow, x: at.x, dw: &grads.a, scale: 1.0, mask })?;
+        match dx {
+            Some((dx, _)) => rec.record(&LoraDownBwd { dlow, a, mask, dx }),
+            None => Ok(()),
         }
     }
 

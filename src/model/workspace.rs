@@ -63,7 +63,7 @@ pub(super) struct Backward<T = Tensor> {
     pub(super) dup: T,
     pub(super) dact: T,
     pub(super) dlora: T,
-    /// `(N, widest)`: gradients before a dropout mask, or before DoRA's scale.
+    /// `(N, widest)`: gradients before DoRA's scale.
     pub(super) wide: T,
 }
 
@@ -80,8 +80,6 @@ struct Parts<T = Tensor> {
     hidden: Vec<T>,
     layers: Vec<Activations<T>>,
     backward: Option<Backward<T>>,
-    /// Input of a layer after dropout, `(N, widest)`.
-    dropped: T,
     head_x: T,
     head_h: T,
     head_rstd: T,
@@ -152,7 +150,8 @@ impl Extent {
         let (config, training) = (&self.config, self.training);
         let (n, l, w) = (self.largest.rows(), self.largest.targets.max(1), Widths::of(config));
         let kept = if training && !self.checkpointing { config.num_hidden_layers } else { 1 };
-        let hidden = if training { config.num_hidden_layers + 1 } else { 2 };
+        // Without a backward pass the residual stream is one tensor.
+        let hidden = if training { config.num_hidden_layers + 1 } else { 1 };
         let layers = (0..kept).map(|_| self.activations(a)).collect::<Result<_>>()?;
         let hidden = (0..hidden).map(|_| a.floats(Part::Activations, "hidden", &[n, w.d]));
         let hidden = hidden.collect::<Result<_>>()?;
@@ -164,7 +163,6 @@ impl Extent {
             hidden,
             layers,
             backward,
-            dropped: floats("after dropout", &[n, w.widest()])?,
             head_x: floats("head input", &[l, w.d])?,
             head_h: floats("head norm", &[l, w.d])?,
             head_rstd: floats("head rstd", &[l])?,
@@ -284,6 +282,11 @@ impl Frame<'_> {
         tensor.view(&[self.pass.rows(), width])
     }
 
+    /// Whether a backward pass may follow, so that nothing may be overwritten.
+    pub(super) fn keeps_activations(&self) -> bool {
+        self.space.extent.training
+    }
+
     /// Input of layer `l`, or the last layer's output.
     pub(super) fn hidden(&self, l: usize) -> Result<Tensor> {
         let all = &self.space.parts.hidden;
@@ -343,11 +346,6 @@ impl Frame<'_> {
             dlora: self.rows(&b.dlora, self.rank.max(1))?,
             wide: self.rows(&b.wide, w.widest())?,
         })
-    }
-
-    /// Scratch for a layer's input after dropout.
-    pub(super) fn dropped(&self, width: usize) -> Result<Tensor> {
-        self.rows(&self.space.parts.dropped, width)
     }
 
     pub(super) fn ids(&self) -> Result<Tensor> {

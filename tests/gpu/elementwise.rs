@@ -1,6 +1,6 @@
 use crate::harness::{Case, Check, nan, random, words};
 use wgpu_lora::gpu::Gpu;
-use wgpu_lora::kernels::{Add, AddBias, Dropout, DropoutBwd, GatherRows};
+use wgpu_lora::kernels::{Add, AddBias, GatherRows};
 
 pub fn add(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let (x, y) = (random(gpu, "x", sizes), random(gpu, "y", sizes));
@@ -26,17 +26,6 @@ pub fn gather_rows(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), Strin
     check(&op, &[&GatherRows { index: &other, ..op }])
 }
 
-pub fn dropout(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
-    let op = Dropout { x: &random(gpu, "x", sizes), seed: 7, p: 0.25, y: &nan(gpu, "y", sizes) };
-    check(&op, &[&Dropout { seed: 8, ..op }, &Dropout { p: 0.251, ..op }])
-}
-
-pub fn dropout_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
-    let (dy, dx) = (random(gpu, "dy", sizes), random(gpu, "dx", sizes));
-    let op = DropoutBwd { dy: &dy, seed: 7, p: 0.25, dx: &dx };
-    check(&op, &[&DropoutBwd { seed: 8, ..op }, &DropoutBwd { p: 0.251, ..op }])
-}
-
 pub fn cases() -> Vec<Case> {
     // The last has more workgroups than one dimension of a dispatch.
     let sizes: &[&[usize]] = &[&[1, 1], &[3, 37], &[65_536, 65]];
@@ -44,8 +33,5 @@ pub fn cases() -> Vec<Case> {
     all.extend(crate::harness::cases("add_bias", sizes, add_bias));
     let rows: &[&[usize]] = &[&[7, 3, 1], &[20, 33, 37], &[40, 100, 576]];
     all.extend(crate::harness::cases("gather_rows", rows, gather_rows));
-    let sizes: &[&[usize]] = &[&[12, 3], &[3, 37], &[257, 576]];
-    all.extend(crate::harness::cases("dropout", sizes, dropout));
-    all.extend(crate::harness::cases("dropout_bwd", sizes, dropout_bwd));
     all
 }

@@ -1,7 +1,8 @@
 use crate::harness::{Case, Check, cases as harness_cases, floats, nan, noise, random, words};
 use wgpu_lora::gpu::Gpu;
 use wgpu_lora::kernels::{
-    Dense, DoraNorm, LinearBwd, LinearFwd, LinearGrad, Matrix, Nf4Words, words_of,
+    Dense, DoraNorm, LinearBwd, LinearFwd, LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd, Mask,
+    Matrix, Nf4Words, words_of,
 };
 use wgpu_lora::quant::{Nf4Matrix, dynamic8_code};
 
@@ -31,6 +32,8 @@ fn matrix(gpu: &Gpu, rows: usize, cols: usize, storage: usize) -> Matrix {
     }
 }
 
+const MASK: Mask = Mask { p: 0.25, seed: 7 };
+
 fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
     let (x, w) = (random(gpu, "x", &[m, k]), matrix(gpu, n, k, storage));
@@ -38,7 +41,7 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let op = LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0 };
     check(&op, &[&LinearFwd { scale: 1.001, ..op }])?;
     let y = random(gpu, "y", &[m, n + 3]);
-    let op = LinearFwd { x: &x, w: &w, y: &y, first: 2, accumulate: true, scale: 0.5 };
+    let op = LinearFwd { y: &y, first: 2, accumulate: true, scale: 0.5, ..op };
     check(&op, &[&LinearFwd { first: 1, ..op }, &LinearFwd { accumulate: false, ..op }])?;
     let y = random(gpu, "y", &[m, (n + 12) / 4 * 4]);
     let op = LinearFwd { y: &y, first: 4, ..op };
@@ -63,8 +66,38 @@ fn grad(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, n, k] = sizes else { return Err("sizes".into()) };
     let (dy, x) = (random(gpu, "dy", &[m, n]), random(gpu, "x", &[m, k]));
     let dw = random(gpu, "dw", &[n, k]);
-    let op = LinearGrad { dy: &dy, x: &x, dw: &dw, scale: 2.0 };
-    check(&op, &[&LinearGrad { scale: 1.99, ..op }])
+    let op = LinearGrad { dy: &dy, x: &x, dw: &dw, scale: 2.0, mask: None };
+    check(&op, &[&LinearGrad { scale: 1.99, ..op }])?;
+    let op = LinearGrad { mask: Some(MASK), ..op };
+    check(&op, &[&LinearGrad { mask: None, ..op }])
+}
+
+fn lora_down(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let &[m, r, k] = sizes else { return Err("sizes".into()) };
+    let (x, a) = (random(gpu, "x", &[m, k]), random(gpu, "a", &[r, k]));
+    let low = nan(gpu, "low", &[m, r]);
+    let op = LoraDown { x: &x, a: &a, mask: None, low: &low };
+    check(&op, &[&LoraDown { mask: Some(MASK), ..op }])?;
+    let op = LoraDown { mask: Some(MASK), ..op };
+    check(&op, &[&LoraDown { mask: Some(Mask { p: 0.26, ..MASK }), ..op }])
+}
+
+fn lora_down_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let &[m, r, k] = sizes else { return Err("sizes".into()) };
+    let (dlow, a) = (random(gpu, "dlow", &[m, r]), random(gpu, "a", &[r, k]));
+    let (dx, other) = (random(gpu, "dx", &[m, k]), random(gpu, "other", &[m, r]));
+    let op = LoraDownBwd { dlow: &dlow, a: &a, mask: None, dx: &dx };
+    check(&op, &[&LoraDownBwd { dlow: &other, ..op }])?;
+    let op = LoraDownBwd { mask: Some(MASK), ..op };
+    check(&op, &[&LoraDownBwd { dlow: &other, ..op }, &LoraDownBwd { mask: None, ..op }])
+}
+
+fn lora_up_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let &[m, r, n] = sizes else { return Err("sizes".into()) };
+    let (dy, b) = (random(gpu, "dy", &[m, n]), random(gpu, "b", &[n, r]));
+    let dlow = nan(gpu, "dlow", &[m, r]);
+    let op = LoraUpBwd { dy: &dy, b: &b, scale: 2.0, dlow: &dlow };
+    check(&op, &[&LoraUpBwd { scale: 1.99, ..op }])
 }
 
 fn dora_norm(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -104,6 +137,22 @@ pub fn cases() -> Vec<Case> {
         }
         all.extend(harness_cases("linear_grad", &[&[m, n, k]], grad));
     }
+    for sizes in [[65, 576, 16], [37, 16, 576], [30, 68, 20]] {
+        all.extend(harness_cases("linear_grad", &[&sizes], grad));
+    }
+    // (M, R, K or N).
+    let skinny: &[&[usize]] = &[
+        &[1, 1, 1],
+        &[3, 16, 64],
+        &[33, 6, 50],
+        &[5, 4, 40],
+        &[65, 16, 192],
+        &[37, 20, 72],
+        &[70, 48, 576],
+    ];
+    all.extend(harness_cases("lora_down", skinny, lora_down));
+    all.extend(harness_cases("lora_down_bwd", skinny, lora_down_bwd));
+    all.extend(harness_cases("lora_up_bwd", skinny, lora_up_bwd));
     for storage in 0..5 {
         let sizes: &[&[usize]] =
             &[&[1, 1, 1, storage], &[9, 50, 5, storage], &[70, 128, 8, storage]];

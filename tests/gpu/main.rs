@@ -16,6 +16,7 @@ mod no_op;
 mod optimizer;
 mod rms_norm;
 mod rope;
+mod rope_append;
 mod swiglu;
 
 fn main() -> std::process::ExitCode {
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
         linear::cases(),
         rms_norm::cases(),
         rope::cases(),
+        rope_append::cases(),
         swiglu::cases(),
         cross_entropy::cases(),
         optimizer::cases(),

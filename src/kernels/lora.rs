@@ -1,0 +1,257 @@
+//! LoRA's skinny products and dropout's mask of its input, which is computed where the input is loaded. The
+//! way up is [`LinearFwd`](super::LinearFwd) of B, the gradients of A and B are
+//! [`LinearGrad`](super::LinearGrad).
+
+use super::linear::tiles;
+use super::{elements, params};
+use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
+use crate::{Error, Result, reference};
+
+pub(super) static DOWN: Kernel = kernel!(
+    "lora_down",
+    [x: Read, a: Read, low: Write],
+    "workgroup": Needs::Nothing, only ["mask_none", "mask_pcg", "aligned", "many"],
+    "subgroup8": Needs::Subgroup(8), only ["mask_none", "mask_pcg", "aligned", "many"],
+);
+pub(super) static DOWN_BWD: Kernel = kernel!(
+    "lora_down_bwd",
+    [dlow: Read, a: Read, dx: Update],
+    "subgroup8": Needs::Subgroup(8), only ["mask_none", "mask_pcg", "aligned"],
+);
+pub(super) static UP_BWD: Kernel = kernel!(
+    "lora_up_bwd",
+    [dy: Read, b: Read, dlow: Write],
+    "workgroup": Needs::Nothing, only ["aligned"],
+    "subgroup8": Needs::Subgroup(8), only ["aligned"],
+);
+
+/// Up to so many rows one output an invocation is as good as a tile.
+const FEW: usize = 4;
+
+/// Dropout of a tensor: element `i` becomes `x / (1 − p)` where `mask_hash(seed, i) ≥ p · 2³²`, else 0.
+/// A function of `seed` and `i`: nothing is stored for the backward pass. Srivastava et al. 2014; the hash
+/// is O'Neill's PCG.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask {
+    /// Share that is dropped, in [0, 1).
+    pub p: f32,
+    /// Seed of the hash.
+    pub seed: u32,
+}
+
+impl Mask {
+    /// The module that computes it.
+    pub(super) fn role(mask: Option<Mask>) -> (&'static str, &'static str) {
+        ("mask", if mask.is_some() { "mask_pcg" } else { "mask_none" })
+    }
+
+    /// Seed, smallest hash that is kept, and what kept elements are multiplied with.
+    pub(super) fn params(mask: Option<Mask>) -> (u32, u32, f32) {
+        let seed_and_p =
+            |Mask { p, seed }| (seed, reference::dropout_threshold(p), reference::dropout_scale(p));
+        mask.map_or((0, 0, 1.0), seed_and_p)
+    }
+
+    pub(super) fn check(mask: Option<Mask>, op: &str) -> Result<()> {
+        match mask {
+            Some(Mask { p, .. }) if !(0.0..1.0).contains(&p) => {
+                Err(Error::invalid(op, format!("dropout {p} is not in [0, 1)")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `x` behind the mask, on the host.
+    pub(super) fn on_host(mask: Option<Mask>, x: &[f32]) -> Vec<f32> {
+        let mut y = x.to_vec();
+        if let Some(Mask { p, seed }) = mask {
+            reference::dropout(x, seed, p, &mut y);
+        }
+        y
+    }
+}
+
+/// `low = dropout(x)·Aᵀ`: LoRA's way down.
+///
+/// **Shapes** `x (M, K)`, `a (R, K)`, `low (M, R)`. **Errors** [`Shape`](Error::Shape),
+/// [`Invalid`](Error::Invalid) unless dropout is in [0, 1). **Source** Hu et al. 2021 (arXiv:2106.09685),
+/// eq. 3. **Twin** [`reference::linear_fwd`] of what [`reference::dropout`] gives.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct LoraDown<'a> {
+    pub x: &'a Tensor,
+    pub a: &'a Tensor,
+    pub mask: Option<Mask>,
+    pub low: &'a Tensor,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct DownParams {
+    m: u32,
+    k: u32,
+    rank: u32,
+    seed: u32,
+    threshold: u32,
+    keep: f32,
+}
+
+fn shape(rank: usize, features: usize) -> (&'static str, &'static str) {
+    let aligned = rank.is_multiple_of(4) && features.is_multiple_of(8);
+    ("shape", if aligned { "aligned" } else { "ragged" })
+}
+
+/// Workgroups for `rows` rows of `rank`, by the body's tile.
+fn groups(selection: &Selection, rows: usize, rank: usize) -> Result<[u32; 3]> {
+    match selection.body.name {
+        "subgroup8" => Ok(tiles(rows, rank, [32, 16])),
+        "workgroup" => Ok(tiles(rows, rank, [16, 16])),
+        _ => elements(rows * rank),
+    }
+}
+
+impl Op for LoraDown<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &DOWN
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.a, self.low]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        let size = ("size", if self.x.dim(0) <= FEW { "few" } else { "many" });
+        vec![Mask::role(self.mask), shape(self.a.dim(0), self.a.dim(1)), size]
+    }
+    fn params(&self) -> Vec<u8> {
+        let (seed, threshold, keep) = Mask::params(self.mask);
+        let (m, k, rank) = (self.x.dim(0) as u32, self.a.dim(1) as u32, self.a.dim(0) as u32);
+        params(&DownParams { m, k, rank, seed, threshold, keep })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        let ([m, k], [rank, _]) = (self.x.matrix(DOWN.name)?, self.a.matrix(DOWN.name)?);
+        self.a.expect(DOWN.name, &[rank, k])?;
+        self.low.expect(DOWN.name, &[m, rank])?;
+        Mask::check(self.mask, DOWN.name)?;
+        groups(selection, m, rank)
+    }
+    fn work(&self) -> Work {
+        let (m, k, r) = (self.x.dim(0) as u64, self.a.dim(1) as u64, self.a.dim(0) as u64);
+        Work { flops: 2 * m * k * r, bytes: 4 * (m * (k + r) + k * r) }
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, a, low] = host.all();
+        let (k, rank) = (self.a.dim(1), self.a.dim(0));
+        let x = Mask::on_host(self.mask, x.f32());
+        let out = reference::Columns { stride: rank, first: 0 };
+        reference::linear_fwd(&x, a.f32(), k, false, 1.0, out, low.f32_mut());
+    }
+}
+
+/// `dlow = scale · dy·B`: the gradient of [`LoraDown`]'s output.
+///
+/// **Shapes** `dy (M, N)`, `b (N, R)`, `dlow (M, R)`. **Errors** [`Shape`](Error::Shape). **Source**
+/// derivative of LoRA's branch by `x·Aᵀ`. **Twin** [`reference::linear_bwd`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct LoraUpBwd<'a> {
+    pub dy: &'a Tensor,
+    pub b: &'a Tensor,
+    pub scale: f32,
+    pub dlow: &'a Tensor,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct UpBwdParams {
+    m: u32,
+    n: u32,
+    rank: u32,
+    scale: f32,
+}
+
+impl Op for LoraUpBwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &UP_BWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.dy, self.b, self.dlow]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        vec![shape(self.b.dim(1), self.b.dim(0))]
+    }
+    fn params(&self) -> Vec<u8> {
+        let (m, n, rank) = (self.dy.dim(0) as u32, self.b.dim(0) as u32, self.b.dim(1) as u32);
+        params(&UpBwdParams { m, n, rank, scale: self.scale })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        let ([m, n], [_, rank]) = (self.dy.matrix(UP_BWD.name)?, self.b.matrix(UP_BWD.name)?);
+        self.b.expect(UP_BWD.name, &[n, rank])?;
+        self.dlow.expect(UP_BWD.name, &[m, rank])?;
+        groups(selection, m, rank)
+    }
+    fn work(&self) -> Work {
+        let (m, n, r) = (self.dy.dim(0) as u64, self.b.dim(0) as u64, self.b.dim(1) as u64);
+        Work { flops: 2 * m * n * r, bytes: 4 * (m * (n + r) + n * r) }
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [dy, b, dlow] = host.all();
+        let from = reference::Columns { stride: self.b.dim(0), first: 0 };
+        let rank = self.b.dim(1);
+        reference::linear_bwd(dy.f32(), from, b.f32(), rank, false, self.scale, dlow.f32_mut());
+    }
+}
+
+/// `dx += mask ⊙ dlow·A`: the gradient of [`LoraDown`] by its input.
+///
+/// **Shapes** `dlow (M, R)`, `a (R, K)`, `dx (M, K)`. **Errors** [`Shape`](Error::Shape),
+/// [`Invalid`](Error::Invalid) unless dropout is in [0, 1). **Source** derivative of [`LoraDown`].
+/// **Twin** [`reference::dropout_bwd`] of what [`reference::linear_bwd`] gives.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct LoraDownBwd<'a> {
+    pub dlow: &'a Tensor,
+    pub a: &'a Tensor,
+    pub mask: Option<Mask>,
+    pub dx: &'a Tensor,
+}
+
+impl Op for LoraDownBwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &DOWN_BWD
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.dlow, self.a, self.dx]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        vec![Mask::role(self.mask), shape(self.a.dim(0), self.a.dim(1))]
+    }
+    fn params(&self) -> Vec<u8> {
+        let (seed, threshold, keep) = Mask::params(self.mask);
+        let (m, k, rank) = (self.dlow.dim(0) as u32, self.a.dim(1) as u32, self.a.dim(0) as u32);
+        params(&DownParams { m, k, rank, seed, threshold, keep })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        let name = DOWN_BWD.name;
+        let ([m, rank], [_, k]) = (self.dlow.matrix(name)?, self.a.matrix(name)?);
+        self.a.expect(name, &[rank, k])?;
+        self.dx.expect(name, &[m, k])?;
+        Mask::check(self.mask, name)?;
+        match selection.body.name {
+            "subgroup8" => Ok(tiles(m, k, [16, 64])),
+            _ => elements(m * k.div_ceil(4)),
+        }
+    }
+    fn work(&self) -> Work {
+        let (m, k, r) = (self.dlow.dim(0) as u64, self.a.dim(1) as u64, self.a.dim(0) as u64);
+        Work { flops: 2 * m * k * r, bytes: 4 * (m * (2 * k + r) + k * r) }
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [dlow, a, dx] = host.all();
+        let from = reference::Columns { stride: self.a.dim(0), first: 0 };
+        let mut low = vec![0.0; self.dx.len()];
+        reference::linear_bwd(dlow.f32(), from, a.f32(), self.a.dim(1), false, 1.0, &mut low);
+        match self.mask {
+            None => reference::add(&low, dx.f32_mut()),
+            Some(Mask { p, seed }) => reference::dropout_bwd(&low, seed, p, dx.f32_mut()),
+        }
+    }
+}
