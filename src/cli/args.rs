@@ -56,6 +56,12 @@ pub(super) enum Command {
     Adapters(super::adapters::AdaptersArgs),
     /// Draw a run's losses and learning rate: in the terminal, or as a picture or page.
     Plot(super::plot::PlotArgs),
+    /// Make training, validation and test rows of products with prices.
+    Prepare(super::prepare::PrepareArgs),
+    /// Judge a price model on products whose price is known.
+    Evaluate(Box<super::evaluate::EvaluateArgs>),
+    /// Say what a product costs.
+    Predict(super::predict::PredictArgs),
     /// Measure kernels, a training step, a prompt, generation, or loading.
     Bench(BenchArgs),
     /// Write the text of every kernel variant, for shader checks.

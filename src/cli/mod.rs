@@ -6,6 +6,9 @@ mod args;
 mod bench;
 mod bench_kernels;
 mod bench_shapes;
+mod charts;
+mod evaluate;
+mod evaluate_report;
 mod export;
 mod generate;
 mod hub;
@@ -14,8 +17,13 @@ mod logits;
 mod merge;
 mod model;
 mod pairs;
+mod pictures;
 mod plan;
 mod plot;
+mod predict;
+mod predictions;
+mod prepare;
+mod prepare_report;
 mod printer;
 mod shaders;
 mod train;
@@ -62,6 +70,9 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Export(args) => export::run(&session, args).await,
         Command::Adapters(args) => adapters::run(&session, args).await,
         Command::Plot(args) => plot::run(&session, args),
+        Command::Prepare(args) => prepare::run(&session, args).await,
+        Command::Evaluate(args) => evaluate::run(&session, args).await,
+        Command::Predict(args) => predict::run(&session, args).await,
         Command::Bench(args) => bench::run(&session, args).await,
         Command::Shaders(args) => shaders::run(&session, args),
     }

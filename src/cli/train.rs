@@ -14,6 +14,7 @@ use super::plot;
 use crate::Error;
 use crate::data::{Dataset, DatasetReport};
 use crate::model::{LoadOptions, MemoryPlan};
+use crate::pricer::preset::{PRESETS, preset};
 use crate::report::series::Series;
 use crate::train::checkpoint;
 use crate::train::config::TrainConfig;
@@ -21,9 +22,6 @@ use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
 use crate::train::plan::pass_of;
 use crate::train::run::{Run, recorded_policy};
-
-/// Names that a later version may know.
-const PRESETS: &str = "there are none in this version";
 
 /// Flags over `--config` over (`run.toml` of the run that is resumed, or `--preset`) over defaults.
 fn settings(args: &TrainArgs) -> Result<TrainConfig> {
@@ -36,9 +34,10 @@ fn settings(args: &TrainArgs) -> Result<TrainConfig> {
 pub(super) fn merged(args: &TrainArgs) -> Result<TrainConfig> {
     let mut config = TrainConfig::default();
     if let Some(name) = &args.preset {
-        bail!(
-            "--preset {name}: no such preset ({PRESETS}); give the settings as flags or --config"
-        );
+        let known = || {
+            Error::invalid(format!("--preset {name}"), format!("there is {}", PRESETS.join(", ")))
+        };
+        config = preset(name).ok_or_else(known)?;
     }
     let read = |config: &TrainConfig, path: &Path| -> Result<TrainConfig> {
         let name = path.display().to_string();
@@ -74,6 +73,25 @@ fn over(config: &TrainConfig, flags: &Settings) -> Result<TrainConfig> {
     Ok(config.overlay_table(table, "command line")?)
 }
 
+/// The preset's values, and which of them something else replaced.
+fn say_preset(session: &Session, name: &str, config: &TrainConfig) -> Result<()> {
+    let Some(preset) = preset(name) else { return Ok(()) };
+    session.printer.note(format!("preset {name}"));
+    let (given, effective) = (preset.to_toml()?, config.to_toml()?);
+    let given: toml::Table = given.parse().context("preset")?;
+    let effective: toml::Table = effective.parse().context("settings")?;
+    for (key, value) in &effective {
+        if ["model", "data", "eval_data"].contains(&key.as_str()) {
+            continue;
+        }
+        let instead = given.get(key).filter(|preset| *preset != value);
+        let instead =
+            instead.map_or(String::new(), |preset| format!("   (the preset's: {preset})"));
+        session.printer.note(format!("  {key} = {value}{instead}"));
+    }
+    Ok(())
+}
+
 /// What became of the rows.
 fn describe(session: &Session, what: &str, report: DatasetReport, max_length: usize) {
     let printer = &session.printer;
@@ -105,6 +123,9 @@ fn describe(session: &Session, what: &str, report: DatasetReport, max_length: us
 pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let printer = &session.printer;
     let config = settings(args)?;
+    if let Some(name) = &args.preset {
+        say_preset(session, name, &config)?;
+    }
     let policy = recorded_policy(&args.out, args.resume)?;
     let files = Files::open(&config.model)?;
     let tokenizer = files.tokenizer()?;

@@ -29,6 +29,7 @@ mod source;
 mod tokenizer;
 mod tokenizer_check;
 
+pub(crate) use atomic::PendingFile;
 pub use atomic::write_atomic;
 pub use chat_template::ChatTemplate;
 pub use checkpoint::{Checkpoint, WeightFile, is_gguf};

@@ -2,6 +2,8 @@
 //! does it: prompt, parser, metrics and presets to the letter; the distribution over prices; baselines.
 //! Everything here works on wasm32 too and knows no files.
 
+pub mod baselines;
+pub mod columns;
 pub mod distribution;
 pub mod metrics;
 pub mod parse;

@@ -13,16 +13,19 @@ pub struct Product {
     pub price: f64,
 }
 
-/// One line of text without runs of white space, control characters, or part numbers.
+/// One line of text without runs of white space, control characters, or (unless they are kept) part numbers.
 ///
 /// **Source** of the part numbers: `\b(?=[A-Z0-9]{7,}\b)(?=.*[A-Z])(?=.*\d)[A-Z0-9]+\b` in
 /// week6/pricer/parser.py; here the letter and the digit must stand in the word itself, not anywhere
 /// behind it.
-pub fn clean(text: &str) -> String {
+pub fn clean(text: &str, keep_part_numbers: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty())
     {
-        let kept = without_part_numbers(word);
+        let kept = match keep_part_numbers {
+            true => word.to_owned(),
+            false => without_part_numbers(word),
+        };
         if kept.chars().any(|c| c.is_alphanumeric()) || kept == word {
             if !out.is_empty() {
                 out.push(' ');
@@ -74,7 +77,8 @@ impl Product {
     }
 
     /// All fields [`clean`]ed.
-    pub fn cleaned(&self) -> Product {
+    pub fn cleaned(&self, keep_part_numbers: bool) -> Product {
+        let clean = |text: &str| clean(text, keep_part_numbers);
         Product {
             title: clean(&self.title),
             category: clean(&self.category),
@@ -110,6 +114,10 @@ pub fn parse_price(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
 
+    fn scrubbed(text: &str) -> String {
+        clean(text, false)
+    }
+
     #[test]
     fn summaries_have_a_line_per_field_that_is_there() {
         let product = Product { title: "A".into(), brand: "B".into(), ..Default::default() };
@@ -118,13 +126,13 @@ mod tests {
 
     #[test]
     fn white_space_and_part_numbers_go() {
-        assert_eq!(clean("  a\t b\nc  "), "a b c");
-        assert_eq!(clean("Filter W10295370A for fridge"), "Filter for fridge");
-        assert_eq!(clean("Filter (AB12345), new"), "Filter new");
-        assert_eq!(clean("X/AB12345 pump"), "X/ pump");
+        assert_eq!(scrubbed("  a\t b\nc  "), "a b c");
+        assert_eq!(scrubbed("Filter W10295370A for fridge"), "Filter for fridge");
+        assert_eq!(scrubbed("Filter (AB12345), new"), "Filter new");
+        assert_eq!(scrubbed("X/AB12345 pump"), "X/ pump");
         // No digit, no letter, too short, lower case.
         for kept in ["ABCDEFGH", "1234567890", "AB1234", "ab123456", "RTX4090"] {
-            assert_eq!(clean(kept), if kept == "RTX4090" { "" } else { kept }, "{kept}");
+            assert_eq!(scrubbed(kept), if kept == "RTX4090" { "" } else { kept }, "{kept}");
         }
     }
 

@@ -8,6 +8,8 @@ mod guide;
 mod hub;
 mod merge;
 mod plot;
+mod pricer;
+mod pricer_golden;
 mod program;
 mod resume;
 mod train;

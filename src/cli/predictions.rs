@@ -1,0 +1,172 @@
+//! Predictions of an evaluation, written as they are made, so that an interrupted one can go on.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::Known;
+use crate::Error;
+use crate::pricer::Priced;
+use crate::pricer::metrics::Colour;
+
+/// What a model said about one row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prediction {
+    /// `base` or `fine_tuned`.
+    pub(super) model: String,
+    /// Number of the row, from 0.
+    pub(super) row: usize,
+    /// The greedy answer.
+    pub(super) text: String,
+    /// The course's parser on it.
+    pub(super) guess: f64,
+    pub(super) median: f64,
+    pub(super) mean: f64,
+    pub(super) mode: f64,
+    /// The 10 % and the 90 % quantile.
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// Probability of all prices that were looked at.
+    pub(super) mass: f64,
+}
+
+impl Prediction {
+    pub(super) fn new(model: &str, row: usize, priced: &Priced) -> Prediction {
+        let d = &priced.distribution;
+        Prediction {
+            model: model.into(),
+            row,
+            text: priced.text.clone(),
+            guess: priced.guess,
+            median: d.median(),
+            mean: d.mean(),
+            mode: d.mode(),
+            low: d.quantile(0.1),
+            high: d.quantile(0.9),
+            mass: d.mass(),
+        }
+    }
+
+    /// With what was true, for programs.
+    pub(super) fn line(&self, row: &Known) -> serde_json::Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        value["truth"] = row.truth.into();
+        value["error"] = (self.guess - row.truth).abs().into();
+        value["colour"] = Colour::of(self.guess, row.truth).name().into();
+        value["title"] = row.title.clone().into();
+        value
+    }
+}
+
+/// The first line of the file: what the predictions were made of.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    fingerprint: String,
+}
+
+/// `.predictions.jsonl.partial`, which becomes `predictions.jsonl` at the end.
+pub(super) struct Predictions {
+    partial: PathBuf,
+    path: PathBuf,
+    file: File,
+    made: Vec<Prediction>,
+}
+
+impl Predictions {
+    /// Reads what an interrupted evaluation of the same model, adapter, rows and settings left in `out`,
+    /// or begins anew.
+    pub(super) fn open(out: &Path, fingerprint: &str, restart: bool) -> Result<Predictions> {
+        let path = out.join("predictions.jsonl");
+        let partial = out.join(".predictions.jsonl.partial");
+        let made =
+            if restart { Vec::new() } else { read(&partial, fingerprint).unwrap_or_default() };
+        // Written anew: the last line may be half a line.
+        let mut file = File::create(&partial).map_err(Error::io(&partial))?;
+        let header = serde_json::to_string(&Header { fingerprint: fingerprint.into() })?;
+        writeln!(file, "{header}").map_err(Error::io(&partial))?;
+        let mut predictions = Predictions { partial, path, file, made: Vec::new() };
+        predictions.add(&made)?;
+        Ok(predictions)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.made.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Those of one model, by row.
+    pub(super) fn of(&self, model: &str) -> BTreeMap<usize, Prediction> {
+        let own = self.made.iter().filter(|p| p.model == model);
+        own.map(|p| (p.row, p.clone())).collect()
+    }
+
+    pub(super) fn add(&mut self, made: &[Prediction]) -> Result<()> {
+        let mut text = String::new();
+        for prediction in made {
+            text += &serde_json::to_string(prediction)?;
+            text.push('\n');
+        }
+        self.file.write_all(text.as_bytes()).map_err(Error::io(&self.partial))?;
+        self.made.extend_from_slice(made);
+        Ok(())
+    }
+
+    /// Gives the file its name.
+    pub(super) fn finish(self) -> Result<()> {
+        self.file.sync_all().map_err(Error::io(&self.partial))?;
+        Ok(std::fs::rename(&self.partial, &self.path).map_err(Error::io(&self.path))?)
+    }
+}
+
+/// Whole lines behind a header that fits; none if there is no such file.
+fn read(path: &Path, fingerprint: &str) -> Option<Vec<Prediction>> {
+    let mut lines = BufReader::new(File::open(path).ok()?).lines();
+    let header: Header = serde_json::from_str(&lines.next()?.ok()?).ok()?;
+    if header.fingerprint != fingerprint {
+        return None;
+    }
+    Some(lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(row: usize) -> Prediction {
+        Prediction::new("base", row, &Priced { text: format!("{row}.00"), ..Default::default() })
+    }
+
+    #[test]
+    fn an_interrupted_evaluation_goes_on_and_another_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |fingerprint: &str, restart| {
+            Predictions::open(dir.path(), fingerprint, restart).unwrap()
+        };
+        let mut first = open("a", false);
+        first.add(&[prediction(0), prediction(3)]).unwrap();
+        drop(first);
+        let partial = dir.path().join(".predictions.jsonl.partial");
+        let mut text = std::fs::read_to_string(&partial).unwrap();
+        text += "{\"model\":\"ba";
+        std::fs::write(&partial, text).unwrap();
+        let again = open("a", false);
+        assert_eq!(again.of("base").keys().copied().collect::<Vec<_>>(), [0, 3]);
+        assert!(
+            again.of("fine_tuned").is_empty() && !dir.path().join("predictions.jsonl").exists()
+        );
+        again.finish().unwrap();
+        assert!(dir.path().join("predictions.jsonl").exists() && !partial.exists());
+        // What is finished is not gone on with, nor what was made of something else, nor what is unwanted.
+        open("a", false).add(&[prediction(1)]).unwrap();
+        assert!(open("b", false).is_empty());
+        open("b", false).add(&[prediction(1)]).unwrap();
+        assert!(open("b", true).is_empty());
+    }
+}
