@@ -43,6 +43,11 @@ pub(crate) fn parse<T: DeserializeOwned>(label: &str, bytes: &[u8]) -> Result<T>
             format!("lists {values} values in {} bytes: this is no configuration", bytes.len());
         return Err(Error::format(label, "size", why));
     }
+    parse_any(label, bytes)
+}
+
+/// Parses JSON of any size; what is made of it should not be much larger.
+pub(crate) fn parse_any<T: DeserializeOwned>(label: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
         .map_err(|e| Error::format(label, format!("line {} column {}", e.line(), e.column()), e))
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use regex::{Regex, RegexBuilder};
+// On bytes: tables of Unicode's classes would be far larger than a configuration.
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::json::Object;
 use super::peft_config::AdapterConfig;
@@ -17,19 +18,23 @@ fn compile(pattern: &str) -> Result<Regex, regex::Error> {
         true => pattern.to_owned(),
         false => format!(r"^(.*\.)?({pattern})$"),
     };
-    RegexBuilder::new(&whole).size_limit(1 << 18).build()
+    RegexBuilder::new(&whole).unicode(false).size_limit(1 << 16).build()
+}
+
+/// Whether a key is a name, or the end of one.
+fn plain(key: &str) -> bool {
+    key.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c))
 }
 
 /// Whether a pattern's key means a module (`model.layers.0.self_attn.q_proj`).
 pub(super) fn matches(key: &str, module: &str) -> bool {
-    let plain = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c));
     if plain(key) {
         // Dots match themselves: no module differs from another in that place only.
         return module.strip_suffix(key).is_some_and(|s| s.is_empty() || s.ends_with('.'));
     }
     match key.strip_prefix('^').filter(|key| plain(key)) {
         Some(key) => module.starts_with(key),
-        None => compile(key).is_ok_and(|regex| regex.is_match(module)),
+        None => compile(key).is_ok_and(|regex| regex.is_match(module.as_bytes())),
     }
 }
 
@@ -88,6 +93,9 @@ pub(super) fn pattern<'a, T>(
 
 /// Whether a pattern can be used, and why not.
 pub(crate) fn check_pattern(name: &str) -> Result<(), String> {
+    if plain(name.strip_prefix('^').unwrap_or(name)) {
+        return Ok(());
+    }
     let fine = compile(name).map(drop);
     fine.map_err(|_| {
         format!("`{name}` is no module name and no regular expression that works here")

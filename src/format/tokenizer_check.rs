@@ -1,11 +1,13 @@
-//! What is looked at in a `tokenizer.json` before the tokenizers crate builds tables from it: its BPE builder copies a
-//! merge's two parts into a buffer as long as the longest token, and panics where they do not fit.
+//! What is looked at in a `tokenizer.json` before the tokenizers crate builds tables from it. That crate panics on JSON
+//! that ends or breaks inside `decoder`; and its BPE builder copies a merge's two parts into a buffer as long as the
+//! longest token, and panics where they do not fit.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::json;
 use crate::error::{Error, Result};
@@ -16,6 +18,12 @@ pub(super) fn check_merges(label: &str, bytes: &[u8]) -> Result<()> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     // What is no JSON is told by the one who reads it all.
     let Ok(()) = Top(&mut found).deserialize(&mut reader) else { return Ok(()) };
+    if found.precompiled {
+        return Err(Error::Unsupported {
+            what: format!("{label}: a normalizer of kind `Precompiled`"),
+            hint: "byte-level BPE tokenizers, as Llama 3, SmolLM2 and Qwen2 have, work".into(),
+        });
+    }
     let Some((longest, shortest)) = found.merges else { return Ok(()) };
     let fits = shortest >= found.prefix
         && longest.checked_sub(found.prefix).is_some_and(|bytes| bytes <= found.token);
@@ -29,8 +37,60 @@ pub(super) fn check_merges(label: &str, bytes: &[u8]) -> Result<()> {
 /// The JSON of a tokenizer whose merges fit.
 pub(super) fn text<'a>(label: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
     let bytes = json::text(label, bytes)?;
+    json::parse_any::<Walk>(label, bytes)?;
     check_merges(label, bytes)?;
     Ok(bytes)
+}
+
+/// Any JSON, read to its end and not kept: numbers in range, whole characters, no deeper than the parser allows.
+struct Walk;
+
+impl<'de> Deserialize<'de> for Walk {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        d.deserialize_any(Walk)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk {
+    type Value = Walk;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> std::result::Result<Walk, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> std::result::Result<Walk, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> std::result::Result<Walk, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> std::result::Result<Walk, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> std::result::Result<Walk, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Walk, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Walk, A::Error> {
+        while list.next_element::<Walk>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Walk, A::Error> {
+        while map.next_entry::<Walk, Walk>()?.is_some() {}
+        Ok(self)
+    }
 }
 
 #[derive(Default)]
@@ -42,6 +102,16 @@ struct Found {
     /// Bytes of `continuing_subword_prefix`.
     prefix: usize,
     vocabularies: usize,
+    /// Whether a normalizer is a compiled table of SentencePiece, whose builder panics on damage.
+    precompiled: bool,
+}
+
+/// Whether a normalizer, or one in it, is of this kind.
+fn precompiled(normalizer: &Value) -> bool {
+    let inner = normalizer["normalizers"].as_array().into_iter().flatten();
+    normalizer.get("precompiled_charsmap").is_some()
+        || normalizer["type"] == "Precompiled"
+        || inner.into_iter().any(precompiled)
 }
 
 impl Found {
@@ -81,6 +151,7 @@ seed!(Top, "an object", {
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match &*key {
                 "model" => map.next_value_seed(Model(self.0))?,
+                "normalizer" => self.0.precompiled |= precompiled(&map.next_value()?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
