@@ -222,6 +222,14 @@ fn lora_down_bwd(i: &Inputs, [m, r, k]: [usize; 3], each: Each) -> Result<()> {
     Ok(())
 }
 
+fn dropout(i: &Inputs, [m, k, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, k])?);
+    for (part, accumulate) in [(Part::Kept, false), (Part::Rest, true)] {
+        each(&Dropout { x: &x, mask: Mask { p: 0.1, seed: 7 }, part, accumulate, y: &y })?;
+    }
+    Ok(())
+}
+
 fn lora_up_bwd(i: &Inputs, [m, r, n]: [usize; 3], each: Each) -> Result<()> {
     let (dy, b) = (i.random("dy", &[m, n])?, i.random("b", &[n, r])?);
     each(&LoraUpBwd { dy: &dy, b: &b, scale: 1.0, dlow: &i.zeros("dlow", &[m, r])? })
@@ -506,6 +514,7 @@ pub static CASES: &[Case] = cases![
     "linear_grad" [512, 16, 2048] [33, 24, 128] linear_grad;
     "lora_down" [512, 16, 2048] [33, 24, 128] lora_down;
     "lora_down_bwd" [512, 16, 2048] [33, 24, 128] lora_down_bwd;
+    "dropout" [512, 2048, 1] [7, 37, 1] dropout;
     "lora_up_bwd" [512, 16, 2048] [33, 24, 128] lora_up_bwd;
     "attention_fwd" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "fwd", e);
     "attention_delta" [512, 32, 64] [37, 8, 32] |i, s, e| attention(i, s, false, "delta", e);

@@ -25,6 +25,8 @@ pub(super) static UP_BWD: Kernel = kernel!(
     "subgroup8": Needs::Subgroup(8), only ["aligned"],
 );
 
+pub(super) static DROPOUT: Kernel = kernel!("dropout", [x: Read, y: Update]);
+
 /// Up to so many rows one output an invocation is as good as a tile.
 const FEW: usize = 4;
 
@@ -252,6 +254,78 @@ impl Op for LoraDownBwd<'_> {
         match self.mask {
             None => reference::add(&low, dx.f32_mut()),
             Some(Mask { p, seed }) => reference::dropout_bwd(&low, seed, p, dx.f32_mut()),
+        }
+    }
+}
+
+/// Which part of its input [`Dropout`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `x · mask / (1 − p)`: what dropout lets through.
+    Kept,
+    /// `x − x · mask / (1 − p)`: the difference that dropout makes.
+    Rest,
+}
+
+/// `y = part(x)`, or `+=` with `accumulate`: dropout as an operation of its own, for DoRA, whose frozen
+/// product sees the input behind the mask too. Its own derivative, with the gradient in the place of `x`.
+///
+/// **Shapes** `x, y` alike. **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid) unless dropout
+/// is in [0, 1). **Source** Srivastava et al. 2014. **Twin** [`reference::dropout`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct Dropout<'a> {
+    pub x: &'a Tensor,
+    pub mask: Mask,
+    pub part: Part,
+    pub accumulate: bool,
+    pub y: &'a Tensor,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct DropoutParams {
+    n: u32,
+    rest: u32,
+    accumulate: u32,
+    seed: u32,
+    threshold: u32,
+    keep: f32,
+}
+
+impl Op for Dropout<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &DROPOUT
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.y]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        vec![Mask::role(Some(self.mask))]
+    }
+    fn params(&self) -> Vec<u8> {
+        let (seed, threshold, keep) = Mask::params(Some(self.mask));
+        let (n, rest) = (self.y.len() as u32, (self.part == Part::Rest).into());
+        let accumulate = self.accumulate.into();
+        params(&DropoutParams { n, rest, accumulate, seed, threshold, keep })
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        self.y.expect(DROPOUT.name, self.x.dims())?;
+        Mask::check(Some(self.mask), DROPOUT.name)?;
+        elements(self.y.len().div_ceil(4))
+    }
+    fn work(&self) -> Work {
+        Work {
+            flops: self.y.len() as u64,
+            bytes: (2 + u64::from(self.accumulate)) * self.y.bytes(),
+        }
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, y] = host.all();
+        let kept = Mask::on_host(Some(self.mask), x.f32());
+        for ((y, &x), kept) in y.f32_mut().iter_mut().zip(x.f32()).zip(kept) {
+            let part = if self.part == Part::Kept { kept } else { x - kept };
+            *y = if self.accumulate { *y + part } else { part };
         }
     }
 }

@@ -82,7 +82,7 @@ pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
-pub use lora::{LoraDown, LoraDownBwd, LoraUpBwd, Mask};
+pub use lora::{Dropout, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Part};
 pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::{Rope, RopeAppend};
@@ -110,6 +110,7 @@ pub static ALL: &[&Kernel] = &[
     &linear::GRAD,
     &lora::DOWN,
     &lora::DOWN_BWD,
+    &lora::DROPOUT,
     &lora::UP_BWD,
     &rms_norm::FWD,
     &rms_norm::BWD,

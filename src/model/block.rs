@@ -289,5 +289,10 @@ impl Block<'_> {
 
 fn site<'a>(acts: &'a Activations, module: Module, x: &'a Tensor) -> Site<'a> {
     let i = module as usize;
-    Site { x, low: &acts.lora[i], before: acts.dora.as_ref().map(|all| &all[i]) }
+    Site {
+        x,
+        low: &acts.lora[i],
+        before: acts.dora.as_ref().map(|all| &all[i]),
+        parted: acts.parted.as_ref(),
+    }
 }

@@ -5,8 +5,8 @@ use super::lora::Pair;
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    AddBias, DoraBwd, DoraNorm, DoraScale, LinearBwd, LinearFwd, LinearGrad, LoraDown, LoraDownBwd,
-    LoraUpBwd, Mask,
+    AddBias, DoraBwd, DoraNorm, DoraScale, Dropout, LinearBwd, LinearFwd, LinearGrad, LoraDown,
+    LoraDownBwd, LoraUpBwd, Mask, Part,
 };
 
 /// A layer's weights and what is trained beside them.
@@ -27,6 +27,8 @@ pub(super) struct Site<'a> {
     pub(super) low: &'a Tensor,
     /// Output before DoRA's scale, `(N, out)`.
     pub(super) before: Option<&'a Tensor>,
+    /// Scratch for parts of the input that DoRA's dropout divides, `(N, widest)`.
+    pub(super) parted: Option<&'a Tensor>,
 }
 
 impl Site<'_> {
@@ -42,8 +44,9 @@ impl Linear<'_> {
         self.pair.is_some_and(|p| p.dora.is_some())
     }
 
-    /// `y = W x + scale · B (A dropout(x))`, with DoRA times magnitude/norm, and then the bias; `+=` with
-    /// `accumulate`, which DoRA does not allow.
+    /// `y = W x + scale · B (A d(x))` with d for dropout, and then the bias; `+=` with `accumulate`, which
+    /// DoRA does not allow. DoRA: `y = W (x − d(x)) + magnitude/norm · (W d(x) + scale · B (A d(x)))`, as
+    /// PEFT: what it rescales saw the dropout, what it adds to did not.
     pub(super) fn forward(
         &self,
         rec: &mut Recorder,
@@ -58,18 +61,47 @@ impl Linear<'_> {
         }
     }
 
+    /// `y = W x`, or `+=`.
+    fn frozen(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor, accumulate: bool) -> Result<()> {
+        self.shards.iter().try_for_each(|shard| {
+            let (w, first) = (&shard.matrix, shard.first);
+            rec.record(&LinearFwd { x, w, y, first, accumulate, scale: 1.0 })
+        })
+    }
+
+    /// `dx = Wᵀ dy`, or `+=`.
+    fn frozen_bwd(
+        &self,
+        rec: &mut Recorder,
+        dy: &Tensor,
+        dx: &Tensor,
+        accumulate: bool,
+    ) -> Result<()> {
+        self.shards.iter().enumerate().try_for_each(|(i, shard)| {
+            let (w, first, accumulate) = (&shard.matrix, shard.first, accumulate || i > 0);
+            rec.record(&LinearBwd { dy, first, w, dx, accumulate, scale: 1.0 })
+        })
+    }
+
+    /// The mask and scratch of the input's parts, where DoRA's dropout divides it.
+    fn parts(&self, at: &Site) -> Result<Option<(Mask, Tensor)>> {
+        match (self.is_rescaled(), self.mask, at.parted) {
+            (true, Some(mask), Some(parted)) => Ok(Some((mask, parted.view(at.x.dims())?))),
+            _ => Ok(None),
+        }
+    }
+
     fn product(&self, rec: &mut Recorder, at: &Site, y: &Tensor, accumulate: bool) -> Result<()> {
         let dora = self.pair.and_then(|p| p.dora.as_ref()).zip(at.before);
         let out = dora.map_or(y, |(_, before)| before);
-        for shard in self.shards {
-            rec.record(&LinearFwd {
-                x: at.x,
-                w: &shard.matrix,
-                y: out,
-                first: shard.first,
-                accumulate,
-                scale: 1.0,
-            })?;
+        let parts = self.parts(at)?;
+        match &parts {
+            None => self.frozen(rec, at.x, out, accumulate)?,
+            Some((mask, kept)) => {
+                let (x, mask, part) = (at.x, *mask, Part::Kept);
+                rec.record(&Dropout { x, mask, part, accumulate: false, y: kept })?;
+                self.frozen(rec, kept, out, accumulate)?;
+            }
         }
         let Some(pair) = self.pair else { return Ok(()) };
         let low = at.low(pair)?;
@@ -84,6 +116,11 @@ impl Linear<'_> {
         })?;
         if let Some((dora, before)) = dora {
             rec.record(&DoraScale { z: before, magnitude: &dora.magnitude, norm: &dora.norm, y })?;
+        }
+        if let Some((mask, rest)) = parts {
+            let (x, part) = (at.x, Part::Rest);
+            rec.record(&Dropout { x, mask, part, accumulate: false, y: &rest })?;
+            self.frozen(rec, &rest, y, true)?;
         }
         Ok(())
     }
@@ -100,7 +137,7 @@ impl Linear<'_> {
         wide: &Tensor,
     ) -> Result<()> {
         let scaled;
-        let mut dy = dy;
+        let (whole, mut dy) = (dy, dy);
         let dora = self.pair.and_then(|p| p.dora.as_ref().zip(p.grads.as_ref())).zip(at.before);
         if let Some(((dora, grads), before)) = dora
             && let Some(d_magnitude) = &grads.magnitude
@@ -116,16 +153,15 @@ impl Linear<'_> {
             })?;
             dy = &scaled;
         }
-        if let Some((dx, accumulate)) = dx {
-            for (i, shard) in self.shards.iter().enumerate() {
-                rec.record(&LinearBwd {
-                    dy,
-                    first: shard.first,
-                    w: &shard.matrix,
-                    dx,
-                    accumulate: accumulate || i > 0,
-                    scale: 1.0,
-                })?;
+        match (dx, self.parts(at)?) {
+            (None, _) => {}
+            (Some((dx, accumulate)), None) => self.frozen_bwd(rec, dy, dx, accumulate)?,
+            (Some((dx, accumulate)), Some((mask, parted))) => {
+                let ways = [(dy, Part::Kept, accumulate), (whole, Part::Rest, true)];
+                for (dy, part, accumulate) in ways {
+                    self.frozen_bwd(rec, dy, &parted, false)?;
+                    rec.record(&Dropout { x: &parted, mask, part, accumulate, y: dx })?;
+                }
             }
         }
         let Some(pair) = self.pair else { return Ok(()) };

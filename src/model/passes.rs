@@ -14,6 +14,7 @@ impl Model {
         self.active_adapter().map_or(AdapterShape::default(), |a| AdapterShape {
             rank: a.largest_rank(),
             dora: a.config.use_dora,
+            parted: a.config.use_dora && a.config.dropout > 0.0,
         })
     }
 

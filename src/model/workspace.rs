@@ -47,6 +47,8 @@ pub(super) struct Activations<T = Tensor> {
     pub(super) lora: [T; 7],
     /// Output before DoRA's scale.
     pub(super) dora: Option<[T; 7]>,
+    /// The workspace's scratch of that name; a layer has none of its own.
+    pub(super) parted: Option<T>,
 }
 
 /// Gradients and scratch of a backward pass.
@@ -65,6 +67,8 @@ pub(super) struct Backward<T = Tensor> {
     pub(super) dlora: T,
     /// `(N, widest)`: gradients before DoRA's scale.
     pub(super) wide: T,
+    /// `(N, widest)`: parts of an input that DoRA's dropout divides, and their gradients.
+    pub(super) parted: Option<T>,
 }
 
 /// All tensors of a workspace.
@@ -101,6 +105,8 @@ pub struct Workspace {
 pub(crate) struct AdapterShape {
     pub(crate) rank: usize,
     pub(crate) dora: bool,
+    /// DoRA with dropout.
+    pub(crate) parted: bool,
 }
 
 /// What a workspace is made for; all its shapes follow.
@@ -207,6 +213,7 @@ impl Extent {
             act: floats("act", &[n, w.f])?,
             lora: seven(lora).expect("one per module"),
             dora: if self.adapter.dora { seven(dora) } else { None },
+            parted: None,
         })
     }
 
@@ -226,6 +233,10 @@ impl Extent {
             dact: floats("dact", &[n, w.f])?,
             dlora: floats("dlora", &[n, self.adapter.rank.max(1)])?,
             wide: floats("wide", &[n, w.widest()])?,
+            parted: match self.adapter.parted {
+                true => Some(floats("parted", &[n, w.widest()])?),
+                false => None,
+            },
         })
     }
 }
@@ -260,6 +271,7 @@ impl Workspace {
             && pass.targets <= has.largest.targets
             && adapter.rank <= has.adapter.rank.max(1)
             && (!adapter.dora || has.adapter.dora)
+            && (!training || !adapter.parted || has.adapter.parted)
             && (!training || has.training)
     }
 
@@ -323,6 +335,7 @@ impl Frame<'_> {
             act: self.rows(&a.act, w.f)?,
             lora: [l0?, l1?, l2?, l3?, l4?, l5?, l6?],
             dora,
+            parted: self.space.parts.backward.as_ref().and_then(|b| b.parted.clone()),
         })
     }
 
@@ -345,6 +358,7 @@ impl Frame<'_> {
             dact: self.rows(&b.dact, w.f)?,
             dlora: self.rows(&b.dlora, self.rank.max(1))?,
             wide: self.rows(&b.wide, w.widest())?,
+            parted: b.parted.as_ref().map(|t| self.rows(t, w.widest())).transpose()?,
         })
     }
 

@@ -65,6 +65,7 @@ fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: bool) -> 
         adapter: AdapterShape {
             rank: config.adapter_config().largest_rank(),
             dora: config.use_dora,
+            parted: config.use_dora && config.lora_dropout > 0.0,
         },
         training: true,
         checkpointing: !keep,

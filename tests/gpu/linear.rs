@@ -1,8 +1,8 @@
 use crate::harness::{Case, Check, cases as harness_cases, floats, nan, noise, random, words};
 use wgpu_lora::gpu::Gpu;
 use wgpu_lora::kernels::{
-    Dense, DoraNorm, LinearBwd, LinearFwd, LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd, Mask,
-    Matrix, Nf4Words, words_of,
+    Dense, DoraNorm, Dropout, LinearBwd, LinearFwd, LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd,
+    Mask, Matrix, Nf4Words, Part, words_of,
 };
 use wgpu_lora::quant::{Nf4Matrix, dynamic8_code};
 
@@ -92,6 +92,17 @@ fn lora_down_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String>
     check(&op, &[&LoraDownBwd { dlow: &other, ..op }, &LoraDownBwd { mask: None, ..op }])
 }
 
+fn dropout(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let (x, y) = (random(gpu, "x", sizes), random(gpu, "y", sizes));
+    for part in [Part::Kept, Part::Rest] {
+        let op = Dropout { x: &x, mask: MASK, part, accumulate: true, y: &y };
+        check(&op, &[&Dropout { mask: Mask { seed: MASK.seed + 1, ..MASK }, ..op }])?;
+    }
+    let fresh = nan(gpu, "fresh", sizes);
+    let op = Dropout { x: &x, mask: MASK, part: Part::Kept, accumulate: false, y: &fresh };
+    check(&op, &[&Dropout { part: Part::Rest, ..op }])
+}
+
 fn lora_up_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, r, n] = sizes else { return Err("sizes".into()) };
     let (dy, b) = (random(gpu, "dy", &[m, n]), random(gpu, "b", &[n, r]));
@@ -152,6 +163,8 @@ pub fn cases() -> Vec<Case> {
     ];
     all.extend(harness_cases("lora_down", skinny, lora_down));
     all.extend(harness_cases("lora_down_bwd", skinny, lora_down_bwd));
+    let sizes: &[&[usize]] = &[&[9, 3], &[3, 37], &[257, 576]];
+    all.extend(harness_cases("dropout", sizes, dropout));
     all.extend(harness_cases("lora_up_bwd", skinny, lora_up_bwd));
     for storage in 0..5 {
         let sizes: &[&[usize]] =

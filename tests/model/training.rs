@@ -176,6 +176,34 @@ fn slope_is_the_gradient(model: Model, lengths: &[usize]) {
     assert!((slope / norm - 1.0).abs() < 0.01, "slope {slope}, norm of the gradient {norm}");
 }
 
+/// DoRA's magnitudes change nothing but the output, so with dropout's mask held still the loss along their
+/// gradient must have its slope: in every layer, through the inputs that both parts of the mask divide.
+#[test]
+fn gradients_of_dora_with_dropout_are_slopes() {
+    let gpu = gpu();
+    let window = [batch(&[24, 9, 17], 3, 0)];
+    let mut trainer = trainer(adapted(&gpu, 6, 0.3, true), options(true));
+    let (_, mut gradients) = block_on(trainer.gradients(&window)).unwrap();
+    for (key, (_, values)) in &mut gradients {
+        if !key.contains("magnitude") {
+            values.fill(0.0);
+        }
+    }
+    let squares = gradients.values().flat_map(|(_, g)| g.iter().map(|&v| f64::from(v).powi(2)));
+    let norm = squares.sum::<f64>().sqrt();
+    assert!(norm > 1e-3, "norm {norm}");
+    let start = block_on(trainer.model().adapter().unwrap().to_file(&gpu)).unwrap();
+    let mut at = |h: f64| {
+        let mut file = start.clone();
+        move_along(&mut file.tensors, &gradients, h / norm);
+        block_on(trainer.model_mut().add_adapter("a", &file, true)).unwrap();
+        block_on(trainer.gradients(&window)).unwrap().0
+    };
+    let h = 3e-3;
+    let slope = (at(h) - at(-h)) / (2.0 * h);
+    assert!((slope / norm - 1.0).abs() < 0.01, "slope {slope}, norm of the gradient {norm}");
+}
+
 fn move_along(tensors: &mut Tensors, gradients: &Tensors, factor: f64) {
     for (key, (_, values)) in tensors {
         for (v, g) in values.iter_mut().zip(&gradients[key].1) {
