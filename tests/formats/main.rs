@@ -1,6 +1,7 @@
 //! Host code that reads and writes files, and NF4: against goldens of the real libraries, and against hostile files.
 
 mod adapter;
+mod assets;
 mod chat;
 mod checkpoint;
 mod config;
