@@ -114,8 +114,8 @@ impl GgufFile {
 
     /// The tokenizer in the metadata as a `tokenizer.json`.
     ///
-    /// **Errors** [`Error::Unsupported`] for another kind than byte-level BPE or an unknown pre-tokenizer;
-    /// [`Error::Format`] if vocabulary, types and merges are missing or do not fit together.
+    /// **Errors** [`Error::Unsupported`](crate::Error::Unsupported) for another kind than byte-level BPE or an unknown pre-tokenizer;
+    /// [`Error::Format`](crate::Error::Format) if vocabulary, types and merges are missing or do not fit together.
     pub fn tokenizer_json(&self) -> Result<Vec<u8>> {
         const HINT: &str = "put the model's tokenizer.json beside the file";
         match self.text("tokenizer.ggml.model")? {

@@ -84,7 +84,7 @@ impl PriceTrie {
         children.any(|&child| !self.nodes[child].children.is_empty())
     }
 
-    /// Nodes of those levels below the root that hold a node that [leads on](Self::leads_on): what a walk
+    /// Nodes of those levels below the root that hold a node that leads on (`leads_on`): what a walk
     /// of one prompt has to look back at, at most.
     pub fn looked_back_at(&self) -> usize {
         let mut level = vec![0];

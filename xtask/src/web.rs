@@ -78,9 +78,8 @@ fn embed(dist: &Path) -> Result<()> {
     let to = dist.join("embedded");
     fs::create_dir_all(&to).with_context(|| to.display().to_string())?;
     let mut adapters = Vec::new();
-    let mut folders: Vec<_> = fs::read_dir(&assets)?
-        .filter_map(|e| Some(e.ok()?.file_name().into_string().ok()?))
-        .collect();
+    let mut folders: Vec<_> =
+        fs::read_dir(&assets)?.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
     folders.sort();
     for folder in folders {
         if let Some(name) = folder.strip_prefix("adapter-") {
