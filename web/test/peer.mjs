@@ -61,10 +61,10 @@ async function theirs(site, models, layers) {
     const seconds = () => (performance.now() - clock) / 1000;
     await wllama.loadModel([blob], { n_ctx: 1024, n_gpu_layers: layers });
     const load = seconds();
-    const prompt = (await wllama.tokenize(text)).length;
     clock = performance.now();
-    await wllama.createCompletion({ prompt: text, max_tokens: 1, temperature: 0 });
+    const first = await wllama.createCompletion({ prompt: text, max_tokens: 1, temperature: 0 });
     const prefill = seconds();
+    const prompt = first.usage?.prompt_tokens ?? first.timings?.prompt_n;
     // The first tokens of the prompt would be found in the cache: another prompt.
     clock = performance.now();
     await wllama.createCompletion({ prompt: `Now. ${text}`, max_tokens: tokens, temperature: 0 });
