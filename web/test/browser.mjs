@@ -39,7 +39,8 @@ async function test(name, run) {
 
 const model = join(assets, "model");
 const adapterFolder = readdirSync(assets).find((name) => name.startsWith("adapter-"));
-const adapterName = adapterFolder?.slice("adapter-".length);
+const adapterName = adapterFolder?.slice("adapter-".length) ?? "dropped";
+let adapter = adapterFolder && join(assets, adapterFolder);
 
 // Connections of the second server break once in the weights; the address is another origin.
 let cuts = 0;
@@ -130,11 +131,26 @@ await test("base model: next tokens and probabilities are the native program's",
   near(await table("base"), ["logits", "--model", model, "--prompt", await prompt(), "--top", "10", "--json"]);
 });
 await test("the adapter switches the answer, and its probabilities are the native program's", async () => {
-  assert.ok(adapterName, "assets hold no adapter");
-  await answered(() => page.selectOption("#adapter", adapterName));
+  if (!adapter) {
+    // A page without a built-in adapter: one that the native program trains, from its two files.
+    const { title, category, price } = { title: "0.31 carat diamond, ideal cut", category: "Ideal cut", price: 600 };
+    const row = { prompt: `What does this cost to the nearest dollar?\n\nTitle: ${title}\nCategory: ${category}\n\nPrice is $`, completion: `${price}.00` };
+    writeFileSync(join(out, "one.jsonl"), `${JSON.stringify(row)}\n${JSON.stringify(row)}\n`);
+    native(program, ["train", "--model", model, "--data", join(out, "one.jsonl"), "--out", join(out, "one"), "--target-modules", "all-linear",
+      "--max-steps", "4", "--batch-size", "2", "--gradient-accumulation-steps", "1", "--learning-rate", "0.003", "--json"]);
+    adapter = join(out, "one", "adapter");
+    await tab("models");
+    await page.setInputFiles("#files", ["adapter_config.json", "adapter_model.safetensors"].map((name) => join(adapter, name)));
+    await page.waitForFunction(() => /is on/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
+    await idle();
+    await tab("price");
+    await answered(() => page.click("#ask"));
+  } else {
+    await answered(() => page.selectOption("#adapter", adapterName));
+  }
   const [tuned, plain] = await page.$$eval("#answers > div", (blocks) => blocks.map((block) => [...block.querySelectorAll("td")].map((cell) => cell.textContent).join()));
   assert.notEqual(tuned, plain);
-  near(await table("tuned"), ["logits", "--model", model, "--adapter", join(assets, adapterFolder), "--prompt", await prompt(), "--top", "10", "--json"]);
+  near(await table("tuned"), ["logits", "--model", model, "--adapter", adapter, "--prompt", await prompt(), "--top", "10", "--json"]);
   // Without strength it is the base model.
   await answered(() => page.$eval("#scale", (slider) => {
     slider.value = 0;
@@ -159,7 +175,7 @@ await test("free text streams the native program's greedy tokens, and stops", as
   const given = await page.inputValue("#write [name=prompt]");
   const text = (await page.textContent("#text")).slice(given.length);
   const args = ["generate", "--model", model, "--prompt", given, "--max-new-tokens", "24", "--temperature", "0", "--json"];
-  if (adapterName && await page.inputValue("#adapter") !== "") args.push("--adapter", join(assets, adapterFolder));
+  if (adapter && await page.inputValue("#adapter") !== "") args.push("--adapter", adapter);
   assert.equal(text, native(program, args).at(-1).text);
   await shots("write");
   await page.fill("#write [name=temperature]", "1");
@@ -177,7 +193,7 @@ await test("training in the tab gives the native program's adapter", async () =>
   const lines = (await page.inputValue("#train [name=table]")).split("\n").slice(0, 41);
   await page.fill("#train [name=table]", lines.join("\n"));
   await page.fill("#train [name=maxSteps]", "4");
-  await page.fill("#train [name=learningRate]", "0.0002");
+  await page.fill("#train [name=learningRate]", "0.0001");
   await page.click("#start");
   await page.waitForFunction(() => document.querySelector("#train").dataset.done === "4", null, { timeout: 300_000 });
   await idle();
@@ -201,7 +217,7 @@ await test("training in the tab gives the native program's adapter", async () =>
   const run = join(out, "run");
   native(program, ["train", "--model", model, "--data", join(out, "rows.jsonl"), "--out", run, "--rank", "8", "--lora-alpha", "16",
     "--lora-dropout", "0", "--target-modules", "all-linear", "--max-steps", "4", "--batch-size", "4", "--gradient-accumulation-steps", "1",
-    "--learning-rate", "0.0002", "--lr-scheduler-type", "cosine", "--json"]);
+    "--learning-rate", "0.0001", "--lr-scheduler-type", "cosine", "--json"]);
   const theirs = tensors(readFileSync(join(run, "adapter/adapter_model.safetensors")));
   const ours = tensors(files.get("mine/adapter_model.safetensors"));
   assert.deepEqual([...ours.keys()].sort(), [...theirs.keys()].sort());
