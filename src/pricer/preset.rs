@@ -61,7 +61,7 @@ pub fn preset(name: &str) -> Option<TrainConfig> {
             ..course()
         },
         "pricer-demo" => TrainConfig {
-            num_train_epochs: 1.0,
+            num_train_epochs: 3.0,
             batch_size: 8,
             gradient_accumulation_steps: 1,
             rank: 16,

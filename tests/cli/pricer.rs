@@ -181,7 +181,18 @@ fn evaluate_judges_all_and_goes_on_and_predict_agrees() {
     let again = evaluate(&place, &with);
     assert!(again.err.contains("going on after 5 predictions"), "{}", again.err);
     let mut lines = again.lines();
-    assert_eq!((lines.len(), &lines.pop().unwrap()["models"]), (4, &report["models"]));
+    assert_eq!(lines.len(), 4);
+    // Other batches may be other kernel bodies, whose sums are in another order.
+    let models = &lines.pop().unwrap()["models"];
+    for (name, expected) in report["models"].as_object().unwrap() {
+        for (key, expected) in expected.as_object().unwrap() {
+            let (got, expected) = (models[name][key].as_f64().unwrap(), expected.as_f64().unwrap());
+            assert!(
+                (got - expected).abs() <= 1e-4 * expected.abs().max(1.0),
+                "{name}.{key}: {got} for {expected}"
+            );
+        }
+    }
     // Another adapter's predictions are not used.
     place.write("judged/.predictions.jsonl.partial", &some.join("\n"));
     assert!(!evaluate(&place, &[]).err.contains("going on"));

@@ -27,7 +27,7 @@ cargo xtask <command>
                                    --quick: cargo tests and the reduced goldens only; --ci: also fmt, clippy and doc
   shaders [--ci] [--dir DIR]       every kernel variant through naga (SPIR-V, MSL, HLSL) and Tint;
                                    --dir: check this folder instead of asking wgpu-lora for its shaders
-  demo    [--model MODEL]          a short QLoRA run on sample rows: loss before and after, answers before and after
+  demo    [--model MODEL]          prepare, evaluate, train, evaluate, predict on the embedded model and data; a report in target/demo
   web     [--serve] [--port N]     the page and the npm package in web/dist; --serve: on http://127.0.0.1:8080
 ";
 

@@ -57,15 +57,6 @@ const SMALL_FILES: [(&str, &str); 4] = [
     ("chat_template.jinja", include_str!("../assets/smollm2-135m/chat_template.jinja")),
 ];
 
-/// What a caller needs.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Want {
-    /// SmolLM2-135M only: what the demo needs.
-    SmolLm2,
-    /// Everything: what the tests need.
-    All,
-}
-
 /// `cargo xtask models [--dir DIR] [--verify]`.
 pub fn command(flags: &Flags) -> Result<()> {
     let dir = flags.path("--dir").map_or_else(default_dir, Ok)?;
@@ -79,7 +70,7 @@ pub fn command(flags: &Flags) -> Result<()> {
             }
         }
     }
-    ensure(&dir, Want::All)?;
+    ensure(&dir)?;
     println!("models: ready in {}", dir.display());
     Ok(())
 }
@@ -93,11 +84,11 @@ pub fn default_dir() -> Result<PathBuf> {
 }
 
 /// Makes what is missing. Quick when nothing is.
-pub fn ensure(dir: &Path, want: Want) -> Result<()> {
+pub fn ensure(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir.join("smollm2-135m")).with_context(|| dir.display().to_string())?;
     // One failed registry must not hide what the other one gives.
     let smollm2 = smollm2(dir);
-    let llama3 = if want == Want::All { llama3(dir) } else { Ok(()) };
+    let llama3 = llama3(dir);
     match (smollm2, llama3) {
         (Err(a), Err(b)) => bail!("{a:#}\n{b:#}"),
         (a, b) => a.and(b),
