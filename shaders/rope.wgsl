@@ -2,7 +2,8 @@
 // roles: none
 // dispatch: (N·E / 2·WG)   writes: x = in place   source: Su et al. 2021, eq. 34; halves as in HF Llama
 
-// One j of all heads an invocation: its sine and cosine are loaded once. sign = 1 turns forward; sign = -1 turns back, which is the backward pass.
+// One j of all heads an invocation: its sine and cosine are loaded once. sign = 1 turns forward;
+// sign = -1 turns back, which is the backward pass.
 struct Params { n: u32, heads: u32, half: u32, positions: u32, sign: f32 }
 
 @group(0) @binding(0) var<uniform>             p:         Params;

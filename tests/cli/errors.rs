@@ -103,7 +103,7 @@ fn rows_that_cannot_be_trained_on() {
     train("--rank 0").fails_saying(&["rank", "at least 1"]);
     train("--target-modules q_proj,wrong").fails_saying(&["wrong", "all-linear"]);
     train("--optim sgd").fails_saying(&["optim", "adamw"]);
-    train("--preset course").fails_saying(&["course", "--config"]);
+    train("--preset course").fails_saying(&["course", "pricer-lite"]);
     place.write("bad.toml", "rnak = 3\n");
     train("--config bad.toml").fails_saying(&["bad.toml", "rnak", "did you mean `rank`"]);
     // Rows that are cut are counted, and the rest is trained on.

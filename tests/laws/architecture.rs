@@ -21,7 +21,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("train", &["data", "format", "gpu", "kernels", "model"]),
     ("pricer", &["data", "format", "generate", "gpu", "model", "train"]),
     ("selftest", &["gpu", "kernels", "model"]),
-    ("web", &["data", "format", "generate", "gpu", "model", "pricer", "selftest", "train"]),
+    (
+        "web",
+        &["data", "format", "generate", "gpu", "kernels", "model", "pricer", "selftest", "train"],
+    ),
     (
         "cli",
         &[
