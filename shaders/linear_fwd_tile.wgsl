@@ -1,4 +1,4 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. 4×4 outputs an invocation, eight columns at a time,
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. 4×4 outputs an invocation, 8 columns,
 // roles: rows
 // dispatch: (N/32, M/32)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // without shared memory: for software adapters that have no subgroups of 8.

@@ -1,4 +1,4 @@
-// lora_down: low = (mask ⊙ x)·Aᵀ. A workgroup makes 16 rows × 16 ranks source tiles of 64 k in 8 KiB of shared
+// lora_down: low = (mask ⊙ x)·Aᵀ. A workgroup: 16 rows × 16 ranks source tiles of 64 k in 8 KiB of shared
 // roles: mask
 // dispatch: (R/16, M/16)   writes: low =   source: Hu et al. 2021, eq. 3
 // memory, an invocation one row × four ranks: few outputs, so that every GPU has enough workgroups.

@@ -1,6 +1,6 @@
 // rope_append: rope of q in place; rope of k, and v as it is, into rows start… of a cache.
 // roles: none
-// dispatch: (N·E / 2·WG)   writes: q = in place, keys, values = in these rows   source: as rope; key-value caching
+// dispatch: (N·E / 2·WG)   writes: q, keys, values =   source: as rope; key-value caching
 // One j of all heads an invocation: its sine and cosine are loaded once.
 
 struct Params {
