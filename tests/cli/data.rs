@@ -6,7 +6,7 @@ use crate::program::{Done, Place};
 use crate::tiny;
 
 fn file(name: &str) -> String {
-    tiny::golden("data").join(name).display().to_string()
+    tiny::fixture("data").join(name).display().to_string()
 }
 
 /// Trains two steps on `data` (which `more` may map) and returns the adapter.

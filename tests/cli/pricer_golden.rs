@@ -1,5 +1,5 @@
 //! Parser, colours, metrics and baselines against Python's re, numpy and scikit-learn
-//! (`tests/golden/pricer/make_golden.py`).
+//! (`tests/fixtures/pricer/make_golden.py`).
 
 use serde_json::Value;
 use wgpu_lora::pricer::baselines::fit_and_guess;
@@ -9,7 +9,7 @@ use wgpu_lora::pricer::{Colour, Guess, Metrics, parse, prompt};
 use crate::tiny;
 
 fn golden() -> Value {
-    let text = std::fs::read_to_string(tiny::golden("pricer/pricer.json")).unwrap();
+    let text = std::fs::read_to_string(tiny::fixture("pricer/pricer.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 

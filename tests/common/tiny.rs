@@ -53,6 +53,12 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
+/// A file or folder of reference data that is no part of the golden set.
+#[allow(dead_code, reason = "not every test binary that has this module reads fixtures")]
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
 /// Writes the model `name` (`tiny_a`, `tiny_b`) with its tokenizer into `folder`.
 pub fn write_model(folder: &Path, name: &str) {
     fs::create_dir_all(folder).unwrap();

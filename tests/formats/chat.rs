@@ -8,7 +8,7 @@ use wgpu_lora::format::{ChatTemplate, Tokenizer};
 fn chats_are_rendered_as_transformers_renders_them() {
     let mut cases = 0;
     for name in ["llama3", "llama3_2", "smollm2", "mistral_nemo", "qwen2_5"] {
-        let path = crate::golden().join("chat").join(format!("{name}.json"));
+        let path = crate::fixtures().join("chat").join(format!("{name}.json"));
         let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let text = |key: &str| golden[key].as_str().unwrap();
         let template =
@@ -65,7 +65,7 @@ fn the_assistants_words_and_the_end_of_its_turn_are_targets_in_every_template() 
         ("smollm2", "<|im_end|>"),
         ("qwen2_5", "<|im_end|>"),
     ] {
-        let path = crate::golden().join("chat").join(format!("{name}.json"));
+        let path = crate::fixtures().join("chat").join(format!("{name}.json"));
         let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let tokenizer = tokenizer(&golden, &special);
         let options = DatasetOptions { max_length: 4096, ..DatasetOptions::default() };

@@ -25,6 +25,11 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
+/// Reference data that is no part of the golden set.
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
 /// A larger set, named by `WGPU_LORA_GOLDEN`.
 fn large_golden() -> Option<PathBuf> {
     std::env::var_os("WGPU_LORA_GOLDEN").map(PathBuf::from)

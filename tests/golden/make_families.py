@@ -30,10 +30,12 @@ ADAPTERS = {"mistral": {}, "qwen2": {
 
 
 def randomize(model, seed):
+    # Small enough that torch's own f32 gradients agree with f64 to 6e-6, as those of the golden set do: at 0.2 attention
+    # is so sharp that the gradient of k nearly cancels, and torch itself is off by 6e-5.
     g = torch.Generator().manual_seed(seed)
     for name, p in model.named_parameters():
         if p.requires_grad:
-            value = torch.randn(p.shape, generator=g) * (0.3 if "lora_" in name else 0.2) + (1.0 if "norm" in name or "magnitude" in name else 0.0)
+            value = torch.randn(p.shape, generator=g) * (0.3 if "lora_" in name else 0.06) + (1.0 if "norm" in name or "magnitude" in name else 0.0)
             p.data = value if "lora_" in name else value.bfloat16().float()
 
 
