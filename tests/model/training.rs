@@ -129,7 +129,8 @@ fn sequences_end_to_end_give_what_they_give_one_by_one() {
             let pass = Pass { batch: 5, queries: 24, targets: 120 };
             let mut trainer = Trainer::new(model, schedule, options(true), pass).unwrap();
             let together = batch(lengths, 2, 7);
-            let (loss, gradients) = block_on(trainer.gradients(&[together.clone()])).unwrap();
+            let (loss, gradients) =
+                block_on(trainer.gradients(std::slice::from_ref(&together))).unwrap();
             let (expected_loss, expected) = block_on(trainer.gradients(&alone(lengths))).unwrap();
             assert!((loss - expected_loss).abs() <= 1e-6 * expected_loss, "{loss} {expected_loss}");
             for (key, (_, g)) in &gradients {
