@@ -1,4 +1,9 @@
 //! The program as a user meets it: run on a tiny model, judged by exit code, stdout, stderr and files.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "long tests say what they tried and what was left out"
+)]
 
 mod data;
 mod errors;
