@@ -29,6 +29,7 @@ mod source;
 mod tokenizer;
 mod tokenizer_check;
 
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
 pub(crate) use atomic::PendingFile;
 pub use atomic::write_atomic;
 pub use chat_template::ChatTemplate;

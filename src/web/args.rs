@@ -76,7 +76,7 @@ impl ProductArgs {
     pub(super) fn prompt(self) -> String {
         let ProductArgs { prompt: whole, title, category, brand, description, details } = self;
         let product = Product { title, category, brand, description, details, price: 0.0 };
-        whole.unwrap_or_else(|| prompt(&product.cleaned().summary()))
+        whole.unwrap_or_else(|| prompt(&product.cleaned(false).summary()))
     }
 }
 
