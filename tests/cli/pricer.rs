@@ -188,7 +188,7 @@ fn evaluate_judges_all_and_goes_on_and_predict_agrees() {
         for (key, expected) in expected.as_object().unwrap() {
             let (got, expected) = (models[name][key].as_f64().unwrap(), expected.as_f64().unwrap());
             assert!(
-                (got - expected).abs() <= 1e-4 * expected.abs().max(1.0),
+                (got - expected).abs() <= 1e-6 * expected.abs().max(1.0),
                 "{name}.{key}: {got} for {expected}"
             );
         }
