@@ -70,12 +70,18 @@ def main(out):
     first = dict(type="TemplateProcessing", single=[dict(SpecialToken=dict(id="<s>", type_id=0)), dict(Sequence=dict(id="A", type_id=0))], pair=[dict(Sequence=dict(id="A", type_id=0))],
                  special_tokens={"<s>": dict(id="<s>", ids=[0], tokens=["<s>"])})
     put(p("tokenizer"), "bpe", json.dumps(dict(version="1.0", truncation=None, padding=None, added_tokens=special, normalizer=dict(type="NFC"),
-        pre_tokenizer=dict(type="Sequence", pretokenizers=[split, level(False)]), post_processor=first, decoder=level(True), bos_token="<s>",
+        pre_tokenizer=dict(type="Sequence", pretokenizers=[split, level(False)]), post_processor=first, decoder=level(True),
         model=dict(type="BPE", dropout=None, unk_token=None, continuing_subword_prefix=None, end_of_word_suffix=None, fuse_unk=False, byte_fallback=False, vocab=vocab, merges=merges))))
+    chat = "{% for m in messages %}{{ m['role'] | upper }}: {{ m.content.strip() }}\n{% endfor %}"
+    put(p("tokenizer"), "config", json.dumps(dict(bos_token=dict(content="<s>", lstrip=False), eos_token="</s>", pad_token=None,
+        chat_template=[dict(name="default", template=chat), dict(name="rag", template="")])))
     put(p("jsonl"), "rows", '{"prompt": "a\\u00e9", "completion": "1.00"}\n\n{"text": "b", "n": [1, {"x": null}]}\r\n')
     put(p("jsonl"), "array", '[{"text": "a"}, {"text": "b"}]')
     put(p("csv"), "quoted", 'title,price\n"a ""b"", c",1.50\nplain,2\n"two\nlines",3\r\n')
     put(p("csv"), "tabs", "\ufefftext\tn\nx\t1\n")
+    data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/fixtures/data")
+    for name, source in [("plain", "rows.none"), ("zstd", "rows.zstd"), ("gzip", "rows.gzip"), ("dictionaries", "rows"), ("chats", "chats")]:
+        put(p("parquet"), name, open(os.path.join(data, source + ".parquet"), "rb").read())
 
 
 main(*sys.argv[1:])

@@ -4,4 +4,7 @@
 #[path = "../entry.rs"]
 mod entry;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entry::gguf(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    entry::gguf(data);
+    entry::gguf_tokenizer(data);
+});

@@ -47,6 +47,13 @@ pub fn main() -> ExitCode {
         }
     };
     log_to_stderr(cli.global.verbose, cli.global.quiet);
+    // What the Parquet decoder says when it panics on a damaged file comes back as an error.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !crate::data::decoding_parquet() {
+            hook(info);
+        }
+    }));
     match pollster::block_on(run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if printer::is_broken_pipe(&error) => ExitCode::SUCCESS,

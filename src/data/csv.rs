@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::records::{MOST_BYTES, Record};
 use crate::{Error, Result};
 
+/// A header of more columns is none: the separator is another one, or this is no table.
+const MOST_COLUMNS: usize = 2048;
+
 /// Calls `each(line, record)` for every record behind the header. The separator is the one of comma,
 /// semicolon and tab that the header line has most of.
 pub(super) fn for_each(
@@ -20,7 +23,15 @@ pub(super) fn for_each(
     let Some(at) = reader.next_line()? else { return Ok(0) };
     let separator = separator(&reader.bytes);
     let mut columns: Vec<String> = Vec::new();
-    for column in reader.fields(separator)? {
+    let (names, count) = reader.fields(separator, MOST_COLUMNS)?;
+    if count > MOST_COLUMNS {
+        let why = format!(
+            "has {count} columns with `{}` between them; at most {MOST_COLUMNS} are read",
+            char::from(separator)
+        );
+        return Err(reader.bad(at, why));
+    }
+    for column in names {
         let column = column.trim().to_owned();
         if columns.contains(&column) {
             let why = format!("two columns are called `{column}`; rename one");
@@ -30,11 +41,10 @@ pub(super) fn for_each(
     }
     let mut records = 0;
     while let Some(line) = reader.next_line()? {
-        let fields = reader.fields(separator)?;
-        if fields.len() != columns.len() {
+        let (fields, count) = reader.fields(separator, columns.len())?;
+        if count != columns.len() {
             let why = format!(
-                "has {} fields, the header has {}; put a field that holds `{}` in quotes",
-                fields.len(),
+                "has {count} fields, the header has {}; put a field that holds `{}` in quotes",
                 columns.len(),
                 char::from(separator)
             );
@@ -100,10 +110,10 @@ impl<R: BufRead> Reader<'_, R> {
         Ok(None)
     }
 
-    /// The fields of the record that begins with the present line; reads on where a quoted field has
-    /// line ends.
-    fn fields(&mut self, separator: u8) -> Result<Vec<String>> {
-        let (mut fields, mut at) = (Vec::new(), 0);
+    /// The first `most` fields of the record that begins with the present line, and how many it has;
+    /// reads on where a quoted field has line ends.
+    fn fields(&mut self, separator: u8, most: usize) -> Result<(Vec<String>, usize)> {
+        let (mut fields, mut count, mut at) = (Vec::new(), 0, 0);
         loop {
             let mut field = Vec::new();
             let line = self.line;
@@ -119,11 +129,14 @@ impl<R: BufRead> Reader<'_, R> {
                     field.pop();
                 }
             }
-            let text = String::from_utf8(field);
-            fields.push(text.map_err(|_| self.bad(line, "not UTF-8; save the file as UTF-8"))?);
+            count += 1;
+            if count <= most {
+                let text = String::from_utf8(field);
+                fields.push(text.map_err(|_| self.bad(line, "not UTF-8; save the file as UTF-8"))?);
+            }
             let rest = &self.bytes[at..];
             match rest {
-                [] | [b'\n'] | [b'\r', b'\n'] | [b'\r'] => return Ok(fields),
+                [] | [b'\n'] | [b'\r', b'\n'] | [b'\r'] => return Ok((fields, count)),
                 [byte, ..] if *byte == separator => at += 1,
                 _ => {
                     let why =

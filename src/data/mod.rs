@@ -7,11 +7,15 @@ mod csv;
 pub mod dataset;
 pub mod order;
 mod parquet;
+#[cfg(not(target_arch = "wasm32"))]
+mod parquet_pages;
+mod record_json;
 pub mod records;
 pub mod rows;
 
 pub use batch::{Batch, IGNORE, Packed, Segment};
 pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, TokenizedRow};
 pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order, packs};
+pub use parquet::decoding_parquet;
 pub use records::{Record, for_each_record, for_each_record_in};
 pub use rows::{ColumnMap, Row, instruction_prompt};

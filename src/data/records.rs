@@ -10,6 +10,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::csv;
+use super::record_json::{self, Kept};
+use crate::format::json_error_reason as reason;
 use crate::{Error, Result};
 
 /// One record: column or key → value.
@@ -159,8 +161,11 @@ fn json_lines(
         if text.trim().is_empty() {
             continue;
         }
-        let value =
-            serde_json::from_str(text).map_err(|e| bad(format!("not valid JSON ({e}); {KIND}")))?;
+        let value = record_json::value(&mut serde_json::Deserializer::from_str(text));
+        let value = value.map_err(|e| {
+            let (why, column) = (reason(&e), e.column());
+            bad(format!("not valid JSON ({why} at column {column}); {KIND}"))
+        })?;
         each(line, object(value).map_err(bad)?)?;
         records += 1;
     }
@@ -191,7 +196,8 @@ fn json_array(
             to.write_str("an array of objects")
         }
         fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut all: A) -> Result<(), A::Error> {
-            while let Some(record) = all.next_element::<Record>()? {
+            while let Some(value) = all.next_element_seed(Kept::record())? {
+                let record = object(value).map_err(serde::de::Error::custom)?;
                 if let Err(error) = (self.each)(self.records + 1, record) {
                     self.failed = Some(error);
                     return Err(serde::de::Error::custom("stopped"));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::record_json;
 use super::records::Record;
 use crate::{Error, Result};
 
@@ -173,7 +174,7 @@ fn messages(value: Option<&Value>) -> std::result::Result<Row, String> {
     let list = match value {
         Some(Value::Array(list)) => list,
         Some(Value::String(text)) => {
-            parsed = serde_json::from_str(text)
+            parsed = record_json::value(&mut serde_json::Deserializer::from_str(text))
                 .map_err(|e| format!("`messages` is text that is not JSON ({e})"))?;
             parsed.as_array().ok_or("`messages` must be a list")?
         }

@@ -86,7 +86,7 @@ fn generation_tags(source: &str) -> String {
     let mut rest = source;
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
-        let Some(end) = tag.find("%}") else { break };
+        let Some(end) = tag[2..].find("%}").map(|at| at + 2) else { break };
         let (inner, after) = (&tag[2..end], &tag[end + 2..]);
         let trimmed = |c: &str| inner.strip_prefix(c).map_or("", |_| "-");
         let word = inner.trim_matches(|c: char| c == '-' || c.is_whitespace());
@@ -172,6 +172,11 @@ mod tests {
             "{{ messages[0].content | tojson }} {{ messages[0].content | tojson(indent=2) }}";
         let expected = "{\"a\": [1, \"é<\"], \"b\": null} {\n  \"a\": [\n    1,\n    \"é<\"\n  ],\n  \"b\": null\n}";
         assert_eq!(render(template, messages, false).unwrap(), expected);
+    }
+
+    #[test]
+    fn tags_that_begin_and_end_at_once() {
+        assert_eq!(generation_tags("{%}} {%%} {% generation"), "{%}} {%%} {% generation");
     }
 
     #[test]

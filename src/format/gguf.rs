@@ -131,7 +131,7 @@ impl GgufFile {
             None => 32,
             Some(GgufValue::Unsigned(n)) if n.is_power_of_two() && *n <= 1 << 20 => *n,
             Some(other) => {
-                let why = format!("should be a power of two up to 2^20, is {other:?}");
+                let why = format!("should be a power of two up to 2^20, is {}", brief(other));
                 return Err(bad(&"key `general.alignment`", why));
             }
         };

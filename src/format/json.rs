@@ -48,8 +48,25 @@ pub(crate) fn parse<T: DeserializeOwned>(label: &str, bytes: &[u8]) -> Result<T>
 
 /// Parses JSON of any size; what is made of it should not be much larger.
 pub(crate) fn parse_any<T: DeserializeOwned>(label: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Error::format(label, format!("line {} column {}", e.line(), e.column()), e))
+    serde_json::from_slice(bytes).map_err(|e| {
+        if bytes.trim_ascii().is_empty() {
+            return Error::format(label, "size", "is empty, not JSON");
+        }
+        if let Err(e) = std::str::from_utf8(bytes) {
+            let at = format!("byte {}", e.valid_up_to());
+            return Error::format(label, at, "is not UTF-8; save the file as UTF-8");
+        }
+        let end = if e.is_eof() { "; the file is cut off" } else { "" };
+        let why = format!("{}{end}", reason(&e));
+        Error::format(label, format!("line {} column {}", e.line(), e.column()), why)
+    })
+}
+
+/// What a JSON error says besides its place.
+pub(crate) fn reason(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    let place = format!(" at line {} column {}", e.line(), e.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// An object of a JSON file, read key by key. A key that is absent or null gives `None`.

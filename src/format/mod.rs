@@ -43,6 +43,7 @@ pub use gguf_weights::GgufWeights;
 pub(crate) use gguf_weights::{ROPE_FACTORS, gguf_name};
 pub use gguf_write::{GgufAnnounced, GgufField, GgufWriter};
 pub use hf_config::{ModelConfig, QuantizationConfig};
+pub(crate) use json::reason as json_error_reason;
 pub use model_files::ModelFiles;
 pub use nf4_weight::read_nf4;
 pub use peft::AdapterFile;

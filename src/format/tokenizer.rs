@@ -56,6 +56,7 @@ impl Tokenizer {
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer_check::text(name, bytes)?)
             .map_err(|e| Error::format(name, "tokenizer", e))?;
+        tokenizer_check::post_processor(name, inner.get_post_processor())?;
         // Files often keep the settings of the last run that saved them; they would cut texts silently.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::format(name, "truncation", e))?;

@@ -8,12 +8,16 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use tokenizers::PostProcessorWrapper;
 
 use super::json;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 
-/// Refuses merges that cannot give a token of the vocabulary. Nothing of the file is kept while it is read.
-pub(super) fn check_merges(label: &str, bytes: &[u8]) -> Result<()> {
+/// The models of the tokenizers crate.
+const KINDS: [&str; 4] = ["BPE", "Unigram", "WordPiece", "WordLevel"];
+
+/// Refuses merges that cannot give a token of the vocabulary, and ids beyond it. Nothing of the file is kept while it is read.
+pub(super) fn check_model(label: &str, bytes: &[u8]) -> Result<()> {
     let mut found = Found::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     // What is no JSON is told by the one who reads it all.
@@ -23,6 +27,19 @@ pub(super) fn check_merges(label: &str, bytes: &[u8]) -> Result<()> {
             what: format!("{label}: a normalizer of kind `Precompiled`"),
             hint: "byte-level BPE tokenizers, as Llama 3, SmolLM2 and Qwen2 have, work".into(),
         });
+    }
+    if let Some(kind) = found.kind.filter(|kind| !KINDS.contains(&kind.as_str())) {
+        let hint = format!("{} work", KINDS.join(", "));
+        return Err(Error::Unsupported {
+            what: brief(format!("{label}: a tokenizer of type `{kind}`")),
+            hint,
+        });
+    }
+    // Room is made for as many ids as the largest says, and every token takes more than a byte of the file.
+    if found.id > bytes.len() as u64 {
+        let why =
+            format!("an id of {} in a file of {} bytes: it is damaged", found.id, bytes.len());
+        return Err(Error::format(label, "key `model.vocab`", why));
     }
     let Some((longest, shortest)) = found.merges else { return Ok(()) };
     let fits = shortest >= found.prefix
@@ -38,8 +55,32 @@ pub(super) fn check_merges(label: &str, bytes: &[u8]) -> Result<()> {
 pub(super) fn text<'a>(label: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
     let bytes = json::text(label, bytes)?;
     json::parse_any::<Walk>(label, bytes)?;
-    check_merges(label, bytes)?;
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Error::format(label, "top level", "should be a JSON object"));
+    }
+    check_model(label, bytes)?;
     Ok(bytes)
+}
+
+/// Refuses templates of tokens that the file does not define, or of a second text: there is one text here.
+pub(super) fn post_processor(label: &str, made: Option<&PostProcessorWrapper>) -> Result<()> {
+    fn gap(processor: &Value) -> Option<String> {
+        let list = |key: &str| processor[key].as_array().into_iter().flatten();
+        let piece = |piece: &Value| match piece["SpecialToken"]["id"].as_str() {
+            Some(id) => processor["special_tokens"].get(id).is_none().then(|| format!("`{id}`")),
+            None => (piece["Sequence"]["id"] == "B").then(|| "a second text".into()),
+        };
+        list("single").find_map(piece).or_else(|| list("processors").find_map(gap))
+    }
+    let value = made.map(serde_json::to_value).transpose();
+    let value = value.map_err(|e| Error::format(label, "key `post_processor`", e))?;
+    match value.as_ref().and_then(gap) {
+        None => Ok(()),
+        Some(what) => {
+            let why = format!("puts {what} around texts, which the file does not define");
+            Err(Error::format(label, "key `post_processor`", why))
+        }
+    }
 }
 
 /// Any JSON, read to its end and not kept: numbers in range, whole characters, no deeper than the parser allows.
@@ -97,10 +138,14 @@ impl<'de> Visitor<'de> for Walk {
 struct Found {
     /// Bytes of the longest token.
     token: usize,
+    /// The largest id of the vocabulary.
+    id: u64,
     /// Bytes of the longest merge's two parts, and of the shortest second part.
     merges: Option<(usize, usize)>,
     /// Bytes of `continuing_subword_prefix`.
     prefix: usize,
+    /// `model.type`.
+    kind: Option<String>,
     vocabularies: usize,
     /// Whether a normalizer is a compiled table of SentencePiece, whose builder panics on damage.
     precompiled: bool,
@@ -163,6 +208,7 @@ seed!(Model, "a model", {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match &*key {
+                "type" => self.0.kind = map.next_value::<Value>()?.as_str().map(str::to_owned),
                 "vocab" => map.next_value_seed(Vocab(self.0))?,
                 "merges" => map.next_value_seed(Merges(self.0))?,
                 "continuing_subword_prefix" => {
@@ -181,7 +227,8 @@ seed!(Vocab, "tokens and ids", {
         self.0.vocabularies += 1;
         while let Some(token) = map.next_key::<Cow<'de, str>>()? {
             self.0.token = self.0.token.max(token.len());
-            map.next_value::<IgnoredAny>()?;
+            let id = map.next_value::<Value>()?;
+            self.0.id = self.0.id.max(id.as_u64().unwrap_or(0));
         }
         Ok(())
     }
@@ -224,7 +271,7 @@ mod tests {
 
     #[test]
     fn merges_must_fit_into_the_longest_token() {
-        let check = |model: &str| check_merges("t", format!("{{\"model\":{model}}}").as_bytes());
+        let check = |model: &str| check_model("t", format!("{{\"model\":{model}}}").as_bytes());
         let vocab = r#""vocab":{"a":0,"bb":1,"abb":2}"#;
         assert!(check(&format!("{{{vocab},\"merges\":[[\"a\",\"bb\"]]}}")).is_ok());
         assert!(check(&format!("{{\"merges\":[\"a bb\"],{vocab}}}")).is_ok());
@@ -232,6 +279,7 @@ mod tests {
         let prefix = "\"continuing_subword_prefix\":\"##\"";
         assert!(check(&format!("{{{vocab},{prefix},\"merges\":[\"bb a\"]}}")).is_err());
         assert!(check(&format!("{{{vocab},{vocab},\"merges\":[\"a bb\"]}}")).is_err());
-        assert!(check_merges("t", b"[1]").is_ok() && check_merges("t", b"{").is_ok());
+        assert!(check(r#"{"vocab":{"a":7000000}}"#).unwrap_err().to_string().contains("7000000"));
+        assert!(check_model("t", b"[1]").is_ok() && check_model("t", b"{").is_ok());
     }
 }

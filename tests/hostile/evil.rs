@@ -5,11 +5,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wgpu_lora::Result;
 use wgpu_lora::data::{for_each_record, for_each_record_in};
 use wgpu_lora::format::{
-    AdapterConfig, GgufFile, MemorySource, ModelConfig, SafetensorsFile, Tokenizer,
+    AdapterConfig, ChatTemplate, GgufFile, MemorySource, ModelConfig, SafetensorsFile, Tokenizer,
 };
+use wgpu_lora::{Error, Result};
 
 use crate::{FLOOR, TOKENIZER_FLOOR, alloc};
 
@@ -214,6 +214,25 @@ fn tokenizer() -> Vec<Case> {
     cases
 }
 
+fn template() -> Vec<Case> {
+    let endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
+    vec![
+        ("not Jinja", b"a\n{% if %}".to_vec()),
+        ("a tag that does not end", b"{%}".to_vec()),
+        ("invalid UTF-8", b"\xff".to_vec()),
+        ("no end", endless.into()),
+        ("itself", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".into()),
+        ("2^62 letters", "{{ 'a' * 4611686018427387904 }}".into()),
+        ("10^9 letters", "{{ 'a' * 1000000000 }}".into()),
+        ("10^9 numbers", "{{ range(1000000000) | list }}".into()),
+        (
+            "brackets",
+            "{{ ".to_owned().into_bytes().into_iter().chain(vec![b'('; 1 << 20]).collect(),
+        ),
+        ("what the template raises", "{{ raise_exception('roles must alternate') }}".into()),
+    ]
+}
+
 fn jsonl() -> Vec<Case> {
     vec![
         ("empty", vec![]),
@@ -230,6 +249,14 @@ fn jsonl() -> Vec<Case> {
             format!("{{\"text\":\"{}", "a".repeat(10 << 20)).into_bytes(),
         ),
         ("a line of 10 MB of brackets", "[".repeat(10 << 20).into_bytes()),
+        (
+            "a line of 10 MB of numbers",
+            format!("{{\"text\":[{}0]}}\n", "0,".repeat(5 << 20)).into_bytes(),
+        ),
+        (
+            "a line of 10 MB of empty messages",
+            format!("{{\"messages\":[{}{{}}]}}\n", "{},".repeat(3 << 20)).into_bytes(),
+        ),
     ]
 }
 
@@ -243,6 +270,7 @@ fn csv() -> Vec<Case> {
         ("invalid UTF-8", b"a,b\n1,2\n1,\xff\n".to_vec()),
         ("a field of 10 MB", format!("a\n{}\n", "x".repeat(10 << 20)).into_bytes()),
         ("a line of 10 MB of commas", format!("a\n{}\n", ",".repeat(10 << 20)).into_bytes()),
+        ("a header of 10 MB of commas", format!("{}\na\n", ",".repeat(10 << 20)).into_bytes()),
     ]
 }
 
@@ -294,6 +322,12 @@ fn all() -> String {
     });
     section("tokenizer.json", tokenizer(), TOKENIZER_FLOOR, &|bytes| {
         said(Tokenizer::from_bytes("tokenizer.json", &bytes))
+    });
+    section("chat_template.jinja", template(), FLOOR, &|bytes| {
+        let message = serde_json::json!({"role": "user", "content": "a"});
+        let template = String::from_utf8(bytes).map_err(|e| Error::format("x.jinja", "content", e));
+        let template = template.and_then(|text| ChatTemplate::new("x.jinja", &text, "", ""));
+        said(template.and_then(|template| template.render(&[message], true)))
     });
     section("jsonl", jsonl(), FLOOR, &|bytes| {
         said(for_each_record_in("x.jsonl", &bytes[..], |_, _| Ok(())))

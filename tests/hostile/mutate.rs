@@ -84,17 +84,19 @@ impl Mutator {
         (self.random() % n.max(1) as u64) as usize
     }
 
-    /// One of the seeds with one to eight changes, most of them near its beginning, where headers are.
+    /// One of the seeds with one change, which goes deep, or up to eight.
     pub fn next(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut data = seeds[self.below(seeds.len())].clone();
-        for _ in 0..=self.below(8) {
+        let most = [1, 8][self.below(2)];
+        for _ in 0..=self.below(most) {
             self.change(&mut data, seeds);
         }
         data
     }
 
+    /// Half of the places are near the beginning, where headers are; footers are found by the others.
     fn place(&mut self, data: &[u8]) -> usize {
-        let within = if self.below(4) == 0 { data.len() } else { data.len().min(1024) };
+        let within = [data.len(), data.len().min(1024)][self.below(2)];
         self.below(within)
     }
 
