@@ -209,6 +209,7 @@ impl Caps {
                 }
                 "reduce" => "reduce_workgroup",
                 "nf4" => "nf4_lanes8",
+                "indexed" => "indexed_nf4",
                 _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
                     || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),
                 )?,

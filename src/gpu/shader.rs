@@ -47,6 +47,7 @@ const LIBRARY: &[(&str, &str)] = modules![
     "head_128",
     "head_32",
     "head_64",
+    "indexed_nf4",
     "mask_none",
     "mask_pcg",
     "reduce_subgroup",

@@ -16,6 +16,12 @@ pub(super) static FWD: Kernel = kernel!(
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
         "aligned", "few", "many",
     ],
+    "tile_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "few", "many"],
+    "vec": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "few"],
+    "vec_dense": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+        "few",
+    ],
     "workgroup": Needs::Nothing, only [
         "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
@@ -35,6 +41,12 @@ pub(super) static FWD: Kernel = kernel!(
 pub(super) static BWD: Kernel = kernel!(
     "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
+    "tile": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "tile_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
     "workgroup": Needs::Nothing, only [
         "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
@@ -48,6 +60,7 @@ pub(super) static BWD: Kernel = kernel!(
 pub(super) static GRAD: Kernel = kernel!(
     "linear_grad",
     [dy: Read, x: Read, dw: Update],
+    "tile": Needs::Nothing, only ["aligned", "wide", "thin", "mask_none", "mask_pcg"],
     "workgroup": Needs::Nothing, only ["aligned", "wide", "thin", "mask_none", "mask_pcg"],
     "subgroup8": Needs::Subgroup(8), only ["aligned", "wide", "mask_none", "mask_pcg"],
     "subgroup8_thin": Needs::Subgroup(8), only ["aligned", "thin", "mask_none", "mask_pcg"],
@@ -153,6 +166,8 @@ impl Op for LinearFwd<'_> {
         let tile = match selection.body.name {
             "vec8" => return vectors(m, self.w.rows, 32),
             "vec8_dense" => return vectors(m, self.w.rows, 8),
+            "vec" | "vec_dense" => return vectors(m, self.w.rows, 256),
+            "tile" | "tile_nf4" => [32, 64],
             "subgroup8" => [16, 64],
             "workgroup" => [64, 64],
             _ => [32, 32],
@@ -224,6 +239,7 @@ impl Op for LinearBwd<'_> {
         let tile = match selection.body.name {
             "subgroup8" => [16, 64],
             "subgroup8_dense" => [32, 64],
+            "tile" | "tile_nf4" => [32, 128],
             "workgroup" => [64, 64],
             _ => [32, 32],
         };

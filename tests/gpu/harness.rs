@@ -145,6 +145,9 @@ pub fn policies() -> Vec<Policy> {
         Policy::Baseline,
         prefer("workgroup"),
         prefer("tile"),
+        prefer("tile_nf4"),
+        prefer("vec"),
+        prefer("vec_dense"),
         prefer("reduce_workgroup"),
     ]
 }

@@ -1,0 +1,107 @@
+// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w in NF4 quads. 8×8 outputs an
+// roles: indexed
+// dispatch: (K/128, M/32)   writes: dx = or +=   source: derivative of linear_fwd by its input
+// invocation, without shared memory or subgroups: for software adapters that have none of 8.
+
+struct Params {
+    m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+}
+
+@group(0) @binding(0) var<uniform>             p:      Params;
+@group(0) @binding(1) var<storage, read>       dy:     array<vec4f>;      // (M, stride)
+@group(0) @binding(2) var<storage, read>       w:      array<vec4u>;      // (N/4, K/8): 8 codes of 4 rows
+@group(0) @binding(3) var<storage, read>       scales: array<u32>;        // (K/64, N/4): codes of 4 rows
+@group(0) @binding(4) var<storage, read>       nested: array<f32>;        // one per 256 blocks
+@group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
+@group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
+
+// The scales of a block of 64 k in the four rows of a quad.
+fn scale_of(quad: u32, block: u32) -> vec4f {
+    let c = (vec4u(scales[block * (p.n / 4u) + quad]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
+    let flat = ((4u * quad + vec4u(0u, 1u, 2u, 3u)) * (p.k / 64u) + block) / 256u;
+    return vec4f(nf4_scale(c.x), nf4_scale(c.y), nf4_scale(c.z), nf4_scale(c.w))
+        * vec4f(nested[flat.x], nested[flat.y], nested[flat.z], nested[flat.w]) + p.offset;
+}
+
+// Eight successive k of a row of W, scaled.
+fn unpack(word: u32, scale: f32) -> mat2x4f {
+    return mat2x4f(
+        nf4_values((vec4u(word) >> vec4u(0u, 4u, 8u, 12u)) & vec4u(15u)) * scale,
+        nf4_values((vec4u(word) >> vec4u(16u, 20u, 24u, 28u)) & vec4u(15u)) * scale,
+    );
+}
+
+@compute @workgroup_size(16, 4)
+fn linear_bwd(@builtin(global_invocation_id) at: vec3u) {
+    let eight = at.x;
+    let m0 = at.y * 8u;
+    if eight >= p.k / 8u || m0 >= p.m { return; }
+    // Rows past the end repeat the last one and are not stored.
+    let low4 = (min(m0 + vec4u(0u, 1u, 2u, 3u), vec4u(p.m - 1u)) * p.stride + p.first) / 4u;
+    let high4 = (min(m0 + vec4u(4u, 5u, 6u, 7u), vec4u(p.m - 1u)) * p.stride + p.first) / 4u;
+    var s0: vec4f;
+    var s1: vec4f;
+    var s2: vec4f;
+    var s3: vec4f;
+    var s4: vec4f;
+    var s5: vec4f;
+    var s6: vec4f;
+    var s7: vec4f;
+    var t0: vec4f;
+    var t1: vec4f;
+    var t2: vec4f;
+    var t3: vec4f;
+    var t4: vec4f;
+    var t5: vec4f;
+    var t6: vec4f;
+    var t7: vec4f;
+    for (var quad = 0u; quad < p.n / 4u; quad++) {
+        let word = w[quad * (p.k / 8u) + eight];
+        let scale = scale_of(quad, eight / 8u);
+        let a = unpack(word.x, scale.x);
+        let b = unpack(word.y, scale.y);
+        let c = unpack(word.z, scale.z);
+        let d = unpack(word.w, scale.w);
+        let left = mat4x4f(a[0], b[0], c[0], d[0]);
+        let right = mat4x4f(a[1], b[1], c[1], d[1]);
+        let d0 = dy[low4.x + quad];
+        let d1 = dy[low4.y + quad];
+        let d2 = dy[low4.z + quad];
+        let d3 = dy[low4.w + quad];
+        let d4 = dy[high4.x + quad];
+        let d5 = dy[high4.y + quad];
+        let d6 = dy[high4.z + quad];
+        let d7 = dy[high4.w + quad];
+        s0 += left * d0;
+        s1 += left * d1;
+        s2 += left * d2;
+        s3 += left * d3;
+        s4 += left * d4;
+        s5 += left * d5;
+        s6 += left * d6;
+        s7 += left * d7;
+        t0 += right * d0;
+        t1 += right * d1;
+        t2 += right * d2;
+        t3 += right * d3;
+        t4 += right * d4;
+        t5 += right * d5;
+        t6 += right * d6;
+        t7 += right * d7;
+    }
+    store(m0, eight, s0, t0);
+    store(m0 + 1u, eight, s1, t1);
+    store(m0 + 2u, eight, s2, t2);
+    store(m0 + 3u, eight, s3, t3);
+    store(m0 + 4u, eight, s4, t4);
+    store(m0 + 5u, eight, s5, t5);
+    store(m0 + 6u, eight, s6, t6);
+    store(m0 + 7u, eight, s7, t7);
+}
+
+fn store(m: u32, eight: u32, left: vec4f, right: vec4f) {
+    if m >= p.m { return; }
+    let i = m * (p.k / 4u) + 2u * eight;
+    dx[i] = select(vec4f(), dx[i], p.accumulate == 1u) + left * p.scale;
+    dx[i + 1u] = select(vec4f(), dx[i + 1u], p.accumulate == 1u) + right * p.scale;
+}
