@@ -6,6 +6,9 @@ export type ErrorName =
   | "NoAdapter" | "OutOfMemory" | "Format" | "MissingTensor" | "Shape" | "Unsupported" | "Invalid"
   | "Device" | "DeviceLost" | "NonFinite" | "Io" | "Network" | "AbortError";
 
+/** `OutOfMemory` says what, how much it needs and how much there is. */
+export interface MemoryError extends Error { what: string; neededBytes: number; limitBytes: number }
+
 export function failure(name: ErrorName, message: string): Error;
 
 export interface GpuInfo {
@@ -31,8 +34,11 @@ export interface GpuInfo {
 
 export class Gpu {
   private constructor();
-  /** Opens the browser's best adapter. `variant`: "" or "baseline". Throws `NoAdapter`. */
-  static create(options?: { variant?: string }): Promise<Gpu>;
+  /**
+   * Opens the browser's best adapter. `variant`: "" or "baseline". `memoryBytes`: what models and training may take, where the
+   * caller knows it; more is refused with `OutOfMemory` before anything is allocated. Throws `NoAdapter`.
+   */
+  static create(options?: { variant?: string; memoryBytes?: number }): Promise<Gpu>;
   readonly info: GpuInfo;
   /** Whether the driver has given the device up. */
   readonly lost: boolean;
@@ -186,6 +192,7 @@ export class Model {
   predictPrice(product: Product): Promise<Price>;
   pricePrompt(product: Product): string;
   priceRow(product: Product, price: string | number): { prompt: string; completion: string; price: number };
+  memory(settings?: TrainOptions): Promise<{ deviceBytes: number; trainingBytes: number }>;
   countTokens(text: string): number;
   generate(prompt: string, options?: GenerateOptions): AsyncGenerator<Token, void, void>;
   train(rows: Row[], options?: TrainOptions): AsyncGenerator<TrainStep, void, void>;

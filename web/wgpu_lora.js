@@ -29,7 +29,7 @@ export class Gpu {
   }
 
   /** Opens the browser's best adapter. Throws `NoAdapter`. */
-  static async create({ variant = "" } = {}) {
+  static async create({ variant = "", memoryBytes } = {}) {
     if (!globalThis.navigator?.gpu) {
       const why = globalThis.isSecureContext === false
         ? "WebGPU needs https or localhost. Open this page from such an address."
@@ -44,7 +44,7 @@ export class Gpu {
     }
     const { vendor = "", architecture = "", description = "" } = adapter.info ?? {};
     await start();
-    return new Gpu(await WasmGpu.create(variant), description || `${vendor} ${architecture}`.trim());
+    return new Gpu(await WasmGpu.create(variant, memoryBytes), description || `${vendor} ${architecture}`.trim());
   }
 
   /** Whether the driver has given the device up; only a new Gpu helps then. */
@@ -162,6 +162,17 @@ export class Model {
     return this.#wasm.priceRow(JSON.stringify(product), String(price));
   }
 
+  #config(settings) {
+    const config = { model: this.info.name, data: ["rows"] };
+    for (const [key, value] of Object.entries(settings)) config[snake(key)] = value;
+    return JSON.stringify(config);
+  }
+
+  /** Bytes of everything on the device now, and what training with these settings would take in all. */
+  memory(settings = {}) {
+    return this.#alone((wasm) => wasm.memory(this.#config(settings)));
+  }
+
   countTokens(text) {
     return this.#wasm.countTokens(text);
   }
@@ -206,9 +217,8 @@ export class Model {
    */
   async *train(rows, { name = "trained", signal, ...settings } = {}) {
     signal?.throwIfAborted();
-    const config = { model: this.info.name, data: ["rows"] };
-    for (const [key, value] of Object.entries(settings)) config[snake(key)] = value;
-    const total = await this.#alone((wasm) => wasm.beginTraining(name, JSON.stringify(rows), JSON.stringify(config)));
+    const config = this.#config(settings);
+    const total = await this.#alone((wasm) => wasm.beginTraining(name, JSON.stringify(rows), config));
     try {
       while (!signal?.aborted) {
         const line = await this.#alone((wasm) => wasm.trainStep());

@@ -7,7 +7,10 @@ let model;
 let watch;
 const running = new Map();
 
-const plain = (error) => ({ name: error?.name ?? "Error", message: error?.message ?? String(error) });
+const plain = (error) => ({
+  name: error?.name ?? "Error", message: error?.message ?? String(error),
+  what: error?.what, neededBytes: error?.neededBytes, limitBytes: error?.limitBytes,
+});
 
 function adopt(loaded) {
   model?.free();
@@ -34,8 +37,8 @@ const fetched = async (folder, path) => {
 };
 
 const methods = {
-  async open() {
-    gpu = await Gpu.create();
+  async open({ memoryBytes }) {
+    gpu = await Gpu.create({ memoryBytes });
     clearInterval(watch);
     watch = setInterval(() => {
       if (gpu.lost) {
@@ -94,13 +97,18 @@ const methods = {
   },
   selfTest: ({ rest }) => needed().selfTest({ rest }),
   prompt: ({ product }) => needed().pricePrompt(product),
-  /** One answer of the base model or an adapter, with the next-token table. */
-  async price({ product, adapter }) {
+  /** One answer of the base model or an adapter, with the next-token table; above temperature 0 also one by chance. */
+  async price({ product, adapter, sampling }) {
     await needed().setAdapter(adapter);
     const price = await model.predictPrice(product);
     const next = await model.nextTokens(price.prompt, 10);
-    return { ...price, next };
+    if (!(sampling?.temperature > 0)) return { ...price, next };
+    let drawn = "";
+    for await (const { text } of model.generate(price.prompt, { ...sampling, maxTokens: 8, stop: ["\n"] })) drawn += text;
+    return { ...price, next, drawn: drawn.trim() };
   },
+  /** Bytes in use on the device, and what training with these settings would take. */
+  memory: ({ settings }) => needed().memory(settings),
   async generate({ prompt, options }, context) {
     let summary;
     const onFinish = (done) => { summary = done; };

@@ -87,7 +87,7 @@ impl Session {
             adapter: self.device.clone(),
             policy: policy.unwrap_or_else(Policy::from_env),
             verify: inspect.verify,
-            validate_only: false,
+            ..GpuOptions::default()
         };
         let gpu = Gpu::with(options).await?;
         if inspect.profile {

@@ -48,6 +48,8 @@ pub struct GpuOptions {
     /// Open wgpu's no-op device instead of an adapter (native only): shaders, pipelines, bind groups and
     /// sizes are checked as on any other, and nothing is computed. It needs no driver.
     pub validate_only: bool,
+    /// Bytes that the device may hold, instead of what the backend tells (a browser tells nothing).
+    pub memory: Option<u64>,
 }
 
 /// An open graphics device. Cheap to clone; all clones share one device.
@@ -182,7 +184,7 @@ impl Gpu {
         let inner = Inner {
             device,
             queue,
-            memory: memory::device_bytes(&adapter, caps.software),
+            memory: options.memory.or_else(|| memory::device_bytes(&adapter, caps.software)),
             tensor_bytes: AtomicU64::new(0),
             caps,
             verify: options.verify,

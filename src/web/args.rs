@@ -127,6 +127,13 @@ pub(super) struct RowOut {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+pub(super) struct MemoryOut {
+    pub(super) device_bytes: u64,
+    pub(super) training_bytes: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ModelInfo<'a> {
     pub(super) name: &'a str,
     pub(super) layers: usize,

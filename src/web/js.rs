@@ -6,10 +6,21 @@ use wasm_bindgen::JsValue;
 
 use crate::Error;
 
-/// A JavaScript `Error` whose `name` is [`Error::kind`].
+/// A JavaScript `Error` whose `name` is [`Error::kind`]; numbers of `OutOfMemory` come along, so that a page can
+/// say them in its own words.
 pub(super) fn error(error: Error) -> JsValue {
     let js = js_sys::Error::new(&error.to_string());
     js.set_name(error.kind());
+    if let Error::OutOfMemory { what, needed_bytes, limit_bytes, .. } = &error {
+        let properties: [(&str, JsValue); 3] = [
+            ("what", what.into()),
+            ("neededBytes", (*needed_bytes as f64).into()),
+            ("limitBytes", (*limit_bytes as f64).into()),
+        ];
+        for (key, value) in properties {
+            let _ = js_sys::Reflect::set(&js, &key.into(), &value);
+        }
+    }
     js.into()
 }
 

@@ -21,6 +21,8 @@ use crate::pricer::{PriceModel, PriceOptions};
 use crate::selftest::{self, Scope};
 use crate::train::config::TrainConfig;
 use crate::train::in_memory::InMemoryRun;
+use crate::train::memory::{Limits, RunPlan};
+use crate::train::plan::full_pass;
 use crate::train::trainer::Refused;
 use crate::{Error, Result};
 
@@ -231,6 +233,19 @@ impl WasmModel {
         let dollars = parse_price(price).map_err(|why| js::error(Error::invalid("price", why)))?;
         let completion = completion(dollars, Spelling::default());
         js::object(&RowOut { prompt, completion, price: dollars })
+    }
+
+    /// Bytes of all tensors on the device now, and what training with `config` (as for [`begin_training`]) would
+    /// take in all if every row had `max_length` tokens: `{deviceBytes, trainingBytes}`.
+    ///
+    /// [`begin_training`]: WasmModel::begin_training
+    pub fn memory(&self, config: &str) -> Result<JsValue, JsValue> {
+        let config: TrainConfig = js::options(config)?;
+        let model = self.model().map_err(js::error)?;
+        let (pass, limits) = (full_pass(&config), Limits::of(&self.gpu));
+        let plan = RunPlan::new(model.memory(), model.config(), &config, pass, limits);
+        let training_bytes = plan.map_err(js::error)?.memory.total();
+        js::object(&MemoryOut { device_bytes: self.gpu.tensor_bytes(), training_bytes })
     }
 
     /// Number of tokens of a text.

@@ -1,6 +1,6 @@
 // A web server for the tests: the page, and a second address whose downloads can be cut and counted.
 import { createServer } from "node:http";
-import { createReadStream, statSync } from "node:fs";
+import { createReadStream, readFileSync, statSync } from "node:fs";
 import { extname, join, normalize } from "node:path";
 
 const KINDS = {
@@ -8,8 +8,11 @@ const KINDS = {
   ".json": "application/json", ".wasm": "application/wasm", ".svg": "image/svg+xml",
 };
 
-/** Serves `folder`; `cut(path, range)` says after how many bytes a connection breaks, if at all. */
-export async function serve(folder, { cut = () => undefined, slow = 0 } = {}) {
+/**
+ * Serves `folder`; `cut(path, range)` says after how many bytes a connection breaks, if at all; `alter(path, read)` may
+ * give other bytes than the file's.
+ */
+export async function serve(folder, { cut = () => undefined, alter = () => undefined, slow = 0 } = {}) {
   const seen = [];
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://x").pathname);
@@ -32,6 +35,11 @@ export async function serve(folder, { cut = () => undefined, slow = 0 } = {}) {
     };
     if (request.method === "OPTIONS") {
       response.writeHead(204, headers).end();
+      return;
+    }
+    const altered = alter(path, () => readFileSync(file));
+    if (altered) {
+      response.writeHead(200, { ...headers, "content-length": altered.length }).end(altered);
       return;
     }
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");

@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Drives the browser, and looks for what keeps people from using a page.
-const NPM_PACKAGES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
+/// Drives the browser, looks for what keeps people from using a page, and compiles the package's types.
+const NPM_PACKAGES: [&str; 3] = ["playwright-core@1.65.1", "axe-core@4.14.1", "typescript@5.9.3"];
 
 /// Where distributions put it.
 const CHROMIUM: [&str; 4] = [
@@ -71,7 +71,7 @@ fn packages() -> Result<PathBuf> {
     if !sh::works("node", &["--version"]) || !sh::works(npm, &["--version"]) {
         bail!("node and npm are needed (Debian, Ubuntu: apt-get install -y nodejs npm)");
     }
-    println!("browser: installing {} in {}", NPM_PACKAGES.join(" and "), dir.display());
+    println!("browser: installing {} in {}", NPM_PACKAGES.join(", "), dir.display());
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     std::fs::write(dir.join("package.json"), "{\"private\": true}\n")?;
     let mut install = Command::new(npm);
@@ -86,7 +86,7 @@ fn packages() -> Result<PathBuf> {
 /// npm writes the lock file last, so an interrupted installation is done again.
 fn installed(dir: &Path) -> bool {
     dir.join("package-lock.json").exists()
-        && ["playwright-core", "axe-core"]
+        && ["playwright-core", "axe-core", "typescript"]
             .iter()
             .all(|name| dir.join("node_modules").join(name).exists())
 }

@@ -15,6 +15,22 @@ function frame(width, height, label) {
   return svg;
 }
 
+/** A chart as wide as its place, drawn again when that changes: letters and lines keep their size. */
+export function fitted(kind, draw) {
+  const place = document.createElement("div");
+  place.className = kind;
+  let drawn = 0;
+  new ResizeObserver(() => {
+    const width = Math.round(place.clientWidth);
+    if (width > 0 && width !== drawn) {
+      drawn = width;
+      place.replaceChildren(draw(width));
+    }
+  }).observe(place);
+  place.append(draw(420));
+  return place;
+}
+
 /** A round number not below x. */
 function round(x) {
   const unit = 10 ** Math.floor(Math.log10(Math.max(x, 1e-9)));
@@ -22,8 +38,8 @@ function round(x) {
 }
 
 /** Probability over prices, in bars, with the median marked. */
-export function distribution({ prices, price, low, high }) {
-  const [w, h, base] = [420, 150, 128];
+export function distribution({ prices, price, low, high }, w) {
+  const [h, base] = [190, 166];
   const label = `Probability of each price: half of it up to $${price}, 80 percent between $${low} and $${high}.`;
   const svg = frame(w, h, label);
   const most = Math.max(...prices.filter(([, p]) => p > 0.0005).map(([dollars]) => dollars), 10);
@@ -50,7 +66,7 @@ export function distribution({ prices, price, low, high }) {
   svg.append(node("line", { class: "mark", x1: middle, x2: middle, y1: 16, y2: base }));
   const near = Math.min(Math.max(middle, 40), w - 40);
   svg.append(node("text", { x: near, y: 11, "text-anchor": "middle" }, `median $${price}`));
-  for (let tick = 0; tick <= most; tick += round(most / 4)) {
+  for (let tick = 0; tick <= most; tick += round(most / (w / 90))) {
     const anchor = tick === 0 ? "start" : "middle";
     if (x(tick) < w - 14) svg.append(node("text", { x: x(tick), y: h - 6, "text-anchor": anchor }, `$${tick}`));
   }
@@ -58,8 +74,8 @@ export function distribution({ prices, price, low, high }) {
 }
 
 /** A line over steps; `points` are [step, value]. */
-export function line(points, { title, total, unit = "", second = false, dots = false }) {
-  const [w, h, left, base] = [420, 130, 40, 108];
+export function line(points, { title, total, width: w, unit = "", second = false, dots = false }) {
+  const [h, left, base] = [150, 44, 126];
   const last = points.at(-1);
   const show = (value) => (unit === "$" ? `$${value.toFixed(0)}` : value.toFixed(2));
   const svg = frame(w, h, last ? `${title}: ${show(last[1])} at step ${last[0]}, ${show(points[0][1])} at first.` : `${title}: nothing yet.`);

@@ -1,0 +1,24 @@
+// Elements, and numbers as people read them.
+
+export const $ = (id) => document.getElementById(id);
+
+/** An element with attributes (properties where they are no text) and children. */
+export function make(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key in made && typeof value !== "string") made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** A button that does something. */
+export function button(text, label, onclick) {
+  const made = make("button", { type: "button", "aria-label": label }, text);
+  made.onclick = onclick;
+  return made;
+}
+
+export const seconds = (s) => (s < 10 ? `${s.toFixed(2)} s` : `${s.toFixed(0)} s`);
+export const size = (n) => (n > 1e9 ? `${(n / 1e9).toFixed(2)} GB` : `${(n / 1e6).toFixed(1)} MB`);

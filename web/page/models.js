@@ -1,0 +1,178 @@
+// Models and adapters from pickers, drops and addresses; the list of what is kept.
+import { isAdapter } from "../files.js";
+import { adopted, keep } from "./adapters.js";
+import { memoryLimit, showDevice, showTests } from "./device.js";
+import { $, button, make, seconds, size } from "./dom.js";
+import { call, enable, onProgress, ready, say, sentence, state, work } from "./engine.js";
+import { clearAnswers, showPrompt } from "./price.js";
+import { onShow, show } from "./tabs.js";
+
+const note = $("models-note");
+
+/** Opens the device. */
+export async function open() {
+  state.gpu = await call("open", { memoryBytes: memoryLimit() });
+  showDevice();
+}
+
+/** Loads a model, tests the kernels it needs, and adds the built-in adapters where it is the built-in one. */
+export async function adopt(source) {
+  const load = source ?? (() => call("loadEmbedded", {}, { onEvent: onProgress }));
+  state.model = null;
+  state.restTested = null;
+  const start = performance.now();
+  const info = await load();
+  state.loadSeconds = (performance.now() - start) / 1000;
+  say("Testing this device's kernels…", "busy");
+  const begun = performance.now();
+  const checks = await call("selfTest", { rest: false });
+  state.testSeconds = (performance.now() - begun) / 1000;
+  showTests(checks);
+  const wrong = checks.find((check) => !check.ok);
+  if (wrong) {
+    const numbers = `error ${wrong.error.toExponential(1)}, allowed ${wrong.bound.toExponential(1)}`;
+    throw Object.assign(new Error(`This device computes ${wrong.variant} wrongly (${numbers}), so its answers would be wrong. ` +
+      "Update the graphics driver or the browser, or open this page in another browser."), { name: "SelfTest" });
+  }
+  adopted(info);
+  if (!source) adopted(await call("embeddedAdapters"));
+  showDevice();
+  await showPrompt();
+}
+
+/** Another model in the place of the one that answers now. */
+async function change(source) {
+  const before = state.model;
+  const done = await work("Loading the model…", async () => {
+    await adopt(source);
+    return true;
+  }, note);
+  if (done) {
+    state.source = source;
+    state.added = [];
+    note.textContent = `${state.model.name} is loaded (${seconds(state.loadSeconds)}).`;
+    clearAnswers();
+  } else if (before && !state.model && $("trouble").hidden) {
+    // The old model still answers: the worker lets go of it only when the new one is there.
+    adopted(before);
+    say(ready());
+  }
+  if ($("trouble").hidden) enable(true);
+}
+
+async function addAdapter(files) {
+  const folder = files[0].webkitRelativePath?.split("/").slice(-2, -1)[0];
+  const name = (folder || files[0].folder || "dropped").replace(/[^A-Za-z0-9_-]/g, "-");
+  const added = await work("Adding the adapter…", () => call("addAdapter", { name, files }), note);
+  if (!added) return;
+  adopted(added);
+  keep(name, files);
+  note.textContent = `The adapter “${name}” is on.`;
+  enable(true);
+}
+
+async function take(files) {
+  note.textContent = "";
+  if (files.length === 0) return;
+  if (isAdapter(files)) await addAdapter(files);
+  else await change(() => call("loadFiles", { files }, { onEvent: onProgress }));
+}
+
+for (const id of ["files", "folder"]) {
+  $(id).onchange = ({ target }) => {
+    const files = [...target.files];
+    target.value = "";
+    take(files);
+  };
+}
+$("builtin").onclick = () => change(null);
+
+/** Files of a drop, folders opened. */
+async function dropped(items) {
+  const out = [];
+  const walk = async (entry, folder) => {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      if (folder) file.folder = folder;
+      out.push(file);
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (some.length === 0) break;
+      for (const one of some) await walk(one, entry.name);
+    }
+  };
+  // All entries first: the list of a drop is emptied as soon as its event is over.
+  const entries = [...items].map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile?.()).filter(Boolean);
+  for (const entry of entries) {
+    if (entry instanceof File) out.push(entry);
+    else await walk(entry);
+  }
+  return out;
+}
+for (const [type, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+  window.addEventListener(type, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", over);
+    if (over) show("models");
+  });
+}
+window.addEventListener("drop", async (event) => {
+  show("models");
+  take(await dropped(event.dataTransfer.items));
+});
+
+// ---- addresses --------------------------------------------------------------------------------------------------
+
+let loading;
+async function download(url) {
+  loading = new AbortController();
+  $("pause").disabled = false;
+  const onEvent = (progress) => {
+    onProgress(progress);
+    note.textContent = `${progress.file ?? "files"}: ${size(progress.loaded)} of ${size(progress.total)}`;
+  };
+  try {
+    const id = await call("download", { url }, { onEvent, signal: loading.signal });
+    note.textContent = "Downloaded.";
+    await showCached();
+    await change(() => call("loadCached", { id }, { onEvent: onProgress }));
+  } catch (error) {
+    note.textContent = error.name === "AbortError" ? "Paused. What has come stays; resume it from the list." : sentence(error);
+    if ($("trouble").hidden) say(ready());
+    await showCached();
+  } finally {
+    $("progress").hidden = true;
+    $("pause").disabled = true;
+  }
+}
+$("address").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!state.busy) download($("address").elements.url.value);
+});
+$("pause").onclick = () => loading?.abort();
+
+async function showCached() {
+  let list = [];
+  try {
+    list = await call("cached");
+  } catch (error) {
+    $("cached").replaceChildren(make("li", { class: "quiet" }, sentence(error)));
+    return;
+  }
+  const rows = list.map(({ id, name, url, loaded, total, complete }) => {
+    const [word, use] = complete
+      ? ["Use", () => change(() => call("loadCached", { id }, { onEvent: onProgress }))]
+      : ["Resume", () => download(url)];
+    const gone = async () => {
+      await call("deleteCached", { id }).catch((error) => { note.textContent = sentence(error); });
+      await showCached();
+    };
+    const much = complete ? size(total) : `${size(loaded)} of ${size(total)}`;
+    return make("li", {}, make("span", { class: "name" }, `${name} (${much})`), button(word, `${word} ${name}`, use), button("Delete", `Delete ${name}`, gone));
+  });
+  $("cached").replaceChildren(...(rows.length ? rows : [make("li", { class: "quiet" }, "No downloaded models.")]));
+}
+onShow("models", showCached);
