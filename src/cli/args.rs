@@ -113,11 +113,11 @@ pub(super) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Training rows: JSONL, JSON, CSV or Parquet files (also .gz, .zst) of {"prompt", "completion"}, {"text"},
-    /// {"instruction", "input", "response"} or {"messages"}.
+    /// {"instruction", "input", "response"} or {"messages"}; or data sets of the hub, OWNER/NAME[/SUBSET][:SPLIT].
     #[arg(long, value_name = "FILE", num_args = 1..)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     data: Vec<String>,
-    /// Held-out rows: evaluated before, during and after training.
+    /// Held-out rows, likewise (of a data set its validation or test split): evaluated before, during and after training.
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_data: Option<String>,

@@ -12,6 +12,8 @@ mod evaluate_report;
 mod export;
 mod generate;
 mod hub;
+mod hub_data;
+mod hub_model;
 mod info;
 mod logits;
 mod merge;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::args::{Inspect, QuantArg};
-use super::hub;
+use super::hub_model;
 use super::printer::Printer;
 use crate::Error;
 use crate::format::{AdapterFile, ModelFiles, Tokenizer, is_gguf};
@@ -68,8 +68,8 @@ pub(super) fn local(model: &str) -> Result<PathBuf> {
         let why = format!("is a file; {WORKS}");
         return Err(Error::invalid(format!("--model {model}"), why).into());
     }
-    match hub::Name::parse(model) {
-        Some(name) => hub::model(&name),
+    match hub_model::Name::parse(model) {
+        Some(name) => hub_model::model(&name),
         None => {
             let why = format!("no such folder or file; {WORKS}");
             Err(Error::invalid(format!("--model {model}"), why).into())

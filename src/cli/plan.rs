@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{Inspect, Settings, TrainArgs};
+use super::hub_data;
 use super::model::{Session, local};
 use super::train;
 use crate::data::Dataset;
@@ -113,9 +114,13 @@ fn extent(
     let mut tokenizer = tokenizer()?;
     tokenizer.complete(model);
     let options = config.dataset_options()?;
-    let rows = Dataset::open(&config.data, &tokenizer, &options)?;
+    let open = |given: &[String], splits: &[&str]| -> Result<Dataset> {
+        Ok(Dataset::open(&hub_data::files(given, splits)?, &tokenizer, &options)?)
+    };
+    let rows = open(&config.data, train::TRAINING)?;
     let held_out = config.eval_data.as_ref();
-    let held_out = held_out.map(|path| Dataset::open(&[path], &tokenizer, &options)).transpose()?;
+    let held_out =
+        held_out.map(|data| open(std::slice::from_ref(data), train::HELD_OUT)).transpose()?;
     let positions = train::positions(&rows, held_out.as_ref(), config);
     Ok((pass_of(&rows, held_out.as_ref(), config), positions))
 }

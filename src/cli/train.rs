@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
 use super::args::{Settings, TrainArgs};
+use super::hub_data;
 use super::model::{Files, Session};
 use super::plan;
 use super::plot;
@@ -22,6 +23,10 @@ use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
 use crate::train::plan::pass_of;
 use crate::train::run::{Run, recorded_policy};
+
+/// Splits of a data set of the hub that `--data` and `--eval-data` mean, the first that is there.
+pub(super) const TRAINING: &[&str] = &["train"];
+pub(super) const HELD_OUT: &[&str] = &["validation", "test"];
 
 /// Flags over `--config` over (`run.toml` of the run that is resumed, or `--preset`) over defaults.
 fn settings(args: &TrainArgs) -> Result<TrainConfig> {
@@ -130,12 +135,13 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let files = Files::open(&config.model)?;
     let tokenizer = files.tokenizer()?;
     let options = config.dataset_options()?;
-    let rows = Dataset::open(&config.data, &tokenizer, &options)?;
+    let rows = Dataset::open(&hub_data::files(&config.data, TRAINING)?, &tokenizer, &options)?;
     describe(session, "training data", rows.report(), config.max_length);
     let held_out = match &config.eval_data {
         None => None,
-        Some(path) => {
-            let held_out = Dataset::open(&[path], &tokenizer, &options)?;
+        Some(data) => {
+            let files = hub_data::files(&[data], HELD_OUT)?;
+            let held_out = Dataset::open(&files, &tokenizer, &options)?;
             describe(session, "evaluation data", held_out.report(), config.max_length);
             Some(held_out)
         }

@@ -1,20 +1,32 @@
-//! Models by name, from a local HTTP server that stands in for the hub.
+//! Models and data sets by name, from a local HTTP server that stands in for the hub.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use crate::program::{Done, Place};
+use crate::tiny;
 
-/// Serves one repository, `tiny/model`, as the hub does; remembers what was asked with which token.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Files by kind, name and revision of their repository: `models/tiny/model/main`.
+type Repositories = BTreeMap<String, Files>;
+
+/// Serves repositories as the hub does; remembers what was asked with which token.
 struct Hub {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hub {
-    fn start(files: BTreeMap<String, Vec<u8>>, token: Option<&'static str>) -> Hub {
+    /// One model, `tiny/model`.
+    fn start(files: Files, token: Option<&'static str>) -> Hub {
+        Hub::serve([("models/tiny/model/main".to_owned(), files)].into(), token)
+    }
+
+    fn serve(files: Repositories, token: Option<&'static str>) -> Hub {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -39,7 +51,7 @@ impl Hub {
 fn answer(
     reader: &mut BufReader<TcpStream>,
     mut out: &TcpStream,
-    files: &BTreeMap<String, Vec<u8>>,
+    repositories: &Repositories,
     asked: &Mutex<Vec<String>>,
     token: Option<&str>,
 ) -> Option<()> {
@@ -78,16 +90,25 @@ fn answer(
     if !authorized {
         return send("401 Unauthorized", "", b"");
     }
-    if path == "/api/models/tiny/model/revision/main" {
+    if let Some(repository) = path.strip_prefix("/api/") {
+        let Some(files) = repositories.get(&repository.replace("/revision/", "/")) else {
+            return send("404 Not Found", "", b"");
+        };
         let names: Vec<_> =
             files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
         let body = serde_json::json!({"sha": "abc123", "siblings": names}).to_string();
         return send("200 OK", "content-type: application/json\r\n", body.as_bytes());
     }
-    let file =
-        path.strip_prefix("/tiny/model/resolve/main/").and_then(|name| files.get_key_value(name));
+    let file = path.split_once("/resolve/").and_then(|(repository, rest)| {
+        let kind = if repository.starts_with("/datasets/") { "" } else { "models" };
+        let repository = format!("{kind}{repository}");
+        let (revision, name) = rest.split_once('/')?;
+        repositories
+            .get(&format!("{}/{revision}", repository.trim_start_matches('/')))?
+            .get_key_value(name)
+    });
     let Some((name, body)) = file else { return send("404 Not Found", "", b"") };
-    let etag = format!("etag: \"{name}-1\"\r\n");
+    let etag = format!("etag: \"{}-1\"\r\n", name.replace('/', "-"));
     match range {
         None => send("200 OK", &etag, body),
         Some((from, to)) => {
@@ -98,9 +119,9 @@ fn answer(
     }
 }
 
-fn files(place: &Place) -> BTreeMap<String, Vec<u8>> {
+fn files(place: &Place) -> Files {
     let entries = std::fs::read_dir(place.path("model")).unwrap().flatten();
-    let mut files: BTreeMap<String, Vec<u8>> = entries
+    let mut files: Files = entries
         .map(|entry| {
             (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).unwrap())
         })
@@ -109,8 +130,8 @@ fn files(place: &Place) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-fn logits(place: &Place, endpoint: &str, model: &str, more: &[(&str, &str)]) -> Done {
-    let mut command = place.command(&["logits", "--json", "--model", model, "--ids", "1,2,3"]);
+/// The program against this hub, with nothing of the user's.
+fn at(place: &Place, endpoint: &str, mut command: Command, more: &[(&str, &str)]) -> Done {
     command.env("HF_ENDPOINT", endpoint).env("HF_HOME", place.path("hub"));
     for variable in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]
     {
@@ -118,6 +139,11 @@ fn logits(place: &Place, endpoint: &str, model: &str, more: &[(&str, &str)]) -> 
     }
     command.envs(more.iter().copied());
     Done::of(command.output().unwrap())
+}
+
+fn logits(place: &Place, endpoint: &str, model: &str, more: &[(&str, &str)]) -> Done {
+    let command = place.command(&["logits", "--json", "--model", model, "--ids", "1,2,3"]);
+    at(place, endpoint, command, more)
 }
 
 #[test]
@@ -153,4 +179,68 @@ fn tokens_come_from_the_usual_places() {
     assert_eq!(logits(&place, &hub.address, "tiny/model", &[]).code, Some(0));
     let missing = logits(&place, &hub.address, "tiny/other", &[("HF_TOKEN", "secret")]);
     missing.fails_saying(&["tiny/other", "no model of this name"]);
+}
+
+#[test]
+fn data_sets_are_read_from_their_parquet_files() {
+    let place = Place::new();
+    let table = |name: &str| std::fs::read(tiny::fixture("data").join(name)).unwrap();
+    let one = |name: &str, file: &str| -> Files { [(name.to_owned(), table(file))].into() };
+    let mut usual = one("data/train-00000-of-00001.parquet", "rows.parquet");
+    usual.extend(one("data/validation-00000-of-00001.parquet", "rows.zstd.parquet"));
+    usual.insert("README.md".into(), b"rows".to_vec());
+    let mut subsets = one("main/train-00000-of-00001.parquet", "rows.parquet");
+    subsets.extend(one("other/train-00000-of-00001.parquet", "chats.parquet"));
+    let converted = one("default/train/0000.parquet", "rows.gzip.parquet");
+    let lines: Files = [("rows.jsonl".to_owned(), b"{}".to_vec())].into();
+    let hub = Hub::serve(
+        [
+            ("datasets/tiny/rows/main".to_owned(), usual),
+            ("datasets/tiny/subsets/main".to_owned(), subsets),
+            ("datasets/tiny/lines/main".to_owned(), lines.clone()),
+            ("datasets/tiny/lines/refs%2Fconvert%2Fparquet".to_owned(), converted),
+            ("datasets/tiny/bare/main".to_owned(), lines),
+        ]
+        .into(),
+        None,
+    );
+    let train = |out: &str, data: &str, more: &str, variables: &[(&str, &str)]| {
+        let typed = place.train(out, &format!("--max-steps 2 {more}"));
+        let typed = typed.get_args().map(|arg| arg.to_str().unwrap());
+        let args = Vec::from_iter(typed.map(|arg| if arg == "train.jsonl" { data } else { arg }));
+        at(&place, &hub.address, place.command(&args), variables)
+    };
+    let adapter = |out: &str| place.bytes(&format!("{out}/adapter/adapter_model.safetensors"));
+    Done::of(place.train("local", "--max-steps 2").output().unwrap()).lines();
+    let done = train("one", "tiny/rows", "--eval-data tiny/rows", &[]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.contains("eval_loss"), "{}", done.out);
+    let asked = hub.asked();
+    let fetched = |asked: &[String]| asked.iter().filter(|path| path.contains("/resolve/")).count();
+    assert!(!asked.iter().any(|path| path.contains("README")), "{asked:?}");
+    for (out, data) in
+        [("two", "tiny/rows:train"), ("three", "tiny/subsets/main"), ("four", "tiny/lines")]
+    {
+        train(out, data, "", &[]).lines();
+    }
+    let again = hub.asked();
+    let rows = |asked: &[String]| {
+        fetched(&Vec::from_iter(asked.iter().filter(|path| path.contains("/rows/")).cloned()))
+    };
+    assert_eq!(rows(&again), rows(&asked), "what is in the cache is not fetched again");
+    train("five", "tiny/rows", "--eval-data tiny/rows", &[("HF_HUB_OFFLINE", "1")]).lines();
+    train("six", "tiny/lines", "", &[("HF_ENDPOINT", "http://127.0.0.1:9")]).lines();
+    for out in ["one", "two", "three", "four", "five", "six"] {
+        assert!(adapter(out) == adapter("local"), "{out}");
+    }
+    // A run knows its data by name.
+    assert!(place.read("one/run.toml").contains("data = [\"tiny/rows\"]"));
+    train("x", "tiny/subsets", "", &[]).fails_saying(&["main, other", "tiny/subsets/main"]);
+    train("x", "tiny/rows:dev", "", &[]).fails_saying(&["no split `dev`", "train, validation"]);
+    train("x", "tiny/lines", "--eval-data tiny/lines", &[]).fails_saying(&["tiny/lines:train"]);
+    train("x", "tiny/bare", "", &[]).fails_saying(&["no Parquet files"]);
+    train("x", "tiny/none", "", &[]).fails_saying(&["no data set of this name, and no such file"]);
+    train("x", "tiny/none.jsonl", "", &[]).fails_saying(&["tiny/none.jsonl", "No such file"]);
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    train("x", "tiny/none", "", &offline).fails_saying(&["tiny/none", "HF_HUB_OFFLINE"]);
 }
