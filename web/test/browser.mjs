@@ -41,8 +41,8 @@ async function test(name, run) {
 
 const model = join(assets, "model");
 const adapterFolder = readdirSync(assets).find((name) => name.startsWith("adapter-"));
-const adapterName = adapterFolder?.slice("adapter-".length) ?? "dropped";
-let adapter = adapterFolder && join(assets, adapterFolder);
+const adapterName = adapterFolder.slice("adapter-".length);
+const adapter = join(assets, adapterFolder);
 
 // Connections of the second server break once in the weights; the address is another origin.
 let cuts = 0;
@@ -127,6 +127,10 @@ await test("the first answer comes by itself, within 5 s of opening the page", a
   await page.waitForFunction(() => document.querySelector("#answers .price"), null, { timeout: 120_000 });
   const took = (performance.now() - start) / 1000;
   await idle();
+  // The built-in adapter beside the base model, at once.
+  assert.equal(await page.inputValue("#adapter"), adapterName);
+  assert.deepEqual(await page.$$eval("#answers > div", (blocks) => blocks.map(({ className }) => className)), ["tuned", "base"]);
+  await page.click("#answers summary");
   await shots("price");
   // Wall-clock time on a machine that does other things is reported; the limit is for an idle one.
   const limit = Number(process.env.WGPU_LORA_FIRST_ANSWER_SECONDS ?? 60);
@@ -139,28 +143,11 @@ if (failed.length > 0) {
   process.exit(1);
 }
 await test("base model: next tokens and probabilities are the native program's", async () => {
-  await page.selectOption("#adapter", "");
-  await answered(() => page.click("#ask"));
+  await answered(() => page.selectOption("#adapter", ""));
   near(await table("base"), ["logits", "--model", model, "--prompt", await prompt(), "--top", "10", "--json"]);
 });
 await test("the adapter switches the answer, and its probabilities are the native program's", async () => {
-  if (!adapter) {
-    // A page without a built-in adapter: one that the native program trains, from its two files.
-    const { title, category, price } = { title: "0.31 carat diamond, ideal cut", category: "Ideal cut", price: 600 };
-    const row = { prompt: `What does this cost to the nearest dollar?\n\nTitle: ${title}\nCategory: ${category}\n\nPrice is $`, completion: `${price}.00` };
-    writeFileSync(join(out, "one.jsonl"), `${JSON.stringify(row)}\n${JSON.stringify(row)}\n`);
-    native(program, ["train", "--model", model, "--data", join(out, "one.jsonl"), "--out", join(out, "one"), "--target-modules", "all-linear",
-      "--max-steps", "4", "--batch-size", "2", "--gradient-accumulation-steps", "1", "--learning-rate", "0.003", "--json"]);
-    adapter = join(out, "one", "adapter");
-    await tab("models");
-    await page.setInputFiles("#files", ["adapter_config.json", "adapter_model.safetensors"].map((name) => join(adapter, name)));
-    await page.waitForFunction(() => /is on/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
-    await idle();
-    await tab("price");
-    await answered(() => page.click("#ask"));
-  } else {
-    await answered(() => page.selectOption("#adapter", adapterName));
-  }
+  await answered(() => page.selectOption("#adapter", adapterName));
   const [tuned, plain] = await page.$$eval("#answers > div", (blocks) => blocks.map((block) => [...block.querySelectorAll("td")].map((cell) => cell.textContent).join()));
   assert.notEqual(tuned, plain);
   near(await table("tuned"), ["logits", "--model", model, "--adapter", adapter, "--prompt", await prompt(), "--top", "10", "--json"]);
@@ -178,6 +165,20 @@ await test("the adapter switches the answer, and its probabilities are the nativ
     slider.dispatchEvent(new Event("change"));
   }));
 });
+await test("above temperature 0 a price is drawn, the same for the same seed", async () => {
+  const draw = async (temperature, seed) => {
+    await page.fill("#product [name=temperature]", String(temperature));
+    await page.fill("#product [name=seed]", String(seed));
+    await answered(() => page.$eval("#product", (form) => form.requestSubmit()));
+    return page.$$eval(".drawn", (lines) => lines.map((line) => line.textContent));
+  };
+  const [first, again] = [await draw(2, 1), await draw(2, 1)];
+  assert.equal(first.length, 2);
+  assert.deepEqual(first, again);
+  const others = [await draw(2, 2), await draw(2, 3)];
+  assert.ok(others.some((lines) => lines.join() !== first.join()), first.join());
+  assert.deepEqual(await draw(0, 1), []);
+});
 await test("free text streams the native program's greedy tokens, and stops", async () => {
   await tab("write");
   await page.fill("#write [name=temperature]", "0");
@@ -188,7 +189,7 @@ await test("free text streams the native program's greedy tokens, and stops", as
   const given = await page.inputValue("#write [name=prompt]");
   const text = (await page.textContent("#text")).slice(given.length);
   const args = ["generate", "--model", model, "--prompt", given, "--max-new-tokens", "24", "--temperature", "0", "--json"];
-  if (adapter && await page.inputValue("#adapter") !== "") args.push("--adapter", adapter);
+  if (await page.inputValue("#adapter") !== "") args.push("--adapter", adapter);
   assert.equal(text, native(program, args).at(-1).text);
   await shots("write");
   // So hot that the text does not end by itself.
