@@ -166,6 +166,7 @@ await test("the adapter switches the answer, and its probabilities are the nativ
   }));
 });
 await test("above temperature 0 a price is drawn, the same for the same seed", async () => {
+  await page.click("#product summary:has-text('Draw')");
   const draw = async (temperature, seed) => {
     await page.fill("#product [name=temperature]", String(temperature));
     await page.fill("#product [name=seed]", String(seed));
@@ -177,6 +178,7 @@ await test("above temperature 0 a price is drawn, the same for the same seed", a
   assert.deepEqual(first, again);
   const others = [await draw(2, 2), await draw(2, 3)];
   assert.ok(others.some((lines) => lines.join() !== first.join()), first.join());
+  await shots("drawn");
   assert.deepEqual(await draw(0, 1), []);
 });
 await test("free text streams the native program's greedy tokens, and stops", async () => {
