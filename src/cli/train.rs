@@ -134,7 +134,10 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let policy = recorded_policy(&args.out, args.resume)?;
     let files = Files::open(&config.model)?;
     let tokenizer = files.tokenizer()?;
-    let options = config.dataset_options()?;
+    let mut options = config.dataset_options()?;
+    // The disk of the run, not one that may be the system's memory.
+    let folder = std::path::absolute(&args.out).unwrap_or_default();
+    options.spool = folder.ancestors().find(|folder| folder.is_dir()).map(Path::to_path_buf);
     let rows = Dataset::open(&hub_data::files(&config.data, TRAINING)?, &tokenizer, &options)?;
     describe(session, "training data", rows.report(), config.max_length);
     let held_out = match &config.eval_data {

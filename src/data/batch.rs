@@ -59,12 +59,7 @@ impl Batch {
     ///
     /// **Errors** [`Error::Invalid`] if `rows` is empty or names a row that does not exist.
     pub fn new(dataset: &Dataset, rows: &[usize], pad: u32) -> Result<Batch> {
-        let row = |&i: &usize| {
-            let why =
-                || Error::invalid("batch", format!("row {i} of a dataset of {}", dataset.len()));
-            dataset.get(i).ok_or_else(why)
-        };
-        let parts: Vec<_> = rows.iter().map(row).collect::<Result<_>>()?;
+        let parts: Vec<_> = rows.iter().map(|&i| dataset.row(i)).collect::<Result<_>>()?;
         let t = parts.iter().map(|row| row.ids.len()).max().unwrap_or(0);
         if t == 0 {
             return Err(Error::invalid("batch", "no rows"));
@@ -73,7 +68,7 @@ impl Batch {
         let mut labels = Vec::with_capacity(t * rows.len());
         for row in &parts {
             let first = labels.len();
-            ids.extend_from_slice(row.ids);
+            ids.extend_from_slice(&row.ids);
             labels.resize(ids.len(), IGNORE);
             for i in row.spans.iter().flat_map(|&(from, to)| from as usize..to as usize) {
                 labels[first + i] = label(row.ids[i])?;
@@ -275,7 +270,7 @@ mod tests {
     #[test]
     fn dataset_and_batches_agree_on_the_targets() {
         let d = dataset();
-        let per_row: usize = d.rows().map(|row| row.targets()).sum();
+        let per_row: usize = d.rows().map(|row| row.unwrap().targets()).sum();
         let b = Batch::new(&d, &[0, 1, 2], 0).unwrap();
         assert_eq!((b.target_count(), d.report().target_tokens), (per_row, per_row));
     }

@@ -1,50 +1,16 @@
-//! Training rows, tokenized and masked as TRL's `SFTTrainer` does, kept as one flat token array.
+//! Training rows, tokenized and masked as TRL's `SFTTrainer` does. Their tokens go to a [`Store`]; memory holds 16 bytes
+//! a row.
 
+use super::encode::{Encode, chat, with_eos};
 use super::records;
 use super::rows::{ColumnMap, Row};
-use crate::format::{ChatTemplate, Offsets};
+use super::store::Store;
+use crate::format::ChatTemplate;
 use crate::random::Fnv;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::io::BufRead;
-use std::path::Path;
-
-/// What the dataset needs from a tokenizer.
-pub trait Encode {
-    /// The ids of `text`, with BOS in front where the tokenizer adds it, without EOS.
-    fn encode(&self, text: &str) -> Result<Vec<u32>>;
-    /// The end-of-sequence id, if the model has one.
-    fn eos(&self) -> Option<u32>;
-    /// The ids of `text`, nothing added, and the bytes that each stands for.
-    fn encode_with_offsets(&self, _text: &str) -> Result<Offsets> {
-        Err(no_chats())
-    }
-    /// The model's chat template.
-    fn chat_template(&self) -> Result<ChatTemplate> {
-        Err(no_chats())
-    }
-}
-
-fn no_chats() -> Error {
-    let hint = "give prompt and completion".into();
-    Error::Unsupported { what: "messages, with this tokenizer,".into(), hint }
-}
-
-impl Encode for crate::format::Tokenizer {
-    fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        self.encode(text, true)
-    }
-    fn eos(&self) -> Option<u32> {
-        self.eos_id()
-    }
-    fn encode_with_offsets(&self, text: &str) -> Result<Offsets> {
-        self.encode_with_offsets(text)
-    }
-    fn chat_template(&self) -> Result<ChatTemplate> {
-        self.chat_template()
-    }
-}
+use std::path::{Path, PathBuf};
 
 /// Which tokens of a prompt/completion row are targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,12 +33,15 @@ pub struct DatasetOptions {
     pub loss: LossOn,
     /// Which columns of the file are read as which keys.
     pub columns: ColumnMap,
+    /// Where the tokens of many rows (beyond 64 MiB) wait, in a file without a name; `None`: where the system keeps
+    /// temporary files, which may be its memory.
+    pub spool: Option<PathBuf>,
 }
 
 impl Default for DatasetOptions {
     fn default() -> DatasetOptions {
         let (loss, columns) = (LossOn::Completion, ColumnMap::default());
-        DatasetOptions { max_length: 128, loss, columns }
+        DatasetOptions { max_length: 128, loss, columns, spool: None }
     }
 }
 
@@ -98,38 +67,48 @@ pub struct DatasetReport {
     pub longest: usize,
 }
 
-/// One tokenized row, borrowed from a [`Dataset`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenizedRow<'a> {
+/// One tokenized row of a [`Dataset`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenizedRow {
     /// Tokens: encode(prompt + completion) + EOS, or a rendered chat, cut to `max_length`.
-    pub ids: &'a [u32],
+    pub ids: Vec<u32>,
     /// Ranges of tokens that are targets, in order and apart; the others carry no loss. Token 0 never
     /// does, since nothing predicts it.
-    pub spans: &'a [(u32, u32)],
+    pub spans: Vec<(u32, u32)>,
     /// Index in the dataset.
     pub row: usize,
 }
 
-impl TokenizedRow<'_> {
+impl TokenizedRow {
     /// Number of targets: tokens in the ranges that have a predecessor.
     pub fn targets(&self) -> usize {
-        self.spans.iter().map(|&(from, to)| to.saturating_sub(from.max(1)) as usize).sum()
+        targets(&self.spans)
     }
 }
 
-/// Tokenized rows: 4 bytes a token and 36 bytes a row.
-#[derive(Clone, Debug, Default)]
+fn targets(spans: &[(u32, u32)]) -> usize {
+    spans.iter().map(|&(from, to)| to.saturating_sub(from.max(1)) as usize).sum()
+}
+
+/// What memory holds of a row.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Its place in the store: file, line, number of spans, spans, ids.
+    at: u64,
+    length: u32,
+    targets: u32,
+}
+
+/// Tokenized rows: 16 bytes a row in memory, the tokens beyond 64 MiB in a temporary file.
+#[derive(Debug, Default)]
 pub struct Dataset {
-    ids: Vec<u32>,
-    /// End of row i in `ids`.
-    ends: Vec<usize>,
-    spans: Vec<(u32, u32)>,
-    /// End of row i in `spans`.
-    span_ends: Vec<usize>,
-    /// Index into `names`, and line from 1.
-    origins: Vec<(u32, u32)>,
+    store: Store,
+    entries: Vec<Entry>,
     names: Vec<String>,
     report: DatasetReport,
+    hash: Fnv,
+    /// The largest id, and the first row that has it.
+    largest: Option<(u32, usize)>,
     /// Read from the tokenizer with the first row of messages.
     chat: Option<ChatTemplate>,
 }
@@ -237,7 +216,7 @@ impl Dataset {
         let end = to_u32(ids.len());
         spans.iter_mut().for_each(|span| *span = (span.0.min(end), span.1.min(end)));
         spans.retain(|span| span.0 < span.1);
-        let targets = TokenizedRow { ids: &ids, spans: &spans, row: 0 }.targets();
+        let targets = targets(&spans);
         if targets == 0 {
             self.report.rows_without_target += 1;
             return Ok(());
@@ -245,11 +224,19 @@ impl Dataset {
         if self.names.last().is_none_or(|last| last != name) {
             self.names.push(name.to_string());
         }
-        self.ids.extend_from_slice(&ids);
-        self.ends.push(self.ids.len());
-        self.spans.extend_from_slice(&spans);
-        self.span_ends.push(self.spans.len());
-        self.origins.push((to_u32(self.names.len() - 1), to_u32(line)));
+        let row = self.entries.len();
+        self.hash = hashed(std::mem::take(&mut self.hash), &ids, &spans);
+        if let Some(&most) = ids.iter().max()
+            && self.largest.is_none_or(|(before, _)| most > before)
+        {
+            self.largest = Some((most, row));
+        }
+        let (length, origin) = (to_u32(ids.len()), to_u32(self.names.len() - 1));
+        let mut words = vec![origin, to_u32(line), to_u32(spans.len())];
+        words.extend(spans.iter().flat_map(|&(from, to)| [from, to]));
+        words.extend(&ids);
+        let at = self.store.push(&words, &options.spool)?;
+        self.entries.push(Entry { at, length, targets: to_u32(targets) });
         self.report.rows_kept += 1;
         self.report.tokens += ids.len();
         self.report.target_tokens += targets;
@@ -274,39 +261,54 @@ impl Dataset {
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.entries.len()
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.entries.is_empty()
     }
 
-    /// Row `i`, or `None` past the end.
-    pub fn get(&self, i: usize) -> Option<TokenizedRow<'_>> {
-        let range = |ends: &[usize]| -> Option<std::ops::Range<usize>> {
-            let end = *ends.get(i)?;
-            Some(if i == 0 { 0 } else { ends[i - 1] }..end)
-        };
-        let (ids, spans) = (range(&self.ends)?, range(&self.span_ends)?);
-        Some(TokenizedRow { ids: &self.ids[ids], spans: &self.spans[spans], row: i })
+    /// Row `i`. **Errors** [`Error::Invalid`] past the end, [`Error::Io`].
+    pub fn row(&self, i: usize) -> Result<TokenizedRow> {
+        let (_, spans, ids) = self.stored(i)?;
+        Ok(TokenizedRow { ids, spans, row: i })
+    }
+
+    /// Origin, spans and ids of row `i`.
+    #[allow(clippy::type_complexity, reason = "three parts of one record")]
+    fn stored(&self, i: usize) -> Result<((u32, u32), Vec<(u32, u32)>, Vec<u32>)> {
+        let past = || Error::invalid("dataset", format!("row {i} of {}", self.len()));
+        let entry = self.entries.get(i).ok_or_else(past)?;
+        let head = self.store.read(entry.at, 3)?;
+        let &[file, line, count] = head.as_slice() else { return Err(past()) };
+        let (spans, length) = (2 * count as usize, entry.length as usize);
+        let mut words = self.store.read(entry.at + 3, spans + length)?;
+        let ids = words.split_off(spans.min(words.len()));
+        let spans = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        Ok(((file, line), spans, ids))
     }
 
     /// All rows, in file order.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = TokenizedRow<'_>> {
-        (0..self.len()).map(|i| self.get(i).expect("i is below len"))
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Result<TokenizedRow>> {
+        (0..self.len()).map(|i| self.row(i))
     }
 
     /// Tokens of each row, for grouping by length.
     pub fn lengths(&self) -> Vec<u32> {
-        self.rows().map(|row| to_u32(row.ids.len())).collect()
+        self.entries.iter().map(|entry| entry.length).collect()
+    }
+
+    /// Targets of each row.
+    pub fn targets(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.entries.iter().map(|entry| entry.targets as usize)
     }
 
     /// Where row `i` came from: `file:line`.
     pub fn origin(&self, i: usize) -> String {
-        match self.origins.get(i) {
-            Some(&(name, line)) => format!("{}:{line}", self.names[name as usize]),
-            None => format!("row {i}"),
+        match self.stored(i) {
+            Ok(((name, line), ..)) => format!("{}:{line}", self.names[name as usize]),
+            Err(_) => format!("row {i}"),
         }
     }
 
@@ -315,35 +317,36 @@ impl Dataset {
         self.report
     }
 
-    /// The largest id, to check against the model's vocabulary.
-    pub fn max_id(&self) -> Option<u32> {
-        self.ids.iter().copied().max()
+    /// The largest id, and the first row that has it, to check against the model's vocabulary.
+    pub fn largest_id(&self) -> Option<(u32, usize)> {
+        self.largest
     }
 
     /// FNV-1a of tokens, row ends and masks as 16 hex digits: equal exactly when training on it is.
     pub fn fingerprint(&self) -> String {
-        let mut hash = Fnv::default();
-        for row in self.rows() {
-            hash = hash.with(&(row.ids.len() as u64).to_le_bytes());
-            match row.spans {
-                // From a token to the end: the most common mask.
-                [(from, to)] if *to as usize == row.ids.len() => {
-                    hash = hash.with(&u64::from(*from).to_le_bytes());
-                }
-                spans => {
-                    hash = hash.with(&(u64::MAX - spans.len() as u64).to_le_bytes());
-                    let words = spans.iter().flat_map(|&(from, to)| [from, to]);
-                    hash = words.fold(hash, |hash, word| hash.with(&word.to_le_bytes()));
-                }
-            }
-            hash = row.ids.iter().fold(hash, |hash, id| hash.with(&id.to_le_bytes()));
-        }
-        format!("{:016x}", hash.finish())
+        format!("{:016x}", self.hash.finish())
     }
 }
 
+/// The hash of the rows so far, and one more.
+fn hashed(mut hash: Fnv, ids: &[u32], spans: &[(u32, u32)]) -> Fnv {
+    hash = hash.with(&(ids.len() as u64).to_le_bytes());
+    match spans {
+        // From a token to the end: the most common mask.
+        [(from, to)] if *to as usize == ids.len() => {
+            hash = hash.with(&u64::from(*from).to_le_bytes());
+        }
+        spans => {
+            hash = hash.with(&(u64::MAX - spans.len() as u64).to_le_bytes());
+            let words = spans.iter().flat_map(|&(from, to)| [from, to]);
+            hash = words.fold(hash, |hash, word| hash.with(&word.to_le_bytes()));
+        }
+    }
+    ids.iter().fold(hash, |hash, id| hash.with(&id.to_le_bytes()))
+}
+
 /// Token counts and line numbers are far below 2^32; a larger one would only be misreported.
-fn to_u32(n: usize) -> u32 {
+pub(super) fn to_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -352,67 +355,6 @@ fn not_empty(name: &str, rows: usize) -> Result<()> {
         0 => Err(Error::format(name, "end of file", "there are no rows in it")),
         _ => Ok(()),
     }
-}
-
-/// Appends the EOS (as TRL, only where the text does not end in it already); targets are the tokens from
-/// `prompt` on.
-fn with_eos(mut ids: Vec<u32>, prompt: usize, eos: Option<u32>) -> (Vec<u32>, Vec<(u32, u32)>) {
-    if let Some(eos) = eos
-        && (ids.last() != Some(&eos) || ids.len() <= prompt.max(1))
-    {
-        ids.push(eos);
-    }
-    let span = (to_u32(prompt), to_u32(ids.len()));
-    (ids, vec![span])
-}
-
-/// First and last + 1 of tokens that count.
-type Spans = Vec<(u32, u32)>;
-
-/// Tokens of a conversation, and those that the assistant says: from behind the prompt that asks for
-/// its words, over its words, to the token that ends its turn.
-fn chat(
-    template: &ChatTemplate,
-    messages: &[Value],
-    tokenizer: &(impl Encode + ?Sized),
-) -> Result<(Vec<u32>, Spans)> {
-    let text = template.render(messages, false)?;
-    let mut said = Vec::new();
-    for (i, message) in messages.iter().enumerate().filter(|(_, m)| m["role"] == "assistant") {
-        let before = template.render(&messages[..i], true)?;
-        let after = template.render(&messages[..=i], false)?;
-        // Some templates ask for the assistant's words whether told to or not: `after` may go on otherwise.
-        let turn = text.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
-        let words = message["content"].as_str().unwrap_or_default().trim();
-        let found = text.get(before.len()..turn.max(before.len())).and_then(|t| t.find(words));
-        match found.filter(|_| text.starts_with(&before)) {
-            Some(at) => said.push((before.len(), before.len() + at + words.len(), turn)),
-            None => {
-                let why = format!(
-                    "this chat template writes message {} otherwise once more follow, so that what the \
-                     assistant said cannot be told from the rest; end the conversation there, or give \
-                     prompt and completion",
-                    i + 1
-                );
-                return Err(Error::invalid("messages", why));
-            }
-        }
-    }
-    let (ids, offsets) = tokenizer.encode_with_offsets(&text)?;
-    let mut spans = Vec::new();
-    for (from, words_end, turn) in said {
-        let inside =
-            |&i: &usize| (from..turn).contains(&offsets[i].0) && offsets[i].1 > offsets[i].0;
-        let all: Vec<usize> = (0..ids.len()).filter(inside).collect();
-        let Some(&first) = all.first() else { continue };
-        // White space that the template puts behind the words, then one token that is none.
-        let blank =
-            |i: usize| text.get(offsets[i].0..offsets[i].1).is_some_and(|t| t.trim().is_empty());
-        let end = all.iter().find(|&&i| offsets[i].0 >= words_end && !blank(i));
-        let last = end.or_else(|| all.iter().rfind(|&&i| offsets[i].0 < words_end));
-        spans.push((to_u32(first), to_u32(last.map_or(first, |last| last + 1))));
-    }
-    Ok((ids, spans))
 }
 
 #[cfg(test)]

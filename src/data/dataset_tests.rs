@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::Offsets;
 
 /// Bytes as ids, BOS 256, EOS 257; "ab" is one token (300), so that prompts can end inside one.
 struct Bytes;
@@ -35,14 +36,14 @@ const PC: &str = r#"{"prompt":"xy","completion":"z"}"#;
 #[test]
 fn prompt_completion_masks_the_prompt_and_ends_in_eos() {
     let d = load(PC, 128, LossOn::Completion).unwrap();
-    let row = d.get(0).unwrap();
+    let row = d.row(0).unwrap();
     assert_eq!(row.ids, [256, 120, 121, 122, 257]);
     assert_eq!((row.spans[0].0, row.targets(), row.row), (3, 2, 0));
     let all = load(PC, 128, LossOn::All).unwrap();
-    assert_eq!((all.get(0).unwrap().spans[0].0, all.get(0).unwrap().targets()), (0, 4));
+    assert_eq!((all.row(0).unwrap().spans[0].0, all.row(0).unwrap().targets()), (0, 4));
     assert_ne!(d.fingerprint(), all.fingerprint());
     assert_eq!(d.fingerprint(), load(PC, 128, LossOn::Completion).unwrap().fingerprint());
-    assert!(d.get(1).is_none());
+    assert!(d.row(1).is_err());
 }
 
 #[test]
@@ -54,27 +55,27 @@ fn text_rows_train_on_everything_and_kinds_may_mix() {
     )
     .unwrap();
     assert_eq!(d.len(), 2);
-    assert_eq!(d.get(0).unwrap().ids, [256, 120, 121, 122, 257]);
-    assert_eq!((d.get(0).unwrap().spans[0].0, d.get(0).unwrap().targets()), (0, 4));
+    assert_eq!(d.row(0).unwrap().ids, [256, 120, 121, 122, 257]);
+    assert_eq!((d.row(0).unwrap().spans[0].0, d.row(0).unwrap().targets()), (0, 4));
     assert_eq!((d.origin(0), d.origin(1)), ("d.jsonl:1".into(), "d.jsonl:3".into()));
     assert_eq!(d.report().target_tokens, 6);
     assert_eq!(d.lengths(), [5, 5]);
-    assert_eq!(d.max_id(), Some(257));
+    assert_eq!(d.largest_id(), Some((257, 0)));
 }
 
 #[test]
 fn eos_is_not_doubled_but_an_empty_completion_still_gets_one() {
     let d = load("{\"prompt\":\"x\",\"completion\":\"y\\u0003\"}\n{\"prompt\":\"x\\u0003\",\"completion\":\"\"}", 128, LossOn::Completion).unwrap();
-    assert_eq!(d.get(0).unwrap().ids, [256, 120, 121, 257]);
-    assert_eq!(d.get(1).unwrap().ids, [256, 120, 257, 257]);
-    assert_eq!(d.get(1).unwrap().targets(), 1);
+    assert_eq!(d.row(0).unwrap().ids, [256, 120, 121, 257]);
+    assert_eq!(d.row(1).unwrap().ids, [256, 120, 257, 257]);
+    assert_eq!(d.row(1).unwrap().targets(), 1);
 }
 
 #[test]
 fn a_prompt_that_is_no_prefix_is_masked_by_count_and_counted() {
     let d = load("{\"prompt\":\"xa\",\"completion\":\"bz\"}", 128, LossOn::Completion).unwrap();
-    assert_eq!(d.get(0).unwrap().ids, [256, 120, 300, 122, 257]);
-    assert_eq!(d.get(0).unwrap().spans[0].0, 3);
+    assert_eq!(d.row(0).unwrap().ids, [256, 120, 300, 122, 257]);
+    assert_eq!(d.row(0).unwrap().spans[0].0, 3);
     assert_eq!(d.report().rows_prompt_mismatch, 1);
     assert_eq!(load(PC, 128, LossOn::Completion).unwrap().report().rows_prompt_mismatch, 0);
 }
@@ -91,10 +92,10 @@ fn long_rows_are_cut_and_rows_without_targets_dropped() {
         (r.rows_read, r.rows_kept, r.rows_cut, r.rows_without_target, r.longest),
         (3, 2, 3, 1, 10)
     );
-    assert_eq!(d.get(0).unwrap().ids, [256, 120, 121, 122]);
-    assert_eq!(d.get(0).unwrap().targets(), 1);
+    assert_eq!(d.row(0).unwrap().ids, [256, 120, 121, 122]);
+    assert_eq!(d.row(0).unwrap().targets(), 1);
     assert_eq!(d.origin(1), "d.jsonl:3");
-    assert_eq!(d.get(1).unwrap().ids.len(), 4);
+    assert_eq!(d.row(1).unwrap().ids.len(), 4);
     let none = load(PC, 3, LossOn::Completion).unwrap_err().to_string();
     assert!(none.contains("none of the 1 rows") && none.contains("5 tokens"), "{none}");
 }
@@ -174,7 +175,7 @@ fn chats_are_rendered_and_only_the_assistant_is_a_target() {
         {"role": "assistant", "content": "!"}]}"#;
     let row = row.replace('\n', "");
     let text = |d: &Dataset, keep: bool| -> String {
-        let row = d.get(0).unwrap();
+        let row = d.row(0).unwrap();
         let is = |i: usize| row.spans.iter().any(|s| (s.0 as usize..s.1 as usize).contains(&i));
         let ids = row.ids.iter().enumerate();
         ids.map(|(i, &id)| if keep || is(i) { char::from(id as u8) } else { '.' }).collect()
@@ -199,7 +200,7 @@ fn chats_are_rendered_and_only_the_assistant_is_a_target() {
     // Cut within the second answer.
     let short = DatasetOptions { max_length: 21, ..DatasetOptions::default() };
     let short = Dataset::from_text("d", row.as_bytes(), &Chatty(TURNS), &short).unwrap();
-    assert_eq!(short.get(0).unwrap().spans, [(19, 21)]);
+    assert_eq!(short.row(0).unwrap().spans, [(19, 21)]);
     // A template that drops earlier answers, and a tokenizer without one.
     let last = "{% for m in messages %}{% if loop.last or m.role == 'user' %}<{{ m.role }}>{{ m.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     let why = Dataset::from_text("d", row.as_bytes(), &Chatty(last), &options).unwrap_err();

@@ -5,6 +5,7 @@
 pub mod batch;
 mod csv;
 pub mod dataset;
+mod encode;
 pub mod order;
 mod parquet;
 #[cfg(not(target_arch = "wasm32"))]
@@ -12,9 +13,11 @@ mod parquet_pages;
 mod record_json;
 pub mod records;
 pub mod rows;
+mod store;
 
 pub use batch::{Batch, IGNORE, Packed, Segment};
-pub use dataset::{Dataset, DatasetOptions, DatasetReport, Encode, LossOn, TokenizedRow};
+pub use dataset::{Dataset, DatasetOptions, DatasetReport, LossOn, TokenizedRow};
+pub use encode::Encode;
 pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order, packs};
 pub use parquet::decoding_parquet;
 pub use records::{Record, for_each_record, for_each_record_in};

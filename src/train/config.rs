@@ -334,7 +334,8 @@ impl TrainConfig {
     /// How rows become tokens. **Errors** [`Error::Invalid`](crate::Error::Invalid) for a bad `map`.
     pub fn dataset_options(&self) -> Result<DatasetOptions> {
         let columns = ColumnMap::new(&self.map)?;
-        Ok(DatasetOptions { max_length: self.max_length, loss: self.loss, columns })
+        let (max_length, loss) = (self.max_length, self.loss);
+        Ok(DatasetOptions { max_length, loss, columns, ..DatasetOptions::default() })
     }
 
     /// How rows become batches.

@@ -1,7 +1,7 @@
 //! What a run's rows ask for: the adapter, the largest pass, the order of evaluation.
 
 use super::config::TrainConfig;
-use crate::data::{Batch, Dataset, TokenizedRow, packs};
+use crate::data::{Batch, Dataset, packs};
 use crate::format::{AdapterConfig, ModelConfig, TargetModules};
 use crate::model::Pass;
 use crate::{Error, Result};
@@ -29,11 +29,11 @@ impl TrainConfig {
 /// with the most targets together.
 fn largest_pass(rows: &Dataset, batch_size: usize) -> Pass {
     let batch = batch_size.min(rows.len()).max(1);
-    let mut targets: Vec<usize> = rows.rows().map(|row| row.targets()).collect();
+    let mut targets: Vec<usize> = rows.targets().collect();
     targets.sort_unstable_by(|a, b| b.cmp(a));
     Pass {
         batch,
-        queries: rows.rows().map(|row| row.ids.len()).max().unwrap_or(1),
+        queries: rows.lengths().into_iter().max().unwrap_or(1) as usize,
         targets: targets[..batch.min(targets.len())].iter().sum::<usize>().max(1),
     }
 }
@@ -56,13 +56,12 @@ pub fn pass_of(rows: &Dataset, held_out: Option<&Dataset>, config: &TrainConfig)
 
 /// The largest pass over packs, as rows of a batch of `batch_size`.
 fn largest_pack(rows: &Dataset, seed: u64, tokens: usize, batch_size: usize) -> Pass {
-    let of = |pack: &Vec<u32>, count: fn(TokenizedRow) -> usize| -> usize {
-        pack.iter().filter_map(|&row| rows.get(row as usize)).map(count).sum()
-    };
+    let (lengths, counts) = (rows.lengths(), Vec::from_iter(rows.targets()));
     let (mut most, mut targets) = (1, 1);
-    for pack in packs(seed, &rows.lengths(), tokens) {
-        most = most.max(of(&pack, |row| row.ids.len()));
-        targets = targets.max(of(&pack, |row| row.targets()));
+    for pack in packs(seed, &lengths, tokens) {
+        let in_pack = || pack.iter().map(|&row| row as usize);
+        most = most.max(in_pack().map(|row| lengths[row] as usize).sum());
+        targets = targets.max(in_pack().map(|row| counts[row]).sum());
     }
     Pass { batch: batch_size, queries: most.div_ceil(batch_size), targets }
 }
@@ -76,28 +75,33 @@ fn union(a: Pass, b: Pass) -> Pass {
     }
 }
 
-/// The rows in micro-batches of like length, to evaluate on: the order does not depend on a seed.
-pub fn evaluation_batches(rows: &Dataset, batch_size: usize, pad: u32) -> Result<Vec<Batch>> {
-    let mut order: Vec<usize> = (0..rows.len()).collect();
+/// The order of evaluation: rows of like length side by side. It does not depend on a seed.
+pub fn evaluation_order(rows: &Dataset) -> Vec<u32> {
     let lengths = rows.lengths();
-    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
-    order.chunks(batch_size.max(1)).map(|rows_of| Batch::new(rows, rows_of, pad)).collect()
+    let mut order: Vec<u32> =
+        (0..lengths.len()).map(|i| u32::try_from(i).unwrap_or(u32::MAX)).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row as usize]));
+    order
+}
+
+/// Some rows of [`evaluation_order`] as a micro-batch.
+pub fn evaluation_batch(rows: &Dataset, some: &[u32], pad: u32) -> Result<Batch> {
+    Batch::new(rows, &Vec::from_iter(some.iter().map(|&row| row as usize)), pad)
 }
 
 /// Refuses ids that the model does not have, by file and line.
 pub fn check_vocabulary(rows: &Dataset, model: &ModelConfig) -> Result<()> {
-    let outside = |id: &&u32| **id as usize >= model.vocab_size;
-    for row in rows.rows() {
-        if let Some(id) = row.ids.iter().find(outside) {
+    match rows.largest_id() {
+        Some((id, row)) if id as usize >= model.vocab_size => {
             let why = format!(
                 "token id {id} is outside the model's vocabulary of {}; the tokenizer belongs to \
                  another model",
                 model.vocab_size
             );
-            return Err(Error::invalid(rows.origin(row.row), why));
+            Err(Error::invalid(rows.origin(row), why))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -121,7 +125,8 @@ mod tests {
         let rows = Dataset::from_text("x", text, &Letters, &DatasetOptions::default()).unwrap();
         assert_eq!(largest_pass(&rows, 2), Pass { batch: 2, queries: 9, targets: 7 });
         assert_eq!(largest_pass(&rows, 9), Pass { batch: 3, queries: 9, targets: 8 });
-        let batches = evaluation_batches(&rows, 2, 0).unwrap();
-        assert_eq!(batches.iter().map(|b| b.t).collect::<Vec<_>>(), [9, 3]);
+        let order = evaluation_order(&rows);
+        let batches = order.chunks(2).map(|some| evaluation_batch(&rows, some, 0).unwrap());
+        assert_eq!(batches.map(|b| b.t).collect::<Vec<_>>(), [9, 3]);
     }
 }

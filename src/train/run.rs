@@ -34,7 +34,8 @@ pub struct Run {
     dir: RunDir,
     config: TrainConfig,
     rows: Dataset,
-    held_out: Option<Vec<Batch>>,
+    /// Evaluation rows, and their order.
+    held_out: Option<(Dataset, Vec<u32>)>,
     loader: Loader,
     state: CheckpointState,
     total: u64,
@@ -88,10 +89,10 @@ impl Run {
         let pass = plan::pass_of(&rows, held_out.as_ref(), &config);
         let pad = model.config().pad_token_id;
         let pad = pad.filter(|id| (*id as usize) < model.config().vocab_size).unwrap_or(0);
-        let held_out = match &held_out {
-            Some(data) => Some(plan::evaluation_batches(data, config.batch_size, pad)?),
-            None => None,
-        };
+        let held_out = held_out.map(|data| {
+            let order = plan::evaluation_order(&data);
+            (data, order)
+        });
         let limits = Limits::of(model.gpu());
         let memory = RunPlan::new(model.memory(), model.config(), &config, pass, limits)?;
         memory.check()?;
@@ -287,8 +288,16 @@ impl Run {
     }
 
     async fn evaluate(&mut self) -> Result<EvalLine> {
-        let batches = self.held_out.iter().flatten().cloned();
-        let eval_loss = self.trainer.evaluate(batches).await?;
+        let (mut sum, mut count) = (0f64, 0usize);
+        if let Some((data, order)) = &self.held_out {
+            for some in order.chunks(self.config.batch_size) {
+                let batch = plan::evaluation_batch(data, some, self.pad)?;
+                let (loss, targets) = self.trainer.loss_sum(&batch).await?;
+                sum += loss;
+                count += targets;
+            }
+        }
+        let eval_loss = sum / count.max(1) as f64;
         let step = self.state.step;
         if !eval_loss.is_finite() {
             let (what, rows) = ("the evaluation loss".into(), "of the evaluation data".into());

@@ -268,10 +268,16 @@ impl Trainer {
     pub async fn evaluate(&self, batches: impl IntoIterator<Item = Batch>) -> Result<f64> {
         let (mut sum, mut count) = (0f64, 0usize);
         for batch in batches {
-            let nll = self.model.token_nll(&self.space, &batch).await?;
-            sum += nll.iter().map(|&v| f64::from(v)).sum::<f64>();
-            count += nll.len();
+            let (loss, targets) = self.loss_sum(&batch).await?;
+            sum += loss;
+            count += targets;
         }
         Ok(sum / count.max(1) as f64)
+    }
+
+    /// The summed loss of a batch, and its targets.
+    pub(super) async fn loss_sum(&self, batch: &Batch) -> Result<(f64, usize)> {
+        let nll = self.model.token_nll(&self.space, batch).await?;
+        Ok((nll.iter().map(|&v| f64::from(v)).sum(), nll.len()))
     }
 }

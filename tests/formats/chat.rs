@@ -70,7 +70,7 @@ fn the_assistants_words_and_the_end_of_its_turn_are_targets_in_every_template() 
         let tokenizer = tokenizer(&golden, &special);
         let options = DatasetOptions { max_length: 4096, ..DatasetOptions::default() };
         let data = Dataset::from_text("d", &row, &tokenizer, &options).unwrap();
-        let found = data.get(0).unwrap();
+        let found = data.row(0).unwrap();
         let said: Vec<String> = found
             .spans
             .iter()
