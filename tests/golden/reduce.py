@@ -5,7 +5,7 @@
 
 What is cut, so that a reader of the files knows what not to expect:
   nf4/       `dequant` and `dq.dequant` of the large cases, case normal_2d
-  model/     tiny_a_bf16_sharded; `nf4dq.logits` of tiny_a (token losses are there); of the batch, row 0 (the rest is cut to its longest text: causal attention and right padding make
+  model/     tiny_a_bf16_sharded; `nf4dq.logits` (token losses are there); of the batch, row 0 (the rest is cut to its longest text: causal attention and right padding make
              that exact) with losses taken anew from the stored logits or token losses, in f64
   prequant/  the same batch; `dequantized` of two weights, none for f32_single, and no logits for that
   lora/      adapter all_r16; logits; gradients of all_r16_rslora beyond layer 0; merged weights only of layer 0 of the q and v adapters, f32
@@ -91,7 +91,7 @@ def main(src, dst):
     for tag, m in j["models"].items():
         for f in ("config.json", "config_v4.json", "model.safetensors"): copy("model", tag, f)
         meta, t = load(p("model", tag, "forward.safetensors")); t, losses = cut_batch(t); 
-        if tag == "tiny_a": del t["nf4dq.logits"]
+        del t["nf4dq.logits"]
         save(q("model", tag, "forward.safetensors"), meta, t)
         m["variants"] = {v: dict(loss=l, loss_f64=l, targets=n) for v, (l, n) in losses.items()}
         m.pop("real_bnb_loss"); m.pop("bf16_whole_model_nf4dq")         # of the whole batch

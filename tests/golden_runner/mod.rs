@@ -45,10 +45,13 @@ const SECTIONS: &[Section] = &[
     ("families", families::cases),
 ];
 
-fn path() -> PathBuf {
+/// The sets to walk: the one that was named, or the reduced set and what other families add to it.
+fn paths() -> Vec<PathBuf> {
     match std::env::var_os("WGPU_LORA_GOLDEN").filter(|path| !path.is_empty()) {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
+        Some(path) => vec![PathBuf::from(path)],
+        None => ["tests/golden", "tests/golden_families"]
+            .map(|set| Path::new(env!("CARGO_MANIFEST_DIR")).join(set))
+            .into(),
     }
 }
 
@@ -81,15 +84,16 @@ pub fn run() -> ExitCode {
     let mut args = Arguments::from_args();
     // With one thread the harness writes a test's name before it runs, into the middle of our lines.
     args.test_threads = Some(args.test_threads.unwrap_or(2).max(2));
-    let path = path();
-    let set = Set::new(&path);
-    let trials = discover(&set).into_iter().map(|case| {
+    let paths = paths();
+    let cases = paths.iter().flat_map(|path| discover(&Set::new(path)));
+    let trials = cases.map(|case| {
         Trial::test(case.name.clone(), move || case.run().map_err(|e| Failed::from(e.to_string())))
     });
     let conclusion = libtest_mimic::run(&args, trials.collect());
     if !args.list {
         let cases = conclusion.num_passed + conclusion.num_failed;
-        println!("golden: {cases} cases, {} failed, set {}", conclusion.num_failed, path.display());
+        let sets: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        println!("golden: {cases} cases, {} failed, set {}", conclusion.num_failed, sets.join(" and "));
     }
     conclusion.exit_code()
 }
