@@ -80,6 +80,19 @@ pub(super) fn local(model: &str) -> Result<PathBuf> {
 /// Longer sequences than this are typing errors, unless the model says otherwise.
 const MOST_POSITIONS: usize = 1 << 18;
 
+/// Where compiled pipelines are kept: the user's cache folder.
+fn pipeline_folder() -> Option<PathBuf> {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = if cfg!(target_os = "macos") {
+        var("HOME").map(|home| home.join("Library/Caches"))
+    } else if cfg!(windows) {
+        var("LOCALAPPDATA")
+    } else {
+        var("XDG_CACHE_HOME").or_else(|| var("HOME").map(|home| home.join(".cache")))
+    };
+    Some(base?.join("wgpu-lora/pipelines"))
+}
+
 impl Session {
     /// Opens the device, by `policy` or the environment's.
     pub(super) async fn gpu(&self, inspect: Inspect, policy: Option<Policy>) -> Result<Gpu> {
@@ -87,6 +100,7 @@ impl Session {
             adapter: self.device.clone(),
             policy: policy.unwrap_or_else(Policy::from_env),
             verify: inspect.verify,
+            pipeline_cache: pipeline_folder(),
             ..GpuOptions::default()
         };
         let gpu = Gpu::with(options).await?;

@@ -13,6 +13,8 @@ mod caps;
 mod memory;
 mod op;
 mod pipeline;
+#[cfg(not(target_arch = "wasm32"))]
+mod pipeline_cache;
 mod profile;
 mod recorder;
 mod shader;
@@ -50,6 +52,9 @@ pub struct GpuOptions {
     pub validate_only: bool,
     /// Bytes that the device may hold, instead of what the backend tells (a browser tells nothing).
     pub memory: Option<u64>,
+    /// Folder that keeps the driver's compiled pipelines between runs, a file per adapter and driver
+    /// (native only, where the backend allows it).
+    pub pipeline_cache: Option<std::path::PathBuf>,
 }
 
 /// An open graphics device. Cheap to clone; all clones share one device.
@@ -59,6 +64,8 @@ pub struct Gpu {
 }
 
 pub(crate) struct Inner {
+    #[cfg(not(target_arch = "wasm32"))]
+    pipeline_cache: Option<pipeline_cache::PipelineCache>,
     device: wgpu::Device,
     queue: wgpu::Queue,
     caps: Caps,
@@ -150,10 +157,14 @@ impl Gpu {
     pub async fn with(options: GpuOptions) -> Result<Gpu> {
         let adapter = pick(&options).await?;
         let caps = Caps::of(&adapter, options.policy);
+        let mut features = caps.features(&adapter);
+        if options.pipeline_cache.is_some() {
+            features |= adapter.features() & wgpu::Features::PIPELINE_CACHE;
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("wgpu-lora"),
-                required_features: caps.features(&adapter),
+                required_features: features,
                 required_limits: caps.limits(&adapter),
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()
@@ -182,12 +193,17 @@ impl Gpu {
         });
         tracing::info!(adapter = %caps.adapter.name, backend = %caps.adapter.backend, %caps, "device opened");
         let inner = Inner {
-            device,
             queue,
             memory: options.memory.or_else(|| memory::device_bytes(&adapter, caps.software)),
             tensor_bytes: AtomicU64::new(0),
             caps,
             verify: options.verify,
+            #[cfg(not(target_arch = "wasm32"))]
+            pipeline_cache: options
+                .pipeline_cache
+                .as_deref()
+                .and_then(|folder| pipeline_cache::PipelineCache::open(&device, &adapter, folder)),
+            device,
             pipelines: pipeline::Cache::default(),
             fault,
             profile: Mutex::new(None),

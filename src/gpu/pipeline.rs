@@ -1,6 +1,7 @@
 //! Pipelines by variant, bind groups by buffers; each made once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::op::{Access, Selection};
@@ -20,6 +21,7 @@ type GroupKey = (usize, Vec<(u64, usize)>);
 #[derive(Default)]
 pub(super) struct Cache {
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    made: AtomicUsize,
     groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
     dead: Mutex<Vec<u64>>,
     pub(super) ring: std::sync::OnceLock<wgpu::Buffer>,
@@ -44,16 +46,32 @@ impl Cache {
 }
 
 impl Gpu {
-    /// The compiled variant, from the cache or made now.
-    pub(super) fn pipeline(&self, selection: &Selection) -> Result<Arc<Pipeline>> {
-        let name = selection.name();
-        let cache = &self.inner.pipelines;
-        if let Some(hit) = lock(&cache.pipelines).get(&name) {
-            return Ok(hit.clone());
+    /// The compiled variant, if it has been made.
+    pub(super) fn pipeline(&self, selection: &Selection) -> Option<Arc<Pipeline>> {
+        lock(&self.inner.pipelines.pipelines).get(&selection.name()).cloned()
+    }
+
+    /// Compiles the variants that have not been made yet, each once, on all cores where there are threads.
+    pub(super) fn make_pipelines<'a>(
+        &self,
+        selections: impl Iterator<Item = &'a Selection>,
+    ) -> Result<()> {
+        let missing: BTreeMap<String, &Selection> = selections
+            .filter(|selection| self.pipeline(selection).is_none())
+            .map(|selection| (selection.name(), selection))
+            .collect();
+        let make = |(name, selection): (String, &Selection)| -> Result<()> {
+            let made = Arc::new(self.compile(selection, &name)?);
+            lock(&self.inner.pipelines.pipelines).insert(name, made);
+            Ok(())
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            use rayon::prelude::*;
+            missing.into_par_iter().try_for_each(make)
         }
-        let made = Arc::new(self.compile(selection, &name)?);
-        lock(&cache.pipelines).insert(name, made.clone());
-        Ok(made)
+        #[cfg(target_arch = "wasm32")]
+        missing.into_iter().try_for_each(make)
     }
 
     fn compile(&self, selection: &Selection, name: &str) -> Result<Pipeline> {
@@ -111,12 +129,22 @@ impl Gpu {
                 constants: &constants,
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.pipeline_cache(),
         });
         self.check(&format!("the compilation of {name}"))?;
         tracing::debug!(name, "pipeline");
-        let id = lock(&self.inner.pipelines.pipelines).len();
+        let id = self.inner.pipelines.made.fetch_add(1, Ordering::Relaxed);
         Ok(Pipeline { raw, layout, id })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.inner.pipeline_cache.as_ref().map(|cache| &cache.raw)
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        None
     }
 
     /// The bind group of a pipeline with these tensors and the uniform ring.

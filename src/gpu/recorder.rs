@@ -24,11 +24,18 @@ pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
     allow(dead_code, reason = "name and work are for profiles, which only native builds take")
 )]
 struct Recorded {
-    pipeline: Arc<Pipeline>,
-    group: wgpu::BindGroup,
+    /// Set when it is submitted at the latest.
+    ready: Option<(Arc<Pipeline>, wgpu::BindGroup)>,
     dispatch: [u32; 3],
     name: Option<String>,
     work: super::Work,
+}
+
+/// A dispatch whose pipeline has not been made: all that a submission lacks are made at once.
+struct Waiting {
+    at: usize,
+    selection: Selection,
+    tensors: Vec<Tensor>,
 }
 
 /// Records operations in order; each sees the results of those before it.
@@ -36,6 +43,7 @@ pub struct Recorder {
     gpu: Gpu,
     label: &'static str,
     recorded: Vec<Recorded>,
+    waiting: Vec<Waiting>,
     params: Vec<u8>,
     flops: u64,
 }
@@ -70,7 +78,8 @@ impl Gpu {
 
 impl Recorder {
     pub(super) fn new(gpu: Gpu, label: &'static str) -> Recorder {
-        Recorder { gpu, label, recorded: Vec::new(), params: Vec::new(), flops: 0 }
+        let (recorded, waiting) = (Vec::new(), Vec::new());
+        Recorder { gpu, label, recorded, waiting, params: Vec::new(), flops: 0 }
     }
 
     /// The device that this recorder submits to.
@@ -78,8 +87,8 @@ impl Recorder {
         &self.gpu
     }
 
-    /// Adds an operation. **Errors** [`Error::Shape`] from its shape checks; [`Error::Device`] if the
-    /// driver rejects its kernel.
+    /// Adds an operation. **Errors** [`Error::Shape`] from its shape checks; [`Error::Device`] if it had to
+    /// submit those before it and the driver rejects one of their kernels.
     pub fn record(&mut self, op: &dyn Op) -> Result<()> {
         let selection = self.gpu.caps().select(op.kernel(), &op.roles())?;
         let dispatch = op.dispatch(&selection)?;
@@ -107,14 +116,37 @@ impl Recorder {
         if self.recorded.len() == SLOTS || self.flops + work.flops > SLICE_FLOPS {
             self.submit()?;
         }
-        let pipeline = self.gpu.pipeline(selection)?;
-        let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
+        let ready = self.gpu.pipeline(selection).map(|pipeline| {
+            let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
+            (pipeline, group)
+        });
+        if ready.is_none() {
+            self.waiting.push(Waiting {
+                at: self.recorded.len(),
+                selection: selection.clone(),
+                tensors: tensors.into_iter().cloned().collect(),
+            });
+        }
         let params = op.params();
         self.params.extend_from_slice(&params);
         self.params.resize((self.recorded.len() + 1) * SLOT, 0);
         self.flops += work.flops;
         let name = self.gpu.profiling().then(|| selection.name());
-        self.recorded.push(Recorded { pipeline, group, dispatch, name, work });
+        self.recorded.push(Recorded { ready, dispatch, name, work });
+        Ok(())
+    }
+
+    /// Makes the pipelines that the recorded operations lack.
+    fn make_ready(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.gpu.make_pipelines(waiting.iter().map(|w| &w.selection))?;
+        for Waiting { at, selection, tensors } in waiting {
+            let tensors: Vec<&Tensor> = tensors.iter().collect();
+            self.recorded[at].ready = self.gpu.pipeline(&selection).map(|pipeline| {
+                let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
+                (pipeline, group)
+            });
+        }
         Ok(())
     }
 
@@ -123,6 +155,7 @@ impl Recorder {
         if self.recorded.is_empty() {
             return Ok(());
         }
+        self.make_ready()?;
         if self.gpu.profiling() {
             return self.submit_profiled();
         }
@@ -263,8 +296,9 @@ impl Recorder {
 }
 
 fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
-    pass.set_pipeline(&r.pipeline.raw);
-    pass.set_bind_group(0, &r.group, &[(index * SLOT) as u32]);
+    let Some((pipeline, group)) = &r.ready else { return };
+    pass.set_pipeline(&pipeline.raw);
+    pass.set_bind_group(0, group, &[(index * SLOT) as u32]);
     let [x, y, z] = r.dispatch;
     pass.dispatch_workgroups(x, y, z);
 }
