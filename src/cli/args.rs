@@ -261,7 +261,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "auto|on|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_checkpointing: Option<String>,
-    /// Arithmetic of activations [default: f32].
+    /// Activations that wait for the backward pass: f32, or mixed: at 16 bits [default: f32].
     #[arg(long, value_name = "f32|mixed")]
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<String>,

@@ -10,7 +10,7 @@ use super::bench_kernels;
 use super::model::{Files, Session};
 use crate::data::Batch;
 use crate::gpu::Gpu;
-use crate::model::{KvCache, Pass};
+use crate::model::{Keep, KvCache, Pass};
 use crate::random::{below, stream};
 use crate::train::config::TrainConfig;
 use crate::train::memory::{Limits, RunPlan};
@@ -97,10 +97,9 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     let pass = Pass { batch: b, queries: t, targets: batch.target_count() };
     let plan = RunPlan::new(model.memory(), model.config(), &config, pass, Limits::of(&gpu))?;
     plan.check()?;
-    let recompute = plan.recomputed;
     model.add_fresh_adapter("default", &config.adapter_config(), 1).await?;
     let schedule = Schedule::new(SchedulerType::Constant, 1e-4, 0, args.steps as u64 + 1)?;
-    let mut trainer = Trainer::new(model, schedule, TrainerOptions::of(&config, recompute), pass)?;
+    let mut trainer = Trainer::new(model, schedule, TrainerOptions::of(&config, plan.keep), pass)?;
     let window = [batch];
     trainer.step(&window).await?;
     gpu.profile(args.inspect.profile);
@@ -114,7 +113,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     session.finish_profile(&gpu, args.inspect);
     let rest = json!({
         "tokens_per_second": (b * t) as f64 / took,
-        "batch": b, "seq": t, "rank": args.rank, "activations_recomputed": recompute,
+        "batch": b, "seq": t, "rank": args.rank, "activations_recomputed": plan.keep == Keep::Recomputed,
         "planned_bytes": plan.memory.total(), "tensor_bytes": gpu.tensor_bytes(),
     });
     report(session, &gpu, "train_step", took, rest)
@@ -127,7 +126,7 @@ async fn prefill(session: &Session, args: &BenchTokens) -> Result<()> {
     let t = args.tokens.unwrap_or(128).max(1);
     let model = session.load(&gpu, &files, args.quant.into(), t).await?;
     let ids = ids(t, model.config().vocab_size);
-    let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, false, false)?;
+    let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, None)?;
     let mut cache = KvCache::new(&gpu, model.config(), 1, t)?;
     model.extend(&space, &mut cache, &ids).await?;
     gpu.profile(args.inspect.profile);
@@ -153,7 +152,7 @@ async fn decode(session: &Session, args: &BenchTokens) -> Result<()> {
     let context = 4;
     let model = session.load(&gpu, &files, args.quant.into(), context + n + 1).await?;
     let ids = ids(context + n + 1, model.config().vocab_size);
-    let space = model.workspace(Pass { batch: 1, queries: context, targets: 1 }, false, false)?;
+    let space = model.workspace(Pass { batch: 1, queries: context, targets: 1 }, None)?;
     let mut cache = KvCache::new(&gpu, model.config(), 1, ids.len())?;
     model.extend(&space, &mut cache, &ids[..context]).await?;
     model.extend(&space, &mut cache, &ids[context..context + 1]).await?;

@@ -93,8 +93,8 @@ pub(super) fn sizes(case: &Case, shape: &Shape, m: usize) -> Vec<(Size, &'static
         "cross_entropy_fused" => vec![([m.min(CHUNK), shape.vocabulary, 1], STORAGES)],
         "gather_rows" => alone(d, m),
         "copy_rows" => alone(kv, 64),
-        "rms_norm_fwd" | "rms_norm_bwd" | "add" | "dropout" | "dropout_bwd" | "dora_scale"
-        | "dora_bwd" => alone(d, 1),
+        "rms_norm_fwd" | "rms_norm_bwd" | "add" | "pack_f16" | "unpack_f16" | "dropout"
+        | "dropout_bwd" | "dora_scale" | "dora_bwd" => alone(d, 1),
         // Of the optimizer and of ceilings: no rows.
         _ => Vec::new(),
     }

@@ -43,8 +43,7 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
         Some(_) => (0..t as u32).collect(),
         None => vec![(t as u32).saturating_sub(1)],
     };
-    let space =
-        model.workspace(Pass { batch: 1, queries: t, targets: rows.len() }, false, false)?;
+    let space = model.workspace(Pass { batch: 1, queries: t, targets: rows.len() }, None)?;
     let logits = model.logits(&space, &ids, 1, &rows).await?;
     let last = &logits[logits.len().saturating_sub(v)..];
     let name = |id: u32| tokenizer.as_ref().and_then(|t| t.decode(&[id], false).ok());

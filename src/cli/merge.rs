@@ -108,7 +108,7 @@ async fn probe(
         let ids = prompt_ids(&model, &tokenizer, &args.probe)?;
         let rows: Vec<u32> = (0..ids.len() as u32).collect();
         let pass = Pass { batch: 1, queries: ids.len(), targets: ids.len() };
-        let space = model.workspace(pass, false, false)?;
+        let space = model.workspace(pass, None)?;
         anyhow::Ok((model.logits(&space, &ids, 1, &rows).await?, ids.len()))
     };
     let difference =

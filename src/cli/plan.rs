@@ -12,7 +12,7 @@ use super::model::{Session, local};
 use super::train;
 use crate::data::Dataset;
 use crate::format::{ModelConfig, ModelFiles, Tokenizer};
-use crate::model::{LoadOptions, MemoryPlan, Pass, Quant};
+use crate::model::{Keep, LoadOptions, MemoryPlan, Pass, Quant};
 use crate::train::config::{self, TrainConfig};
 use crate::train::memory::{Limits, RunPlan};
 use crate::train::plan::{full_pass, pass_of};
@@ -84,7 +84,7 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         "total": m.total(),
         "fits": plan.fits(),
         "device_limit": plan.limits.memory,
-        "activations_recomputed": plan.recomputed,
+        "activations_recomputed": plan.keep == Keep::Recomputed,
         "batch": plan.pass.batch,
         "tokens": plan.pass.queries,
         "targets": plan.pass.targets,
@@ -137,7 +137,11 @@ pub(super) fn quant(config: &TrainConfig) -> Quant {
 pub(super) fn table(plan: &RunPlan) -> String {
     let m = &plan.memory;
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-    let kept = if plan.recomputed { "recomputed in backward" } else { "all kept" };
+    let kept = match plan.keep {
+        Keep::Full => "all kept",
+        Keep::Packed => "kept at 16 bits",
+        Keep::Recomputed => "recomputed in backward",
+    };
     let Pass { batch, queries, targets } = plan.pass;
     let rows = [
         ("weights", m.weights, "frozen layers, embedding, norms".to_owned()),

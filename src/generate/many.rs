@@ -44,13 +44,12 @@ pub async fn samples(
     let mut slots = SlotCache::new(model.gpu(), model.config(), capacity)?;
     let clock = Clock::start();
     let first = {
-        let space =
-            model.workspace(Pass { batch: 1, queries: prompt.len(), targets: 1 }, false, false)?;
+        let space = model.workspace(Pass { batch: 1, queries: prompt.len(), targets: 1 }, None)?;
         model.prefill_slots(&space, &mut slots, prompt, &[prompt.len() as u32 - 1]).await?
     };
     timings.prefill_seconds = clock.seconds();
     let vocabulary = first.len();
-    let space = model.workspace(Pass { batch: n, queries: 1, targets: n }, false, false)?;
+    let space = model.workspace(Pass { batch: n, queries: 1, targets: n }, None)?;
     let mut running: Vec<usize> = (0..n).filter(|&i| answers[i].finish().is_none()).collect();
     let mut logits = first.repeat(running.len());
     while !running.is_empty() {

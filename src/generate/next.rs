@@ -18,7 +18,7 @@ pub async fn next_tokens(
 ) -> Result<Vec<Candidate>> {
     let ids = prompt_ids(model, tokenizer, prompt)?;
     let pass = Pass { batch: 1, queries: ids.len(), targets: 1 };
-    let space = model.workspace(pass, false, false)?;
+    let space = model.workspace(pass, None)?;
     let logits = model.logits(&space, &ids, 1, &[ids.len() as u32 - 1]).await?;
     top(&logits, n)
 }

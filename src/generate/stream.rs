@@ -114,7 +114,7 @@ impl<'a> Generator<'a> {
             model,
             tokenizer,
             cache: KvCache::new(model.gpu(), model.config(), 1, capacity)?,
-            space: model.workspace(pass, false, false)?,
+            space: model.workspace(pass, None)?,
             answer,
             pending: prompt.clone(),
             prompt,

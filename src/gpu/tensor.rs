@@ -15,6 +15,8 @@ pub enum Elem {
     U32,
     /// Four 8-bit codes in a word, each an index into an ascending table.
     Codes,
+    /// Two 16-bit floats in a word, the first in the low half.
+    F16Pairs,
 }
 
 /// A row-major tensor on the device; the last axis is contiguous. Cloning shares the memory.

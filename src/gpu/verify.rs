@@ -19,9 +19,23 @@ pub fn difference(device: &Host, twin: &Host, elem: Elem) -> f32 {
     if elem == Elem::U32 {
         return if device.u32() == twin.u32() { 0.0 } else { f32::INFINITY };
     }
-    let scale = twin.f32().iter().filter(|v| v.is_finite()).fold(0f32, |m, v| m.max(v.abs()));
+    if elem == Elem::F16Pairs {
+        return apart(&halves(device), &halves(twin));
+    }
+    apart(device.f32(), twin.f32())
+}
+
+/// The values of pairs of 16-bit floats.
+fn halves(host: &Host) -> Vec<f32> {
+    let pair = |word: &u32| [*word as u16, (*word >> 16) as u16];
+    let words = host.u32().iter().flat_map(pair);
+    words.map(|bits| half::f16::from_bits(bits).to_f32()).collect()
+}
+
+fn apart(device: &[f32], twin: &[f32]) -> f32 {
+    let scale = twin.iter().filter(|v| v.is_finite()).fold(0f32, |m, v| m.max(v.abs()));
     let mut worst = 0f32;
-    for (d, t) in device.f32().iter().zip(twin.f32()) {
+    for (d, t) in device.iter().zip(twin) {
         if d.to_bits() == t.to_bits() {
             continue;
         }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::Result;
-use crate::gpu::{Gpu, Host, HostBuffers, Op, Tensor};
+use crate::gpu::{Elem, Gpu, Host, HostBuffers, Op, Tensor};
 use crate::kernels::*;
 use crate::quant::{Nf4Matrix, dynamic8_code};
 use crate::random::stream;
@@ -108,6 +108,16 @@ impl Inputs {
         let words = vec![0x8791_a3c5; words];
         self.keep(name, &words);
         self.gpu.upload_codes(name, &words)
+    }
+
+    /// Words of two 16-bit floats, for `n` values.
+    fn pairs(&self, name: &str, n: usize) -> Result<Tensor> {
+        let mut words = vec![0; n.div_ceil(2)];
+        crate::reference::pack_f16(&noise(n, name), &mut words);
+        self.keep(name, &words);
+        let pairs = self.gpu.tensor(name, &[words.len()], Elem::F16Pairs)?;
+        self.gpu.write_words(&pairs, 0, &words)?;
+        Ok(pairs)
     }
 
     fn random(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
@@ -377,6 +387,16 @@ fn add_bias(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
     each(&AddBias { bias: &i.random("bias", &[n])?, y: &i.random("y", &[m, n])? })
 }
 
+fn pack_f16(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.random("x", &[m, n])?, i.pairs("y", m * n)?);
+    each(&PackF16 { x: &x, y: &y })
+}
+
+fn unpack_f16(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.pairs("x", m * n)?, i.zeros("y", &[m, n])?);
+    each(&UnpackF16 { x: &x, y: &y })
+}
+
 fn gather_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (x, index) = (i.random("x", &[k, n])?, i.indices("index", m, k)?);
     each(&GatherRows { x: &x, index: &index, y: &i.zeros("y", &[m, n])? })
@@ -540,6 +560,8 @@ pub static CASES: &[Case] = cases![
     "dora_bwd" [512, 2048, 1] [7, 100, 1] dora_bwd;
     "add" [512, 2048, 1] [7, 100, 1] add;
     "add_bias" [512, 2048, 1] [7, 100, 1] add_bias;
+    "pack_f16" [512, 2048, 1] [7, 101, 1] pack_f16;
+    "unpack_f16" [512, 2048, 1] [7, 101, 1] unpack_f16;
     "gather_rows" [128, 2048, 512] [7, 100, 9] gather_rows;
     "copy_rows" [512, 2048, 64] [7, 100, 3] copy_rows;
     "ceiling_copy" [4096, 4096, 1] [3, 100, 1] ceiling_copy;

@@ -61,9 +61,11 @@ mod dora;
 mod dora_norm;
 mod elementwise;
 mod embed;
+
 mod linear;
 mod lora;
 mod optimizer;
+mod pack;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -84,6 +86,7 @@ pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearFwd, LinearGrad};
 pub use lora::{Dropout, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Part};
 pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
+pub use pack::{PackF16, UnpackF16};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::{Rope, RopeAppend};
 pub use swiglu::{SwigluBwd, SwigluFwd};
@@ -129,4 +132,6 @@ pub static ALL: &[&Kernel] = &[
     &elementwise::ADD,
     &add_bias::ADD_BIAS,
     &elementwise::GATHER_ROWS,
+    &pack::PACK,
+    &pack::UNPACK,
 ];

@@ -1,18 +1,19 @@
 //! A decoder block: forward, and backward as its mirror image.
 
+use super::frame::Frame;
 use super::init::dropout_seed;
 use super::linear::{Linear, Site};
 use super::llama::{Layer, Model};
 use super::lora::Adapter;
 use super::module::Module;
-use super::workspace::{Activations, Backward, Frame};
+use super::workspace::{Activations, Backward};
 use crate::Result;
 use crate::data::Segment;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
-    AttentionGather, AttentionShape, Mask, RmsNormBwd, RmsNormFwd, Rope, RopeAppend, SwigluBwd,
-    SwigluFwd,
+    AttentionGather, AttentionShape, Mask, PackF16, RmsNormBwd, RmsNormFwd, Rope, RopeAppend,
+    SwigluBwd, SwigluFwd, UnpackF16,
 };
 use crate::model::kv_cache::KvCache;
 use crate::model::slots::{Listed, SlotCache};
@@ -207,6 +208,34 @@ impl Block<'_> {
         self.apply(rec, &a, Module::Up, &a.h2, &a.up)?;
         rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
         self.add_output(rec, &a, (Module::Down, &a.act), mid, keep.then_some(&out))
+    }
+
+    /// Puts behind this block, at 16 bits, what its backward needs; see [`Block::unpack`].
+    pub(super) fn pack(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
+        let a = frame.acts(self.index)?;
+        frame.packed(self.index, &a).try_for_each(|pair| {
+            let (x, y) = pair?;
+            rec.record(&PackF16 { x, y: &y })
+        })
+    }
+
+    /// The activations of this block as its forward left them, up to 16 bits: the wide ones from their store,
+    /// norms and SwiGLU from what is there.
+    pub(super) fn unpack(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
+        let (a, eps) = (frame.acts(self.index)?, self.model.config.rms_norm_eps);
+        let mut any = false;
+        for pair in frame.packed(self.index, &a) {
+            let (y, x) = pair?;
+            rec.record(&UnpackF16 { x: &x, y })?;
+            any = true;
+        }
+        if !any {
+            return Ok(());
+        }
+        let (x, layer) = (frame.hidden(self.index)?, self.layer());
+        rec.record(&RmsNormFwd { x: &x, w: &layer.input_norm, eps, y: &a.h1, rstd: &a.rstd1 })?;
+        rec.record(&RmsNormFwd { x: &a.mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
+        rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })
     }
 
     /// `dx` from the gradient of this block's output to that of its input; gradients of the adapter

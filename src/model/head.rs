@@ -1,8 +1,8 @@
 //! Final norm, head and loss, at the target positions only and a chunk of them at a time: a full
 //! tensor of logits never exists.
 
+use super::frame::Frame;
 use super::llama::{Model, Shard};
-use super::workspace::Frame;
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{

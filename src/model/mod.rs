@@ -2,6 +2,7 @@
 //! record operations; nothing here knows wgpu.
 
 mod block;
+mod frame;
 mod head;
 mod init;
 mod kv_cache;
@@ -31,4 +32,4 @@ pub(crate) use plan::{Allocate, Device, Part};
 pub(crate) use slab::Layout;
 pub use slots::{SlotCache, SlotRow};
 pub(crate) use workspace::{AdapterShape, Extent};
-pub use workspace::{Pass, Workspace};
+pub use workspace::{Keep, Pass, Workspace};

@@ -1,9 +1,10 @@
 //! Whole passes over the model: training, evaluation, logits, generation.
 
 use super::block::{Block, DropoutKey, Keys};
+use super::frame::Frame;
 use super::kv_cache::KvCache;
 use super::llama::{Model, STAT_LOSS};
-use super::workspace::{AdapterShape, Extent, Frame, Pass, Workspace};
+use super::workspace::{AdapterShape, Extent, Keep, Pass, Workspace};
 use crate::data::{Batch, Packed, Segment};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{EmbedFwd, Storage};
@@ -18,15 +19,10 @@ impl Model {
         })
     }
 
-    /// Activations for passes of at most `largest`.
-    pub fn workspace(
-        &self,
-        largest: Pass,
-        training: bool,
-        checkpointing: bool,
-    ) -> Result<Workspace> {
+    /// Activations for passes of at most `largest`; with `keep` also for training.
+    pub fn workspace(&self, largest: Pass, keep: Option<Keep>) -> Result<Workspace> {
         let (config, adapter) = (self.config.clone(), self.adapter_shape());
-        Workspace::new(&self.gpu, Extent { config, largest, adapter, training, checkpointing })
+        Workspace::new(&self.gpu, Extent { config, largest, adapter, keep })
     }
 
     pub(super) fn block(&self, index: usize, dropout: Option<DropoutKey>) -> Block<'_> {
@@ -89,8 +85,11 @@ impl Model {
                 y: &y,
             })?;
         }
-        (0..self.layers.len())
-            .try_for_each(|index| self.block(index, dropout).forward(rec, frame, keys))
+        (0..self.layers.len()).try_for_each(|index| {
+            let block = self.block(index, dropout);
+            block.forward(rec, frame, keys)?;
+            block.pack(rec, frame)
+        })
     }
 
     /// Which rows are targets, and of what.
@@ -134,9 +133,10 @@ impl Model {
         let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
         for index in (lowest..self.layers.len()).rev() {
             let block = self.block(index, dropout);
-            if space.checkpointing() && index + 1 < self.layers.len() {
+            if space.recomputes() && index + 1 < self.layers.len() {
                 block.forward(&mut rec, &frame, keys)?;
             }
+            block.unpack(&mut rec, &frame)?;
             block.backward(&mut rec, &frame, &segments, index > lowest)?;
         }
         rec.submit()

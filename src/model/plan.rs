@@ -81,7 +81,7 @@ impl MemoryPlan {
 /// Where tensors come from: a device, or a plan that only counts them.
 pub(crate) trait Allocate {
     /// A tensor, or nothing.
-    type Tensor;
+    type Tensor: Clone;
 
     /// A tensor of zeros.
     fn tensor(

@@ -4,7 +4,7 @@ use super::module::Module;
 use super::plan::{Allocate, Device, MemoryPlan, Part};
 use crate::Result;
 use crate::format::ModelConfig;
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Elem, Gpu, Tensor};
 
 /// Rows of logits that exist at a time: their chunk stays near this many bytes.
 const LOGITS_BYTES: usize = 32 << 20;
@@ -51,6 +51,29 @@ pub(super) struct Activations<T = Tensor> {
     pub(super) parted: Option<T>,
 }
 
+/// The small ones among [`Activations`].
+struct Narrow<T> {
+    rstd1: T,
+    lse: T,
+    mid: T,
+    rstd2: T,
+    lora: [T; 7],
+}
+
+impl<T> Activations<T> {
+    /// The same wide tensors with other small ones.
+    fn with(self, own: Narrow<T>) -> Activations<T> {
+        let Narrow { rstd1, lse, mid, rstd2, lora } = own;
+        Activations { rstd1, lse, mid, rstd2, lora, ..self }
+    }
+
+    /// What backward needs and nothing small computes again, in the order of packing.
+    pub(super) fn wide(&self) -> impl Iterator<Item = &T> {
+        let dora = self.dora.iter().flatten();
+        [&self.q, &self.k, &self.v, &self.att, &self.gate, &self.up].into_iter().chain(dora)
+    }
+}
+
 /// Gradients and scratch of a backward pass.
 #[derive(Clone, Debug)]
 pub(super) struct Backward<T = Tensor> {
@@ -72,31 +95,33 @@ pub(super) struct Backward<T = Tensor> {
 }
 
 /// All tensors of a workspace.
-struct Parts<T = Tensor> {
-    ids: T,
-    positions: T,
+pub(super) struct Parts<T = Tensor> {
+    pub(super) ids: T,
+    pub(super) positions: T,
     /// Row of each target, `(L)`.
-    targets: T,
+    pub(super) targets: T,
     /// Token of each target, `(L)`.
-    labels: T,
+    pub(super) labels: T,
     /// Target of each row or none, `(N)`.
-    inverse: T,
-    hidden: Vec<T>,
-    layers: Vec<Activations<T>>,
-    backward: Option<Backward<T>>,
-    head_x: T,
-    head_h: T,
-    head_rstd: T,
-    head_dh: T,
-    head_dx: T,
-    logits: T,
-    nll: T,
+    pub(super) inverse: T,
+    pub(super) hidden: Vec<T>,
+    pub(super) layers: Vec<Activations<T>>,
+    /// What of each layer but the last is kept at 16 bits, in the order of [`Activations::wide`].
+    pub(super) packed: Vec<Vec<T>>,
+    pub(super) backward: Option<Backward<T>>,
+    pub(super) head_x: T,
+    pub(super) head_h: T,
+    pub(super) head_rstd: T,
+    pub(super) head_dh: T,
+    pub(super) head_dx: T,
+    pub(super) logits: T,
+    pub(super) nll: T,
 }
 
 /// Activations of a batch.
 pub struct Workspace {
-    extent: Extent,
-    parts: Parts,
+    pub(super) extent: Extent,
+    pub(super) parts: Parts,
     bytes: u64,
 }
 
@@ -115,23 +140,32 @@ pub(crate) struct Extent {
     pub(crate) config: ModelConfig,
     pub(crate) largest: Pass,
     pub(crate) adapter: AdapterShape,
-    /// Room for backward.
-    pub(crate) training: bool,
-    /// One set of activations serves all layers.
-    pub(crate) checkpointing: bool,
+    /// Room for backward, and how activations wait for it.
+    pub(crate) keep: Option<Keep>,
+}
+
+/// How activations wait for the backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// As they are.
+    Full,
+    /// The wide ones at 16 bits; norms and SwiGLU are computed again.
+    Packed,
+    /// Not at all: a block's forward runs again.
+    Recomputed,
 }
 
 /// `(name, width)` of the block activations that have N rows.
-struct Widths {
-    d: usize,
-    q: usize,
-    kv: usize,
-    f: usize,
-    heads: usize,
+pub(super) struct Widths {
+    pub(super) d: usize,
+    pub(super) q: usize,
+    pub(super) kv: usize,
+    pub(super) f: usize,
+    pub(super) heads: usize,
 }
 
 impl Widths {
-    fn of(config: &ModelConfig) -> Widths {
+    pub(super) fn of(config: &ModelConfig) -> Widths {
         Widths {
             d: config.hidden_size,
             q: config.num_attention_heads * config.head_dim,
@@ -141,7 +175,7 @@ impl Widths {
         }
     }
 
-    fn widest(&self) -> usize {
+    pub(super) fn widest(&self) -> usize {
         self.d.max(self.q).max(self.f)
     }
 }
@@ -153,12 +187,22 @@ impl Extent {
     }
 
     fn walk<A: Allocate>(&self, a: &mut A) -> Result<Parts<A::Tensor>> {
-        let (config, training) = (&self.config, self.training);
+        let (config, training) = (&self.config, self.keep.is_some());
         let (n, l, w) = (self.largest.rows(), self.largest.targets.max(1), Widths::of(config));
-        let kept = if training && !self.checkpointing { config.num_hidden_layers } else { 1 };
+        let of_all = |keep| if self.keep == Some(keep) { config.num_hidden_layers } else { 1 };
         // Without a backward pass the residual stream is one tensor.
         let hidden = if training { config.num_hidden_layers + 1 } else { 1 };
-        let layers = (0..kept).map(|_| self.activations(a)).collect::<Result<_>>()?;
+        let mut layers = Vec::new();
+        for _ in 0..of_all(Keep::Full) {
+            layers.push(self.activations(a)?);
+        }
+        // Packed layers share the wide tensors and have the rest for themselves.
+        let mut packed = Vec::new();
+        for _ in 1..of_all(Keep::Packed) {
+            packed.push(self.packed(a)?);
+            let own = self.narrow(a)?;
+            layers.push(layers[0].clone().with(own));
+        }
         let hidden = (0..hidden).map(|_| a.floats(Part::Activations, "hidden", &[n, w.d]));
         let hidden = hidden.collect::<Result<_>>()?;
         let backward = training.then(|| self.backward(a)).transpose()?;
@@ -168,6 +212,7 @@ impl Extent {
         Ok(Parts {
             hidden,
             layers,
+            packed,
             backward,
             head_x: floats("head input", &[l, w.d])?,
             head_h: floats("head norm", &[l, w.d])?,
@@ -184,35 +229,58 @@ impl Extent {
         })
     }
 
-    fn activations<A: Allocate>(&self, a: &mut A) -> Result<Activations<A::Tensor>> {
+    /// What stays in f32 for each layer.
+    fn narrow<A: Allocate>(&self, a: &mut A) -> Result<Narrow<A::Tensor>> {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
         let mut floats = |name, dims: &[usize]| a.floats(Part::Activations, name, dims);
         let r = self.adapter.rank.max(1);
-        let mut lora = Vec::new();
+        let lora: Vec<_> =
+            Module::ALL.map(|_| floats("x·Aᵀ", &[n, r])).into_iter().collect::<Result<_>>()?;
+        Ok(Narrow {
+            rstd1: floats("rstd1", &[n])?,
+            lse: floats("lse", &[n, w.heads])?,
+            mid: floats("mid", &[n, w.d])?,
+            rstd2: floats("rstd2", &[n])?,
+            lora: lora.try_into().ok().expect("one per module"),
+        })
+    }
+
+    /// Words for what [`Activations::wide`] lists.
+    fn packed<A: Allocate>(&self, a: &mut A) -> Result<Vec<A::Tensor>> {
+        let (n, w) = (self.largest.rows(), Widths::of(&self.config));
+        let dora = Module::ALL.map(|module| module.shape(&self.config).0);
+        let widths = [w.q, w.kv, w.kv, w.q, w.f, w.f].into_iter();
+        let widths = widths.chain(dora.into_iter().filter(|_| self.adapter.dora));
+        let words = widths.map(|width| (n * width).div_ceil(2));
+        words.map(|words| a.tensor(Part::Activations, "packed", &[words], Elem::F16Pairs)).collect()
+    }
+
+    fn activations<A: Allocate>(&self, a: &mut A) -> Result<Activations<A::Tensor>> {
+        let Narrow { rstd1, lse, mid, rstd2, lora } = self.narrow(a)?;
+        let (n, w) = (self.largest.rows(), Widths::of(&self.config));
+        let mut floats = |name, dims: &[usize]| a.floats(Part::Activations, name, dims);
         let mut dora = Vec::new();
         for module in Module::ALL {
-            lora.push(floats("x·Aᵀ", &[n, r])?);
             if self.adapter.dora {
                 dora.push(floats("before DoRA's scale", &[n, module.shape(&self.config).0])?);
             }
         }
-        let seven = |v: Vec<A::Tensor>| <[A::Tensor; 7]>::try_from(v).ok();
         Ok(Activations {
+            rstd1,
+            lse,
+            mid,
+            rstd2,
+            lora,
             h1: floats("h1", &[n, w.d])?,
-            rstd1: floats("rstd1", &[n])?,
             q: floats("q", &[n, w.q])?,
             k: floats("k", &[n, w.kv])?,
             v: floats("v", &[n, w.kv])?,
             att: floats("att", &[n, w.q])?,
-            lse: floats("lse", &[n, w.heads])?,
-            mid: floats("mid", &[n, w.d])?,
             h2: floats("h2", &[n, w.d])?,
-            rstd2: floats("rstd2", &[n])?,
             gate: floats("gate", &[n, w.f])?,
             up: floats("up", &[n, w.f])?,
             act: floats("act", &[n, w.f])?,
-            lora: seven(lora).expect("one per module"),
-            dora: if self.adapter.dora { seven(dora) } else { None },
+            dora: dora.try_into().ok(),
             parted: None,
         })
     }
@@ -255,8 +323,8 @@ impl Workspace {
     }
 
     /// Whether a block's forward is recorded again before its backward.
-    pub(super) fn checkpointing(&self) -> bool {
-        self.extent.checkpointing
+    pub(super) fn recomputes(&self) -> bool {
+        self.extent.keep == Some(Keep::Recomputed)
     }
 
     /// Bytes on the device.
@@ -272,136 +340,6 @@ impl Workspace {
             && adapter.rank <= has.adapter.rank.max(1)
             && (!adapter.dora || has.adapter.dora)
             && (!training || !adapter.parted || has.adapter.parted)
-            && (!training || has.training)
+            && (!training || has.keep.is_some())
     }
-
-    /// Views of this pass's size.
-    pub(super) fn frame(&self, pass: Pass, rank: usize) -> Result<Frame<'_>> {
-        Ok(Frame { space: self, pass, rank, widths: Widths::of(&self.extent.config) })
-    }
-}
-
-/// The workspace at the size of one pass.
-pub(super) struct Frame<'a> {
-    pub(super) space: &'a Workspace,
-    pub(super) pass: Pass,
-    rank: usize,
-    widths: Widths,
-}
-
-impl Frame<'_> {
-    fn rows(&self, tensor: &Tensor, width: usize) -> Result<Tensor> {
-        tensor.view(&[self.pass.rows(), width])
-    }
-
-    /// Whether a backward pass may follow, so that nothing may be overwritten.
-    pub(super) fn keeps_activations(&self) -> bool {
-        self.space.extent.training
-    }
-
-    /// Input of layer `l`, or the last layer's output.
-    pub(super) fn hidden(&self, l: usize) -> Result<Tensor> {
-        let all = &self.space.parts.hidden;
-        self.rows(&all[if self.space.extent.training { l } else { l % all.len() }], self.widths.d)
-    }
-
-    /// Activations of layer `l`.
-    pub(super) fn acts(&self, l: usize) -> Result<Activations> {
-        let (layers, w) = (&self.space.parts.layers, &self.widths);
-        let a = &layers[l % layers.len()];
-        let n = self.pass.rows();
-        let lora = a.lora.each_ref().map(|t| t.view(&[n, self.rank.max(1)]));
-        let [l0, l1, l2, l3, l4, l5, l6] = lora;
-        let dora = match &a.dora {
-            None => None,
-            Some(all) => {
-                let [z0, z1, z2, z3, z4, z5, z6] = all.each_ref().map(|t| t.view(&[n, t.dim(1)]));
-                Some([z0?, z1?, z2?, z3?, z4?, z5?, z6?])
-            }
-        };
-        Ok(Activations {
-            h1: self.rows(&a.h1, w.d)?,
-            rstd1: a.rstd1.view(&[n])?,
-            q: self.rows(&a.q, w.q)?,
-            k: self.rows(&a.k, w.kv)?,
-            v: self.rows(&a.v, w.kv)?,
-            att: self.rows(&a.att, w.q)?,
-            lse: self.rows(&a.lse, w.heads)?,
-            mid: self.rows(&a.mid, w.d)?,
-            h2: self.rows(&a.h2, w.d)?,
-            rstd2: a.rstd2.view(&[n])?,
-            gate: self.rows(&a.gate, w.f)?,
-            up: self.rows(&a.up, w.f)?,
-            act: self.rows(&a.act, w.f)?,
-            lora: [l0?, l1?, l2?, l3?, l4?, l5?, l6?],
-            dora,
-            parted: self.space.parts.backward.as_ref().and_then(|b| b.parted.clone()),
-        })
-    }
-
-    /// Gradients and scratch. **Errors** [`Invalid`](crate::Error::Invalid) in an inference workspace.
-    pub(super) fn backward(&self) -> Result<Backward> {
-        let b = self.space.parts.backward.as_ref().ok_or_else(|| {
-            crate::Error::invalid("backward", "the workspace was allocated for inference")
-        })?;
-        let w = &self.widths;
-        Ok(Backward {
-            dx: self.rows(&b.dx, w.d)?,
-            dh: self.rows(&b.dh, w.d)?,
-            dq: self.rows(&b.dq, w.q)?,
-            dk: self.rows(&b.dk, w.kv)?,
-            dv: self.rows(&b.dv, w.kv)?,
-            datt: self.rows(&b.datt, w.q)?,
-            delta: self.rows(&b.delta, w.heads)?,
-            dgate: self.rows(&b.dgate, w.f)?,
-            dup: self.rows(&b.dup, w.f)?,
-            dact: self.rows(&b.dact, w.f)?,
-            dlora: self.rows(&b.dlora, self.rank.max(1))?,
-            wide: self.rows(&b.wide, w.widest())?,
-            parted: b.parted.as_ref().map(|t| self.rows(t, w.widest())).transpose()?,
-        })
-    }
-
-    pub(super) fn ids(&self) -> Result<Tensor> {
-        self.space.parts.ids.view(&[self.pass.rows()])
-    }
-
-    pub(super) fn positions(&self) -> Result<Tensor> {
-        self.space.parts.positions.view(&[self.pass.rows()])
-    }
-
-    pub(super) fn inverse(&self) -> Result<Tensor> {
-        self.space.parts.inverse.view(&[self.pass.rows()])
-    }
-
-    /// The head's tensors at the pass's number of targets.
-    pub(super) fn head(&self) -> Result<Head> {
-        let (s, l, d) = (&self.space.parts, self.pass.targets, self.widths.d);
-        let grad = if self.space.extent.training { l } else { 1 };
-        Ok(Head {
-            targets: s.targets.view(&[l])?,
-            labels: s.labels.view(&[l])?,
-            x: s.head_x.view(&[l, d])?,
-            h: s.head_h.view(&[l, d])?,
-            rstd: s.head_rstd.view(&[l])?,
-            dh: s.head_dh.view(&[grad, d])?,
-            dx: s.head_dx.view(&[grad, d])?,
-            logits: s.logits.clone(),
-            nll: s.nll.view(&[l])?,
-        })
-    }
-}
-
-/// The head's tensors: `L` targets.
-pub(super) struct Head {
-    pub(super) targets: Tensor,
-    pub(super) labels: Tensor,
-    pub(super) x: Tensor,
-    pub(super) h: Tensor,
-    pub(super) rstd: Tensor,
-    pub(super) dh: Tensor,
-    pub(super) dx: Tensor,
-    /// `(chunk, V)`.
-    pub(super) logits: Tensor,
-    pub(super) nll: Tensor,
 }

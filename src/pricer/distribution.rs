@@ -164,7 +164,7 @@ impl<'a> PriceModel<'a> {
         }
         let rows = (options.batch * options.longest).max(ROWS);
         let targets = options.batch.max(ROWS);
-        let space = model.workspace(Pass { batch: 1, queries: rows, targets }, false, false)?;
+        let space = model.workspace(Pass { batch: 1, queries: rows, targets }, None)?;
         // Prompts, greedy answers, branches that lead to branches, and a pass of those that do not.
         let each = options.longest + options.max_new_tokens + trie.looked_back_at();
         let slots = SlotCache::new(model.gpu(), model.config(), options.batch * each + ROWS)?;

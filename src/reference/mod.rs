@@ -12,8 +12,10 @@ mod dora_norm;
 mod dropout;
 mod elementwise;
 mod embed;
+
 mod linear;
 mod optimizer;
+mod pack;
 mod rms_norm;
 mod rope;
 mod swiglu;
@@ -32,6 +34,7 @@ pub use elementwise::{add, add_bias, gather_rows};
 pub use embed::embed_fwd;
 pub use linear::{Columns, linear_bwd, linear_fwd, linear_grad};
 pub use optimizer::{AdamWFactors, BLOCK8, CHUNK, adamw, adamw8bit, clip_coefficient, sum_squares};
+pub use pack::{pack_f16, unpack_f16};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;
 pub use swiglu::{swiglu_bwd, swiglu_fwd};

@@ -30,14 +30,14 @@ pub enum Optim {
     Adamw8bit,
 }
 
-/// The arithmetic of activations.
+/// How activations are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32 throughout.
     #[default]
     F32,
-    /// f16 where the adapter has it.
+    /// What waits for the backward pass is kept at 16 bits.
     Mixed,
 }
 
@@ -271,7 +271,7 @@ pub struct TrainConfig {
     pub early_stopping_patience: Option<u64>,
     /// Compute activations twice to save memory.
     pub gradient_checkpointing: Checkpointing,
-    /// Arithmetic of activations.
+    /// How activations are kept for the backward pass.
     pub precision: Precision,
     /// Which tokens of a prompt/completion row are targets.
     pub loss: LossOn,

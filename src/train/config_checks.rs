@@ -1,6 +1,6 @@
 //! Which settings make sense.
 
-use super::{LINEAR_MODULES, Precision, SaveSteps, TrainConfig};
+use super::{LINEAR_MODULES, SaveSteps, TrainConfig};
 use crate::format::check_pattern;
 use crate::{Error, Result};
 
@@ -8,7 +8,7 @@ impl TrainConfig {
     /// Checks every number, without looking at any file.
     ///
     /// **Errors** [`Error::Invalid`] naming the first setting that makes no sense, why, and what
-    /// would; [`Error::Unsupported`] for `precision = "mixed"`.
+    /// would.
     pub fn validate(&self) -> Result<()> {
         crate::data::ColumnMap::new(&self.map)?;
         self.validate_adapter()?;
@@ -77,12 +77,6 @@ impl TrainConfig {
             must((0.0..1.0).contains(&beta), name, || format!("{beta} is not in [0, 1)"))?;
         }
         above_zero("adam_epsilon", self.adam_epsilon, "1e-8 is usual")?;
-        if self.precision == Precision::Mixed {
-            return Err(unsupported(
-                "precision `mixed`",
-                "it is not built yet; use --precision f32",
-            ));
-        }
         Ok(())
     }
 
@@ -141,8 +135,4 @@ fn from_zero(what: &str, x: f64, hint: &str) -> Result<()> {
 fn above_zero(what: &str, x: f64, hint: &str) -> Result<()> {
     let good = x.is_finite() && x > 0.0;
     must(good, what, || format!("{x} is not a finite number above 0; {hint}"))
-}
-
-fn unsupported(what: &str, hint: &str) -> Error {
-    Error::Unsupported { what: what.into(), hint: hint.into() }
 }

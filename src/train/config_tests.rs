@@ -1,5 +1,5 @@
 use super::*;
-use crate::train::config::{LINEAR_MODULES, Precision, Quant, SaveSteps, TargetModules};
+use crate::train::config::{LINEAR_MODULES, Quant, SaveSteps, TargetModules};
 use crate::train::schedule::SchedulerType;
 
 fn full() -> TrainConfig {
@@ -125,8 +125,6 @@ fn defaults_are_valid_and_each_bad_setting_is_named() {
             other => panic!("{name}: {other:?}"),
         }
     }
-    let mixed = TrainConfig { precision: Precision::Mixed, ..full() };
-    assert!(matches!(mixed.validate(), Err(Error::Unsupported { .. })));
     for config in [
         TrainConfig { model: String::new(), ..full() },
         TrainConfig { data: vec![], ..full() },

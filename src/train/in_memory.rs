@@ -10,7 +10,7 @@ use super::trainer::{Refused, Trainer, TrainerOptions};
 use crate::clock::Clock;
 use crate::data::{Batch, Dataset, Loader, Sampler, order};
 use crate::format::AdapterFile;
-use crate::model::Model;
+use crate::model::{Keep, Model};
 use crate::{Error, Result};
 
 /// A run that lives in memory; nothing is written.
@@ -38,7 +38,7 @@ impl InMemoryRun {
         match Plan::of(&mut model, name, &rows, config).await {
             Err(error) => Err(Box::new(Refused { model, error })),
             Ok(plan) => {
-                let options = TrainerOptions::of(config, plan.recomputed);
+                let options = TrainerOptions::of(config, plan.keep);
                 let trainer = Trainer::or_model(model, plan.schedule, options, plan.pass)?;
                 let (loader, total, pad) = (plan.loader, plan.total, plan.pad);
                 let name = name.to_owned();
@@ -118,7 +118,7 @@ struct Plan {
     pass: crate::model::Pass,
     total: u64,
     pad: u32,
-    recomputed: bool,
+    keep: Keep,
 }
 
 impl Plan {
@@ -151,6 +151,6 @@ impl Plan {
         let memory = RunPlan::new(model.memory(), model.config(), config, pass, limits)?;
         memory.check()?;
         model.add_fresh_adapter(name, &config.adapter_config(), config.seed).await?;
-        Ok(Plan { schedule, loader, pass, total, pad, recomputed: memory.recomputed })
+        Ok(Plan { schedule, loader, pass, total, pad, keep: memory.keep })
     }
 }

@@ -1,10 +1,10 @@
 //! What a run will take on the device, decided before anything is allocated.
 
-use super::config::{Checkpointing, Optim, TrainConfig};
+use super::config::{Checkpointing, Optim, Precision, TrainConfig};
 use super::optimizer::Optimizer;
 use crate::format::ModelConfig;
 use crate::gpu::{Gpu, PARAMS_BYTES};
-use crate::model::{AdapterShape, Extent, MemoryPlan, Outline, Part, Pass};
+use crate::model::{AdapterShape, Extent, Keep, MemoryPlan, Outline, Part, Pass};
 use crate::{Error, Result};
 
 /// Activations up to this are kept where the device shares the host's memory, or tells nothing of its own.
@@ -43,8 +43,8 @@ impl Limits {
 pub struct RunPlan {
     /// Bytes, by use.
     pub memory: MemoryPlan,
-    /// Whether activations are recomputed in the backward pass.
-    pub recomputed: bool,
+    /// How activations wait for the backward pass.
+    pub keep: Keep,
     /// The largest batch.
     pub pass: Pass,
     /// What the device takes.
@@ -53,7 +53,7 @@ pub struct RunPlan {
 }
 
 /// What `config` takes beside the weights.
-fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: bool) -> Result<MemoryPlan> {
+fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: Keep) -> Result<MemoryPlan> {
     let mut plan = MemoryPlan::default();
     plan.count(Part::Workspace, "parameters of dispatches", (PARAMS_BYTES / 4) as usize);
     let outline = Outline::of(&config.adapter_config(), model)?;
@@ -67,8 +67,7 @@ fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: bool) -> 
             dora: config.use_dora,
             parted: config.use_dora && config.lora_dropout > 0.0,
         },
-        training: true,
-        checkpointing: !keep,
+        keep: Some(keep),
     };
     extent.count(&mut plan)?;
     Ok(plan)
@@ -88,21 +87,26 @@ fn keeps(kept: &MemoryPlan, recomputed: &MemoryPlan, limits: Limits) -> bool {
     }
 }
 
-/// Plan and whether activations are recomputed.
+/// Plan and how activations wait.
 fn choose(
     weights: &MemoryPlan,
     model: &ModelConfig,
     config: &TrainConfig,
     pass: Pass,
     limits: Limits,
-) -> Result<(MemoryPlan, bool)> {
+) -> Result<(MemoryPlan, Keep)> {
     let with = |keep| Ok::<_, Error>(beside(model, config, pass, keep)?.and(weights));
-    let keep = match config.gradient_checkpointing {
-        Checkpointing::On => false,
-        Checkpointing::Off => true,
-        Checkpointing::Auto => keeps(&with(true)?, &with(false)?, limits),
+    let kept = match config.precision {
+        Precision::F32 => Keep::Full,
+        Precision::Mixed => Keep::Packed,
     };
-    Ok((with(keep)?, !keep))
+    let keep = match config.gradient_checkpointing {
+        Checkpointing::On => Keep::Recomputed,
+        Checkpointing::Off => kept,
+        Checkpointing::Auto if keeps(&with(kept)?, &with(Keep::Recomputed)?, limits) => kept,
+        Checkpointing::Auto => Keep::Recomputed,
+    };
+    Ok((with(keep)?, keep))
 }
 
 impl RunPlan {
@@ -117,12 +121,12 @@ impl RunPlan {
         pass: Pass,
         limits: Limits,
     ) -> Result<RunPlan> {
-        let (memory, recomputed) = choose(weights, model, config, pass, limits)?;
+        let (memory, keep) = choose(weights, model, config, pass, limits)?;
         let suggestion = match limits.allow(&memory) {
             true => None,
             false => smaller(weights, model, config, pass, limits)?,
         };
-        Ok(RunPlan { memory, recomputed, pass, limits, suggestion })
+        Ok(RunPlan { memory, keep, pass, limits, suggestion })
     }
 
     /// Whether the device takes it.
@@ -172,6 +176,14 @@ fn smaller(
     };
     let tries = |config: &TrainConfig, pass| choose(weights, model, config, pass, limits);
     if config.gradient_checkpointing == Checkpointing::Off {
+        if config.precision == Precision::F32 {
+            let mixed = TrainConfig { precision: Precision::Mixed, ..config.clone() };
+            let (plan, _) = tries(&mixed, pass)?;
+            if limits.allow(&plan) {
+                changed.insert(0, "--precision mixed".to_owned());
+                return Ok(Some(told(&changed, plan.total())));
+            }
+        }
         config.gradient_checkpointing = Checkpointing::On;
         changed.insert(0, "--gradient-checkpointing on".to_owned());
         let (plan, _) = tries(&config, pass)?;

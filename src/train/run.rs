@@ -97,7 +97,7 @@ impl Run {
         let memory = RunPlan::new(model.memory(), model.config(), &config, pass, limits)?;
         memory.check()?;
         model.add_fresh_adapter("default", &config.adapter_config(), config.seed).await?;
-        let trainer_options = TrainerOptions::of(&config, memory.recomputed);
+        let trainer_options = TrainerOptions::of(&config, memory.keep);
         let mut trainer = Trainer::new(model, schedule, trainer_options, pass)?;
         let mut state = CheckpointState {
             sampler: begin,

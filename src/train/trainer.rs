@@ -4,7 +4,7 @@ use super::config::{Optim, TrainConfig};
 use super::optimizer::{Optimizer, OptimizerState, Step};
 use super::schedule::Schedule;
 use crate::data::Batch;
-use crate::model::{Device, DropoutKey, Model, Pass, STAT_LOSS, Workspace};
+use crate::model::{Device, DropoutKey, Keep, Model, Pass, STAT_LOSS, Workspace};
 use crate::{Error, Result};
 
 /// How the loss of an accumulation window is normalised.
@@ -34,13 +34,13 @@ pub struct TrainerOptions {
     pub normalisation: LossNormalisation,
     /// Seed of the dropout masks.
     pub seed: u64,
-    /// Recompute activations layer by layer in backward.
-    pub checkpointing: bool,
+    /// How activations wait for the backward pass.
+    pub keep: Keep,
 }
 
 impl TrainerOptions {
     /// The options that a run's settings imply.
-    pub fn of(config: &TrainConfig, checkpointing: bool) -> TrainerOptions {
+    pub fn of(config: &TrainConfig, keep: Keep) -> TrainerOptions {
         TrainerOptions {
             optim: config.optim,
             betas: (config.adam_beta1, config.adam_beta2),
@@ -49,7 +49,7 @@ impl TrainerOptions {
             max_grad_norm: config.max_grad_norm,
             normalisation: LossNormalisation::Tokens,
             seed: config.seed,
-            checkpointing,
+            keep,
         }
     }
 }
@@ -114,7 +114,7 @@ impl Trainer {
             adapter.gradient_slabs()?;
             let optimizer =
                 Optimizer::new(&mut Device::new(model.gpu()), adapter.layout(), options.optim)?;
-            Ok((optimizer, model.workspace(largest, true, options.checkpointing)?))
+            Ok((optimizer, model.workspace(largest, Some(options.keep))?))
         };
         match allocate() {
             Ok((optimizer, space)) => {

@@ -17,7 +17,7 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
                 let quant = Quant::None;
                 let model =
                     base::load_folder(&device.gpu, &here, &place, "config.json", quant, inputs.t)?;
-                let space = model.workspace(base::whole(inputs.b, inputs.t), false, false)?;
+                let space = model.workspace(base::whole(inputs.b, inputs.t), None)?;
                 forward::compare(judge, &model, &space, &inputs, &file, "")
             })
         }));

@@ -95,7 +95,7 @@ fn mean_loss(gpu: &Gpu, golden: &Value, quant: Quant) -> Outcome<f64> {
     let batch = whole_text(golden)?;
     let tokens = batch.t;
     let model = base::load(gpu, &checkpoint, &config, quant, tokens)?;
-    let space = model.workspace(sequence(tokens), false, false)?;
+    let space = model.workspace(sequence(tokens), None)?;
     let nll = block_on(model.token_nll(&space, &batch))?;
     Ok(nll.iter().map(|&v| f64::from(v)).sum::<f64>() / nll.len() as f64)
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use wgpu_lora::export::{Delta, merged_weight};
 use wgpu_lora::format::{AdapterFile, Checkpoint};
 use wgpu_lora::gpu::Gpu;
-use wgpu_lora::model::{Model, Module, Quant};
+use wgpu_lora::model::{Keep, Model, Module, Quant};
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
@@ -111,7 +111,7 @@ impl Site {
             judge.compare("scaling", (adapter.config.scaling() - scaling).abs(), 1e-12);
         }
         devices::each(judge, |judge, device| {
-            for checkpointing in [true, false] {
+            for keep in [Keep::Recomputed, Keep::Full] {
                 let model = self.adapted(&device.gpu, &inputs)?;
                 if let Some(trainable) = self.about["trainable"].as_u64() {
                     let got = model.trainable_parameters().trainable as f64;
@@ -120,14 +120,14 @@ impl Site {
                 let mut trainer = Trainer::new(
                     model,
                     Schedule::new(SchedulerType::Constant, 0.0, 0, 1)?,
-                    options(checkpointing),
+                    options(keep),
                     base::whole(inputs.b, inputs.t),
                 )?;
-                if checkpointing {
+                if keep == Keep::Recomputed {
                     let (model, space) = (trainer.model(), trainer.workspace());
                     forward::compare(judge, model, space, &inputs, &file, "")?;
                 }
-                compare_gradients(judge, &mut trainer, &inputs, &file, checkpointing)?;
+                compare_gradients(judge, &mut trainer, &inputs, &file, keep)?;
             }
             Ok(())
         })
@@ -165,9 +165,9 @@ impl Site {
             let gpu = &device.gpu;
             let pass = base::whole(inputs.b, inputs.t);
             let model = self.adapted(gpu, &inputs)?;
-            let beside = forward::logits(&model, &model.workspace(pass, false, false)?, &inputs)?;
+            let beside = forward::logits(&model, &model.workspace(pass, None)?, &inputs)?;
             let model = base::load(gpu, &merged, &config, Quant::None, inputs.t)?;
-            let inside = forward::logits(&model, &model.workspace(pass, false, false)?, &inputs)?;
+            let inside = forward::logits(&model, &model.workspace(pass, None)?, &inputs)?;
             judge.largest("merged and adapter logits", &inside, &beside, forward::LOGITS);
             Ok(())
         })
@@ -185,7 +185,7 @@ fn delta<'a>(adapter: &'a AdapterFile, path: &str) -> Option<Delta<'a>> {
     Some(Delta { a, b, scale: adapter.config.scaling_of(path), magnitude })
 }
 
-fn options(checkpointing: bool) -> TrainerOptions {
+fn options(keep: Keep) -> TrainerOptions {
     TrainerOptions {
         optim: wgpu_lora::train::config::Optim::Adamw,
         betas: (0.9, 0.999),
@@ -194,7 +194,7 @@ fn options(checkpointing: bool) -> TrainerOptions {
         max_grad_norm: 0.0,
         normalisation: LossNormalisation::Tokens,
         seed: 0,
-        checkpointing,
+        keep,
     }
 }
 
@@ -203,15 +203,15 @@ fn compare_gradients(
     trainer: &mut Trainer,
     inputs: &Inputs,
     file: &File,
-    checkpointing: bool,
+    keep: Keep,
 ) -> Outcome {
     let keys: Vec<&str> = file.names().filter_map(|name| name.strip_prefix("grad.")).collect();
     if keys.is_empty() {
         return Ok(());
     }
-    let what = match checkpointing {
-        true => "gradients, checkpointing",
-        false => "gradients, all activations kept",
+    let what = match keep {
+        Keep::Recomputed => "gradients, checkpointing",
+        _ => "gradients, all activations kept",
     };
     let (loss, gradients) = block_on(trainer.gradients(std::slice::from_ref(&inputs.batch)))?;
     let (mut worst, mut place) = (0f64, "");

@@ -93,7 +93,11 @@ pub fn run() -> ExitCode {
     if !args.list {
         let cases = conclusion.num_passed + conclusion.num_failed;
         let sets: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        println!("golden: {cases} cases, {} failed, set {}", conclusion.num_failed, sets.join(" and "));
+        println!(
+            "golden: {cases} cases, {} failed, set {}",
+            conclusion.num_failed,
+            sets.join(" and ")
+        );
     }
     conclusion.exit_code()
 }

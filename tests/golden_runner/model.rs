@@ -8,6 +8,7 @@ use super::set::{File, Inputs, Set};
 use super::{base, devices, forward};
 use pollster::block_on;
 use wgpu_lora::format::Checkpoint;
+use wgpu_lora::model::Keep;
 use wgpu_lora::reference::rms_norm_fwd;
 
 /// What may lie in a section beside what its cases read.
@@ -106,7 +107,7 @@ fn run(
     devices::each(judge, |judge, device| {
         let model = base::load_folder(&device.gpu, set, folder, config, quant, inputs.t)?;
         // The states behind each block are kept in workspaces for training.
-        let space = model.workspace(base::whole(inputs.b, inputs.t), true, true)?;
+        let space = model.workspace(base::whole(inputs.b, inputs.t), Some(Keep::Recomputed))?;
         forward::compare(judge, &model, &space, &inputs, &file, &prefix)?;
         let ending = format!(".{variant}");
         for key in file.names() {

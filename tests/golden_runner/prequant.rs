@@ -68,11 +68,11 @@ fn forward(judge: &mut Judge, set: &Set, folder: &str) -> Outcome {
         let pass = base::whole(inputs.b, inputs.t);
         // Whatever is asked for, a quantized checkpoint is taken as it is.
         let model = base::load(&device.gpu, &checkpoint, &config, Quant::Nf4, inputs.t)?;
-        let space = model.workspace(pass, false, false)?;
+        let space = model.workspace(pass, None)?;
         forward::compare(judge, &model, &space, &inputs, &file, "")?;
         let Some(rounded) = &rounded else { return Ok(()) };
         let model = base::load(&device.gpu, rounded, &config, Quant::None, inputs.t)?;
-        let space = model.workspace(pass, false, false)?;
+        let space = model.workspace(pass, None)?;
         for part in ["logits", "loss"] {
             let name = format!("{part}{ROUNDED}");
             if file.has(&name) {

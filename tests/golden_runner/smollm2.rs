@@ -121,7 +121,7 @@ fn forward(judge: &mut Judge, site: &Site, quant: Quant, results: &Value) -> Out
     let Some(whole) = whole else { return Ok(()) };
     devices::each_affordable(judge, |judge, device| {
         let model = site.load(&device.gpu, quant, site.text.len())?;
-        let space = model.workspace(sequence(site.text.len()), false, false)?;
+        let space = model.workspace(sequence(site.text.len()), None)?;
         let nll = block_on(model.token_nll(&space, &site.text_batch()?))?;
         let mean = nll.iter().map(|&v| f64::from(v)).sum::<f64>() / nll.len() as f64;
         if let Ok(want) = serde_json::from_value::<Vec<f32>>(results["token_nll"].clone()) {
@@ -158,7 +158,7 @@ impl Prompt {
     /// The next token's logits without a cache, then the continuation with one.
     fn judge(&self, judge: &mut Judge, number: usize, model: &Model) -> Outcome {
         let (t, steps) = (self.ids.len(), self.greedy_ids.len());
-        let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, false, false)?;
+        let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, None)?;
         let logits = block_on(model.logits(&space, &self.ids, 1, &[t as u32 - 1]))?;
         let got: Vec<f32> =
             self.top20_ids.iter().filter_map(|&id| logits.get(id).copied()).collect();

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use wgpu_lora::data::{Batch, IGNORE};
 use wgpu_lora::format::{AdapterConfig, AdapterFile, TargetModules};
-use wgpu_lora::model::{Model, Module, Pass, Quant};
+use wgpu_lora::model::{Keep, Model, Module, Pass, Quant};
 use wgpu_lora::train::schedule::Schedule;
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
@@ -125,7 +125,7 @@ pub fn train(judge: &mut Judge, site: &Site, golden: &Value) -> Outcome {
             max_grad_norm: MAX_NORM,
             normalisation: LossNormalisation::Tokens,
             seed: 0,
-            checkpointing: true,
+            keep: Keep::Recomputed,
         };
         let schedule = Schedule::hugging_face("linear", golden.lr, WARMUP, STEPS)?;
         let largest = Pass { batch: 2, queries: golden.t, targets: 2 * golden.t };
@@ -202,7 +202,7 @@ fn compare_end(judge: &mut Judge, site: &Site, golden: &Golden, trainer: &Traine
         judge.compare("norm of all lora_B, relative", (all.sqrt() - want).abs() / want, FINAL_NORM);
     }
     if let Some(want) = golden.text_mean_nll_after {
-        let space = model.workspace(sequence(site.text.len()), false, false)?;
+        let space = model.workspace(sequence(site.text.len()), None)?;
         let nll = block_on(model.token_nll(&space, &site.text_batch()?))?;
         let mean = nll.iter().map(|&v| f64::from(v)).sum::<f64>() / nll.len() as f64;
         judge.compare("mean loss of the text afterwards", (mean - want).abs(), MEAN_NLL);

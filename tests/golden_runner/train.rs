@@ -9,6 +9,7 @@ use serde_json::Value;
 use wgpu_lora::data::Batch;
 use wgpu_lora::format::AdapterFile;
 use wgpu_lora::gpu::Gpu;
+use wgpu_lora::model::Keep;
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::schedule::Schedule;
 use wgpu_lora::train::trainer::{LossNormalisation, StepReport, Trainer, TrainerOptions};
@@ -114,7 +115,7 @@ impl Run {
             max_grad_norm: number(hyper, "clip")?,
             normalisation,
             seed: 0,
-            checkpointing: true,
+            keep: Keep::Recomputed,
         })
     }
 

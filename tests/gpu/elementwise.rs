@@ -1,6 +1,6 @@
-use crate::harness::{Case, Check, nan, random, words};
-use wgpu_lora::gpu::Gpu;
-use wgpu_lora::kernels::{Add, AddBias, GatherRows};
+use crate::harness::{Case, Check, guarded, nan, noise, random, words};
+use wgpu_lora::gpu::{Elem, Gpu, Tensor};
+use wgpu_lora::kernels::{Add, AddBias, GatherRows, PackF16, UnpackF16};
 
 pub fn add(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let (x, y) = (random(gpu, "x", sizes), random(gpu, "y", sizes));
@@ -26,11 +26,33 @@ pub fn gather_rows(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), Strin
     check(&op, &[&GatherRows { index: &other, ..op }])
 }
 
+fn pairs(gpu: &Gpu, name: &str, n: usize) -> Tensor {
+    let mut packed = vec![0; n.div_ceil(2)];
+    wgpu_lora::reference::pack_f16(&noise(n, name), &mut packed);
+    guarded(gpu, name, &[packed.len()], Elem::F16Pairs, &packed)
+}
+
+pub fn pack_f16(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let n = sizes.iter().product();
+    let (x, other) = (random(gpu, "x", sizes), random(gpu, "other", sizes));
+    let y = pairs(gpu, "y", n);
+    check(&PackF16 { x: &x, y: &y }, &[&PackF16 { x: &other, y: &y }])
+}
+
+pub fn unpack_f16(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let n = sizes.iter().product();
+    let (x, other) = (pairs(gpu, "x", n), pairs(gpu, "other", n));
+    let y = nan(gpu, "y", sizes);
+    check(&UnpackF16 { x: &x, y: &y }, &[&UnpackF16 { x: &other, y: &y }])
+}
+
 pub fn cases() -> Vec<Case> {
     // The last has more workgroups than one dimension of a dispatch.
     let sizes: &[&[usize]] = &[&[1, 1], &[3, 37], &[65_536, 65]];
     let mut all = crate::harness::cases("add", sizes, add);
     all.extend(crate::harness::cases("add_bias", sizes, add_bias));
+    all.extend(crate::harness::cases("pack_f16", sizes, pack_f16));
+    all.extend(crate::harness::cases("unpack_f16", sizes, unpack_f16));
     let rows: &[&[usize]] = &[&[7, 3, 1], &[20, 33, 37], &[40, 100, 576]];
     all.extend(crate::harness::cases("gather_rows", rows, gather_rows));
     all

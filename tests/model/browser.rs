@@ -118,7 +118,7 @@ fn the_scale_reaches_from_the_base_model_to_beyond_the_adapter() {
     let mut model = load(&gpu, "tiny_a", Quant::Nf4);
     let (prompt, pass) = (ids(9, 1), wgpu_lora::model::Pass { batch: 1, queries: 9, targets: 1 });
     let logits = |model: &Model| {
-        let space = model.workspace(pass, false, false).unwrap();
+        let space = model.workspace(pass, None).unwrap();
         block_on(model.logits(&space, &prompt, 1, &[8])).unwrap()
     };
     let base = logits(&model);

@@ -12,7 +12,7 @@ fn pass(batch: usize, queries: usize) -> Pass {
 /// Logits at the last position of each sequence, without a cache.
 fn whole(model: &Model, ids: &[u32], batch: usize) -> Vec<f32> {
     let t = ids.len() / batch;
-    let space = model.workspace(pass(batch, t), false, false).unwrap();
+    let space = model.workspace(pass(batch, t), None).unwrap();
     let last: Vec<u32> = (1..=batch).map(|b| (b * t - 1) as u32).collect();
     block_on(model.logits(&space, ids, batch, &last)).unwrap()
 }
@@ -28,7 +28,7 @@ fn a_cache_gives_the_logits_of_the_whole_pass() {
             let sequences: Vec<Vec<u32>> = (0..rows).map(|b| ids(t, b as u32)).collect();
             // A long piece, one token, a short piece, single tokens.
             for pieces in [&[11usize] as &[usize], &[1, 1, 9], &[6, 1, 3, 1]] {
-                let space = model.workspace(pass(rows, t), false, false).unwrap();
+                let space = model.workspace(pass(rows, t), None).unwrap();
                 let mut cache = KvCache::new(&gpu, model.config(), rows, 16).unwrap();
                 let mut at = 0;
                 for &n in pieces {
@@ -95,7 +95,7 @@ fn adapters_are_chosen_by_name_and_none_is_the_base() {
 fn foreign_ids_lengths_and_adapters_are_refused() {
     let gpu = gpu();
     let mut model = load(&gpu, "tiny_a", Quant::Nf4);
-    let space = model.workspace(pass(1, 64), false, false).unwrap();
+    let space = model.workspace(pass(1, 64), None).unwrap();
     let logits = |ids: &[u32]| block_on(model.logits(&space, ids, 1, &[0])).unwrap_err();
     let error = logits(&[5, 512]);
     assert!(matches!(error, Error::Invalid { .. }) && error.to_string().contains("512"), "{error}");

@@ -27,7 +27,7 @@ fn compare(name: &str, quant: Quant, pass: Pass, settings: &TrainConfig) -> (Gpu
     assert_eq!(gpu.tensor_bytes(), weights.total(), "weights of {name}, {quant:?}");
     block_on(model.add_fresh_adapter("a", &settings.adapter_config(), 1)).unwrap();
     let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 0, 10).unwrap();
-    let options = TrainerOptions::of(settings, plan.recomputed);
+    let options = TrainerOptions::of(settings, plan.keep);
     let mut trainer = Trainer::new(model, schedule, options, pass).unwrap();
     let planned = plan.memory.total() - PARAMS_BYTES;
     assert_eq!(gpu.tensor_bytes(), planned, "{name}, {quant:?}, {settings:?}");
@@ -76,7 +76,7 @@ fn the_plan_is_wgpus_report() {
     let mut model = model;
     block_on(model.add_fresh_adapter("a", &settings.adapter_config(), 1)).unwrap();
     let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 0, 10).unwrap();
-    let options = TrainerOptions::of(&settings, plan.recomputed);
+    let options = TrainerOptions::of(&settings, plan.keep);
     let mut trainer = Trainer::new(model, schedule, options, pass).unwrap();
     block_on(trainer.step(&[batch(&[64; 64], 0, 0)])).unwrap();
     let (after, _) = gpu.allocator_bytes().unwrap();

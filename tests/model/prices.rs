@@ -30,8 +30,7 @@ fn bytes(numbers: bool) -> Tokenizer {
 }
 
 fn softmax(model: &Model, ids: &[u32]) -> (Vec<f64>, u32) {
-    let space =
-        model.workspace(Pass { batch: 1, queries: ids.len(), targets: 1 }, false, false).unwrap();
+    let space = model.workspace(Pass { batch: 1, queries: ids.len(), targets: 1 }, None).unwrap();
     let logits = block_on(model.logits(&space, ids, 1, &[ids.len() as u32 - 1])).unwrap();
     let top = f64::from(logits.iter().copied().fold(f32::MIN, f32::max));
     let exp: Vec<f64> = logits.iter().map(|&l| (f64::from(l) - top).exp()).collect();

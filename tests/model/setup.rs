@@ -6,7 +6,7 @@ pub use pollster::block_on;
 use wgpu_lora::data::{Batch, IGNORE};
 use wgpu_lora::format::{AdapterConfig, Checkpoint, ModelConfig, TargetModules};
 use wgpu_lora::gpu::{Gpu, GpuOptions, Policy};
-use wgpu_lora::model::{LoadOptions, Model, Pass, Quant};
+use wgpu_lora::model::{Keep, LoadOptions, Model, Pass, Quant};
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
@@ -61,7 +61,7 @@ pub fn batch(lengths: &[usize], masked: usize, pad: u32) -> Batch {
 }
 
 /// Options whose effects all show: decay, clipping, a learning rate that moves parameters.
-pub fn options(checkpointing: bool) -> TrainerOptions {
+pub fn options(keep: Keep) -> TrainerOptions {
     TrainerOptions {
         optim: Optim::Adamw,
         betas: (0.9, 0.999),
@@ -70,7 +70,7 @@ pub fn options(checkpointing: bool) -> TrainerOptions {
         max_grad_norm: 1.0,
         normalisation: LossNormalisation::Tokens,
         seed: 5,
-        checkpointing,
+        keep,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::setup::*;
 use wgpu_lora::format::{
     Checkpoint, DType, MemorySource, ModelConfig, SafetensorsFile, TensorData, to_safetensors,
 };
-use wgpu_lora::model::{LoadOptions, Model, Module, Pass, Quant};
+use wgpu_lora::model::{Keep, LoadOptions, Model, Module, Pass, Quant};
 
 const D: usize = 8;
 const V: usize = 70_001;
@@ -65,7 +65,7 @@ fn pieces_of_a_vocabulary_embed_and_predict() {
     // Ids of each piece, and both sides of a border.
     let ids = [3u32, 32_767, 32_768, 65_535, 65_536, 70_000];
     let pass = Pass { batch: 1, queries: ids.len(), targets: ids.len() };
-    let space = model.workspace(pass, true, true).unwrap();
+    let space = model.workspace(pass, Some(Keep::Recomputed)).unwrap();
     let rows: Vec<u32> = (0..ids.len() as u32).collect();
     let got = block_on(model.logits(&space, &ids, 1, &rows)).unwrap();
     for (t, id) in ids.iter().enumerate() {

@@ -8,7 +8,7 @@ use wgpu_lora::model::{Model, Pass, Quant, SlotCache, SlotRow};
 /// Logits after the last token of one sequence, without any cache.
 fn whole(model: &Model, ids: &[u32]) -> Vec<f32> {
     let pass = Pass { batch: 1, queries: ids.len(), targets: 1 };
-    let space = model.workspace(pass, false, false).unwrap();
+    let space = model.workspace(pass, None).unwrap();
     block_on(model.logits(&space, ids, 1, &[ids.len() as u32 - 1])).unwrap()
 }
 
@@ -24,7 +24,7 @@ fn ragged_prompts_and_their_branches_give_the_logits_of_whole_passes() {
             let (batch, t) = (prompts.len(), 11);
             let mut slots = SlotCache::new(&gpu, model.config(), 48).unwrap();
             let pass = Pass { batch, queries: t, targets: 8 };
-            let space = model.workspace(pass, false, false).unwrap();
+            let space = model.workspace(pass, None).unwrap();
             let pad =
                 |p: &Vec<u32>| p.iter().copied().chain(std::iter::repeat(0)).take(t).collect();
             let padded: Vec<u32> = prompts.iter().flat_map(|p| -> Vec<u32> { pad(p) }).collect();
@@ -70,7 +70,7 @@ fn slots_that_hold_nothing_and_too_many_tokens_are_refused() {
     let model = load(&gpu, "tiny_a", Quant::Nf4);
     let mut slots = SlotCache::new(&gpu, model.config(), 4).unwrap();
     let pass = Pass { batch: 1, queries: 8, targets: 8 };
-    let space = model.workspace(pass, false, false).unwrap();
+    let space = model.workspace(pass, None).unwrap();
     let error = block_on(model.prefill_slots(&space, &mut slots, &[7; 5], &[4])).unwrap_err();
     assert!(
         matches!(error, Error::Invalid { .. }) && error.to_string().contains("5 tokens"),

@@ -1,0 +1,86 @@
+//! Activations at 16 bits, for as long as nothing reads them.
+
+use super::{Length, elements, params};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::{Result, reference};
+
+pub(super) static PACK: Kernel = kernel!("pack_f16", [x: Read, y: Write]);
+pub(super) static UNPACK: Kernel = kernel!("unpack_f16", [x: Read, y: Write]);
+
+/// Two floats a word: `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half, nearest to even; what
+/// f16 cannot hold becomes ± 65504.
+///
+/// **Shapes** `x` of n floats, `y (⌈n/2⌉)` words. **Errors** [`Shape`](crate::Error::Shape).
+/// **Source** 16-bit storage, Micikevicius et al. 2018 (arXiv:1710.03740). **Twin** [`reference::pack_f16`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct PackF16<'a> {
+    pub x: &'a Tensor,
+    pub y: &'a Tensor,
+}
+
+impl Op for PackF16<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &PACK
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.y]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Length::of(self.x))
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        let words = self.x.len().div_ceil(2);
+        self.y.expect(PACK.name, &[words])?;
+        elements(words)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, y] = host.all();
+        reference::pack_f16(x.f32(), y.u32_mut());
+    }
+    fn work(&self) -> Work {
+        Work { flops: 0, bytes: self.x.bytes() + self.y.bytes() }
+    }
+    /// Drivers may round either way.
+    fn bound(&self) -> f32 {
+        1e-3
+    }
+}
+
+/// The way back: `y[2i], y[2i + 1]` from the halves of `x[i]`.
+///
+/// **Shapes** `x (⌈n/2⌉)` words, `y` of n floats. **Errors** [`Shape`](crate::Error::Shape). **Source** as
+/// [`PackF16`]. **Twin** [`reference::unpack_f16`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct UnpackF16<'a> {
+    pub x: &'a Tensor,
+    pub y: &'a Tensor,
+}
+
+impl Op for UnpackF16<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        &UNPACK
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self.x, self.y]
+    }
+    fn params(&self) -> Vec<u8> {
+        params(&Length::of(self.y))
+    }
+    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+        let words = self.y.len().div_ceil(2);
+        self.x.expect(UNPACK.name, &[words])?;
+        elements(words)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let [x, y] = host.all();
+        reference::unpack_f16(x.u32(), y.f32_mut());
+    }
+    fn work(&self) -> Work {
+        Work { flops: 0, bytes: self.x.bytes() + self.y.bytes() }
+    }
+    fn bound(&self) -> f32 {
+        0.0
+    }
+}
