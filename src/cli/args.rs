@@ -125,6 +125,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "OURS=THEIRS,...", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     map: Vec<String>,
+    /// Go on from this adapter of PEFT or an earlier run, with its rank, alpha and layers, in place of a fresh one.
+    #[arg(long, value_name = "ADAPTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_adapter: Option<String>,
     /// Frozen linear layers: nf4 (QLoRA) or none (the checkpoint's precision) [default: nf4].
     #[arg(long, value_name = "nf4|none")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,7 @@ use super::plan;
 use super::plot;
 use crate::Error;
 use crate::data::{Dataset, DatasetReport};
+use crate::format::AdapterFile;
 use crate::model::{LoadOptions, MemoryPlan};
 use crate::pricer::preset::{PRESETS, preset};
 use crate::report::series::Series;
@@ -35,8 +36,26 @@ fn settings(args: &TrainArgs) -> Result<TrainConfig> {
     Ok(config)
 }
 
-/// The same, not looked at yet.
+/// The same, not looked at yet. The settings of an adapter to go on from lie above the defaults.
 pub(super) fn merged(args: &TrainArgs) -> Result<TrainConfig> {
+    let config = over_defaults(args, &|config| Ok(config))?;
+    match &config.init_adapter {
+        None => Ok(config),
+        // The run that is resumed has them already.
+        Some(_) if args.resume && args.out.join("run.toml").exists() => Ok(config),
+        Some(folder) => {
+            let file = AdapterFile::load(folder).context("--init-adapter")?;
+            let config = over_defaults(args, &|config| Ok(config.with_adapter(&file)?))?;
+            config.check_adapter(&file)?;
+            Ok(config)
+        }
+    }
+}
+
+fn over_defaults(
+    args: &TrainArgs,
+    adapter: &dyn Fn(TrainConfig) -> Result<TrainConfig>,
+) -> Result<TrainConfig> {
     let mut config = TrainConfig::default();
     if let Some(name) = &args.preset {
         let known = || {
@@ -44,6 +63,7 @@ pub(super) fn merged(args: &TrainArgs) -> Result<TrainConfig> {
         };
         config = preset(name).ok_or_else(known)?;
     }
+    config = adapter(config)?;
     let read = |config: &TrainConfig, path: &Path| -> Result<TrainConfig> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(|| name.clone())?;

@@ -195,6 +195,9 @@ pub struct TrainConfig {
     /// Columns that are read under another name: `text=review`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<String>,
+    /// A PEFT folder to go on from, in place of a fresh adapter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_adapter: Option<String>,
     /// How the frozen linear layers are kept.
     pub quant: Quant,
     /// PEFT's `r`: columns of the low-rank product.
@@ -284,6 +287,7 @@ impl Default for TrainConfig {
             data: Vec::new(),
             eval_data: None,
             map: Vec::new(),
+            init_adapter: None,
             quant: Quant::default(),
             rank: 16,
             lora_alpha: 32.0,
@@ -361,6 +365,8 @@ impl TrainConfig {
 
 #[path = "config_checks.rs"]
 mod checks;
+#[path = "config_adapter.rs"]
+mod init;
 #[path = "config_toml.rs"]
 mod text;
 pub use text::Difference;

@@ -108,6 +108,7 @@ fn names() -> BTreeSet<String> {
     let config = TrainConfig {
         eval_data: Some(String::new()),
         map: vec![String::new()],
+        init_adapter: Some(String::new()),
         packing: true,
         max_steps: Some(1),
         eval_steps: Some(1),

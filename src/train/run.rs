@@ -14,6 +14,7 @@ use super::run_files::{adapter_files, optimizer_file, restore, same_run, variant
 use super::schedule::Schedule;
 use super::trainer::{Trainer, TrainerOptions};
 use crate::data::{Batch, Dataset, Loader, Sampler, order};
+use crate::format::AdapterFile;
 use crate::gpu::Policy;
 use crate::model::Model;
 use crate::{Error, Result};
@@ -60,7 +61,7 @@ pub fn recorded_policy(out: &Path, resume: bool) -> Result<Option<Policy>> {
 
 impl Run {
     /// Prepares a run in `out`, or goes on with the one there. The model's adapters are ignored: it
-    /// gets a new one.
+    /// gets a new one, with the values of `init_adapter` if the settings name one.
     ///
     /// **Errors** [`Error::Invalid`] for settings that make no sense or differ from those of the run to
     /// be resumed, other data, or another choice of kernel variants; [`Error::OutOfMemory`].
@@ -113,6 +114,11 @@ impl Run {
                 (dir, resumed.checkpoint, resumed.notes)
             }
         };
+        if let (None, Some(folder)) = (&found, &config.init_adapter) {
+            let file = AdapterFile::load(folder)?;
+            config.check_adapter(&file)?;
+            trainer.begin_from(&file.tensors).await?;
+        }
         if let Some(checkpoint) = found {
             notes.extend(same_run(&checkpoint, &state)?);
             restore(&mut trainer, &checkpoint).await?;

@@ -170,6 +170,12 @@ impl Trainer {
         self.model.refresh_adapter().await
     }
 
+    /// Gives the adapter other values before the first step.
+    pub(super) async fn begin_from(&mut self, parameters: &crate::model::Tensors) -> Result<()> {
+        self.model.adapter()?.load(self.model.gpu(), parameters)?;
+        self.model.refresh_adapter().await
+    }
+
     /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the NLL
     /// waits on the device; the mean of means is read micro-batch by micro-batch and returned.
     async fn accumulate(&self, window: &[Batch]) -> Result<Option<f64>> {
