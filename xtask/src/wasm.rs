@@ -156,9 +156,12 @@ fn unpacked() -> Result<Toolchain> {
     source.stdout(std::process::Stdio::piped());
     let mut source = source.spawn().context("dpkg-deb")?;
     let mut tar = Command::new("tar");
-    tar.args(["-x", "--wildcards", "./usr/src/rustc-*/library/*", "-C"]).arg(&dir);
+    // The folder comes first: tar goes there for what is named behind it.
+    tar.arg("-x").arg("-C").arg(&dir).args(["--wildcards", "./usr/src/rustc-*/library/*"]);
     sh::run(tar.stdin(source.stdout.take().context("a pipe is missing")?))?;
-    source.wait().context("dpkg-deb")?;
+    if !source.wait().context("dpkg-deb")?.success() {
+        bail!("dpkg-deb could not read rust-web-src");
+    }
     wire(&dir)?;
     fs::remove_dir_all(&debs).with_context(|| debs.display().to_string())?;
     fs::write(&done, "").with_context(|| done.display().to_string())?;
@@ -167,7 +170,9 @@ fn unpacked() -> Result<Toolchain> {
 
 /// Puts sources and linker where rustc looks for them, and a rustc that finds its LLVM.
 fn wire(dir: &Path) -> Result<()> {
-    let sources = fs::read_dir(dir.join("usr/src"))?
+    let src = dir.join("usr/src");
+    let sources = fs::read_dir(&src)
+        .with_context(|| src.display().to_string())?
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .find(|name| name.to_string_lossy().starts_with("rustc-"))
         .context("rust-web-src has no usr/src/rustc-*")?;
