@@ -36,10 +36,14 @@ struct GpuInfo<'a> {
 #[wasm_bindgen]
 impl WasmGpu {
     /// Opens the browser's best adapter; `policy` is empty, `baseline`, or a variant to prefer, `memory` what
-    /// the device may hold, bytes, where the caller knows it.
-    pub async fn create(policy: String, memory: Option<f64>) -> Result<WasmGpu, JsValue> {
-        let memory = memory.map(|bytes| bytes as u64);
-        let options = GpuOptions { policy: Policy::named(&policy), memory, ..Default::default() };
+    /// the device may hold, bytes, where the caller knows it; `subgroups`: the caller has asked for them.
+    pub async fn create(
+        policy: String,
+        memory: Option<f64>,
+        subgroups: bool,
+    ) -> Result<WasmGpu, JsValue> {
+        let (policy, memory) = (Policy::named(&policy), memory.map(|bytes| bytes as u64));
+        let options = GpuOptions { policy, memory, subgroups, ..Default::default() };
         let gpu = Gpu::with(options).await.map_err(js::error)?;
         Ok(WasmGpu { gpu })
     }

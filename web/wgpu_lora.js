@@ -19,6 +19,19 @@ export function failure(name, message) {
 
 const snake = (key) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
+/** Runs `open` with a feature added to the devices it requests: wgpu's backend for browsers has no name for subgroups. */
+async function requesting(feature, open) {
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = function request(descriptor = {}) {
+    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...(descriptor.requiredFeatures ?? []), feature] });
+  };
+  try {
+    return await open();
+  } finally {
+    GPUAdapter.prototype.requestDevice = requestDevice;
+  }
+}
+
 export class Gpu {
   /** @internal */
   constructor(wasm, name) {
@@ -44,7 +57,9 @@ export class Gpu {
     }
     const { vendor = "", architecture = "", description = "" } = adapter.info ?? {};
     await start();
-    return new Gpu(await WasmGpu.create(variant, memoryBytes), description || `${vendor} ${architecture}`.trim());
+    const subgroups = variant !== "baseline" && adapter.features.has("subgroups");
+    const open = () => WasmGpu.create(variant, memoryBytes, subgroups);
+    return new Gpu(await (subgroups ? requesting("subgroups", open) : open()), description || `${vendor} ${architecture}`.trim());
   }
 
   /** Whether the driver has given the device up; only a new Gpu helps then. */

@@ -135,8 +135,14 @@ pub struct Caps {
 }
 
 impl Caps {
-    pub(super) fn of(adapter: &wgpu::Adapter, policy: Policy) -> Caps {
-        let report = AdapterReport::of(adapter);
+    /// `subgroups`: they are there even if wgpu does not know it.
+    pub(super) fn of(adapter: &wgpu::Adapter, policy: Policy, subgroups: bool) -> Caps {
+        let mut report = AdapterReport::of(adapter);
+        if subgroups {
+            let info = adapter.get_info();
+            (report.subgroup_min, report.subgroup_max) =
+                (info.subgroup_min_size, info.subgroup_max_size);
+        }
         let fixed = report.subgroup_min == report.subgroup_max;
         let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu
             || report.name.to_lowercase().contains("swiftshader");

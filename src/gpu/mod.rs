@@ -55,6 +55,9 @@ pub struct GpuOptions {
     /// Folder that keeps the driver's compiled pipelines between runs, a file per adapter and driver
     /// (native only, where the backend allows it).
     pub pipeline_cache: Option<std::path::PathBuf>,
+    /// The device will have subgroups although wgpu does not ask for them: wgpu 30 has no name for the feature
+    /// in browsers, so `web/wgpu_lora.js` adds it to the request. Nothing to set natively.
+    pub subgroups: bool,
 }
 
 /// An open graphics device. Cheap to clone; all clones share one device.
@@ -156,7 +159,7 @@ impl Gpu {
     /// Opens an adapter chosen by `options`.
     pub async fn with(options: GpuOptions) -> Result<Gpu> {
         let adapter = pick(&options).await?;
-        let caps = Caps::of(&adapter, options.policy);
+        let caps = Caps::of(&adapter, options.policy, options.subgroups);
         let mut features = caps.features(&adapter);
         if options.pipeline_cache.is_some() {
             features |= adapter.features() & wgpu::Features::PIPELINE_CACHE;

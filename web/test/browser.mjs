@@ -355,6 +355,11 @@ await test("every state is accessible", async () => {
   await tab("device");
   await page.click("#test-rest");
   await idle();
+  // Subgroups are used where the device has them, and it is said.
+  const facts = await page.textContent("#device");
+  const tested = await page.$$eval("#tests td:first-child", (cells) => cells.map((cell) => cell.textContent));
+  assert.match(facts, /Subgroups.{0,3}offered, in use: 4 invocations/);
+  assert.ok(tested.some((name) => name.includes("reduce_subgroup")), tested.join());
   await shots("device");
 });
 await test("keyboard only: tabs, form, answer", async () => {
