@@ -1,5 +1,6 @@
 // The page in a real Chromium: `node browser.mjs PACKAGES DIST ASSETS OUT PROGRAM`. PACKAGES holds playwright-core,
-// axe-core and typescript, PROGRAM is the command line to compare with. Screenshots of every state go to OUT.
+// axe-core and typescript, PROGRAM is the command line to compare with, and $WGPU_LORA_MODELS has SmolLM2's GGUF. Screenshots
+// of every state go to OUT.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -10,6 +11,7 @@ import { serve } from "./server.mjs";
 import { native, tensors, unzip } from "./native.mjs";
 
 const [packages, dist, assets, out, program] = process.argv.slice(2);
+const models = process.env.WGPU_LORA_MODELS ?? "";
 const load = createRequire(join(packages, "package.json"));
 const { chromium } = load("playwright-core");
 const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
@@ -121,6 +123,22 @@ function near(shown, command) {
   });
 }
 
+/** Writes greedily in the page, and compares with the program. */
+async function greedy(model, prompt, tokens, more = []) {
+  await tab("write");
+  await page.fill("#write [name=prompt]", prompt);
+  await page.fill("#write [name=temperature]", "0");
+  await page.fill("#write [name=maxTokens]", String(tokens));
+  await page.click("#go");
+  await page.waitForFunction(() => /ended by/.test(document.querySelector("#text-facts").textContent), null, { timeout: 120_000 });
+  await idle();
+  assert.ok(await page.evaluate(() => document.querySelector("#text").childNodes.length) > 3, "the text did not come token by token");
+  const text = (await page.textContent("#text")).slice(prompt.length);
+  const args = ["generate", "--model", model, "--prompt", prompt, "--max-new-tokens", String(tokens), "--temperature", "0", "--json", ...more];
+  assert.equal(text, native(program, args).at(-1).text);
+  return text;
+}
+
 await test("the first answer comes by itself, within 5 s of opening the page", async () => {
   const start = performance.now();
   await open();
@@ -182,18 +200,12 @@ await test("above temperature 0 a price is drawn, the same for the same seed", a
   assert.deepEqual(await draw(0, 1), []);
 });
 await test("free text streams the native program's greedy tokens, and stops", async () => {
-  await tab("write");
-  await page.fill("#write [name=temperature]", "0");
-  await page.fill("#write [name=maxTokens]", "24");
-  await page.click("#go");
-  await page.waitForFunction(() => document.querySelector("#text").childNodes.length > 3, null, { timeout: 60_000 });
-  await idle();
-  const given = await page.inputValue("#write [name=prompt]");
-  const text = (await page.textContent("#text")).slice(given.length);
-  const args = ["generate", "--model", model, "--prompt", given, "--max-new-tokens", "24", "--temperature", "0", "--json"];
-  if (await page.inputValue("#adapter") !== "") args.push("--adapter", adapter);
-  assert.equal(text, native(program, args).at(-1).text);
-  await shots("write");
+  for (const name of ["", adapterName]) {
+    await tab("price");
+    if (await page.inputValue("#adapter") !== name) await answered(() => page.selectOption("#adapter", name));
+    await greedy(model, "The diamond is", 24, name ? ["--adapter", adapter] : []);
+    if (name === "") await shots("write");
+  }
   // So hot that the text does not end by itself.
   await page.fill("#write [name=temperature]", "5");
   await page.fill("#write [name=topK]", "");
@@ -307,6 +319,21 @@ await test("files and folders that are dropped are taken", async () => {
   await idle();
   assert.equal(await page.inputValue("#adapter"), "dropped");
   assert.ok(await page.isVisible("#view-models"));
+});
+await test("SmolLM2-135M loads from its GGUF and writes the native program's greedy tokens", async () => {
+  const gguf = join(models, "smollm2-135m.gguf");
+  await tab("models");
+  await page.setInputFiles("#files", gguf);
+  await page.waitForFunction(() => /smollm2-135m is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 240_000 });
+  await idle();
+  const loaded = await page.textContent("#models-note");
+  const text = await greedy(gguf, "The capital of France is", 6);
+  const facts = await page.textContent("#text-facts");
+  await tab("models");
+  await page.click("#builtin");
+  await page.waitForFunction(() => /built-in is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
+  await idle();
+  return `${JSON.stringify(text)}; ${loaded} ${facts}`;
 });
 await test("files that are no model give a sentence, and the old model still answers", async () => {
   await tab("models");

@@ -116,7 +116,10 @@ pub fn command(flags: &Flags) -> Result<()> {
         match browser::command() {
             // A clone without the built-in model has a page that asks for one: nothing to compare.
             Ok(None) => report.lines.push("browser: not run, there is no assets/model".into()),
-            Ok(Some(mut test)) => report.part("the page in Chromium", adapter.apply(&mut test))?,
+            Ok(Some(mut test)) => {
+                let test = adapter.apply(&mut test).env(models::VARIABLE, &dir);
+                report.part("the page in Chromium", test)?;
+            }
             Err(error) => {
                 report.lines.push(format!("browser: {error:#}"));
                 report.add("the page in Chromium", false, start);
