@@ -171,6 +171,7 @@ impl Trainer {
     }
 
     /// Gives the adapter other values before the first step.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn begin_from(&mut self, parameters: &crate::model::Tensors) -> Result<()> {
         self.model.adapter()?.load(self.model.gpu(), parameters)?;
         self.model.refresh_adapter().await
