@@ -7,9 +7,12 @@ use super::tokenizer::Tokenizer;
 use crate::error::Result;
 
 /// Token types of `tokenizer.ggml.token_type`.
+pub(super) const NORMAL: i64 = 1;
+pub(super) const UNKNOWN: i64 = 2;
 pub(super) const CONTROL: i64 = 3;
 pub(super) const USER_DEFINED: i64 = 4;
 pub(super) const UNUSED: i64 = 5;
+pub(super) const BYTE: i64 = 6;
 
 /// How a text is cut before byte pairs are merged: what `tokenizer.ggml.pre` says.
 pub(super) struct PreTokenizer {
@@ -114,15 +117,17 @@ impl GgufFile {
 
     /// The tokenizer in the metadata as a `tokenizer.json`.
     ///
-    /// **Errors** [`Error::Unsupported`](crate::Error::Unsupported) for another kind than byte-level BPE or an unknown pre-tokenizer;
-    /// [`Error::Format`](crate::Error::Format) if vocabulary, types and merges are missing or do not fit together.
+    /// **Errors** [`Error::Unsupported`](crate::Error::Unsupported) for another kind than byte-level BPE and SentencePiece, or an unknown
+    /// pre-tokenizer; [`Error::Format`](crate::Error::Format) if vocabulary, types, scores and merges are missing or do not fit together.
     pub fn tokenizer_json(&self) -> Result<Vec<u8>> {
         const HINT: &str = "put the model's tokenizer.json beside the file";
         match self.text("tokenizer.ggml.model")? {
             Some("gpt2") => {}
+            Some("llama") => return self.spm_json(),
             Some(other) => {
                 let what = format!("a tokenizer of kind `{other}` in the metadata");
-                return Err(self.unsupported(what, format!("gpt2 (byte-level BPE) works; {HINT}")));
+                let hint = format!("gpt2 (byte-level BPE) and llama (SentencePiece) work; {HINT}");
+                return Err(self.unsupported(what, hint));
             }
             None => return Err(self.error("tokenizer.ggml.model", format!("is missing; {HINT}"))),
         }
@@ -158,7 +163,7 @@ impl GgufFile {
             "added_tokens": added,
             "normalizer": if kind.nfc { json!({"type": "NFC"}) } else { Value::Null },
             "pre_tokenizer": kind.json(),
-            "post_processor": self.post_processor(kind, tokens)?,
+            "post_processor": self.post_processor(kind.add_bos, Some(byte_level(true)), tokens)?,
             "decoder": byte_level(true),
             "model": {
                 "type": "BPE",
@@ -176,7 +181,7 @@ impl GgufFile {
         Ok(text.to_string().into_bytes())
     }
 
-    fn texts(&self, key: &str) -> Result<&[String]> {
+    pub(super) fn texts(&self, key: &str) -> Result<&[String]> {
         match self.metadata().get(key) {
             Some(GgufValue::Texts(texts)) => Ok(texts),
             Some(_) => Err(self.error(key, "should be a list of strings")),
@@ -185,7 +190,7 @@ impl GgufFile {
     }
 
     /// The type of each token, if the file has them.
-    fn token_types(&self, tokens: usize) -> Result<Option<Vec<i64>>> {
+    pub(super) fn token_types(&self, tokens: usize) -> Result<Option<Vec<i64>>> {
         const KEY: &str = "tokenizer.ggml.token_type";
         let kinds = match self.metadata().get(KEY) {
             None => return Ok(None),
@@ -200,26 +205,31 @@ impl GgufFile {
         Ok(Some(kinds))
     }
 
-    /// Control tokens, which `skip_special` leaves out, and user-defined ones.
-    fn added_tokens(&self, tokens: &[String]) -> Result<Vec<Value>> {
+    /// Control tokens and the unknown one, which `skip_special` leaves out, and user-defined ones.
+    pub(super) fn added_tokens(&self, tokens: &[String]) -> Result<Vec<Value>> {
         let Some(kinds) = self.token_types(tokens.len())? else { return Ok(Vec::new()) };
         let added = kinds.iter().zip(tokens).enumerate();
-        let added = added.filter(|(_, (kind, _))| matches!(**kind, CONTROL | USER_DEFINED));
+        let added =
+            added.filter(|(_, (kind, _))| matches!(**kind, UNKNOWN | CONTROL | USER_DEFINED));
         Ok(added
             .map(|(id, (kind, token))| {
                 json!({
                     "id": id, "content": token, "single_word": false, "lstrip": false,
-                    "rstrip": false, "normalized": false, "special": *kind == CONTROL,
+                    "rstrip": false, "normalized": false, "special": *kind != USER_DEFINED,
                 })
             })
             .collect())
     }
 
-    /// What puts the first token in front of a text.
-    fn post_processor(&self, kind: &PreTokenizer, tokens: &[String]) -> Result<Value> {
-        let plain = byte_level(true);
-        if !self.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(kind.add_bos) {
-            return Ok(plain);
+    /// What puts the first token in front of a text, behind what else there is to do; `add_bos` where the file does not say.
+    pub(super) fn post_processor(
+        &self,
+        add_bos: bool,
+        plain: Option<Value>,
+        tokens: &[String],
+    ) -> Result<Value> {
+        if !self.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos) {
+            return Ok(plain.unwrap_or_default());
         }
         const KEY: &str = "tokenizer.ggml.bos_token_id";
         let id = self.token(KEY)?.ok_or_else(|| {
@@ -236,6 +246,9 @@ impl GgufFile {
             "pair": [first(0), text("A", 0), first(1), text("B", 1)],
             "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
         });
-        Ok(json!({"type": "Sequence", "processors": [plain, template]}))
+        Ok(match plain {
+            Some(plain) => json!({"type": "Sequence", "processors": [plain, template]}),
+            None => template,
+        })
     }
 }

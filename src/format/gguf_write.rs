@@ -25,6 +25,8 @@ pub enum GgufField {
     Texts(Vec<String>),
     /// 32-bit signed integers.
     I32s(Vec<i32>),
+    /// 32-bit floats.
+    F32s(Vec<f32>),
 }
 
 impl GgufField {
@@ -60,6 +62,12 @@ impl GgufField {
             Self::I32s(list) => {
                 kind(out, 9);
                 kind(out, 5);
+                out.extend((list.len() as u64).to_le_bytes());
+                list.iter().for_each(|n| out.extend(n.to_le_bytes()));
+            }
+            Self::F32s(list) => {
+                kind(out, 9);
+                kind(out, 6);
                 out.extend((list.len() as u64).to_le_bytes());
                 list.iter().for_each(|n| out.extend(n.to_le_bytes()));
             }

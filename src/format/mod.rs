@@ -9,6 +9,7 @@ mod gguf;
 mod gguf_blocks;
 mod gguf_config;
 mod gguf_cursor;
+mod gguf_spm;
 mod gguf_tokenizer;
 mod gguf_vocab;
 mod gguf_weights;

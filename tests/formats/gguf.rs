@@ -146,6 +146,7 @@ fn a_gguf_file_is_merged_into_a_folder() {
 }
 
 /// A small valid file whose parts can be spoilt.
+#[derive(Clone)]
 struct Draft {
     fields: Vec<(String, GgufField)>,
     tensors: Vec<GgufAnnounced>,
@@ -226,8 +227,16 @@ fn tokenizers_that_cannot_be_built_say_why() {
     let tokenizer = |draft: Draft| read(draft.bytes()).unwrap().tokenizer();
     let text = |s: &str| GgufField::Text(s.into());
     assert_error(tokenizer(Draft::new()), is_format, &["tokenizer.ggml.model", "is missing"]);
+    let other = Draft::new().set("tokenizer.ggml.model", text("t5"));
+    assert_error(tokenizer(other), is_unsupported, &["`t5`", "gpt2", "llama", "beside"]);
     let spm = Draft::new().set("tokenizer.ggml.model", text("llama"));
-    assert_error(tokenizer(spm), is_unsupported, &["`llama`", "gpt2", "beside"]);
+    let spm = spm.set("tokenizer.ggml.tokens", GgufField::Texts(vec!["a".into(), "b".into()]));
+    assert_error(tokenizer(spm.clone()), is_format, &["tokenizer.ggml.scores", "missing"]);
+    let scores = |list: &[f32]| GgufField::F32s(list.to_vec());
+    let short = spm.clone().set("tokenizer.ggml.scores", scores(&[0.0]));
+    assert_error(tokenizer(short), is_format, &["1 entries for 2 tokens"]);
+    let untyped = spm.set("tokenizer.ggml.scores", scores(&[0.0, -1.0]));
+    assert_error(tokenizer(untyped), is_format, &["token_type", "missing", "beside"]);
     let pre = |name: &str| {
         Draft::new().set("tokenizer.ggml.model", text("gpt2")).set("tokenizer.ggml.pre", text(name))
     };
@@ -287,4 +296,29 @@ fn files_that_lie_are_refused_with_the_place() {
     let f16 = Draft::new().bytes();
     let file = Checkpoint::from_gguf(read(f16).unwrap()).unwrap();
     assert_eq!(file.info("model.norm.weight").unwrap().dtype, DType::F32);
+}
+
+/// Made with the sentencepiece library (`tests/fixtures/make_spm.py`).
+#[test]
+fn sentencepiece_tokenizers_give_the_librarys_ids() {
+    let bytes = std::fs::read(tiny::fixture("spm").join("spm.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let list = |key: &str| golden[key].as_array().unwrap();
+    let tokens = list("tokens").iter().map(|t| t.as_str().unwrap().to_owned()).collect();
+    let scores = list("scores").iter().map(|s| s.as_f64().unwrap() as f32).collect();
+    let types = list("types").iter().map(|t| t.as_i64().unwrap() as i32).collect();
+    let draft = Draft::new()
+        .set("tokenizer.ggml.model", GgufField::Text("llama".into()))
+        .set("tokenizer.ggml.tokens", GgufField::Texts(tokens))
+        .set("tokenizer.ggml.scores", GgufField::F32s(scores))
+        .set("tokenizer.ggml.token_type", GgufField::I32s(types))
+        .set("tokenizer.ggml.bos_token_id", GgufField::U32(1));
+    let tokenizer = read(draft.bytes()).unwrap().tokenizer().unwrap();
+    for case in list("cases") {
+        let text = case["text"].as_str().unwrap();
+        let ids = tokenizer.encode(text, false).unwrap();
+        assert_eq!(serde_json::json!(ids), case["ids"], "{text:?}");
+        assert_eq!(tokenizer.decode(&ids, true).unwrap(), case["decoded"], "{text:?}");
+        assert_eq!(tokenizer.encode(text, true).unwrap(), [&[1], &ids[..]].concat(), "{text:?}");
+    }
 }
