@@ -53,6 +53,12 @@ def main(out):
         for n, rows in [("attn_q", 32), ("attn_k", 16), ("attn_v", 16), ("attn_output", 32), ("ffn_gate", 32), ("ffn_up", 32), ("ffn_down", 32)]: t(f"blk.0.{n}.weight", rows, 32)
         t("blk.0.attn_norm.weight", 32); t("blk.0.ffn_norm.weight", 32)
         w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
+    w = gguf.GGUFWriter(p("gguf", "sentencepiece"), "llama")
+    pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + ["▁t", "he", "▁the", "in", "▁"] + [chr(c) for c in range(97, 123)]
+    w.add_tokenizer_model("llama"); w.add_token_list(pieces); w.add_token_scores([0.0] * 259 + [-float(i) for i in range(len(pieces) - 259)])
+    w.add_token_types([2, 3, 3] + [6] * 256 + [1] * (len(pieces) - 259)); w.add_bos_token_id(1); w.add_eos_token_id(2)
+    w.add_tensor("token_embd.weight", rng.standard_normal((4, 8)).astype(np.float32))
+    w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
     adapter = dict(peft_type="LORA", task_type="CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.05, bias="none", fan_in_fan_out=False, inference_mode=True, modules_to_save=None,
                    target_modules=["q_proj", "v_proj"], rank_pattern={"v_proj": 4, "layers.1.mlp.down_proj": 2}, alpha_pattern={"^model.layers.0": 3.5}, layers_to_transform=[0, 1],
                    use_rslora=False, use_dora=True, init_lora_weights=True, base_model_name_or_path="m")
