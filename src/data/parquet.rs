@@ -19,7 +19,7 @@ pub(super) fn for_each(
     let bad = |rows: usize, why: String| {
         let at = if rows == 0 { "footer".into() } else { format!("row {rows}") };
         let why = why.trim_start_matches("Parquet error: ");
-        Error::format(name, at, format!("not valid Parquet ({why})"))
+        Error::format(name, at, format!("not valid Parquet ({why}): it is truncated or damaged"))
     };
     let mut pages = file.try_clone().map_err(Error::io(name))?;
     let reader = guarded(|| SerializedFileReader::new(file)).map_err(|e| bad(0, e))?;
@@ -46,7 +46,7 @@ fn guarded<T>(work: impl FnOnce() -> parquet::errors::Result<T>) -> std::result:
     DECODING.set(false);
     match done {
         Ok(result) => result.map_err(|e| e.to_string()),
-        Err(_) => Err("the decoder gave up; the file is damaged".into()),
+        Err(_) => Err("the decoder gave up".into()),
     }
 }
 

@@ -46,6 +46,9 @@ pub fn for_each_record(
     let path = path.as_ref();
     let name = path.display().to_string();
     let mut file = File::open(path).map_err(Error::io(path))?;
+    if path.is_dir() {
+        return Err(Error::invalid(&name, "is a folder; name the files in it"));
+    }
     let magic = first_bytes(&mut file).map_err(Error::io(path))?;
     if magic.starts_with(b"PAR1") {
         return super::parquet::for_each(&name, file, each);
@@ -161,7 +164,7 @@ fn json_lines(
         if text.trim().is_empty() {
             continue;
         }
-        let value = record_json::value(&mut serde_json::Deserializer::from_str(text));
+        let value = record_json::value(&mut serde_json::Deserializer::from_str(text.trim_end()));
         let value = value.map_err(|e| {
             let (why, column) = (reason(&e), e.column());
             bad(format!("not valid JSON ({why} at column {column}); {KIND}"))

@@ -137,6 +137,9 @@ impl ColumnMap {
             Some(Value::Array(_)) if ["prompt", "completion"].contains(&key) => {
                 Err(format!("`{key}` is a list; give messages under the key `messages`"))
             }
+            Some(Value::Number(n)) => {
+                Err(format!("`{key}` must be a string, found {n}; put it in quotes"))
+            }
             Some(other) => Err(format!("`{key}` must be a string, found {other}")),
             None => Ok(String::new()),
         };

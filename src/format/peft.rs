@@ -37,8 +37,8 @@ impl AdapterFile {
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let name = folder.display().to_string();
-        if !folder.is_dir() {
-            return Err(Error::io(folder)(std::io::ErrorKind::NotFound.into()));
+        if !std::fs::metadata(folder).map_err(Error::io(folder))?.is_dir() {
+            return Err(Error::io(folder)(std::io::ErrorKind::NotADirectory.into()));
         }
         if !folder.join(WEIGHTS).is_file() {
             if folder.join("adapter_model.bin").is_file() {
