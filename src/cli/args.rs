@@ -366,7 +366,6 @@ pub(super) struct ShadersArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct BenchArgs {
     #[command(subcommand)]
     pub(super) what: Option<BenchWhat>,

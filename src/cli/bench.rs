@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::args::{BenchArgs, BenchLoad, BenchStep, BenchTokens, BenchWhat, Inspect};
@@ -18,6 +18,9 @@ use crate::train::schedule::{Schedule, SchedulerType};
 use crate::train::trainer::{Trainer, TrainerOptions};
 
 pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
+    if args.what.is_some() && (args.filter.is_some() || args.shape.is_some() || args.all_variants) {
+        bail!("a filter, --shape and --all-variants are for kernels, not for whole passes");
+    }
     match &args.what {
         Some(BenchWhat::Step(args)) => step(session, args).await,
         Some(BenchWhat::Prefill(args)) => prefill(session, args).await,

@@ -68,9 +68,24 @@ fn one(format: &str, run: fn(&[u8]) -> bool, i: usize, input: &[u8], floor: usiz
     Outcome { read: usize::from(outcome.is_ok_and(|read| read)), largest, slowest }
 }
 
+/// As the program does: of a panic that the Parquet reader catches nothing is printed. The backtrace that
+/// `RUST_BACKTRACE` asks for would take megabytes, too.
+fn hush_caught_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !wgpu_lora::data::decoding_parquet() {
+                print(info);
+            }
+        }));
+    });
+}
+
 /// Runs `count` inputs.
 #[allow(clippy::print_stdout, reason = "figures for docs/reliability.md")]
 fn drive(format: &str, run: fn(&[u8]) -> bool, count: usize, floor: usize) {
+    hush_caught_panics();
     let seeds = corpus(format);
     for (i, seed) in seeds.iter().enumerate() {
         assert!(run(seed), "{format}: seed {i} cannot be read");
