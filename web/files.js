@@ -84,13 +84,27 @@ export async function adapterFrom(source, { onProgress, signal } = {}) {
   return { config: await bytesOf(config), weights: await bytesOf(weights) };
 }
 
+/** A server that has not begun to answer by then is asked again, `TRIES` times in all. */
+const PATIENCE_MS = 15_000;
+const TRIES = 3;
+
 async function respond(url, options = {}) {
   let response;
-  try {
-    response = await fetch(url, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw fail("Network", `${url} cannot be reached. Check the address and the connection; the server must allow other pages (CORS).`);
+  for (let tries = 1; !response; tries++) {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), PATIENCE_MS);
+    try {
+      const signal = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal;
+      response = await fetch(url, { ...options, signal });
+    } catch (error) {
+      if (options.signal?.aborted) throw error;
+      if (!late.signal.aborted) {
+        throw fail("Network", `${url} cannot be reached. Check the address and the connection; the server must allow other pages (CORS).`);
+      }
+      if (tries === TRIES) throw fail("Network", `${url} does not answer. Try again later; what has come is kept.`);
+    } finally {
+      clearTimeout(timer);
+    }
   }
   if (!response.ok && response.status !== 206 && response.status !== 416) {
     throw fail("Network", `${url}: the server says ${response.status} ${response.statusText}`.trim());

@@ -1,4 +1,4 @@
-//! Training rows, tokenized and masked as TRL's `SFTTrainer` does. Their tokens go to a [`Store`]; memory holds 16 bytes
+//! Training rows, tokenized and masked as TRL's `SFTTrainer` does. Their tokens go to a `Store`; memory holds 16 bytes
 //! a row.
 
 use super::encode::{Encode, chat, with_eos};
