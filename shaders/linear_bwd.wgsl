@@ -15,7 +15,11 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> dx:     array<f32>;  // (M, K)
 
 @compute @workgroup_size(8, 8)
-fn linear_bwd(@builtin(global_invocation_id) at: vec3u) {
+fn linear_bwd(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_id) local: vec3u,
+) {
+    let at = group.xy * vec2u(8u, 8u) + local.xy;
     let k0 = at.x * 4u;
     let m0 = at.y * 4u;
     if k0 >= p.k || m0 >= p.m { return; }

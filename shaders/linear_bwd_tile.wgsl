@@ -16,7 +16,11 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
 @compute @workgroup_size(16, 4)
-fn linear_bwd(@builtin(global_invocation_id) at: vec3u) {
+fn linear_bwd(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_id) local: vec3u,
+) {
+    let at = group.xy * vec2u(16u, 4u) + local.xy;
     let eight = at.x;
     let m0 = at.y * 8u;
     if eight >= p.k / 8u || m0 >= p.m { return; }

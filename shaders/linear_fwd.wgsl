@@ -15,7 +15,11 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y:      array<f32>;  // (M, stride)
 
 @compute @workgroup_size(8, 8)
-fn linear_fwd(@builtin(global_invocation_id) at: vec3u) {
+fn linear_fwd(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_id) local: vec3u,
+) {
+    let at = group.xy * vec2u(8u, 8u) + local.xy;
     let n0 = at.x * 4u;
     let m0 = at.y * 4u;
     if n0 >= p.n || m0 >= p.m { return; }

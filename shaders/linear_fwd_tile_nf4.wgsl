@@ -35,7 +35,11 @@ fn unpack(word: vec4u, shift: u32) -> mat4x4f {
 }
 
 @compute @workgroup_size(16, 4)
-fn linear_fwd(@builtin(global_invocation_id) at: vec3u) {
+fn linear_fwd(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_id) local: vec3u,
+) {
+    let at = group.xy * vec2u(16u, 4u) + local.xy;
     let quad = at.x;
     let m0 = at.y * 8u;
     if quad >= p.n / 4u || m0 >= p.m { return; }

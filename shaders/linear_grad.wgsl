@@ -10,7 +10,11 @@ struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, k
 @group(0) @binding(3) var<storage, read_write> dw: array<f32>;  // (N, K)
 
 @compute @workgroup_size(8, 8)
-fn linear_grad(@builtin(global_invocation_id) at: vec3u) {
+fn linear_grad(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_id) local: vec3u,
+) {
+    let at = group.xy * vec2u(8u, 8u) + local.xy;
     let k0 = at.x * 4u;
     let n0 = at.y * 4u;
     if k0 >= p.k || n0 >= p.n { return; }

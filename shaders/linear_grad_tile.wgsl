@@ -11,7 +11,11 @@ struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, k
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;  // (N, K)
 
 @compute @workgroup_size(4, 4)
-fn linear_grad(@builtin(global_invocation_id) at: vec3u) {
+fn linear_grad(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_id) local: vec3u,
+) {
+    let at = group.xy * vec2u(4u, 4u) + local.xy;
     let n4 = p.n / 4u;
     let k4 = p.k / 4u;
     let c = at.x * 2u;

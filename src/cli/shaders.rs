@@ -15,7 +15,8 @@ pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
     for (folder, target) in [("native", Target::Native), ("browser", Target::Browser)] {
         let dir = args.out.join(folder);
         std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        for selection in kernels::ALL.iter().flat_map(|kernel| kernel.variants()) {
+        let whole = kernels::ALL.iter().flat_map(|kernel| kernel.variants());
+        for selection in whole.flat_map(|whole| [whole.in_parts(), whole]) {
             let name = selection.name();
             let variant = name.trim_start_matches(selection.kernel.name);
             let variant = variant.trim_matches(['[', ']']);

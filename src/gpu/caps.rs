@@ -173,6 +173,11 @@ impl Caps {
         limits
     }
 
+    /// A card with memory of its own.
+    pub(super) fn is_discrete(&self) -> bool {
+        self.adapter.kind == "DiscreteGpu"
+    }
+
     fn runs(&self, needs: Needs) -> bool {
         match needs {
             Needs::Nothing => true,
@@ -222,7 +227,7 @@ impl Caps {
             };
             modules.push(module);
         }
-        Ok(Selection { kernel, body, modules, workgroup })
+        Ok(Selection { kernel, body, modules, workgroup, in_parts: false })
     }
 
     /// A workgroup of one subgroup reduces without barriers: on software adapters, where these are dear.

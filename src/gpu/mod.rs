@@ -18,6 +18,7 @@ mod pipeline_cache;
 mod profile;
 mod recorder;
 mod shader;
+mod slice;
 mod tensor;
 mod transfer;
 mod variants;
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     memory: Option<u64>,
     /// Of all tensors alive.
     tensor_bytes: AtomicU64,
+    /// Nanoseconds of the longest submission until now, on a slow GPU.
+    longest: AtomicU64,
     verify: bool,
     pipelines: pipeline::Cache,
     fault: Arc<Mutex<Option<String>>>,
@@ -199,6 +202,7 @@ impl Gpu {
             queue,
             memory: options.memory.or_else(|| memory::device_bytes(&adapter, caps.software)),
             tensor_bytes: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
             caps,
             verify: options.verify,
             #[cfg(not(target_arch = "wasm32"))]

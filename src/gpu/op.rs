@@ -79,14 +79,22 @@ pub struct Selection {
     pub modules: Vec<&'static str>,
     /// The value of the override `WG`, where the variant decides it.
     pub workgroup: Option<u32>,
+    /// Whether a dispatch covers a part of its grid, whose place then stands in front of `Params`.
+    pub in_parts: bool,
 }
 
 impl Selection {
     /// `rms_norm_fwd[baseline+reduce_workgroup]`.
     pub fn name(&self) -> String {
-        let mut parts = vec![self.body.name];
-        parts.extend(&self.modules);
-        format!("{}[{}]", self.kernel.name, parts.join("+"))
+        let mut pieces = vec![self.body.name];
+        pieces.extend(&self.modules);
+        pieces.extend(self.in_parts.then_some("in_parts"));
+        format!("{}[{}]", self.kernel.name, pieces.join("+"))
+    }
+
+    /// The same for dispatches of parts of a grid.
+    pub fn in_parts(&self) -> Selection {
+        Selection { in_parts: true, ..self.clone() }
     }
 
     /// The whole WGSL text.
@@ -121,6 +129,10 @@ pub trait Op {
     /// Operations and bytes of this call.
     fn work(&self) -> Work {
         Work { flops: 0, bytes: self.tensors().iter().map(|t| t.bytes()).sum() }
+    }
+    /// How many times the work of an average workgroup the slowest ones do.
+    fn skew(&self) -> u64 {
+        1
     }
     /// The same computation on host copies of the tensors, in binding order.
     fn twin(&self, host: &mut HostBuffers);

@@ -4,17 +4,18 @@ use super::op::{Access, Op, Selection};
 #[cfg(not(target_arch = "wasm32"))]
 use super::op::{Host, HostBuffers};
 use super::pipeline::Pipeline;
-use super::{Gpu, Profile, Tensor};
+use super::shader::part_bytes;
+use super::slice::{Pace, Part, SLICE, parts};
+use super::{Gpu, Profile, Tensor, Work};
 use crate::{Error, Result};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Bytes of one `Params` in the uniform ring: the alignment that WebGPU guarantees.
 const SLOT: usize = 256;
 /// Dispatches of one submission, so that the ring has a fixed size.
 const SLOTS: usize = 1024;
-/// Work of one submission: drivers kill a submission that runs for seconds, and a slow GPU does
-/// 10^11 operations a second.
-const SLICE_FLOPS: u64 = 4_000_000_000;
 
 /// Bytes of the ring that holds the parameters of a submission's dispatches.
 pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
@@ -26,9 +27,9 @@ pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
 struct Recorded {
     /// Set when it is submitted at the latest.
     ready: Option<(Arc<Pipeline>, wgpu::BindGroup)>,
-    dispatch: [u32; 3],
+    part: Part,
     name: Option<String>,
-    work: super::Work,
+    work: Work,
 }
 
 /// A dispatch whose pipeline has not been made: all that a submission lacks are made at once.
@@ -45,7 +46,11 @@ pub struct Recorder {
     recorded: Vec<Recorded>,
     waiting: Vec<Waiting>,
     params: Vec<u8>,
-    flops: u64,
+    pace: Pace,
+    /// A submission takes at most so many nanoseconds on a slow GPU.
+    slice: u64,
+    /// What was recorded takes so many nanoseconds on a slow GPU.
+    time: u64,
 }
 
 impl Gpu {
@@ -54,6 +59,11 @@ impl Gpu {
         let mut slot = self.inner.profile.lock().ok()?;
         let on = on && self.inner.caps.adapter.timestamps;
         std::mem::replace(&mut *slot, on.then(Profile::default))
+    }
+
+    /// What the longest submission until now takes on a slow GPU, as it was reckoned.
+    pub fn longest_submission(&self) -> Duration {
+        Duration::from_nanos(self.inner.longest.load(Ordering::Relaxed))
     }
 
     fn profiling(&self) -> bool {
@@ -79,7 +89,16 @@ impl Gpu {
 impl Recorder {
     pub(super) fn new(gpu: Gpu, label: &'static str) -> Recorder {
         let (recorded, waiting) = (Vec::new(), Vec::new());
-        Recorder { gpu, label, recorded, waiting, params: Vec::new(), flops: 0 }
+        let pace = Pace::of(gpu.caps().is_discrete());
+        let (params, slice) = (Vec::new(), SLICE);
+        Recorder { gpu, label, recorded, waiting, params, pace, slice, time: 0 }
+    }
+
+    /// With submissions that take at most so long on a slow GPU, instead of 100 ms. Results are the same, bit
+    /// for bit.
+    pub fn with_slice(mut self, slice: Duration) -> Recorder {
+        self.slice = slice.as_nanos() as u64;
+        self
     }
 
     /// The device that this recorder submits to.
@@ -113,26 +132,35 @@ impl Recorder {
             return Err(Error::invalid(selection.kernel.name, why));
         }
         let work = op.work();
-        if self.recorded.len() == SLOTS || self.flops + work.flops > SLICE_FLOPS {
-            self.submit()?;
-        }
-        let ready = self.gpu.pipeline(selection).map(|pipeline| {
-            let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
-            (pipeline, group)
-        });
-        if ready.is_none() {
-            self.waiting.push(Waiting {
-                at: self.recorded.len(),
-                selection: selection.clone(),
-                tensors: tensors.into_iter().cloned().collect(),
-            });
-        }
-        let params = op.params();
-        self.params.extend_from_slice(&params);
-        self.params.resize((self.recorded.len() + 1) * SLOT, 0);
-        self.flops += work.flops;
+        let parts = parts(dispatch, self.pace.time(work) * op.skew(), self.slice);
+        let (count, cut) = (parts.len() as u64, parts.len() > 1);
+        let work = Work { flops: work.flops / count, bytes: work.bytes / count };
         let name = self.gpu.profiling().then(|| selection.name());
-        self.recorded.push(Recorded { ready, dispatch, name, work });
+        let selection = if cut { selection.in_parts() } else { selection.clone() };
+        let params = op.params();
+        for part in parts {
+            if self.recorded.len() == SLOTS || self.time + part.time > self.slice {
+                self.submit()?;
+            }
+            let ready = self.gpu.pipeline(&selection).map(|pipeline| {
+                let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
+                (pipeline, group)
+            });
+            if ready.is_none() {
+                self.waiting.push(Waiting {
+                    at: self.recorded.len(),
+                    selection: selection.clone(),
+                    tensors: tensors.iter().copied().cloned().collect(),
+                });
+            }
+            if cut {
+                self.params.extend_from_slice(&part_bytes(part.first, dispatch));
+            }
+            self.params.extend_from_slice(&params);
+            self.params.resize((self.recorded.len() + 1) * SLOT, 0);
+            self.time += part.time;
+            self.recorded.push(Recorded { ready, part, name: name.clone(), work });
+        }
         Ok(())
     }
 
@@ -156,6 +184,7 @@ impl Recorder {
             return Ok(());
         }
         self.make_ready()?;
+        self.gpu.inner.longest.fetch_max(self.time, Ordering::Relaxed);
         if self.gpu.profiling() {
             return self.submit_profiled();
         }
@@ -186,7 +215,7 @@ impl Recorder {
     fn clear(&mut self) {
         self.recorded.clear();
         self.params.clear();
-        self.flops = 0;
+        self.time = 0;
     }
 
     #[cfg(target_arch = "wasm32")]
@@ -299,7 +328,7 @@ fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
     let Some((pipeline, group)) = &r.ready else { return };
     pass.set_pipeline(&pipeline.raw);
     pass.set_bind_group(0, group, &[(index * SLOT) as u32]);
-    let [x, y, z] = r.dispatch;
+    let [x, y, z] = r.part.count;
     pass.dispatch_workgroups(x, y, z);
 }
 

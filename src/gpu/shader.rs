@@ -114,6 +114,31 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
         "baseline" => selection.kernel.name.to_owned(),
         other => format!("{}_{other}", selection.kernel.name),
     };
-    add(format!("shaders/{file}.wgsl"), selection.body.source);
+    let body = selection.body.source;
+    match selection.in_parts {
+        true => add(format!("shaders/{file}.wgsl"), &in_parts(body)),
+        false => add(format!("shaders/{file}.wgsl"), body),
+    }
     out
+}
+
+/// What `Params` begin with where a dispatch covers a part of its grid: the part's first workgroup, and the
+/// whole grid.
+pub(super) fn part_bytes(first: [u32; 3], grid: [u32; 3]) -> [u8; 32] {
+    let ([x, y, z], [nx, ny, nz]) = (first, grid);
+    bytemuck::cast([x, y, z, 0, nx, ny, nz, 0])
+}
+
+/// The body for dispatches of parts of its grid: `group` and `groups` are those of the whole. Lines stay where
+/// they are.
+fn in_parts(body: &str) -> String {
+    let body = body.replace("struct Params {", "struct Params { part: vec4u, grid: vec4u,");
+    let group = "@builtin(workgroup_id) group: vec3u,";
+    if !body.contains(group) {
+        return body;
+    }
+    let opened = ") { let group = at_part + p.part.xyz; let groups = p.grid.xyz;";
+    body.replace(group, "@builtin(workgroup_id) at_part: vec3u,")
+        .replace("@builtin(num_workgroups) groups: vec3u,", "")
+        .replace("\n) {\n", &format!("\n{opened}\n"))
 }

@@ -78,7 +78,8 @@ impl Kernel {
                 }
                 for roles in combinations {
                     let modules = roles.into_iter().map(|(_, module)| module).collect();
-                    let selection = Selection { kernel: self, body, modules, workgroup: None };
+                    let (kernel, workgroup, in_parts) = (self, None, false);
+                    let selection = Selection { kernel, body, modules, workgroup, in_parts };
                     all.insert(selection.name(), selection);
                 }
             }

@@ -115,14 +115,21 @@ fn row_tiles(shape: &AttentionShape, rows: usize) -> usize {
     shape.batch * shape.kv_heads * pairs.div_ceil(rows)
 }
 
-/// `products` multiply-adds per column of each pair of a query and a key that it attends.
-fn work_of(shape: &AttentionShape, products: usize, tensors: &[&Tensor]) -> Work {
-    let AttentionShape { batch, queries: t, start, heads, head_dim, .. } = *shape;
+/// `products` multiply-adds per column of each pair of a query and a key that it attends, on so many
+/// matrices of a row per query, and per key.
+fn work_of(shape: &AttentionShape, products: usize, matrices: [usize; 2]) -> Work {
+    let AttentionShape { batch, queries: t, start, heads, kv_heads, head_dim, .. } = *shape;
     let pairs = batch * heads * (t * start + t * (t + 1) / 2);
+    let widths = matrices[0] * t * heads + matrices[1] * (start + t) * kv_heads;
     Work {
         flops: 2 * (products * pairs * head_dim) as u64,
-        bytes: tensors.iter().map(|t| t.bytes()).sum(),
+        bytes: 4 * (batch * widths * head_dim) as u64,
     }
+}
+
+/// The last query attends all keys and the first key is attended by all queries: up to twice the average.
+fn skew_of(shape: &AttentionShape) -> u64 {
+    if shape.queries == 1 { 1 } else { 2 }
 }
 
 /// Attention forward: `y = softmax(q·kᵀ/√E)·v` over the keys `0..=start + t`, `lse = ln Σ exp(q·kᵀ/√E)`.
@@ -173,7 +180,10 @@ impl Op for AttentionFwd<'_> {
         reference::attention_fwd(inputs, self.shape, y.f32_mut(), Some(lse.f32_mut()));
     }
     fn work(&self) -> Work {
-        work_of(&self.shape, 2, &self.tensors())
+        work_of(&self.shape, 2, [2, 2])
+    }
+    fn skew(&self) -> u64 {
+        skew_of(&self.shape)
     }
 }
 
@@ -263,7 +273,10 @@ impl Op for AttentionBwdDq<'_> {
         reference::attention_bwd_dq(inputs, self.shape, dq.f32_mut());
     }
     fn work(&self) -> Work {
-        work_of(&self.shape, 3, &self.tensors())
+        work_of(&self.shape, 3, [3, 2])
+    }
+    fn skew(&self) -> u64 {
+        skew_of(&self.shape)
     }
 }
 
@@ -321,7 +334,10 @@ impl Op for AttentionBwdDkv<'_> {
         reference::attention_bwd_dkv(inputs, self.shape, dk.f32_mut(), dv.f32_mut());
     }
     fn work(&self) -> Work {
-        work_of(&self.shape, 4, &self.tensors())
+        work_of(&self.shape, 4, [2, 4])
+    }
+    fn skew(&self) -> u64 {
+        skew_of(&self.shape)
     }
 }
 
@@ -367,6 +383,9 @@ impl Op for AttentionDecode<'_> {
         reference::attention_fwd([q.f32(), k.f32(), v.f32()], self.shape, y.f32_mut(), None);
     }
     fn work(&self) -> Work {
-        work_of(&self.shape, 2, &self.tensors())
+        work_of(&self.shape, 2, [2, 2])
+    }
+    fn skew(&self) -> u64 {
+        skew_of(&self.shape)
     }
 }

@@ -90,10 +90,11 @@ impl Op for AttentionGather<'_> {
     }
     fn work(&self) -> Work {
         let s = &self.shape;
-        let pairs = s.rows * s.listed * s.heads;
+        let pairs = s.rows * s.listed;
+        let keys = 2 * pairs.min(s.slots) * s.kv_heads * s.head_dim;
         Work {
-            flops: 4 * (pairs * s.head_dim) as u64,
-            bytes: self.tensors().iter().map(|t| t.bytes()).sum(),
+            flops: 4 * (pairs * s.heads * s.head_dim) as u64,
+            bytes: 4 * keys as u64 + 2 * self.q.bytes() + self.index.bytes(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{elements, params};
 use crate::Result;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::reference;
 
 pub(super) static COPY_ROWS: Kernel = kernel!("copy_rows", [x: Read, y: Update]);
@@ -60,5 +60,8 @@ impl Op for CopyRows<'_> {
         let [x, y] = host.all();
         let (rows, stride, first) = (self.rows, self.stride, self.first);
         reference::copy_rows(x.f32(), self.x.dim(1), rows, stride, first, y.f32_mut());
+    }
+    fn work(&self) -> Work {
+        Work { flops: 0, bytes: 2 * self.x.bytes() }
     }
 }

@@ -1,9 +1,10 @@
 //! Runs an operation's cases: outputs start as the case says (NaN where they are overwritten), guard
-//! words behind every tensor stay untouched, two runs are bit-equal, the device equals the twin, and
-//! the comparison rejects each of the case's wrong operations.
+//! words behind every tensor stay untouched, a second run is bit-equal although its grid is cut into parts, the
+//! device equals the twin, and the comparison rejects each of the case's wrong operations.
 
 use libtest_mimic::{Failed, Trial};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use wgpu_lora::Result;
 use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, Host, HostBuffers, Op, Policy, Tensor, difference};
 
@@ -83,22 +84,28 @@ fn read(gpu: &Gpu, t: &Tensor) -> Vec<u32> {
     pollster::block_on(gpu.read_words(&t.view(&[t.capacity()]).unwrap())).unwrap()
 }
 
+/// A workgroup or a few take as long, so that most grids are cut.
+const SLICE: Duration = Duration::from_nanos(500);
+
 fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
     let tensors = op.tensors();
     let before: Vec<Vec<u32>> = tensors.iter().map(|t| read(gpu, t)).collect();
-    let run = || -> Result<Vec<Vec<u32>>, String> {
+    let run = |slice: Option<Duration>| -> Result<Vec<Vec<u32>>, String> {
         for (t, words) in tensors.iter().zip(&before) {
             gpu.write_words(&t.view(&[words.len()]).unwrap(), 0, words)
                 .map_err(|e| e.to_string())?;
         }
         let mut rec = gpu.recorder("test");
+        if let Some(slice) = slice {
+            rec = rec.with_slice(slice);
+        }
         rec.record(op).map_err(|e| e.to_string())?;
         pollster::block_on(rec.finish()).map_err(|e| e.to_string())?;
         Ok(tensors.iter().map(|t| read(gpu, t)).collect())
     };
-    let (first, second) = (run()?, run()?);
+    let (first, second) = (run(None)?, run(Some(SLICE))?);
     if first != second {
-        return Err("two runs differ".into());
+        return Err("a run in parts differs".into());
     }
     // A wrong operation may bind other tensors: those it shares are found by name.
     let host = |op: &dyn Op, rows: &[Vec<u32>]| {

@@ -50,6 +50,22 @@ fn headers_say_what_where_and_from_whom() {
 }
 
 #[test]
+fn bodies_can_be_cut_into_parts_of_their_grid() {
+    for body in kernels::ALL.iter().flat_map(|kernel| kernel.bodies) {
+        let has = |text: &str| body.source.matches(text).count();
+        let (group, groups) = (
+            has("    @builtin(workgroup_id) group: vec3u,\n"),
+            has("    @builtin(num_workgroups) groups: vec3u,\n"),
+        );
+        assert_eq!(group, has("workgroup_id"), "{}", body.source);
+        assert_eq!(groups, has("num_workgroups"), "{}", body.source);
+        assert_eq!(group, has("\n) {\n"), "{}", body.source);
+        assert_eq!(has("global_invocation_id"), 0, "{}", body.source);
+        assert_eq!(has("struct Params {"), 1, "{}", body.source);
+    }
+}
+
+#[test]
 fn bindings_equal_rusts_in_name_order_and_access() {
     for kernel in kernels::ALL {
         for body in kernel.bodies {

@@ -9,4 +9,5 @@ mod prices;
 mod setup;
 mod shards;
 mod slots;
+mod submissions;
 mod training;

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 pub use pollster::block_on;
 use wgpu_lora::data::{Batch, IGNORE};
-use wgpu_lora::format::{AdapterConfig, Checkpoint, ModelConfig, TargetModules};
+use wgpu_lora::format::{
+    AdapterConfig, Checkpoint, DType, MemorySource, ModelConfig, SafetensorsFile, TargetModules,
+    TensorData, to_safetensors,
+};
 use wgpu_lora::gpu::{Gpu, GpuOptions, Policy};
-use wgpu_lora::model::{Keep, LoadOptions, Model, Pass, Quant};
+use wgpu_lora::model::{Keep, LoadOptions, Model, Module, Pass, Quant};
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
@@ -32,6 +35,35 @@ pub fn load(gpu: &Gpu, name: &str, quant: Quant) -> Model {
     let options = LoadOptions { quant, max_positions: 64 };
     let mut silent = |_, _| {};
     block_on(Model::load(gpu, &checkpoint, &config, options, &mut silent)).unwrap()
+}
+
+/// A tied checkpoint in memory whose embedding is given and whose linear layers are zeros, in bf16.
+pub fn checkpoint(config: &ModelConfig, embedding: fn(usize, usize) -> f32) -> Checkpoint {
+    let (v, d) = (config.vocab_size, config.hidden_size);
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    let rows = (0..v).flat_map(|row| (0..d).map(move |column| embedding(row, column)));
+    tensors.push(("model.embed_tokens.weight".into(), vec![v, d], rows.collect()));
+    for module in Module::ALL {
+        let (n, k) = module.shape(config);
+        tensors.push((format!("{}.weight", module.path(0)), vec![n, k], vec![0.0; n * k]));
+    }
+    for norm in ["layers.0.input_layernorm", "layers.0.post_attention_layernorm", "norm"] {
+        tensors.push((format!("model.{norm}.weight"), vec![d], vec![1.0; d]));
+    }
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, _, values)| {
+            values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect()
+        })
+        .collect();
+    let data: Vec<TensorData> = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape, _), bytes)| TensorData { name, dtype: DType::BF16, shape, bytes })
+        .collect();
+    let source = MemorySource::new("memory", to_safetensors(&data, &[]).unwrap());
+    let file = SafetensorsFile::open(Box::new(source)).unwrap();
+    Checkpoint::from_files(vec![file]).unwrap()
 }
 
 /// A configuration with these modules, or all seven.

@@ -1,10 +1,8 @@
 //! A vocabulary that is kept in several pieces, in an odd model: hidden 8, one block that adds nothing.
 
 use crate::setup::*;
-use wgpu_lora::format::{
-    Checkpoint, DType, MemorySource, ModelConfig, SafetensorsFile, TensorData, to_safetensors,
-};
-use wgpu_lora::model::{Keep, LoadOptions, Model, Module, Pass, Quant};
+use wgpu_lora::format::ModelConfig;
+use wgpu_lora::model::{Keep, LoadOptions, Model, Pass, Quant};
 
 const D: usize = 8;
 const V: usize = 70_001;
@@ -24,33 +22,6 @@ fn embedding(row: usize, column: usize) -> f32 {
     ((row * 31 + column * 57 + row * column) % 255) as f32 / 128.0 - 1.0
 }
 
-fn checkpoint(config: &ModelConfig) -> Checkpoint {
-    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
-    let rows = (0..V).flat_map(|row| (0..D).map(move |column| embedding(row, column)));
-    tensors.push(("model.embed_tokens.weight".into(), vec![V, D], rows.collect()));
-    for module in Module::ALL {
-        let (n, k) = module.shape(config);
-        tensors.push((format!("{}.weight", module.path(0)), vec![n, k], vec![0.0; n * k]));
-    }
-    for norm in ["layers.0.input_layernorm", "layers.0.post_attention_layernorm", "norm"] {
-        tensors.push((format!("model.{norm}.weight"), vec![D], vec![1.0; D]));
-    }
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(_, _, values)| {
-            values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect()
-        })
-        .collect();
-    let data: Vec<TensorData> = tensors
-        .iter()
-        .zip(&bytes)
-        .map(|((name, shape, _), bytes)| TensorData { name, dtype: DType::BF16, shape, bytes })
-        .collect();
-    let source = MemorySource::new("memory", to_safetensors(&data, &[]).unwrap());
-    let file = SafetensorsFile::open(Box::new(source)).unwrap();
-    Checkpoint::from_files(vec![file]).unwrap()
-}
-
 #[test]
 fn pieces_of_a_vocabulary_embed_and_predict() {
     let gpu = gpu();
@@ -58,7 +29,7 @@ fn pieces_of_a_vocabulary_embed_and_predict() {
     const { assert!(V > 2 * wgpu_lora::gpu::SHARD_ROWS, "the vocabulary is in one piece") };
     let options = LoadOptions { quant: Quant::Nf4, max_positions: 8 };
     let mut silent = |_, _| {};
-    let checkpoint = checkpoint(&config);
+    let checkpoint = checkpoint(&config, embedding);
     let loading = Model::load(&gpu, &checkpoint, &config, options, &mut silent);
     let mut model = block_on(loading).unwrap();
     block_on(model.add_fresh_adapter("a", &adapter(2, &[]), 1)).unwrap();
