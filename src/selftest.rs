@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::gpu::{Access, Elem, Gpu, Host, Op, Reading, difference};
 use crate::kernels::ALL;
 use crate::kernels::cases::{CASES, Inputs};
-use crate::model::Model;
+use crate::model::{Model, Precision};
 use crate::{Error, Result};
 
 /// Which kernels to run.
@@ -66,7 +66,7 @@ pub async fn run(gpu: &Gpu, model: &Model, scope: Scope) -> Result<Vec<Check>> {
     let mut seen = BTreeSet::new();
     let mut checks: Vec<Check> = Vec::new();
     for case in CASES.iter().filter(|case| answers(case.kernel) == (scope == Scope::Answer)) {
-        let inputs = Inputs::new(gpu);
+        let inputs = Inputs::new(gpu).with_half(model.precision() == Precision::Mixed);
         let [m, n, mut k] = case.small;
         if case.kernel.starts_with("attention") {
             k = model.config().head_dim;

@@ -2,8 +2,19 @@
 
 const fail = (name, message) => Object.assign(new Error(message), { name });
 
-/** Name without folders. */
+/** Name without folders, and the folders. */
 const base = (path) => path.split("/").pop();
+const folderOf = (path) => path.split("/").slice(0, -1).join("/");
+const depth = (path) => path.split("/").length;
+
+/** Of files at all depths of a folder those that lie beside the one highest up that `is` what is looked for. */
+function beside(files, is) {
+  const [first] = files.filter(({ name }) => is(base(name))).sort((a, b) => depth(a.name) - depth(b.name));
+  return first ? files.filter(({ name }) => folderOf(name) === folderOf(first.name)) : [];
+}
+
+const isWeights = (name) => /\.(gguf|safetensors)$/.test(name) && !isOfAdapter(name);
+const isOfAdapter = (name) => name.startsWith("adapter_");
 
 const SMALL = {
   "config.json": "config",
@@ -12,7 +23,8 @@ const SMALL = {
   "tokenizer_config.json": "tokenizerConfig",
 };
 
-const named = (file) => (file instanceof Blob ? { name: file.name, blob: file } : file);
+/** `{name, blob}`, the name with its folders where a picker knows them. */
+export const named = (file) => (file instanceof Blob ? { name: file.webkitRelativePath || file.name, blob: file } : file);
 const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
 
 /** A file that Rust reads by position. Workers read it in pieces; a page has to take it whole. */
@@ -28,14 +40,20 @@ async function readable({ name, blob }) {
 
 /** Sorts the files of a model by their names: what `WasmModel.load` takes. */
 export async function gather(files, name) {
-  const all = [...files].map(named).filter(({ name }) => !base(name).startsWith("adapter_"));
+  // What a system hides beside a file is none of ours.
+  const given = [...files].map(named).filter(({ name }) => !base(name).startsWith(".") && !isOfAdapter(base(name)));
+  const found = beside(given, isWeights);
+  const all = found.length > 0 ? found : given;
   const out = { weights: [] };
   const ggufs = all.filter(({ name }) => name.endsWith(".gguf"));
+  if (ggufs.length > 1) {
+    throw fail("Format", `These are ${ggufs.length} models: ${ggufs.map(({ name }) => base(name)).join(", ")}. Choose one of them.`);
+  }
   if (ggufs.length > 0) {
     out.weights = await Promise.all(ggufs.map(readable));
     // Used where the file's own tokenizer is of a kind that cannot be.
-    const beside = all.find(({ name }) => base(name) === "tokenizer.json");
-    if (beside) out.tokenizer = await bytesOf(beside.blob);
+    const tokenizer = all.find(({ name }) => base(name) === "tokenizer.json");
+    if (tokenizer) out.tokenizer = await bytesOf(tokenizer.blob);
     out.name = name || base(ggufs[0].name).replace(/\.gguf$/, "");
     return out;
   }
@@ -54,13 +72,19 @@ export async function gather(files, name) {
     throw fail("Format", `${missing} is missing. Choose it together with the .safetensors file, or take the whole folder.`);
   }
   out.weights = await Promise.all(weights.map(readable));
-  const folder = weights[0].name.split("/").slice(-2, -1)[0];
-  out.name = name || folder || base(weights[0].name).replace(/\.safetensors$/, "");
+  out.name = name || base(folderOf(weights[0].name)) || base(weights[0].name).replace(/\.safetensors$/, "");
   return out;
 }
 
-/** Whether these files are an adapter rather than a model. */
-export const isAdapter = (files) => [...files].some((file) => base(file.name).startsWith("adapter_"));
+/** Whether these files are an adapter rather than a model: of a folder with both, what lies higher up. */
+export function isAdapter(files) {
+  const highest = (is) => Math.min(...[...files].filter(({ name }) => is(base(name))).map(({ name }) => depth(name)));
+  const adapter = highest(isOfAdapter);
+  return adapter < Infinity && adapter <= highest(isWeights);
+}
+
+/** The folder of the adapter among these files. */
+export const adapterFolder = (files) => folderOf(beside(files, isOfAdapter)[0].name);
 
 /** PEFT's two files as bytes, from `{config, weights}`, from files, or from the address of their folder. */
 export async function adapterFrom(source, { onProgress, signal } = {}) {
@@ -73,7 +97,7 @@ export async function adapterFrom(source, { onProgress, signal } = {}) {
       files.push({ name, blob: await fetchBlob(folder + name, { onProgress, signal }) });
     }
   }
-  const all = [...files].map(named);
+  const all = beside([...files].map(named), isOfAdapter);
   const pick = (name) => all.find((file) => base(file.name) === name)?.blob;
   const config = pick("adapter_config.json");
   const weights = pick("adapter_model.safetensors");

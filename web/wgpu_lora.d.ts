@@ -62,14 +62,20 @@ export interface LoadOptions {
   name?: string;
   /** Storage of the linear layers: NF4 (default), or as the file has them. */
   quant?: "nf4" | "none";
+  /** As for `setPrecision`; "f32" by default. */
+  precision?: Precision;
   /** Longest sequence, tokens; 1024 by default. */
   maxLength?: number;
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
 }
 
+/** "mixed": factors of products have 16 bits where the device has `shader-f16` and gains by it; probabilities then differ in the third digit. */
+export type Precision = "f32" | "mixed";
+
 export interface ModelInfo {
   name: string;
+  precision: Precision;
   layers: number;
   hiddenSize: number;
   vocabSize: number;
@@ -158,6 +164,8 @@ export interface TrainOptions {
   warmupRatio?: number;
   weightDecay?: number;
   maxGradNorm?: number;
+  /** Of activations and products while training; "f32" by default. */
+  precision?: Precision;
   seed?: number;
 }
 
@@ -186,6 +194,7 @@ export class Model {
   setAdapter(name: string | null): Promise<void>;
   /** 0 is the base model, 1 as trained. */
   setScale(name: string, factor: number): Promise<void>;
+  setPrecision(precision: Precision): Promise<void>;
   adapterFiles(): Promise<AdapterFiles>;
   selfTest(options?: { rest?: boolean }): Promise<KernelCheck[]>;
   nextTokens(prompt: string, n?: number): Promise<NextToken[]>;

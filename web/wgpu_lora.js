@@ -87,7 +87,7 @@ export class Model {
    * Loads a model from `url` (a folder, a .gguf or a .safetensors with its config beside it) or from `files`.
    * Throws `Format`, `MissingTensor`, `Unsupported`, `OutOfMemory`, `AbortError`, …
    */
-  static async load(gpu, { url, files, name, quant = "nf4", maxLength = 1024, onProgress, signal } = {}) {
+  static async load(gpu, { url, files, name, quant = "nf4", precision = "f32", maxLength = 1024, onProgress, signal } = {}) {
     signal?.throwIfAborted();
     if (url !== undefined) {
       const tell = ({ loaded, total }) => onProgress?.({ phase: "download", loaded, total });
@@ -96,7 +96,7 @@ export class Model {
     }
     const gathered = await gather(files ?? [], name);
     signal?.throwIfAborted();
-    const options = JSON.stringify({ quant, maxLength });
+    const options = JSON.stringify({ quant, precision, maxLength });
     const tell = (loaded, total) => onProgress?.({ phase: "load", loaded, total });
     const model = new Model(gpu, await WasmModel.load(gpu.wasm, gathered, options, tell));
     if (signal?.aborted) {
@@ -145,6 +145,11 @@ export class Model {
   /** Multiplies an adapter's alpha/r: 0 is the base model, 1 as trained. */
   setScale(name, factor) {
     return this.#alone((wasm) => wasm.setScale(name, factor));
+  }
+
+  /** Products at "f32", or "mixed": with factors of 16 bits where the device has them and gains by it. */
+  setPrecision(precision) {
+    return this.#alone((wasm) => wasm.setPrecision(JSON.stringify(precision)));
   }
 
   /** PEFT's two files of the active adapter. */

@@ -1,6 +1,6 @@
 // The page's work: device, model, downloads, training. One request at a time, except what only cancels.
 import { Gpu, Model } from "./wgpu_lora.js";
-import { Cache, gather } from "./files.js";
+import { Cache } from "./files.js";
 
 let gpu;
 let model;
@@ -61,9 +61,7 @@ const methods = {
     return model.info;
   },
   async loadFiles({ files, name }, context) {
-    const gathered = files.map((file) => ({ name: file.webkitRelativePath || file.name, blob: file }));
-    await gather(gathered, name);
-    return adopt(await Model.load(gpu, { files: gathered, name, ...context }));
+    return adopt(await Model.load(gpu, { files, name, ...context }));
   },
   async download({ url }, context) {
     const cache = await Cache.open();
@@ -78,12 +76,21 @@ const methods = {
   cached: async () => (await Cache.open()).list(),
   deleteCached: async ({ id }) => (await Cache.open()).delete(id),
   async addAdapter({ name, files }) {
-    await needed().addAdapter(name, files.map((file) => ({ name: file.name, blob: file })));
+    await needed().addAdapter(name, files);
     return model.info;
   },
   async setAdapter({ name }) {
     await needed().setAdapter(name);
     return model.info;
+  },
+  /** Products with factors of 16 bits or not; their kernels are tested first. */
+  async setPrecision({ precision }) {
+    const before = needed().info.precision;
+    await model.setPrecision(precision);
+    const checks = await model.selfTest();
+    const wrong = checks.find(({ ok }) => !ok);
+    if (wrong) await model.setPrecision(before);
+    return { info: model.info, checks, wrong };
   },
   setScale: ({ name, factor }) => needed().setScale(name, factor),
   async adapterFiles({ name }) {

@@ -285,6 +285,16 @@ pub(super) enum QuantArg {
     None,
 }
 
+/// How exactly products are computed.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(super) enum PrecisionArg {
+    /// At 32 bits.
+    #[default]
+    F32,
+    /// With factors of 16 bits and sums of 32, where the adapter has `shader-f16` and gains by it.
+    Mixed,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
     /// A folder with config.json, safetensors and tokenizer.json, a .gguf file, or a Hugging Face name.
@@ -326,6 +336,9 @@ pub(super) struct GenerateArgs {
     /// Frozen linear layers.
     #[arg(long, value_enum, default_value_t)]
     pub(super) quant: QuantArg,
+    /// How exactly products are computed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) precision: PrecisionArg,
     #[command(flatten)]
     pub(super) inspect: Inspect,
 }
@@ -342,6 +355,9 @@ pub(super) struct LogitsArgs {
     /// Frozen linear layers.
     #[arg(long, value_enum, default_value_t)]
     pub(super) quant: QuantArg,
+    /// How exactly products are computed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) precision: PrecisionArg,
     /// The text.
     #[arg(long, value_name = "TEXT", group = "input", allow_hyphen_values = true)]
     pub(super) prompt: Option<String>,
@@ -430,6 +446,8 @@ pub(super) struct BenchTokens {
     pub(super) tokens: Option<usize>,
     #[arg(long, value_enum, default_value_t)]
     pub(super) quant: QuantArg,
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) precision: PrecisionArg,
     #[command(flatten)]
     pub(super) inspect: Inspect,
 }

@@ -127,7 +127,8 @@ async fn prefill(session: &Session, args: &BenchTokens) -> Result<()> {
     let gpu = session.gpu(args.inspect, None).await?;
     gpu.profile(false);
     let t = args.tokens.unwrap_or(128).max(1);
-    let model = session.load(&gpu, &files, args.quant.into(), t).await?;
+    let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
+    model.set_precision(args.precision.into());
     let ids = ids(t, model.config().vocab_size);
     let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, None)?;
     let mut cache = KvCache::new(&gpu, model.config(), 1, t)?;
@@ -153,7 +154,8 @@ async fn decode(session: &Session, args: &BenchTokens) -> Result<()> {
     let n = args.tokens.unwrap_or(16).max(1);
     // A few tokens of context and one pass before the clock runs.
     let context = 4;
-    let model = session.load(&gpu, &files, args.quant.into(), context + n + 1).await?;
+    let mut model = session.load(&gpu, &files, args.quant.into(), context + n + 1).await?;
+    model.set_precision(args.precision.into());
     let ids = ids(context + n + 1, model.config().vocab_size);
     let space = model.workspace(Pass { batch: 1, queries: context, targets: 1 }, None)?;
     let mut cache = KvCache::new(&gpu, model.config(), 1, ids.len())?;

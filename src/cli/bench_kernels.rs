@@ -10,7 +10,7 @@ use super::args::{BenchArgs, Inspect};
 use super::bench_shapes::{MODELS, ROWS, Size, sizes};
 use super::model::Session;
 use crate::Error;
-use crate::gpu::{Access, Gpu, Host, HostBuffers, Op, Policy, Work, difference};
+use crate::gpu::{Access, Gpu, HALF, Host, HostBuffers, Op, Policy, Work, difference};
 use crate::kernels;
 use crate::kernels::cases::{CASES, Case, Inputs, STORAGES};
 
@@ -48,18 +48,23 @@ fn policies(all: bool) -> Vec<Policy> {
 #[derive(Clone, Copy)]
 struct Ceilings {
     flops: f64,
+    /// Of 16 bits, where the adapter has them.
+    half_flops: Option<f64>,
     bytes: f64,
 }
 
 impl Ceilings {
     /// Copies and multiplies for a moment.
     fn measure(gpu: &Gpu) -> crate::Result<Ceilings> {
-        let inputs = Inputs::new(gpu);
-        let mut best = Ceilings { flops: 0.0, bytes: 0.0 };
+        let inputs = Inputs::new(gpu).with_half(true);
+        let mut best = Ceilings { flops: 0.0, half_flops: None, bytes: 0.0 };
         for case in CASES.iter().filter(|case| case.kernel.starts_with("ceiling_")) {
             (case.run)(&inputs, case.usual, &mut |op| {
                 let (work, seconds) = (op.work(), all_seconds(gpu, op)?[0]);
                 match op.kernel().name {
+                    "ceiling_fma" if op.roles().contains(&HALF) => {
+                        best.half_flops = Some(work.flops as f64 / seconds);
+                    }
                     "ceiling_fma" => best.flops = work.flops as f64 / seconds,
                     _ => best.bytes = work.bytes as f64 / seconds,
                 }
@@ -95,9 +100,13 @@ pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
         let ceilings = Ceilings::measure(&gpu)?;
         if verdicts.seen.is_empty() {
             session.printer.line(format!(
-                "{}: {:.1} GFLOP/s of f32 multiply-adds, {:.1} GB/s of copies\n",
+                "{}: {:.1} GFLOP/s of f32 multiply-adds, {}, {:.1} GB/s of copies\n",
                 gpu.caps().adapter.name,
                 ceilings.flops / 1e9,
+                match ceilings.half_flops {
+                    Some(flops) => format!("{:.1} of f16", flops / 1e9),
+                    None => "no f16".into(),
+                },
                 ceilings.bytes / 1e9
             ))?;
             session.printer.line(format!(
@@ -111,7 +120,7 @@ pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
         }
         let due: BTreeSet<String> = verdicts.fine.difference(&before).cloned().collect();
         let time = |case: &Case, size: Size, storages| {
-            let inputs = Inputs::stored(&gpu, storages);
+            let inputs = Inputs::stored(&gpu, storages).with_half(true);
             (case.run)(&inputs, size, &mut |op| {
                 let name = gpu.caps().select(op.kernel(), &op.roles())?.name();
                 if !due.contains(&name) {
@@ -183,7 +192,7 @@ fn verify(
     filter: &str,
     verdicts: &mut Verdicts,
 ) -> Result<()> {
-    let inputs = Inputs::new(gpu);
+    let inputs = Inputs::new(gpu).with_half(true);
     let names = due(case, &inputs, filter, &mut verdicts.seen)?;
     if names.is_empty() {
         return Ok(());

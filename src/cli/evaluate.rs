@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::args::{Inspect, QuantArg};
+use super::args::{Inspect, PrecisionArg, QuantArg};
 use super::evaluate_report::{self, Outcome, Report};
 use super::model::{Files, Session, attach};
 use super::predictions::{Prediction, Predictions};
@@ -59,6 +59,9 @@ pub(super) struct EvaluateArgs {
     /// Frozen linear layers: nf4 or none (the checkpoint's precision).
     #[arg(long, value_enum, default_value = "nf4")]
     pub(super) quant: QuantArg,
+    /// How exactly products are computed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) precision: PrecisionArg,
     /// Forget the predictions of an interrupted evaluation.
     #[arg(long)]
     pub(super) restart: bool,
@@ -110,8 +113,8 @@ fn fingerprint(args: &EvaluateArgs, files: &Files, rows: &[Known]) -> Result<Str
         hash = hash.with(row.prompt.as_bytes()).with(&row.truth.to_le_bytes());
     }
     let settings = format!(
-        "{} {:?} {} {} {:?}",
-        args.model, args.quant, args.max_new_tokens, args.price_mass, files.config
+        "{} {:?} {:?} {} {} {:?}",
+        args.model, args.quant, args.precision, args.max_new_tokens, args.price_mass, files.config
     );
     hash = hash.with(settings.as_bytes());
     if let Some(adapter) = &args.adapter {
@@ -167,6 +170,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let gpu = session.gpu(args.inspect, None).await?;
     printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
+    model.set_precision(args.precision.into());
     if let Some(path) = &args.adapter {
         attach(&mut model, "fine_tuned", path).await?;
     }

@@ -57,6 +57,7 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
     let positions = positions.saturating_add(args.max_new_tokens);
     let gpu = session.gpu(args.inspect, None).await?;
     let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
+    model.set_precision(args.precision.into());
     adapters(&mut model, args).await?;
     let options = GenerateOptions {
         max_new_tokens: args.max_new_tokens,

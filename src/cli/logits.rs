@@ -31,6 +31,7 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
     let gpu = session.gpu(args.inspect, None).await?;
     let positions = encoded.len().max(1);
     let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
+    model.set_precision(args.precision.into());
     if let Some(adapter) = &args.adapter {
         attach(&mut model, "adapter", adapter).await?;
     }

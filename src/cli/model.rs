@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::args::{Inspect, QuantArg};
+use super::args::{Inspect, PrecisionArg, QuantArg};
 use super::hub_model;
 use super::printer::Printer;
 use crate::Error;
 use crate::format::{AdapterFile, ModelFiles, Tokenizer, is_gguf};
 use crate::gpu::{Gpu, GpuOptions, Policy};
-use crate::model::{LoadOptions, Model, Quant};
+use crate::model::{LoadOptions, Model, Precision, Quant};
 
 /// What every command needs.
 pub(super) struct Session {
@@ -23,6 +23,15 @@ impl From<QuantArg> for Quant {
         match arg {
             QuantArg::Nf4 => Quant::Nf4,
             QuantArg::None => Quant::None,
+        }
+    }
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Precision {
+        match arg {
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::Mixed => Precision::Mixed,
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::args::{Inspect, QuantArg};
+use super::args::{Inspect, PrecisionArg, QuantArg};
 use super::model::{Files, Session, attach};
 use crate::Error;
 use crate::pricer::prompt::{self, CUTOFF, PREFIX};
@@ -38,6 +38,9 @@ pub(super) struct PredictArgs {
     /// Frozen linear layers: nf4 or none (the checkpoint's precision).
     #[arg(long, value_enum, default_value = "nf4")]
     quant: QuantArg,
+    /// How exactly products are computed.
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionArg,
     /// Where numbers are several tokens: the share of their probability that is followed to its end.
     #[arg(long, value_name = "P", default_value_t = 0.99)]
     price_mass: f64,
@@ -83,6 +86,7 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     let options = PriceOptions { batch: 1, longest, mass: args.price_mass, ..Default::default() };
     let gpu = session.gpu(args.inspect, None).await?;
     let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
+    model.set_precision(args.precision.into());
     if let Some(path) = &args.adapter {
         attach(&mut model, "default", path).await?;
     }

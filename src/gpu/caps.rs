@@ -130,6 +130,8 @@ pub struct Caps {
     pub software: bool,
     /// The subgroup size where it is the same for every kernel, else 0.
     pub subgroup: u32,
+    /// 16-bit floats are there for operations that allow them.
+    pub f16: bool,
     /// Which variants were asked for.
     pub policy: Policy,
 }
@@ -149,6 +151,7 @@ impl Caps {
         Caps {
             software,
             subgroup: if fixed { report.subgroup_min } else { 0 },
+            f16: report.f16 && policy != Policy::Baseline,
             adapter: report,
             policy,
         }
@@ -157,7 +160,7 @@ impl Caps {
     pub(super) fn features(&self, adapter: &wgpu::Adapter) -> wgpu::Features {
         let wanted = match self.policy {
             Policy::Baseline => wgpu::Features::empty(),
-            _ => wgpu::Features::SUBGROUP,
+            _ => wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16,
         };
         adapter.features() & (wanted | wgpu::Features::TIMESTAMP_QUERY)
     }
@@ -182,6 +185,7 @@ impl Caps {
         match needs {
             Needs::Nothing => true,
             Needs::Subgroup(width) => self.policy != Policy::Baseline && self.subgroup == width,
+            Needs::F16 => self.f16,
         }
     }
 
@@ -221,6 +225,7 @@ impl Caps {
                 "reduce" => "reduce_workgroup",
                 "nf4" => "nf4_lanes8",
                 "indexed" => "indexed_nf4",
+                "half" => "half_eights",
                 _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
                     || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),
                 )?,
@@ -240,7 +245,7 @@ impl Caps {
     /// Software adapters do best with register tiles, real ones with workgroup tiles.
     fn suits(&self, body: &Body) -> bool {
         match body.name {
-            "baseline" => true,
+            "baseline" | "f16" => true,
             name if name.starts_with("workgroup") => {
                 !self.software && self.policy != Policy::Baseline
             }

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 
 pub use caps::{AdapterReport, Caps, Policy, SHARD_BYTES, SHARD_ROWS};
 pub(crate) use op::grid;
-pub use op::{Access, Body, Host, HostBuffers, Kernel, Needs, Op, Selection, Work};
+pub use op::{Access, Body, HALF, Host, HostBuffers, Kernel, Needs, Op, Selection, Work};
 pub use profile::{Profile, ProfileRow};
 pub use recorder::{PARAMS_BYTES, Recorder};
 pub use shader::{ModuleText, Target, compose, library};

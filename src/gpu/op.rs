@@ -23,7 +23,12 @@ pub enum Needs {
     Nothing,
     /// Subgroup operations, and subgroups of exactly this size.
     Subgroup(u32),
+    /// 16-bit floats in shaders, and an operation that allows them: its roles have [`HALF`].
+    F16,
 }
+
+/// The choice of an operation whose factors may be rounded to 16 bits. It opens bodies and closes none.
+pub const HALF: (&str, &str) = ("precision", "half");
 
 /// One spelling of a kernel.
 #[derive(Debug)]
@@ -46,7 +51,9 @@ impl Body {
 
     /// Whether this body can be composed with the modules that the data decide.
     pub fn accepts(&self, roles: &[(&str, &str)]) -> bool {
-        self.only.is_empty() || roles.iter().all(|(_, module)| self.only.contains(module))
+        let allowed = self.needs != Needs::F16 || roles.contains(&HALF);
+        let mut others = roles.iter().filter(|role| **role != HALF);
+        allowed && (self.only.is_empty() || others.all(|(_, module)| self.only.contains(module)))
     }
 }
 

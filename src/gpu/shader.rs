@@ -5,9 +5,9 @@ use super::op::Selection;
 /// Which compiler reads the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// naga, which knows subgroups without a directive and rejects the directive.
+    /// naga, which knows subgroups without a directive and rejects the directive, but wants that of f16.
     Native,
-    /// The browser's own compiler, which requires the directive.
+    /// The browser's own compiler, which requires both.
     Browser,
 }
 
@@ -47,6 +47,7 @@ const LIBRARY: &[(&str, &str)] = modules![
     "head_128",
     "head_32",
     "head_64",
+    "half_eights",
     "indexed_nf4",
     "mask_none",
     "mask_pcg",
@@ -85,10 +86,14 @@ pub(super) fn roles(source: &'static str) -> Vec<&'static str> {
 /// Puts a variant's text together.
 pub fn compose(selection: &Selection, target: Target) -> ModuleText {
     let mut out = ModuleText { text: String::new(), map: Vec::new() };
-    let subgroups = selection.body.needs != super::Needs::Nothing
-        || selection.modules.iter().any(|m| m.contains("subgroup"));
-    if target == Target::Browser && subgroups {
-        out.text.push_str("enable subgroups;\n");
+    for capability in selection.capabilities() {
+        match capability {
+            "f16" => out.text.push_str("enable f16;\n"),
+            _ if target == Target::Browser => {
+                out.text.push_str(&format!("enable {capability};\n"));
+            }
+            _ => {}
+        }
     }
     let mut add = |file: String, source: &str| {
         out.map.push((out.text.lines().count() + 1, file));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::op::{Kernel, Needs, Selection};
+use super::op::{HALF, Kernel, Needs, Selection};
 use super::{Caps, library};
 
 /// `(role, module)` pairs as [`super::Op::roles`] gives them.
@@ -22,7 +22,8 @@ fn grown(all: &[Roles], more: &[Roles]) -> Vec<Roles> {
 
 impl Kernel {
     /// What the data of an operation may decide: the weight's storage, whether shapes are aligned, how
-    /// many rows there are, the size of a head; as far as this kernel's bodies care.
+    /// many rows there are, the size of a head; and whether 16 bits are allowed. As far as this kernel's
+    /// bodies care.
     fn contexts(&self) -> Vec<Roles> {
         let roles: BTreeSet<&str> = self.bodies.iter().flat_map(|body| body.roles()).collect();
         let asks = |word: &str| self.bodies.iter().any(|b| b.only.iter().any(|o| o.contains(word)));
@@ -59,6 +60,9 @@ impl Kernel {
             let heads = modules("head").into_iter().chain(["head_any"]);
             all = grown(&all, &heads.map(|head| vec![("head", head)]).collect::<Vec<_>>());
         }
+        if self.bodies.iter().any(|body| body.needs == Needs::F16) {
+            all = grown(&all, &[vec![], vec![HALF]]);
+        }
         all
     }
 
@@ -91,9 +95,14 @@ impl Kernel {
 impl Selection {
     /// What a device must offer to run it, in the words of the shader checks; empty: WebGPU's defaults.
     pub fn capabilities(&self) -> Vec<&'static str> {
-        let subgroups = self.body.needs != Needs::Nothing
-            || self.modules.iter().any(|module| module.contains("subgroup"));
-        if subgroups { vec!["subgroups"] } else { Vec::new() }
+        match self.body.needs {
+            Needs::F16 => vec!["f16"],
+            Needs::Subgroup(_) => vec!["subgroups"],
+            Needs::Nothing if self.modules.iter().any(|m| m.contains("subgroup")) => {
+                vec!["subgroups"]
+            }
+            Needs::Nothing => Vec::new(),
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Inputs {
     gpu: Gpu,
     host: RefCell<HashMap<String, Host>>,
     storages: &'static [usize],
+    half: bool,
 }
 
 /// Values in (-1, 1).
@@ -56,12 +57,25 @@ const LARGE: usize = 1 << 17;
 impl Inputs {
     /// Tensors on this device.
     pub fn new(gpu: &Gpu) -> Inputs {
-        Inputs { gpu: gpu.clone(), host: RefCell::default(), storages: STORAGES }
+        Inputs { gpu: gpu.clone(), host: RefCell::default(), storages: STORAGES, half: false }
     }
 
     /// Tensors on this device, and matrices in these of [`STORAGES`] only.
     pub fn stored(gpu: &Gpu, storages: &'static [usize]) -> Inputs {
         Inputs { storages, ..Inputs::new(gpu) }
+    }
+
+    /// Products also with factors of 16 bits, where the device has a variant for that.
+    pub fn with_half(self, half: bool) -> Inputs {
+        Inputs { half, ..self }
+    }
+
+    /// Hands over an operation, and behind it the one that allows 16 bits if it is wanted and runs otherwise.
+    fn both(&self, op: &dyn Op, half: &dyn Op, each: Each) -> Result<()> {
+        each(op)?;
+        let body =
+            |op: &dyn Op| self.gpu.caps().select(op.kernel(), &op.roles()).map(|s| s.body.name);
+        if self.half && body(op)? != body(half)? { each(half) } else { Ok(()) }
     }
 
     /// The device.
@@ -189,7 +203,9 @@ fn linear_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, n])?);
     for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
-        each(&LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0 })?;
+        let op =
+            LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0, half: false };
+        i.both(&op, &LinearFwd { half: true, ..op }, each)?;
     }
     Ok(())
 }
@@ -198,7 +214,16 @@ fn linear_bwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (dy, dx) = (i.random("dy", &[m, n])?, i.zeros("dx", &[m, k])?);
     for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
-        each(&LinearBwd { dy: &dy, first: 0, w: &w, dx: &dx, accumulate: false, scale: 1.0 })?;
+        let op = LinearBwd {
+            dy: &dy,
+            first: 0,
+            w: &w,
+            dx: &dx,
+            accumulate: false,
+            scale: 1.0,
+            half: false,
+        };
+        i.both(&op, &LinearBwd { half: true, ..op }, each)?;
     }
     Ok(())
 }
@@ -415,7 +440,8 @@ fn ceiling_copy(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
 fn ceiling_fma(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (n, turns) = ((m * n).next_multiple_of(192), k.next_multiple_of(8) as u32);
     let (x, y) = (i.random("x", &[n])?, i.zeros("y", &[n])?);
-    each(&CeilingFma { x: &x, y: &y, turns, a: 0.875, b: 0.25 })
+    let op = CeilingFma { x: &x, y: &y, turns, a: 0.875, b: 0.25, half: false };
+    i.both(&op, &CeilingFma { half: true, ..op }, each)
 }
 
 fn rope_append(i: &Inputs, [m, heads, half]: [usize; 3], each: Each) -> Result<()> {

@@ -1,12 +1,11 @@
 //! What an adapter can do at most: operations without a use but to be timed.
 
 use super::{Length, params};
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
 pub(super) static COPY: Kernel = kernel!("ceiling_copy", [x: Read, y: Write]);
-pub(super) static FMA: Kernel =
-    kernel!("ceiling_fma", [x: Read, y: Write], "registers": Needs::Nothing, only []);
+pub(super) static FMA: Kernel = kernel!("ceiling_fma", [x: Read, y: Write], "registers": Needs::Nothing, only [], "f16": Needs::F16, only []);
 
 /// `y = x`: as fast as this adapter reads and writes memory.
 ///
@@ -58,6 +57,7 @@ struct FmaParams {
 
 /// `y = f(f(… f(x)))` with `f(x) = x·a + b`, `turns` times: as fast as this adapter multiplies and adds.
 ///
+/// `half` computes with 16 bits where the adapter can.
 /// **Shapes** `x, y (n)` with `n` a multiple of 192, `turns` of 8. **Errors**
 /// [`Shape`](crate::Error::Shape), [`Invalid`](Error::Invalid). **Source** independent chains, as many as
 /// hide the latency of an operation. **Twin** [`reference::ceiling_fma`].
@@ -69,6 +69,7 @@ pub struct CeilingFma<'a> {
     pub turns: u32,
     pub a: f32,
     pub b: f32,
+    pub half: bool,
 }
 
 impl Op for CeilingFma<'_> {
@@ -77,6 +78,9 @@ impl Op for CeilingFma<'_> {
     }
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.x, self.y]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        self.half.then_some(HALF).into_iter().collect()
     }
     fn params(&self) -> Vec<u8> {
         let (n, turns) = (self.x.len() as u32, self.turns);
@@ -96,5 +100,9 @@ impl Op for CeilingFma<'_> {
     fn work(&self) -> Work {
         let n = self.x.len() as u64;
         Work { flops: 2 * n * u64::from(self.turns), bytes: 8 * n }
+    }
+    fn bound(&self) -> f32 {
+        // Two roundings a turn, each of at most 2⁻¹⁰ of the largest value; a turn shrinks earlier ones by a.
+        if self.half { 2.0 / 1024.0 / (1.0 - self.a.abs()) } else { 1e-5 }
     }
 }

@@ -5,7 +5,7 @@ use super::lora::Mask;
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
 use crate::reference;
 
 pub(super) static FWD: Kernel = kernel!(
@@ -23,6 +23,11 @@ pub(super) static FWD: Kernel = kernel!(
         "few",
     ],
     "workgroup": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned", "few", "many",
+    ],
+    "workgroup_f16": Needs::F16, only [
         "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
         "aligned", "few", "many",
@@ -48,6 +53,11 @@ pub(super) static BWD: Kernel = kernel!(
     ],
     "tile_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
     "workgroup": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "workgroup_f16": Needs::F16, only [
         "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
         "aligned",
@@ -105,12 +115,26 @@ fn vectors(rows: usize, columns: usize, tile: usize) -> Result<[u32; 3]> {
     Ok([x, y, rows as u32])
 }
 
-/// What the data decide: the weights' module, and whether all that the fast bodies read or write four
-/// columns at a time begins at such a border.
-fn roles(w: &Matrix, stride: usize, first: usize) -> Vec<(&'static str, &'static str)> {
+/// What the data decide: the weights' module, whether all that the fast bodies read or write four columns
+/// at a time begins at such a border, and whether 16 bits are allowed.
+fn roles(w: &Matrix, stride: usize, first: usize, half: bool) -> Vec<(&'static str, &'static str)> {
     let fours = [stride, first, w.rows].iter().all(|n| n.is_multiple_of(4));
     let aligned = fours && w.cols.is_multiple_of(8);
-    vec![w.role(), w.rows_role(), ("shape", if aligned { "aligned" } else { "ragged" })]
+    let shape = ("shape", if aligned { "aligned" } else { "ragged" });
+    [w.role(), w.rows_role(), shape].into_iter().chain(half.then_some(HALF)).collect()
+}
+
+/// The bound of a product whose factors may be rounded to 16 bits, relative to its largest element.
+///
+/// With u = 2⁻¹⁰ (WGSL lets a conversion round either way), a term x·w carries an error of at most u from each
+/// factor and from its own rounding, and shares in that of the three partial sums of its four, whose squares
+/// are 2, 3 and 4 terms' on average: a variance of (3 + 9/4)·u²/3 of a term's square, where errors are even
+/// within ±u. So the error of a sum is 1.33·u of its root of squares, which is the size of an output of terms
+/// of either sign. Four of these deviations; no element of the tests' sizes is expected beyond.
+const HALF_BOUND: f32 = 4.0 * 1.33 / 1024.0;
+
+fn bound(half: bool) -> f32 {
+    if half { HALF_BOUND } else { 1e-5 }
 }
 
 fn work(m: usize, w: &Matrix) -> Work {
@@ -120,6 +144,7 @@ fn work(m: usize, w: &Matrix) -> Work {
 
 /// `y[m, first + n] = scale · Σ_k x[m, k] · w[n, k]`, or `+=` with `accumulate`.
 ///
+/// `half` allows `x` and `w` to be rounded to 16 bits where the adapter gains by it; sums are f32.
 /// **Shapes** `x (M, K)`, `w (N, K)`, `y (M, stride)` with `first + N ≤ stride`: the shards of a
 /// large matrix fill their columns of one `y`. **Errors** [`Shape`](crate::Error::Shape).
 /// **Source** Dettmers et al. 2023 (arXiv:2305.14314), eq. 5. **Twin** [`reference::linear_fwd`].
@@ -132,6 +157,7 @@ pub struct LinearFwd<'a> {
     pub first: usize,
     pub accumulate: bool,
     pub scale: f32,
+    pub half: bool,
 }
 
 impl Op for LinearFwd<'_> {
@@ -143,7 +169,7 @@ impl Op for LinearFwd<'_> {
         vec![self.x, &w.w, &w.scales, &w.nested, &w.table, self.y]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        let mut roles = roles(self.w, self.y.dim(1), self.first);
+        let mut roles = roles(self.w, self.y.dim(1), self.first, self.half);
         roles.push(("size", if self.x.dim(0) <= FEW { "few" } else { "many" }));
         roles
     }
@@ -169,7 +195,7 @@ impl Op for LinearFwd<'_> {
             "vec" | "vec_dense" => return vectors(m, self.w.rows, 256),
             "tile" | "tile_nf4" => [32, 64],
             "subgroup8" => [16, 64],
-            "workgroup" => [64, 64],
+            "workgroup" | "workgroup_f16" => [64, 64],
             _ => [32, 32],
         };
         Ok(tiles(m, self.w.rows, tile))
@@ -191,11 +217,14 @@ impl Op for LinearFwd<'_> {
             y.f32_mut(),
         );
     }
+    fn bound(&self) -> f32 {
+        bound(self.half)
+    }
 }
 
 /// `dx[m, k] = scale · Σ_n dy[m, first + n] · w[n, k]`, or `+=` with `accumulate`.
 ///
-/// **Shapes** `dy (M, stride)`, `w (N, K)`, `dx (M, K)`. **Errors**
+/// `half` as in [`LinearFwd`]. **Shapes** `dy (M, stride)`, `w (N, K)`, `dx (M, K)`. **Errors**
 /// [`Shape`](crate::Error::Shape). **Source** derivative of [`LinearFwd`] by its input.
 /// **Twin** [`reference::linear_bwd`].
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +236,7 @@ pub struct LinearBwd<'a> {
     pub dx: &'a Tensor,
     pub accumulate: bool,
     pub scale: f32,
+    pub half: bool,
 }
 
 impl Op for LinearBwd<'_> {
@@ -218,7 +248,7 @@ impl Op for LinearBwd<'_> {
         vec![self.dy, &w.w, &w.scales, &w.nested, &w.table, self.dx]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles(self.w, self.dy.dim(1), self.first)
+        roles(self.w, self.dy.dim(1), self.first, self.half)
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -240,7 +270,7 @@ impl Op for LinearBwd<'_> {
             "subgroup8" => [16, 64],
             "subgroup8_dense" => [32, 64],
             "tile" | "tile_nf4" => [32, 128],
-            "workgroup" => [64, 64],
+            "workgroup" | "workgroup_f16" => [64, 64],
             _ => [32, 32],
         };
         Ok(tiles(m, self.w.cols, tile))
@@ -261,6 +291,9 @@ impl Op for LinearBwd<'_> {
             self.scale,
             dx.f32_mut(),
         );
+    }
+    fn bound(&self) -> f32 {
+        bound(self.half)
     }
 }
 

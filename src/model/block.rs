@@ -70,8 +70,8 @@ impl Block<'_> {
             p,
             seed: dropout_seed(key.seed, key.step, key.micro, self.index as u32, module as u32),
         });
-        let (layer, i) = (self.layer(), module as usize);
-        Linear { shards: &layer.linears[i], bias: layer.biases[i].as_ref(), pair, mask }
+        let (layer, i, half) = (self.layer(), module as usize, self.model.half());
+        Linear { shards: &layer.linears[i], half, bias: layer.biases[i].as_ref(), pair, mask }
     }
 
     fn apply(

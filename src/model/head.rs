@@ -36,6 +36,7 @@ impl Model {
             logits: &head.logits,
             nll: &head.nll,
             gradient: gradient.map(|scale| (scale, &head.dh)),
+            half: self.half(),
         };
         loss.record(rec, self.head_shards())?;
         rec.record(&ReduceSum { x: &head.nll, y: stats.0, slot: stats.1 })?;
@@ -65,7 +66,7 @@ impl Model {
         for (first, count) in chunks(&head.h, &head.logits) {
             let logits = head.logits.view(&[count, v])?;
             let h = head.h.slice(first * d, &[count, d], "h")?;
-            head_logits(&mut rec, self.head_shards(), &h, &logits)?;
+            head_logits(&mut rec, self.head_shards(), &h, &logits, self.half())?;
             rec.submit()?;
             out.extend(self.gpu.read(&logits).await?);
         }
@@ -81,7 +82,13 @@ fn chunks(h: &Tensor, logits: &Tensor) -> impl Iterator<Item = (usize, usize)> +
 }
 
 /// `logits = h · Wᵀ`.
-fn head_logits(rec: &mut Recorder, head: &[Shard], h: &Tensor, logits: &Tensor) -> Result<()> {
+fn head_logits(
+    rec: &mut Recorder,
+    head: &[Shard],
+    h: &Tensor,
+    logits: &Tensor,
+    half: bool,
+) -> Result<()> {
     for shard in head {
         rec.record(&LinearFwd {
             x: h,
@@ -90,6 +97,7 @@ fn head_logits(rec: &mut Recorder, head: &[Shard], h: &Tensor, logits: &Tensor) 
             first: shard.first,
             accumulate: false,
             scale: 1.0,
+            half,
         })?;
     }
     Ok(())
@@ -98,7 +106,8 @@ fn head_logits(rec: &mut Recorder, head: &[Shard], h: &Tensor, logits: &Tensor) 
 /// The loss of hidden states under a head `W (V, D)`: `nll[l] = lse(W·h[l]) − (W·h[l])[labels[l]]`; with
 /// `gradient: (scale, dh)` also `dh`, the gradient of `scale · Σ nll` by `h`.
 ///
-/// A label from `V` on makes a row count for nothing. Logits exist for a chunk of rows at a time.
+/// A label from `V` on makes a row count for nothing. Logits exist for a chunk of rows at a time. `half` as in
+/// [`LinearFwd`].
 /// **Shapes** `h, dh (L, D)`, `labels (L)` words, `nll (L)`, scratch `logits (C, V)` with `C ≥ L` or `C` at
 /// least 64. **Errors** [`Shape`](crate::Error::Shape).
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +118,7 @@ pub struct HeadLoss<'a> {
     pub logits: &'a Tensor,
     pub nll: &'a Tensor,
     pub gradient: Option<(f32, &'a Tensor)>,
+    pub half: bool,
 }
 
 impl HeadLoss<'_> {
@@ -118,7 +128,7 @@ impl HeadLoss<'_> {
         for (first, count) in chunks(self.h, self.logits) {
             let rows = |t: &Tensor| t.slice(first * d, &[count, d], t.name());
             let logits = self.logits.view(&[count, v])?;
-            head_logits(rec, head, &rows(self.h)?, &logits)?;
+            head_logits(rec, head, &rows(self.h)?, &logits, self.half)?;
             rec.record(&CrossEntropyFused {
                 logits: &logits,
                 labels: &self.labels.slice(first, &[count], "labels")?,
@@ -136,6 +146,7 @@ impl HeadLoss<'_> {
                     dx: &dh,
                     accumulate: i > 0,
                     scale: 1.0,
+                    half: self.half,
                 })?;
             }
         }

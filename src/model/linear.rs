@@ -12,6 +12,8 @@ use crate::kernels::{
 /// A layer's weights and what is trained beside them.
 pub(super) struct Linear<'a> {
     pub(super) shards: &'a [Shard],
+    /// Whether products with these may round their factors to 16 bits.
+    pub(super) half: bool,
     /// `(out)`.
     pub(super) bias: Option<&'a Tensor>,
     pub(super) pair: Option<&'a Pair>,
@@ -64,8 +66,8 @@ impl Linear<'_> {
     /// `y = W x`, or `+=`.
     fn frozen(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor, accumulate: bool) -> Result<()> {
         self.shards.iter().try_for_each(|shard| {
-            let (w, first) = (&shard.matrix, shard.first);
-            rec.record(&LinearFwd { x, w, y, first, accumulate, scale: 1.0 })
+            let (w, first, half) = (&shard.matrix, shard.first, self.half);
+            rec.record(&LinearFwd { x, w, y, first, accumulate, scale: 1.0, half })
         })
     }
 
@@ -78,8 +80,9 @@ impl Linear<'_> {
         accumulate: bool,
     ) -> Result<()> {
         self.shards.iter().enumerate().try_for_each(|(i, shard)| {
-            let (w, first, accumulate) = (&shard.matrix, shard.first, accumulate || i > 0);
-            rec.record(&LinearBwd { dy, first, w, dx, accumulate, scale: 1.0 })
+            let (w, first, half) = (&shard.matrix, shard.first, self.half);
+            let accumulate = accumulate || i > 0;
+            rec.record(&LinearBwd { dy, first, w, dx, accumulate, scale: 1.0, half })
         })
     }
 
@@ -113,6 +116,7 @@ impl Linear<'_> {
             first: 0,
             accumulate: true,
             scale: pair.scale,
+            half: false,
         })?;
         if let Some((dora, before)) = dora {
             rec.record(&DoraScale { z: before, magnitude: &dora.magnitude, norm: &dora.norm, y })?;

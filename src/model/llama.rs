@@ -7,6 +7,7 @@ use super::load::{LoadOptions, Loader, Progress};
 use super::lora::Adapter;
 use super::module::Module;
 use super::plan::MemoryPlan;
+use super::precision::Precision;
 use super::weight_plan::{EMBED, HEAD};
 use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig, check_window};
 use crate::gpu::{Gpu, Recorder, Tensor};
@@ -47,6 +48,7 @@ pub struct Model {
     pub(super) max_positions: usize,
     adapters: BTreeMap<String, Adapter>,
     active: Option<String>,
+    precision: Precision,
     pub(super) stats: Tensor,
     weights: MemoryPlan,
 }
@@ -155,6 +157,7 @@ impl Model {
             max_positions: options.max_positions,
             adapters: BTreeMap::new(),
             active: None,
+            precision: Precision::default(),
             stats: gpu.zeros("stats", &[STATS])?,
             weights,
         })
@@ -178,6 +181,21 @@ impl Model {
     /// What loading it allocated.
     pub fn memory(&self) -> &MemoryPlan {
         &self.weights
+    }
+
+    /// How it computes; f32 after loading.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Computes so from now on.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    /// Whether products with frozen weights may round their factors to 16 bits.
+    pub(super) fn half(&self) -> bool {
+        self.precision == Precision::Mixed
     }
 
     pub(super) fn head_shards(&self) -> &[Shard] {

@@ -7,6 +7,8 @@ use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use crate::model::Precision;
+
 /// How the frozen linear layers are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,17 +30,6 @@ pub enum Optim {
     /// AdamW with 8-bit states, 32-bit ones for tensors of fewer than 4096 elements.
     /// **Source** Dettmers et al. 2022 (arXiv:2110.02861).
     Adamw8bit,
-}
-
-/// How activations are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// f32 throughout.
-    #[default]
-    F32,
-    /// What waits for the backward pass is kept at 16 bits.
-    Mixed,
 }
 
 /// Whether each layer's activations are computed again in the backward pass instead of kept.

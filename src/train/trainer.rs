@@ -4,7 +4,7 @@ use super::config::{Optim, TrainConfig};
 use super::optimizer::{Optimizer, OptimizerState, Step};
 use super::schedule::Schedule;
 use crate::data::Batch;
-use crate::model::{Device, DropoutKey, Keep, Model, Pass, STAT_LOSS, Workspace};
+use crate::model::{Device, DropoutKey, Keep, Model, Pass, Precision, STAT_LOSS, Workspace};
 use crate::{Error, Result};
 
 /// How the loss of an accumulation window is normalised.
@@ -36,6 +36,8 @@ pub struct TrainerOptions {
     pub seed: u64,
     /// How activations wait for the backward pass.
     pub keep: Keep,
+    /// How the model computes while it is trained.
+    pub precision: Precision,
 }
 
 impl TrainerOptions {
@@ -50,6 +52,7 @@ impl TrainerOptions {
             normalisation: LossNormalisation::Tokens,
             seed: config.seed,
             keep,
+            precision: config.precision,
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Trainer {
     options: TrainerOptions,
     optimizer: Optimizer,
     step: u64,
+    /// Of the model before and after.
+    precision: Precision,
 }
 
 impl Trainer {
@@ -104,7 +109,7 @@ impl Trainer {
 
     /// [`Trainer::new`], which gives the model back where it fails.
     pub(super) fn or_model(
-        model: Model,
+        mut model: Model,
         schedule: Schedule,
         options: TrainerOptions,
         largest: Pass,
@@ -118,14 +123,17 @@ impl Trainer {
         };
         match allocate() {
             Ok((optimizer, space)) => {
-                Ok(Trainer { model, space, schedule, options, optimizer, step: 0 })
+                let precision = model.precision();
+                model.set_precision(options.precision);
+                Ok(Trainer { model, space, schedule, options, optimizer, step: 0, precision })
             }
             Err(error) => Err(Box::new(Refused { model, error })),
         }
     }
 
     /// Ends training: the model with its adapter.
-    pub fn into_model(self) -> Model {
+    pub fn into_model(mut self) -> Model {
+        self.model.set_precision(self.precision);
         self.model
     }
 

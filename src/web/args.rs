@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::Row;
-use crate::model::LoadOptions;
+use crate::model::{LoadOptions, Precision};
 use crate::pricer::Product;
 use crate::pricer::prompt::prompt;
 use crate::{Error, Result};
@@ -12,12 +12,14 @@ use crate::{Error, Result};
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct LoadArgs {
     pub(super) quant: Option<String>,
+    pub(super) precision: Precision,
     pub(super) max_length: usize,
 }
 
 impl Default for LoadArgs {
     fn default() -> LoadArgs {
-        LoadArgs { quant: None, max_length: LoadOptions::default().max_positions }
+        let max_length = LoadOptions::default().max_positions;
+        LoadArgs { quant: None, precision: Precision::default(), max_length }
     }
 }
 
@@ -136,6 +138,7 @@ pub(super) struct MemoryOut {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ModelInfo<'a> {
     pub(super) name: &'a str,
+    pub(super) precision: Precision,
     pub(super) layers: usize,
     pub(super) hidden_size: usize,
     pub(super) vocab_size: usize,

@@ -67,6 +67,7 @@ impl WasmModel {
         let config = model.config();
         js::object(&ModelInfo {
             name: &self.name,
+            precision: model.precision(),
             layers: config.num_hidden_layers,
             hidden_size: config.hidden_size,
             vocab_size: config.vocab_size,
@@ -76,6 +77,13 @@ impl WasmModel {
             adapter: model.active_adapter_name(),
             max_length: config.max_position_embeddings,
         })
+    }
+
+    /// Computes products at `"f32"`, or `"mixed"`: with factors of 16 bits where the device gains by it.
+    #[wasm_bindgen(js_name = setPrecision)]
+    pub fn set_precision(&mut self, precision: &str) -> Result<(), JsValue> {
+        let precision = js::options(precision)?;
+        self.idle().map(|model| model.set_precision(precision)).map_err(js::error)
     }
 
     /// Kernels against their twins: those that an answer needs, or (`rest`) all others.
@@ -406,7 +414,8 @@ async fn load(
     tokenizer.complete(&config);
     let max_positions = args.max_length.min(config.max_position_embeddings.max(1));
     let options = LoadOptions { quant, max_positions };
-    let model = Model::load(&gpu, &checkpoint, &config, options, progress).await?;
+    let mut model = Model::load(&gpu, &checkpoint, &config, options, progress).await?;
+    model.set_precision(args.precision);
     let trie = PriceTrie::new(&tokenizer).ok();
     Ok(WasmModel { gpu, tokenizer, trie, holder: Holder::Idle(Box::new(model)), name })
 }

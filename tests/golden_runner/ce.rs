@@ -96,8 +96,14 @@ impl Head {
         let logits = gpu.zeros("logits", &[l.next_multiple_of(64), v])?;
         let (nll, dh) = (gpu.zeros("nll", &[l])?, gpu.zeros("dh", &[l, d])?);
         let scale = 1.0 / targets as f32;
-        let mut loss =
-            HeadLoss { h: &h, labels: &labels, logits: &logits, nll: &nll, gradient: None };
+        let mut loss = HeadLoss {
+            h: &h,
+            labels: &labels,
+            logits: &logits,
+            nll: &nll,
+            gradient: None,
+            half: false,
+        };
         let mut rec = gpu.recorder("golden");
         loss.record(&mut rec, &shards)?;
         rec.submit()?;

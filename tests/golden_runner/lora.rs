@@ -11,7 +11,7 @@ use serde_json::Value;
 use wgpu_lora::export::{Delta, merged_weight};
 use wgpu_lora::format::{AdapterFile, Checkpoint};
 use wgpu_lora::gpu::Gpu;
-use wgpu_lora::model::{Keep, Model, Module, Quant};
+use wgpu_lora::model::{Keep, Model, Module, Precision, Quant};
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
@@ -195,6 +195,7 @@ fn options(keep: Keep) -> TrainerOptions {
         normalisation: LossNormalisation::Tokens,
         seed: 0,
         keep,
+        precision: Precision::F32,
     }
 }
 

@@ -219,7 +219,15 @@ fn compare_on_device(
     if n <= WIDEST {
         let (dy, dx) = (identity(n)?, gpu.zeros("values", &[n, k])?);
         let mut rec = gpu.recorder("golden");
-        let op = LinearBwd { dy: &dy, first: 0, w: &w, dx: &dx, accumulate: false, scale: 1.0 };
+        let op = LinearBwd {
+            dy: &dy,
+            first: 0,
+            w: &w,
+            dx: &dx,
+            accumulate: false,
+            scale: 1.0,
+            half: false,
+        };
         rec.record(&op)?;
         rec.submit()?;
         errors.push(("backward", ulps(matrix, &block_on(gpu.read(&dx))?)));
@@ -237,7 +245,7 @@ fn transposed(device: &Device, w: &Matrix, x: &Tensor) -> Outcome<Vec<f32>> {
     let gpu = &device.gpu;
     let y = gpu.zeros("values", &[w.cols, w.rows])?;
     let mut rec = gpu.recorder("golden");
-    rec.record(&LinearFwd { x, w, y: &y, first: 0, accumulate: false, scale: 1.0 })?;
+    rec.record(&LinearFwd { x, w, y: &y, first: 0, accumulate: false, scale: 1.0, half: false })?;
     rec.submit()?;
     let values = block_on(gpu.read(&y))?;
     let at = |i: usize| values[i % w.cols * w.rows + i / w.cols];

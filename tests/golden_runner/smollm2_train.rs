@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use wgpu_lora::data::{Batch, IGNORE};
 use wgpu_lora::format::{AdapterConfig, AdapterFile, TargetModules};
-use wgpu_lora::model::{Keep, Model, Module, Pass, Quant};
+use wgpu_lora::model::{Keep, Model, Module, Pass, Precision, Quant};
 use wgpu_lora::train::schedule::Schedule;
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
@@ -126,6 +126,7 @@ pub fn train(judge: &mut Judge, site: &Site, golden: &Value) -> Outcome {
             normalisation: LossNormalisation::Tokens,
             seed: 0,
             keep: Keep::Recomputed,
+            precision: Precision::F32,
         };
         let schedule = Schedule::hugging_face("linear", golden.lr, WARMUP, STEPS)?;
         let largest = Pass { batch: 2, queries: golden.t, targets: 2 * golden.t };

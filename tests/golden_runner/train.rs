@@ -9,7 +9,7 @@ use serde_json::Value;
 use wgpu_lora::data::Batch;
 use wgpu_lora::format::AdapterFile;
 use wgpu_lora::gpu::Gpu;
-use wgpu_lora::model::Keep;
+use wgpu_lora::model::{Keep, Precision};
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::schedule::Schedule;
 use wgpu_lora::train::trainer::{LossNormalisation, StepReport, Trainer, TrainerOptions};
@@ -116,6 +116,7 @@ impl Run {
             normalisation,
             seed: 0,
             keep: Keep::Recomputed,
+            precision: Precision::F32,
         })
     }
 

@@ -10,10 +10,16 @@ pub fn ceiling_copy(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), Stri
 
 pub fn ceiling_fma(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let (x, y) = (random(gpu, "x", sizes), nan(gpu, "y", sizes));
-    let op = CeilingFma { x: &x, y: &y, turns: 24, a: 0.875, b: 0.25 };
-    let wrong =
-        [CeilingFma { turns: 16, ..op }, CeilingFma { a: 0.75, ..op }, CeilingFma { b: 0.5, ..op }];
-    check(&op, &[&wrong[0], &wrong[1], &wrong[2]])
+    let op = CeilingFma { x: &x, y: &y, turns: 24, a: 0.875, b: 0.25, half: false };
+    for op in [op, CeilingFma { half: true, ..op }] {
+        let wrong = [
+            CeilingFma { turns: 16, ..op },
+            CeilingFma { a: 0.75, ..op },
+            CeilingFma { b: 0.5, ..op },
+        ];
+        check(&op, &[&wrong[0], &wrong[1], &wrong[2]])?;
+    }
+    Ok(())
 }
 
 pub fn cases() -> Vec<Case> {

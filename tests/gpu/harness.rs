@@ -151,6 +151,7 @@ pub fn policies() -> Vec<Policy> {
         Policy::Auto,
         Policy::Baseline,
         prefer("workgroup"),
+        prefer("workgroup_f16"),
         prefer("tile"),
         prefer("tile_nf4"),
         prefer("vec"),

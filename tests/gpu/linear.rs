@@ -38,28 +38,41 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
     let (x, w) = (random(gpu, "x", &[m, k]), matrix(gpu, n, k, storage));
     let y = nan(gpu, "y", &[m, n]);
-    let op = LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0 };
+    let op =
+        LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0, half: false };
     check(&op, &[&LinearFwd { scale: 1.001, ..op }])?;
+    let half = LinearFwd { half: true, ..op };
+    check(&half, &[&LinearFwd { scale: 1.01, ..half }])?;
     let y = random(gpu, "y", &[m, n + 3]);
     let op = LinearFwd { y: &y, first: 2, accumulate: true, scale: 0.5, ..op };
     check(&op, &[&LinearFwd { first: 1, ..op }, &LinearFwd { accumulate: false, ..op }])?;
     let y = random(gpu, "y", &[m, (n + 12) / 4 * 4]);
     let op = LinearFwd { y: &y, first: 4, ..op };
-    check(&op, &[&LinearFwd { first: 5, ..op }])
+    check(&op, &[&LinearFwd { first: 5, ..op }])?;
+    let half = LinearFwd { half: true, ..op };
+    check(&half, &[&LinearFwd { first: 5, ..half }, &LinearFwd { accumulate: false, ..half }])
 }
 
 fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
     let (dy, w) = (random(gpu, "dy", &[m, n + 3]), matrix(gpu, n, k, storage));
     let dx = nan(gpu, "dx", &[m, k]);
-    let op = LinearBwd { dy: &dy, first: 2, w: &w, dx: &dx, accumulate: false, scale: 1.0 };
+    let op =
+        LinearBwd { dy: &dy, first: 2, w: &w, dx: &dx, accumulate: false, scale: 1.0, half: false };
     check(&op, &[&LinearBwd { first: 1, ..op }])?;
     let dx = random(gpu, "dx", &[m, k]);
     let op = LinearBwd { dx: &dx, accumulate: true, scale: 0.5, ..op };
     check(&op, &[&LinearBwd { accumulate: false, ..op }, &LinearBwd { scale: 0.51, ..op }])?;
     let dy = random(gpu, "dy", &[m, (n + 12) / 4 * 4]);
     let op = LinearBwd { dy: &dy, first: 4, ..op };
-    check(&op, &[&LinearBwd { first: 5, ..op }])
+    check(&op, &[&LinearBwd { first: 5, ..op }])?;
+    let half = LinearBwd { half: true, ..op };
+    check(&half, &[&LinearBwd { first: 5, ..half }, &LinearBwd { accumulate: false, ..half }])?;
+    // Gradients below f16's range.
+    let tiny: Vec<f32> = noise(m * dy.dim(1), "tiny").iter().map(|v| v * 1e-9).collect();
+    let (tiny, dx) = (floats(gpu, "tiny", dy.dims(), &tiny), nan(gpu, "dx", &[m, k]));
+    let op = LinearBwd { dy: &tiny, dx: &dx, accumulate: false, ..half };
+    check(&op, &[&LinearBwd { scale: 0.51, ..op }])
 }
 
 fn grad(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {

@@ -9,7 +9,7 @@ use wgpu_lora::format::{
     TensorData, to_safetensors,
 };
 use wgpu_lora::gpu::{Gpu, GpuOptions, Policy};
-use wgpu_lora::model::{Keep, LoadOptions, Model, Module, Pass, Quant};
+use wgpu_lora::model::{Keep, LoadOptions, Model, Module, Pass, Precision, Quant};
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
@@ -103,6 +103,7 @@ pub fn options(keep: Keep) -> TrainerOptions {
         normalisation: LossNormalisation::Tokens,
         seed: 5,
         keep,
+        precision: Precision::F32,
     }
 }
 

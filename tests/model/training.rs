@@ -3,7 +3,7 @@
 use crate::setup::*;
 use wgpu_lora::Error;
 use wgpu_lora::gpu::{Gpu, Policy};
-use wgpu_lora::model::{Keep, Model, Pass, Quant, Tensors};
+use wgpu_lora::model::{Keep, Model, Pass, Precision, Quant, Tensors};
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::optimizer::Values;
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
@@ -93,6 +93,32 @@ fn packed_activations_follow_f32() {
         }
         for (step, (f, p)) in full.iter().zip(&packed).enumerate() {
             assert!((f - p).abs() <= 5e-3 * f, "step {step}: {f} in f32, {p} packed");
+        }
+    }
+}
+
+/// Products at 16 bits, where the adapter has them: losses of 200 steps stay within 0.5 % of those of f32. The
+/// model is f32 again when its training ends.
+#[test]
+fn products_at_16_bits_follow_f32() {
+    let gpu = open(Policy::Prefer("workgroup_f16".into()), false);
+    for (dropout, dora, rounds) in [(0.0, false, 67), (0.3, true, 4)] {
+        let losses = |precision| {
+            let schedule = Schedule::new(SchedulerType::Constant, 1e-3, 0, 210).unwrap();
+            let largest = Pass { batch: 3, queries: 24, targets: 72 };
+            let options = TrainerOptions { precision, ..options(Keep::Recomputed) };
+            let model = adapted(&gpu, 6, dropout, dora);
+            let mut trainer = Trainer::new(model, schedule, options, largest).unwrap();
+            let all = (0..rounds).flat_map(|_| three_steps(&mut trainer)).map(f64::from_bits);
+            let all = all.collect::<Vec<f64>>();
+            assert_eq!(trainer.model().precision(), precision);
+            assert_eq!(trainer.into_model().precision(), Precision::F32);
+            all
+        };
+        let (full, half) = (losses(Precision::F32), losses(Precision::Mixed));
+        assert_eq!(full[0] != half[0], gpu.caps().f16, "16 bits are used where they are there");
+        for (step, (f, h)) in full.iter().zip(&half).enumerate() {
+            assert!((f - h).abs() <= 5e-3 * f, "step {step}: {f} in f32, {h} with 16 bits");
         }
     }
 }

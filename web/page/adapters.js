@@ -16,8 +16,7 @@ export function adopted(info) {
 
 /** Keeps an adapter's files, so that it is there again after the device was lost. */
 export function keep(name, files) {
-  const list = files.config ? [new File([files.config], "adapter_config.json"), new File([files.weights], "adapter_model.safetensors")] : files;
-  state.added = [...state.added.filter((one) => one.name !== name), { name, files: list }];
+  state.added = [...state.added.filter((one) => one.name !== name), { name, files }];
 }
 
 async function save(name) {

@@ -17,6 +17,18 @@ function available(gpu) {
   return gpu.software ? much : `${much}; of the graphics card ${BROWSER}`;
 }
 
+/** Whether the user has chosen products at 16 bits, and the device has kernels for it. */
+export const precision = () => ($("half").checked && halves() > 0 ? "mixed" : "f32");
+
+/** Variants that compute at 16 bits where they may. */
+const halves = () => Object.values(state.gpu?.variants ?? {}).filter((name) => name.includes("[workgroup_f16")).length;
+
+function half(gpu, model) {
+  if (!gpu.f16) return "not offered (not needed)";
+  if (halves() === 0) return "offered, no kernel here gains by it";
+  return model?.precision === "mixed" ? `offered, in use: products, in ${halves()} variants` : "offered, in use when chosen below";
+}
+
 /** One row for what the device offers, whether or not it is used. */
 function feature(offered, used, why) {
   if (!offered) return "not offered (not needed)";
@@ -26,13 +38,14 @@ function feature(offered, used, why) {
 export async function showDevice() {
   const { gpu, model } = state;
   if (!gpu) return;
+  $("half-choice").hidden = halves() === 0;
   const variants = Object.values(gpu.variants);
   const uses = (word) => variants.filter((name) => name.includes(word)).length;
   const subgroups = uses("subgroup") + uses("vec8");
   const rows = [
     ["Device", `${gpu.name || "not named by the browser"}${gpu.software ? " (software: the processor computes)" : ""}`],
     ...(gpu.driver ? [["Driver", gpu.driver]] : []),
-    ["16-bit floats", feature(gpu.f16, gpu.uses_f16, "half-precision weights")],
+    ["16-bit floats", half(gpu, model)],
     ["Subgroups", feature(gpu.subgroup_max > 0, subgroups > 0, `${gpu.subgroup_min === gpu.subgroup_max ? "" : `${gpu.subgroup_min} to `}${gpu.subgroup_max} invocations, in ${subgroups} variants`)],
     ["Largest buffer", `${size(gpu.max_buffer_bytes)}, of which a kernel sees ${size(gpu.max_binding_bytes)}`],
     ["Workgroup", `${gpu.max_workgroup_size} invocations, ${(gpu.max_workgroup_bytes / 1024).toFixed(0)} KiB`],
@@ -67,4 +80,14 @@ export async function testRest() {
   return state.restTested;
 }
 
+$("half").onchange = async () => {
+  state.restTested = null;
+  const done = await work("Testing the kernels…", () => call("setPrecision", { precision: precision() }), $("half-note"));
+  if (!done) return;
+  state.model = done.info;
+  showTests(done.checks);
+  $("half-note").textContent = done.wrong ? `This device computes ${done.wrong.variant} wrongly, so products stay at 32 bits.` : "";
+  if (done.wrong) $("half").checked = false;
+  showDevice();
+};
 $("test-rest").onclick = () => work("Testing the training kernels…", testRest);

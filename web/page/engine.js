@@ -79,7 +79,7 @@ function lost() {
   trouble("The graphics device was lost: the driver was reset, or another program took its memory. Start again loads the model anew; what was typed stays.");
 }
 
-const NEED_A_MODEL = ["ask", "go", "start", "test-rest", "adapter"];
+const NEED_A_MODEL = ["ask", "go", "start", "test-rest", "adapter", "half"];
 const NEED_AN_ADAPTER = ["scale", "save"];
 
 /** Buttons that need a model, and those that need an adapter. */

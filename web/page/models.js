@@ -1,7 +1,7 @@
 // Models and adapters from pickers, drops and addresses; the list of what is kept.
-import { isAdapter } from "../files.js";
+import { adapterFolder, isAdapter, named } from "../files.js";
 import { adopted, keep } from "./adapters.js";
-import { memoryLimit, showDevice, showTests } from "./device.js";
+import { memoryLimit, precision, showDevice, showTests } from "./device.js";
 import { $, button, make, seconds, size } from "./dom.js";
 import { call, enable, onProgress, ready, say, sentence, state, work } from "./engine.js";
 import { clearAnswers, showPrompt } from "./price.js";
@@ -21,14 +21,13 @@ export async function adopt(source) {
   state.model = null;
   state.restTested = null;
   const start = performance.now();
-  const info = await load();
+  await load();
   state.loadSeconds = (performance.now() - start) / 1000;
   say("Testing this device's kernels…", "busy");
   const begun = performance.now();
-  const checks = await call("selfTest", { rest: false });
+  const { info, checks, wrong } = await call("setPrecision", { precision: precision() });
   state.testSeconds = (performance.now() - begun) / 1000;
   showTests(checks);
-  const wrong = checks.find((check) => !check.ok);
   if (wrong) {
     const numbers = `error ${wrong.error.toExponential(1)}, allowed ${wrong.bound.toExponential(1)}`;
     throw Object.assign(new Error(`This device computes ${wrong.variant} wrongly (${numbers}), so its answers would be wrong. ` +
@@ -61,8 +60,8 @@ async function change(source) {
 }
 
 async function addAdapter(files) {
-  const folder = files[0].webkitRelativePath?.split("/").slice(-2, -1)[0];
-  const name = (folder || files[0].folder || "dropped").replace(/[^A-Za-z0-9_-]/g, "-");
+  const folder = adapterFolder(files).split("/").pop();
+  const name = (folder || "dropped").replace(/[^A-Za-z0-9_-]/g, "-");
   const added = await work("Adding the adapter…", () => call("addAdapter", { name, files }), note);
   if (!added) return;
   adopted(added);
@@ -71,16 +70,17 @@ async function addAdapter(files) {
   enable(true);
 }
 
+/** Files as `{name, blob}`, the name with its folders. */
 async function take(files) {
-  note.textContent = "";
-  if (files.length === 0) return;
+  note.textContent = state.busy ? "Something is running. Choose the files again when it is done." : "";
+  if (files.length === 0 || state.busy) return;
   if (isAdapter(files)) await addAdapter(files);
   else await change(() => call("loadFiles", { files }, { onEvent: onProgress }));
 }
 
 for (const id of ["files", "folder"]) {
   $(id).onchange = ({ target }) => {
-    const files = [...target.files];
+    const files = [...target.files].map(named);
     target.value = "";
     take(files);
   };
@@ -91,37 +91,43 @@ $("builtin").onclick = () => change(null);
 async function dropped(items) {
   const out = [];
   const walk = async (entry, folder) => {
+    const name = `${folder}${entry.name}`;
     if (entry.isFile) {
-      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-      if (folder) file.folder = folder;
-      out.push(file);
+      out.push({ name, blob: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
       return;
     }
     const reader = entry.createReader();
     for (;;) {
       const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
       if (some.length === 0) break;
-      for (const one of some) await walk(one, entry.name);
+      for (const one of some) await walk(one, `${name}/`);
     }
   };
   // All entries first: the list of a drop is emptied as soon as its event is over.
   const entries = [...items].map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile?.()).filter(Boolean);
   for (const entry of entries) {
-    if (entry instanceof File) out.push(entry);
-    else await walk(entry);
+    if (entry instanceof File) out.push(named(entry));
+    else await walk(entry, "");
   }
   return out;
 }
 for (const [type, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
   window.addEventListener(type, (event) => {
+    // Text that is dragged goes where it always goes.
+    if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     $("drop").classList.toggle("over", over);
     if (over) show("models");
   });
 }
 window.addEventListener("drop", async (event) => {
+  if (!event.dataTransfer?.types.includes("Files")) return;
   show("models");
-  take(await dropped(event.dataTransfer.items));
+  try {
+    await take(await dropped(event.dataTransfer.items));
+  } catch (error) {
+    note.textContent = `What was dropped cannot be read: ${error.message}`;
+  }
 });
 
 // ---- addresses --------------------------------------------------------------------------------------------------

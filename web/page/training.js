@@ -1,7 +1,7 @@
 // The user's own products and prices into an adapter.
 import { adopted, keep } from "./adapters.js";
 import { fitted, line } from "./charts.js";
-import { testRest } from "./device.js";
+import { precision, testRest } from "./device.js";
 import { $ } from "./dom.js";
 import { call, enable, say, work } from "./engine.js";
 import { products } from "./table.js";
@@ -23,7 +23,7 @@ export function settings() {
     maxSteps, warmupSteps: maxSteps < 3 ? 0 : Math.ceil(maxSteps / 10),
     rank: number("rank"), loraAlpha: 2 * number("rank"), loraDropout: 0,
     learningRate: number("learningRate"), batchSize: number("batchSize"), gradientAccumulationSteps: 1,
-    targetModules: "all-linear", lrSchedulerType: "cosine",
+    targetModules: "all-linear", lrSchedulerType: "cosine", precision: precision(),
   };
 }
 

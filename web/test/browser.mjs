@@ -3,7 +3,7 @@
 // of every state go to OUT.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -319,6 +319,58 @@ await test("files and folders that are dropped are taken", async () => {
   await idle();
   assert.equal(await page.inputValue("#adapter"), "dropped");
   assert.ok(await page.isVisible("#view-models"));
+});
+await test("a folder is taken whole: picked, and dropped, with what lies in it and below", async () => {
+  // Adapters at two depths, as a run's folder has them, and a model beside what is none of its own.
+  const folders = join(out, "folders");
+  const files = unzip(join(out, "mine.zip"));
+  for (const at of ["my-run/adapter", "my-run/checkpoints/step-2/adapter"]) {
+    mkdirSync(join(folders, at), { recursive: true });
+    for (const [path, bytes] of files) writeFileSync(join(folders, at, path.split("/").pop()), at.includes("step") ? "older" : bytes);
+  }
+  writeFileSync(join(folders, "my-run/run.toml"), "");
+  cpSync(model, join(folders, "my model"), { recursive: true });
+  mkdirSync(join(folders, "my model/original"));
+  writeFileSync(join(folders, "my model/original/consolidated.safetensors"), "of no use here");
+  writeFileSync(join(folders, "my model/._model.safetensors"), "hidden");
+  /** A drop as the browser makes it: files and folders of the disk, over the middle of the page. */
+  const drop = async (...paths) => {
+    const session = await context.newCDPSession(page);
+    const data = { items: [], files: paths, dragOperationsMask: 1 };
+    for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, x: 400, y: 400, data });
+    await session.detach();
+  };
+  const said = async (words) => {
+    await page.waitForFunction((source) => new RegExp(source).test(document.querySelector("#models-note").textContent), words.source, { timeout: 60_000 });
+    await idle();
+  };
+  for (const take of [(path) => page.setInputFiles("#folder", path), drop]) {
+    await tab("models");
+    await page.evaluate(() => { document.querySelector("#models-note").textContent = ""; });
+    await take(join(folders, "my model"));
+    await said(/my model is loaded/);
+    await take(join(folders, "my-run"));
+    await said(/“adapter” is on/);
+    assert.equal(await page.inputValue("#adapter"), "adapter");
+    await tab("price");
+    await answered(() => page.click("#ask"));
+    assert.equal(await page.locator(".tuned").count(), 1);
+  }
+  // Both files of an adapter, and a folder without anything.
+  await drop(join(folders, "my-run/adapter/adapter_config.json"), join(folders, "my-run/adapter/adapter_model.safetensors"));
+  await said(/“dropped” is on/);
+  mkdirSync(join(folders, "nothing"));
+  writeFileSync(join(folders, "nothing/readme.txt"), "nothing");
+  await drop(join(folders, "nothing"));
+  await said(/No weights among these files/);
+  // A piece of text that is dragged is not taken away.
+  await tab("train");
+  const free = await page.evaluate(() => {
+    const transfer = new DataTransfer();
+    transfer.setData("text/plain", "a lamp");
+    return document.querySelector("#train [name=table]").dispatchEvent(new DragEvent("dragover", { bubbles: true, cancelable: true, dataTransfer: transfer }));
+  });
+  assert.ok(free && await page.isVisible("#view-train"));
 });
 await test("SmolLM2-135M loads from its GGUF and writes the native program's greedy tokens", async () => {
   const gguf = join(models, "smollm2-135m.gguf");

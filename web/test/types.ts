@@ -6,9 +6,10 @@ export async function use(files: FileList, signal: AbortSignal): Promise<number>
   const gpu = await Gpu.create({ memoryBytes: 2 ** 30 });
   const subgroups: number = gpu.info.subgroup_max;
   const model = await Model.load(gpu, { url: "https://example.org/model.gguf", signal, onProgress: ({ phase, loaded, total }) => console.log(phase, loaded / total) });
-  const other = await Model.load(gpu, { files, quant: "none" });
+  const other = await Model.load(gpu, { files, quant: "none", precision: "mixed" });
   await model.addAdapter("mine", "https://example.org/adapter/");
   await model.setAdapter(null);
+  await model.setPrecision("f32");
   for await (const token of model.generate("Once", { maxTokens: 3, temperature: 0.5, topK: 40, topP: 0.9, seed: 1 })) console.log(token.text, token.id);
   const price: Price = await model.predictPrice({ title: "A lamp" });
   const dearest: number = Math.max(...price.prices.map(([dollars]) => dollars));
