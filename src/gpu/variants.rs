@@ -114,6 +114,10 @@ impl Caps {
         for kernel in kernels {
             for context in kernel.contexts() {
                 let Ok(selection) = self.select(kernel, &context) else { continue };
+                // Of 16 bits only what is gained by them.
+                if context.contains(&HALF) && selection.body.needs != Needs::F16 {
+                    continue;
+                }
                 let shown = context.iter().filter(|(role, _)| *role != "rows").map(|(_, m)| *m);
                 let key: Vec<&str> = [kernel.name].into_iter().chain(shown).collect();
                 chosen.insert(key.join(" "), selection.name());

@@ -104,7 +104,7 @@ impl Run {
             sampler: begin,
             settings: config.fingerprint()?,
             data: rows.fingerprint(),
-            variants: variants(trainer.model().gpu().caps()),
+            variants: variants(trainer.model().gpu().caps(), config.precision),
             ..CheckpointState::default()
         };
         let (dir, found, mut notes) = match resume {

@@ -7,9 +7,9 @@ use super::durable::NamedBytes;
 use super::optimizer::{OptimizerState, Values};
 use super::trainer::Trainer;
 use crate::format::AdapterFile;
-use crate::gpu::Caps;
+use crate::gpu::{Caps, HALF};
 use crate::kernels;
-use crate::model::Tensors;
+use crate::model::{Precision, Tensors};
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -28,9 +28,11 @@ pub(super) fn optimizer_file(state: OptimizerState) -> Result<NamedBytes> {
     Ok((OPTIMIZER.into(), checkpoint::encode_tensors(&named.collect::<Vec<_>>())?))
 }
 
-/// What decides a run's bits besides settings and data.
-pub(super) fn variants(caps: &Caps) -> BTreeMap<String, String> {
+/// What decides a run's bits besides settings and data; of products at 16 bits only if it has them.
+pub(super) fn variants(caps: &Caps, precision: Precision) -> BTreeMap<String, String> {
     let mut all = caps.variants(kernels::ALL);
+    let runs = |key: &str| precision == Precision::Mixed && key.starts_with("linear");
+    all.retain(|key, _| !key.ends_with(HALF.1) || runs(key));
     all.insert("adapter".into(), format!("{} ({})", caps.adapter.name, caps.adapter.driver));
     all.insert("policy".into(), caps.policy.name().into());
     all

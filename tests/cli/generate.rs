@@ -42,6 +42,25 @@ fn generation_reports_the_contracts_fields_and_agrees_with_logits() {
     assert_eq!((text.code, text.out), (Some(0), format!("{}\n", answer["text"].as_str().unwrap())));
 }
 
+/// Where the adapter has 16 bits (lavapipe does), the variant that uses them is chosen by `--precision mixed` alone.
+#[test]
+fn mixed_precision_changes_the_last_digits_of_answers_and_f32_stays_as_it_is() {
+    let place = Place::new();
+    let top = |variant: &str, precision: &str| {
+        let args = ["logits", "--json", "--model", "model", "--prompt", PROMPT];
+        let mut command = place.command(&[&args[..], &["--precision", precision]].concat());
+        let answer = one(Done::of(command.env("WGPU_LORA_VARIANT", variant).output().unwrap()));
+        answer["top"][0]["logit"].as_f64().unwrap()
+    };
+    let exact = top("auto", "f32");
+    let half = top("workgroup_f16", "mixed");
+    let has_f16 = one(place.run(&["info", "--json"]))["device"]["f16"] == true;
+    assert_eq!(top("workgroup_f16", "f32"), exact);
+    assert_eq!(top("baseline", "mixed"), top("baseline", "f32"));
+    assert_eq!(half != exact, has_f16);
+    assert!((half - exact).abs() < 5e-3 * exact.abs(), "{half} and {exact}");
+}
+
 #[test]
 fn seeds_decide_and_a_temperature_changes_something() {
     let place = Place::new();
