@@ -34,6 +34,9 @@ pub(super) struct Global {
     /// Part of a graphics adapter's name (see `info`); the best one otherwise.
     #[arg(long, global = true, env = "WGPU_LORA_DEVICE", value_name = "SUBSTRING")]
     pub(super) device: Option<String>,
+    /// Run the kernel variants that are shipped: measure none, and use none that were measured.
+    #[arg(long, global = true)]
+    pub(super) no_tune: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -90,7 +90,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     let config = config.overlay_table(flags, "command line")?;
     config.validate()?;
     let files = Files::open(&args.model)?;
-    let gpu = session.gpu(args.inspect, None).await?;
+    let gpu = session.tuned_gpu(args.inspect).await?;
     gpu.profile(false);
     let (b, t) = (args.batch.max(1), args.seq.max(2));
     let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
@@ -124,7 +124,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
 
 async fn prefill(session: &Session, args: &BenchTokens) -> Result<()> {
     let files = Files::open(&args.model)?;
-    let gpu = session.gpu(args.inspect, None).await?;
+    let gpu = session.tuned_gpu(args.inspect).await?;
     gpu.profile(false);
     let t = args.tokens.unwrap_or(128).max(1);
     let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
@@ -149,7 +149,7 @@ async fn prefill(session: &Session, args: &BenchTokens) -> Result<()> {
 
 async fn decode(session: &Session, args: &BenchTokens) -> Result<()> {
     let files = Files::open(&args.model)?;
-    let gpu = session.gpu(args.inspect, None).await?;
+    let gpu = session.tuned_gpu(args.inspect).await?;
     gpu.profile(false);
     let n = args.tokens.unwrap_or(16).max(1);
     // A few tokens of context and one pass before the clock runs.

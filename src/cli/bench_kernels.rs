@@ -296,20 +296,13 @@ fn median_seconds(gpu: &Gpu, op: &dyn Op) -> crate::Result<f64> {
     Ok(timed[timed.len() / 2])
 }
 
-/// By timestamps where there are any, else by the clock around a submission; the fastest first.
+/// The fastest first.
 fn all_seconds(gpu: &Gpu, op: &dyn Op) -> crate::Result<Vec<f64>> {
     let start = Instant::now();
+    let selection = gpu.caps().select(op.kernel(), &op.roles())?;
     let mut all = Vec::new();
     while all.len() < MOST && (all.len() < 2 || start.elapsed().as_secs_f64() < SECONDS) {
-        gpu.profile(true);
-        let clock = Instant::now();
-        let mut rec = gpu.recorder("bench");
-        rec.record(op)?;
-        pollster::block_on(rec.finish())?;
-        let took = clock.elapsed().as_secs_f64();
-        let profile = gpu.profile(false);
-        let ns = profile.map(|p| p.rows.values().map(|row| row.ns).sum::<f64>());
-        all.push(ns.map_or(took, |ns| ns / 1e9));
+        all.push(gpu.seconds(op, &selection)?);
     }
     // The first one compiles.
     let mut timed = all.split_off(1);

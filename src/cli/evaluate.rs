@@ -167,7 +167,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
             predictions.len()
         ));
     }
-    let gpu = session.gpu(args.inspect, None).await?;
+    let gpu = session.tuned_gpu(args.inspect).await?;
     printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
     model.set_precision(args.precision.into());

@@ -1,5 +1,7 @@
 //! `info`: the first thing a bug report pastes.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde_json::json;
 
@@ -14,6 +16,8 @@ pub(super) async fn run(session: &Session) -> Result<()> {
     let gpu = session.gpu(Inspect::default(), None).await?;
     let (caps, printer) = (gpu.caps(), &session.printer);
     let variants = caps.variants(kernels::ALL);
+    let none = BTreeMap::new();
+    let measured = if caps.origin() == "tuned" { &caps.choices.bodies } else { &none };
     let version = env!("CARGO_PKG_VERSION");
     printer.object(&json!({
         "version": version,
@@ -23,6 +27,8 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         "software": caps.software,
         "policy": caps.policy.name(),
         "variants": variants,
+        "variants_from": caps.origin(),
+        "choices": measured,
     }))?;
     printer.line(format!("wgpu-lora {version}"))?;
     printer.line("\nadapters, best first")?;
@@ -34,7 +40,10 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         None => "memory unknown".into(),
     };
     printer.line(format!("\ndevice: {} ({caps}), {memory}", caps.adapter.name))?;
-    printer.line("\nkernel variants")?;
+    printer.line(format!("\nkernel variants ({})", caps.origin()))?;
+    for (context, body) in measured {
+        printer.line(format!("  measured: {context}: {body}"))?;
+    }
     for (key, variant) in &variants {
         printer.line(format!("  {key:<40} {variant}"))?;
     }

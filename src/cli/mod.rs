@@ -68,7 +68,8 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {
     let printer = Printer::new(&cli.global);
-    let session = model::Session { printer, device: cli.global.device.clone() };
+    let (device, tune) = (cli.global.device.clone(), !cli.global.no_tune);
+    let session = model::Session { printer, device, tune };
     match &cli.command {
         Command::Info => info::run(&session).await,
         Command::Train(args) => train::run(&session, args).await,

@@ -1,6 +1,7 @@
 //! From what was typed to a model on a device: MODEL, ADAPTER, and how to open the device.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -9,13 +10,16 @@ use super::hub_model;
 use super::printer::Printer;
 use crate::Error;
 use crate::format::{AdapterFile, ModelFiles, Tokenizer, is_gguf};
-use crate::gpu::{Gpu, GpuOptions, Policy};
+use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning};
+use crate::kernels::{Contest, Tuned, tune};
 use crate::model::{LoadOptions, Model, Precision, Quant};
 
 /// What every command needs.
 pub(super) struct Session {
     pub(super) printer: Printer,
     pub(super) device: Option<String>,
+    /// Whether kernel variants that were measured run.
+    pub(super) tune: bool,
 }
 
 impl From<QuantArg> for Quant {
@@ -89,8 +93,8 @@ pub(super) fn local(model: &str) -> Result<PathBuf> {
 /// Longer sequences than this are typing errors, unless the model says otherwise.
 const MOST_POSITIONS: usize = 1 << 18;
 
-/// Where compiled pipelines are kept: the user's cache folder.
-fn pipeline_folder() -> Option<PathBuf> {
+/// Where compiled pipelines and measured choices are kept: the user's cache folder.
+fn kept_folder() -> Option<PathBuf> {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let base = if cfg!(target_os = "macos") {
         var("HOME").map(|home| home.join("Library/Caches"))
@@ -102,14 +106,80 @@ fn pipeline_folder() -> Option<PathBuf> {
     Some(base?.join("wgpu-lora/pipelines"))
 }
 
+/// No measurement of a variant begins later: the last one has two seconds to end.
+const BUDGET: Duration = Duration::from_secs(8);
+
+/// What was measured, a line each.
+fn describe(tuned: &Tuned) -> Vec<String> {
+    let line = |contest: &Contest| {
+        let (winner, shipped) = (contest.winner(), contest.seconds[0]);
+        let body = contest.bodies[winner];
+        match winner {
+            0 => format!("  {}: {body}, as shipped", contest.context),
+            _ => format!(
+                "  {}: {body}, {:.2} times as fast as {}",
+                contest.context,
+                shipped / contest.seconds[winner],
+                contest.bodies[0]
+            ),
+        }
+    };
+    let mut lines: Vec<String> = tuned.contests.iter().map(line).collect();
+    if tuned.left_out > 0 {
+        lines.push(format!("  {} other products: no time was left, as shipped", tuned.left_out));
+    }
+    lines
+}
+
 impl Session {
-    /// Opens the device, by `policy` or the environment's.
+    /// Opens the device, by `policy` or the environment's, with the choices that were measured before.
     pub(super) async fn gpu(&self, inspect: Inspect, policy: Option<Policy>) -> Result<Gpu> {
+        let tuning = kept_folder().filter(|_| self.tune).map_or(Tuning::Shipped, Tuning::Kept);
+        self.open(inspect, policy.unwrap_or_else(Policy::from_env), tuning).await
+    }
+
+    /// Opens the device for work that takes minutes: before it begins, kernel variants are measured where
+    /// none are shipped or kept for this adapter, and kept.
+    pub(super) async fn tuned_gpu(&self, inspect: Inspect) -> Result<Gpu> {
+        let gpu = self.gpu(inspect, None).await?;
+        if !self.tune || inspect.verify || !gpu.caps().is_untuned() {
+            return Ok(gpu);
+        }
+        self.printer.note(
+            "measuring kernel variants on this adapter, at most 10 s, once (--no-tune: as shipped)",
+        );
+        let choices = match tune(&gpu, BUDGET) {
+            Ok(tuned) => {
+                describe(&tuned).iter().for_each(|line| self.printer.note(line));
+                tuned.choices
+            }
+            Err(error) => {
+                self.printer.warn(format!("kernel variants stay as shipped: {error}"));
+                Choices { origin: Origin::Tuned, ..Choices::default() }
+            }
+        };
+        if let Some(folder) = kept_folder()
+            && let Err(error) = choices.keep(&folder, &gpu.caps().adapter)
+        {
+            self.printer.warn(format!("measured again next time: {}: {error}", folder.display()));
+        }
+        drop(gpu);
+        self.open(inspect, Policy::Auto, Tuning::Given(choices)).await
+    }
+
+    /// Opens the device.
+    pub(super) async fn open(
+        &self,
+        inspect: Inspect,
+        policy: Policy,
+        tuning: Tuning,
+    ) -> Result<Gpu> {
         let options = GpuOptions {
             adapter: self.device.clone(),
-            policy: policy.unwrap_or_else(Policy::from_env),
+            policy,
+            tuning,
             verify: inspect.verify,
-            pipeline_cache: pipeline_folder(),
+            pipeline_cache: kept_folder(),
             ..GpuOptions::default()
         };
         let gpu = Gpu::with(options).await?;

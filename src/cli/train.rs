@@ -15,6 +15,7 @@ use super::plot;
 use crate::Error;
 use crate::data::{Dataset, DatasetReport};
 use crate::format::AdapterFile;
+use crate::gpu::Tuning;
 use crate::model::{LoadOptions, MemoryPlan};
 use crate::pricer::preset::{PRESETS, preset};
 use crate::report::series::Series;
@@ -23,7 +24,7 @@ use crate::train::config::TrainConfig;
 use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
 use crate::train::plan::pass_of;
-use crate::train::run::{Run, recorded_policy};
+use crate::train::run::{Run, recorded_variants};
 
 /// Splits of a data set of the hub that `--data` and `--eval-data` mean, the first that is there.
 pub(super) const TRAINING: &[&str] = &["train"];
@@ -151,7 +152,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     if let Some(name) = &args.preset {
         say_preset(session, name, &config)?;
     }
-    let policy = recorded_policy(&args.out, args.resume)?;
+    let recorded = recorded_variants(&args.out, args.resume)?;
     let files = Files::open(&config.model)?;
     let tokenizer = files.tokenizer()?;
     let mut options = config.dataset_options()?;
@@ -169,8 +170,19 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
             Some(held_out)
         }
     };
-    let gpu = session.gpu(args.inspect, policy).await?;
-    printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
+    let gpu = match recorded {
+        Some((policy, choices)) => {
+            session.open(args.inspect, policy, Tuning::Given(choices)).await?
+        }
+        None => session.tuned_gpu(args.inspect).await?,
+    };
+    let caps = gpu.caps();
+    printer.note(format!(
+        "device: {} ({}), {} kernel variants",
+        caps.adapter.name,
+        caps.adapter.backend,
+        caps.origin()
+    ));
     let quant = plan::quant(&config);
     let positions = positions(&rows, held_out.as_ref(), &config);
     let options = LoadOptions { quant, max_positions: positions };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::choices::{Choices, Origin};
 use super::op::{Body, Kernel, Needs, Selection};
 use crate::{Error, Result};
 
@@ -134,6 +135,8 @@ pub struct Caps {
     pub f16: bool,
     /// Which variants were asked for.
     pub policy: Policy,
+    /// What runs in place of what is shipped, under [`Policy::Auto`].
+    pub choices: Choices,
 }
 
 impl Caps {
@@ -154,6 +157,7 @@ impl Caps {
             f16: report.f16 && policy != Policy::Baseline,
             adapter: report,
             policy,
+            choices: Choices::default(),
         }
     }
 
@@ -181,6 +185,23 @@ impl Caps {
         self.adapter.kind == "DiscreteGpu"
     }
 
+    /// Where the variants come from, in a word.
+    pub fn origin(&self) -> &'static str {
+        match (&self.policy, self.choices.origin) {
+            (Policy::Prefer(_) | Policy::Baseline, _) => "forced",
+            (Policy::Auto, Origin::Shipped) => "shipped",
+            (Policy::Auto, Origin::Tuned) => "tuned",
+            (Policy::Auto, Origin::Recorded) => "recorded",
+        }
+    }
+
+    /// Whether [`tune`](crate::kernels::tune) is worth its time: nobody has chosen, and the program knows no
+    /// best for this adapter, as it does for llvmpipe and SwiftShader.
+    pub fn is_untuned(&self) -> bool {
+        let known = self.subgroup == 8 || self.adapter.name.to_lowercase().contains("swiftshader");
+        self.origin() == "shipped" && !(self.software && known)
+    }
+
     fn runs(&self, needs: Needs) -> bool {
         match needs {
             Needs::Nothing => true,
@@ -195,30 +216,57 @@ impl Caps {
         kernel: &'static Kernel,
         roles: &[(&'static str, &'static str)],
     ) -> Result<Selection> {
-        let able: Vec<&'static Body> = kernel
-            .bodies
-            .iter()
-            .filter(|body| self.runs(body.needs) && body.accepts(roles))
-            .collect();
+        let able = self.able(kernel, roles);
+        let shipped = able.iter().rfind(|body| self.suits(body)).or(able.first());
         let wanted = match &self.policy {
             Policy::Prefer(name) => Some(name.as_str()),
-            _ => None,
+            // Only bodies of 32 bits are measured.
+            Policy::Auto if shipped.is_none_or(|body| body.needs != Needs::F16) => {
+                self.choices.body(kernel, roles)
+            }
+            Policy::Auto | Policy::Baseline => None,
         };
-        let body = able
-            .iter()
-            .find(|body| Some(body.name) == wanted)
-            .or_else(|| able.iter().rfind(|body| self.suits(body)))
-            .or(able.first())
-            .copied()
-            .ok_or_else(|| Error::Unsupported {
-                what: format!("kernel {} with {roles:?}", kernel.name),
-                hint: "this is a bug: every kernel has a baseline body".into(),
-            })?;
+        let body =
+            able.iter().find(|body| Some(body.name) == wanted).or(shipped).copied().ok_or_else(
+                || Error::Unsupported {
+                    what: format!("kernel {} with {roles:?}", kernel.name),
+                    hint: "this is a bug: every kernel has a baseline body".into(),
+                },
+            )?;
+        self.composed(kernel, body, roles)
+    }
+
+    /// The variants among which [`tune`](crate::kernels::tune) decides: the one that runs now, then the others
+    /// that this device can run and that were written for such data.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn candidates(
+        &self,
+        kernel: &'static Kernel,
+        roles: &[(&'static str, &'static str)],
+    ) -> Result<Vec<Selection>> {
+        let first = self.select(kernel, roles)?;
+        let mut others = self.able(kernel, roles);
+        others.retain(|body| !body.only.is_empty() && body.name != first.body.name);
+        let others = others.into_iter().map(|body| self.composed(kernel, body, roles));
+        [Ok(first)].into_iter().chain(others).collect()
+    }
+
+    fn able(&self, kernel: &'static Kernel, roles: &[(&str, &str)]) -> Vec<&'static Body> {
+        let able = |body: &&Body| self.runs(body.needs) && body.accepts(roles);
+        kernel.bodies.iter().filter(able).collect()
+    }
+
+    fn composed(
+        &self,
+        kernel: &'static Kernel,
+        body: &'static Body,
+        roles: &[(&'static str, &'static str)],
+    ) -> Result<Selection> {
         let mut modules = Vec::new();
         let mut workgroup = None;
         for role in body.roles() {
             let module = match role {
-                "reduce" if self.reduce_in_subgroup(wanted) => {
+                "reduce" if self.reduce_in_subgroup() => {
                     workgroup = Some(self.subgroup);
                     "reduce_subgroup"
                 }
@@ -236,8 +284,12 @@ impl Caps {
     }
 
     /// A workgroup of one subgroup reduces without barriers: on software adapters, where these are dear.
-    fn reduce_in_subgroup(&self, wanted: Option<&str>) -> bool {
+    fn reduce_in_subgroup(&self) -> bool {
         let able = self.policy != Policy::Baseline && self.subgroup.is_power_of_two();
+        let wanted = match &self.policy {
+            Policy::Prefer(name) => Some(name.as_str()),
+            _ => None,
+        };
         able && (wanted == Some("reduce_subgroup")
             || (self.software && wanted != Some("reduce_workgroup")))
     }

@@ -10,6 +10,9 @@
 )]
 
 mod caps;
+mod choices;
+#[cfg(not(target_arch = "wasm32"))]
+mod kept;
 mod memory;
 mod op;
 mod pipeline;
@@ -28,6 +31,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 pub use caps::{AdapterReport, Caps, Policy, SHARD_BYTES, SHARD_ROWS};
+pub use choices::{Choices, Origin, Tuning};
 pub(crate) use op::grid;
 pub use op::{Access, Body, HALF, Host, HostBuffers, Kernel, Needs, Op, Selection, Work};
 pub use profile::{Profile, ProfileRow};
@@ -46,6 +50,8 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Which kernel variants to use.
     pub policy: Policy,
+    /// Which of several close ones, under [`Policy::Auto`].
+    pub tuning: Tuning,
     /// Run the CPU twin after every dispatch and stop at the first that disagrees (native only).
     pub verify: bool,
     /// Open wgpu's no-op device instead of an adapter (native only): shaders, pipelines, bind groups and
@@ -162,7 +168,13 @@ impl Gpu {
     /// Opens an adapter chosen by `options`.
     pub async fn with(options: GpuOptions) -> Result<Gpu> {
         let adapter = pick(&options).await?;
-        let caps = Caps::of(&adapter, options.policy, options.subgroups);
+        let mut caps = Caps::of(&adapter, options.policy, options.subgroups);
+        caps.choices = match options.tuning {
+            Tuning::Shipped => Choices::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Tuning::Kept(folder) => Choices::kept(&folder, &caps.adapter).unwrap_or_default(),
+            Tuning::Given(choices) => choices,
+        };
         let mut features = caps.features(&adapter);
         if options.pipeline_cache.is_some() {
             features |= adapter.features() & wgpu::Features::PIPELINE_CACHE;

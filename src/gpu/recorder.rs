@@ -109,15 +109,19 @@ impl Recorder {
     /// Adds an operation. **Errors** [`Error::Shape`] from its shape checks; [`Error::Device`] if it had to
     /// submit those before it and the driver rejects one of their kernels.
     pub fn record(&mut self, op: &dyn Op) -> Result<()> {
-        let selection = self.gpu.caps().select(op.kernel(), &op.roles())?;
-        let dispatch = op.dispatch(&selection)?;
+        self.record_as(op, &self.gpu.caps().select(op.kernel(), &op.roles())?)
+    }
+
+    /// The same in a variant that the device can run but need not choose.
+    pub(super) fn record_as(&mut self, op: &dyn Op, selection: &Selection) -> Result<()> {
+        let dispatch = op.dispatch(selection)?;
         if dispatch.contains(&0) {
             return Ok(());
         }
         if self.gpu.inner.verify {
-            return self.verify(op, &selection, dispatch);
+            return self.verify(op, selection, dispatch);
         }
-        self.push(op, &selection, dispatch)
+        self.push(op, selection, dispatch)
     }
 
     fn push(&mut self, op: &dyn Op, selection: &Selection, dispatch: [u32; 3]) -> Result<()> {

@@ -118,9 +118,7 @@ impl Caps {
                 if context.contains(&HALF) && selection.body.needs != Needs::F16 {
                     continue;
                 }
-                let shown = context.iter().filter(|(role, _)| *role != "rows").map(|(_, m)| *m);
-                let key: Vec<&str> = [kernel.name].into_iter().chain(shown).collect();
-                chosen.insert(key.join(" "), selection.name());
+                chosen.insert(kernel.context(&context), selection.name());
             }
         }
         chosen

@@ -69,6 +69,8 @@ mod pack;
 mod rms_norm;
 mod rope;
 mod swiglu;
+#[cfg(not(target_arch = "wasm32"))]
+mod tune;
 mod weight;
 
 pub use add_bias::AddBias;
@@ -90,6 +92,8 @@ pub use pack::{PackF16, UnpackF16};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::{Rope, RopeAppend};
 pub use swiglu::{SwigluBwd, SwigluFwd};
+#[cfg(not(target_arch = "wasm32"))]
+pub use tune::{Contest, Tuned, tune};
 pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 
 use crate::Result;

@@ -15,7 +15,7 @@ use super::schedule::Schedule;
 use super::trainer::{Trainer, TrainerOptions};
 use crate::data::{Batch, Dataset, Loader, Sampler, order};
 use crate::format::AdapterFile;
-use crate::gpu::Policy;
+use crate::gpu::{Choices, Policy};
 use crate::model::Model;
 use crate::{Error, Result};
 
@@ -46,17 +46,21 @@ pub struct Run {
     notes: Vec<String>,
 }
 
-/// The policy that the run in `out` began with, to open the device with when it is resumed.
+/// The policy and the kernel variants that the run in `out` began with, to open the device with when it is
+/// resumed.
 ///
 /// **Errors** [`Error::Invalid`] if there is a run but `resume` is false, or no checkpoint can be used.
-pub fn recorded_policy(out: &Path, resume: bool) -> Result<Option<Policy>> {
+pub fn recorded_variants(out: &Path, resume: bool) -> Result<Option<(Policy, Choices)>> {
     if !resume && out.join("run.toml").exists() {
         let why = "holds a run already; give --resume to go on with it, or another --out";
         return Err(Error::invalid(out.display(), why));
     }
     let (found, _) = checkpoint::latest(out)?;
-    let name = found.as_ref().and_then(|c| c.state.variants.get("policy"));
-    Ok(name.map(|name| Policy::named(name)))
+    let variants = found.map(|checkpoint| checkpoint.state.variants);
+    Ok(variants.and_then(|variants| {
+        let policy = Policy::named(variants.get("policy")?);
+        Some((policy, Choices::recorded(&variants)))
+    }))
 }
 
 impl Run {

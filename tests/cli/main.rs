@@ -19,6 +19,7 @@ mod pricer_golden;
 mod program;
 mod resume;
 mod train;
+mod tuned;
 mod words;
 
 #[path = "../common/tiny.rs"]

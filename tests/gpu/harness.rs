@@ -144,6 +144,22 @@ fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
     Ok(())
 }
 
+/// Runs an operation, and its twin on what its tensors held before: the largest difference of an output.
+pub fn difference_to_twin(gpu: &Gpu, op: &dyn Op) -> Result<f32> {
+    let tensors = op.tensors();
+    let host = |t: &&Tensor| pollster::block_on(gpu.read_words(t)).map(Host);
+    let mut twin = HostBuffers(tensors.iter().map(host).collect::<Result<_>>()?);
+    let mut rec = gpu.recorder("test");
+    rec.record(op)?;
+    rec.submit()?;
+    op.twin(&mut twin);
+    let mut worst = 0f32;
+    for (i, _) in op.kernel().bindings.iter().enumerate().filter(|(_, b)| b.1.writes()) {
+        worst = worst.max(difference(&host(&tensors[i])?, &twin.0[i], tensors[i].elem()));
+    }
+    Ok(worst)
+}
+
 /// The policies whose variants are tested; names that a kernel does not have fall back to `Auto`.
 pub fn policies() -> Vec<Policy> {
     let prefer = |name: &str| Policy::Prefer(name.into());

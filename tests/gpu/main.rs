@@ -18,6 +18,7 @@ mod rms_norm;
 mod rope;
 mod rope_append;
 mod swiglu;
+mod tune;
 
 fn main() -> std::process::ExitCode {
     let families = vec![
@@ -38,5 +39,6 @@ fn main() -> std::process::ExitCode {
     ];
     let mut trials = no_op::trials(&families);
     trials.extend(harness::trials(families));
+    trials.extend(tune::trials());
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()
 }

@@ -1,0 +1,203 @@
+//! Which body runs where several are close: as shipped, as measured on this adapter, or as a run recorded it.
+
+use std::collections::BTreeMap;
+
+use super::op::{HALF, Kernel};
+
+/// How a device comes by its [`Choices`].
+#[derive(Clone, Debug, Default)]
+pub enum Tuning {
+    /// It runs what is shipped.
+    #[default]
+    Shipped,
+    /// It runs what [`tune`](crate::kernels::tune) has found on this adapter, under this driver and by this
+    /// version of the program, and kept in this folder; else what is shipped.
+    #[cfg(not(target_arch = "wasm32"))]
+    Kept(std::path::PathBuf),
+    /// It runs these.
+    Given(Choices),
+}
+
+/// Where choices come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The program.
+    #[default]
+    Shipped,
+    /// A measurement on this adapter.
+    Tuned,
+    /// A run that began with them.
+    Recorded,
+}
+
+/// Bodies that run in place of those that the program would choose, by kernel and what the data decide, in
+/// the words of [`Caps::variants`](super::Caps::variants). One that the device cannot run counts for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// Where they come from.
+    pub origin: Origin,
+    /// `linear_fwd weight_nf4_quads aligned many` → `tile_nf4`.
+    pub bodies: BTreeMap<String, String>,
+}
+
+impl Choices {
+    /// Those of a table of [`Caps::variants`](super::Caps::variants).
+    pub fn recorded(variants: &BTreeMap<String, String>) -> Choices {
+        let body = |(context, variant): (&String, &String)| {
+            let body = variant.split_once('[')?.1.split(['+', ']']).next()?;
+            Some((context.clone(), body.to_owned()))
+        };
+        Choices { origin: Origin::Recorded, bodies: variants.iter().filter_map(body).collect() }
+    }
+
+    /// The body of 32 bits for `kernel` and the modules that the data decide.
+    pub(super) fn body(&self, kernel: &Kernel, roles: &[(&str, &str)]) -> Option<&str> {
+        if self.bodies.is_empty() {
+            return None;
+        }
+        let roles: Vec<_> = roles.iter().copied().filter(|role| *role != HALF).collect();
+        self.bodies.get(&kernel.context(&roles)).map(String::as_str)
+    }
+}
+
+impl Kernel {
+    /// What a table of variants calls this kernel and the modules that the data decide. That of rows follows
+    /// from that of the weight.
+    pub(crate) fn context(&self, roles: &[(&str, &str)]) -> String {
+        let shown = roles.iter().filter(|(role, _)| *role != "rows").map(|(_, module)| *module);
+        [self.name].into_iter().chain(shown).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod file {
+    use super::{Choices, Origin};
+    use crate::gpu::{AdapterReport, kept};
+    use serde::{Deserialize, Serialize};
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    /// What a file holds: choices, and what they belong to.
+    #[derive(Deserialize, Serialize)]
+    struct File {
+        version: String,
+        adapter: String,
+        backend: String,
+        driver: String,
+        bodies: BTreeMap<String, String>,
+    }
+
+    impl File {
+        fn new(adapter: &AdapterReport, bodies: BTreeMap<String, String>) -> File {
+            File {
+                version: env!("CARGO_PKG_VERSION").into(),
+                adapter: adapter.name.clone(),
+                backend: adapter.backend.clone(),
+                driver: adapter.driver.clone(),
+                bodies,
+            }
+        }
+
+        fn owner(&self) -> [&str; 4] {
+            [&self.version, &self.adapter, &self.backend, &self.driver]
+        }
+
+        fn path(&self, folder: &Path) -> PathBuf {
+            folder.join(format!("choices_{}", kept::key(&self.owner())))
+        }
+    }
+
+    impl Choices {
+        /// Those that were kept in `folder` for this adapter, driver and version, if there are any.
+        pub(in crate::gpu) fn kept(folder: &Path, adapter: &AdapterReport) -> Option<Choices> {
+            let mine = File::new(adapter, BTreeMap::new());
+            let file: File = serde_json::from_slice(&kept::read(&mine.path(folder))?).ok()?;
+            let bodies = (file.owner() == mine.owner()).then_some(file.bodies)?;
+            Some(Choices { origin: Origin::Tuned, bodies })
+        }
+
+        /// Keeps them in `folder`, for this adapter, driver and version.
+        pub fn keep(&self, folder: &Path, adapter: &AdapterReport) -> io::Result<()> {
+            let file = File::new(adapter, self.bodies.clone());
+            kept::write(&file.path(folder), &serde_json::to_vec(&file)?)
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        fn adapter(driver: &str) -> AdapterReport {
+            AdapterReport {
+                name: "A card".into(),
+                backend: "Vulkan".into(),
+                kind: "DiscreteGpu".into(),
+                driver: driver.into(),
+                subgroup_min: 32,
+                subgroup_max: 32,
+                f16: true,
+                timestamps: true,
+                max_binding_bytes: 1 << 27,
+                max_buffer_bytes: 1 << 28,
+                max_workgroup_bytes: 16 << 10,
+                max_workgroup_size: 256,
+                max_storage_buffers: 8,
+            }
+        }
+
+        #[test]
+        fn choices_come_back_to_the_adapter_and_driver_that_they_belong_to() {
+            let folder = tempfile::tempdir().unwrap();
+            let bodies = [("linear_bwd weight_f32 aligned".into(), "tile".into())].into();
+            let choices = Choices { origin: Origin::Tuned, bodies };
+            let (one, two) = (adapter("1.0"), adapter("2.0"));
+            assert_eq!(Choices::kept(folder.path(), &one), None);
+            choices.keep(folder.path(), &one).unwrap();
+            assert_eq!(Choices::kept(folder.path(), &one), Some(choices.clone()));
+            assert_eq!(Choices::kept(folder.path(), &two), None);
+
+            // Another driver's file under the name of this one's.
+            let path = |of: &AdapterReport| File::new(of, BTreeMap::new()).path(folder.path());
+            std::fs::copy(path(&one), path(&two)).unwrap();
+            assert_eq!(Choices::kept(folder.path(), &two), None);
+
+            let whole = std::fs::read(path(&one)).unwrap();
+            for damaged in [&whole[..whole.len() - 1], &whole[..3], b"", b"{}"] {
+                std::fs::write(path(&one), damaged).unwrap();
+                assert_eq!(Choices::kept(folder.path(), &one), None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_variants_is_read_back() {
+        let variants = [
+            ("linear_fwd weight_f32 aligned many", "linear_fwd[tile+rows_f32]"),
+            ("add", "add[baseline]"),
+            ("adapter", "A card (1.0)"),
+            ("policy", "auto"),
+        ];
+        let variants = variants.map(|(context, name)| (context.into(), name.into())).into();
+        let choices = Choices::recorded(&variants);
+        assert_eq!(choices.bodies.len(), 2);
+        let roles = |weight| {
+            [("weight", weight), ("rows", "rows_f32"), ("shape", "aligned"), ("size", "many")]
+        };
+        let kernel = |name| Kernel { name, bindings: &[], bodies: &[] };
+        let (product, add) = (kernel("linear_fwd"), kernel("add"));
+        assert_eq!(choices.body(&product, &roles("weight_f32")), Some("tile"));
+        assert_eq!(choices.body(&product, &roles("weight_f16")), None);
+        assert_eq!(choices.body(&add, &[]), Some("baseline"));
+        // Where 16 bits are allowed but not used, as everywhere.
+        assert_eq!(
+            choices.body(&product, &[&roles("weight_f32")[..], &[HALF]].concat()),
+            Some("tile")
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! Kernel variants that were measured on this adapter: where they run, and where not.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+use wgpu_lora::gpu::{Choices, Gpu, GpuOptions, Origin};
+
+use crate::program::{Done, Place};
+
+const CONTEXT: &str = "linear_fwd weight_nf4_quads aligned many";
+
+/// The folder that the program keeps its files in, with `place` as the user's.
+fn kept(place: &Place) -> PathBuf {
+    let cache = if cfg!(target_os = "macos") { "Library/Caches" } else { "" };
+    place.path(cache).join("wgpu-lora/pipelines")
+}
+
+/// As if `tile` had been measured to be the fastest for [`CONTEXT`].
+fn measured() -> Place {
+    let place = Place::new();
+    let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+    let gpu = Gpu::with(GpuOptions { adapter, ..Default::default() });
+    let gpu = pollster::block_on(gpu).unwrap();
+    let bodies = [(CONTEXT.to_owned(), "tile".to_owned())].into();
+    let choices = Choices { origin: Origin::Tuned, bodies };
+    choices.keep(&kept(&place), &gpu.caps().adapter).unwrap();
+    place
+}
+
+fn home(mut command: Command, place: &Place) -> Command {
+    ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"].iter().for_each(|name| {
+        command.env(name, place.path(""));
+    });
+    command
+}
+
+fn info(place: &Place, more: &[&str], variant: &str) -> Value {
+    let command = place.command(&[&["info", "--json"], more].concat());
+    let output = home(command, place).env("WGPU_LORA_VARIANT", variant).output().unwrap();
+    Done::of(output).lines().remove(0)
+}
+
+#[test]
+fn info_says_what_runs_and_why() {
+    let place = measured();
+    let is_tile = |info: &Value| info["variants"][CONTEXT].as_str().unwrap().contains("[tile+");
+    let tuned = info(&place, &[], "");
+    assert_eq!(tuned["variants_from"], "tuned");
+    assert_eq!(tuned["choices"][CONTEXT], "tile");
+    assert!(is_tile(&tuned), "{tuned}");
+    let shipped = info(&place, &["--no-tune"], "");
+    assert_eq!(shipped["variants_from"], "shipped");
+    assert!(!is_tile(&shipped), "{shipped}");
+    let forced = info(&place, &[], "baseline");
+    assert_eq!(forced["variants_from"], "forced");
+    assert!(!is_tile(&forced), "{forced}");
+}
+
+#[test]
+fn a_resumed_run_keeps_what_it_began_with() {
+    let place = measured();
+    let run = |out: &str, more: &str| {
+        let command = place.train(out, &format!("--max-steps 4 --save-steps 2 {more}"));
+        let done = Done::of(home(command, &place).output().unwrap());
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        done.err
+    };
+    let adapter = |run: &str| place.bytes(&format!("{run}/adapter/adapter_model.safetensors"));
+    assert!(run("whole", "").contains("tuned kernel variants"));
+    run("broken", "");
+    run("shipped", "--no-tune");
+    assert!(adapter("whole") != adapter("shipped"), "the choice decides nothing");
+    std::fs::remove_dir_all(place.path("broken/checkpoints/step-4")).unwrap();
+    std::fs::remove_dir_all(kept(&place)).unwrap();
+    assert!(run("broken", "--resume").contains("recorded kernel variants"));
+    assert!(adapter("whole") == adapter("broken"));
+}
