@@ -237,7 +237,8 @@ impl Caps {
     }
 
     /// The variants among which [`tune`](crate::kernels::tune) decides: the one that runs now, then the others
-    /// that this device can run and that were written for such data.
+    /// that this device can run and that were written for such data. On software adapters workgroup tiles are
+    /// far behind.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn candidates(
         &self,
@@ -247,6 +248,7 @@ impl Caps {
         let first = self.select(kernel, roles)?;
         let mut others = self.able(kernel, roles);
         others.retain(|body| !body.only.is_empty() && body.name != first.body.name);
+        others.retain(|body| !self.software || self.suits(body));
         let others = others.into_iter().map(|body| self.composed(kernel, body, roles));
         [Ok(first)].into_iter().chain(others).collect()
     }

@@ -76,3 +76,29 @@ fn a_resumed_run_keeps_what_it_began_with() {
     assert!(run("broken", "--resume").contains("recorded kernel variants"));
     assert!(adapter("whole") == adapter("broken"));
 }
+
+/// llvmpipe with subgroups of 4: the program knows no best for it, as for a GPU.
+#[test]
+fn an_unknown_adapter_is_measured_once() {
+    let place = Place::new();
+    let train = |out: &str, more: &str| {
+        let mut command = home(place.train(out, &format!("--max-steps 1 {more}")), &place);
+        let done = Done::of(command.env("LP_NATIVE_VECTOR_WIDTH", "128").output().unwrap());
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        done.err
+    };
+    const MEASURES: &str = "measuring kernel variants";
+    let shipped = train("shipped", "--no-tune");
+    assert!(
+        !shipped.contains(MEASURES) && shipped.contains("shipped kernel variants"),
+        "{shipped}"
+    );
+    let first = train("first", "");
+    if first.contains("SwiftShader") {
+        return;
+    }
+    assert!(first.contains(MEASURES) && first.contains("tuned kernel variants"), "{first}");
+    assert!(first.contains("linear_fwd weight_nf4_quads aligned many: "), "{first}");
+    let second = train("second", "");
+    assert!(!second.contains(MEASURES) && second.contains("tuned kernel variants"), "{second}");
+}
