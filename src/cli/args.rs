@@ -268,7 +268,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "auto|on|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_checkpointing: Option<String>,
-    /// Activations that wait for the backward pass: f32, or mixed: at 16 bits [default: f32].
+    /// f32, or mixed: 16 bits for activations that wait for the backward pass, and for factors of products on GPUs
+    /// with shader-f16 [default: f32].
     #[arg(long, value_name = "f32|mixed")]
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<String>,

@@ -19,6 +19,7 @@ async function begin() {
     await open();
     await adopt(source);
     for (const { name, files } of state.added) adopted(await call("addAdapter", { name, files }));
+    for (const [name, factor] of state.scales) await call("setScale", { name, factor });
   });
   if (state.model && $("trouble").hidden) await ask();
 }

@@ -8,6 +8,8 @@ export const state = {
   source: null,
   /** Files of adapters that were dropped or trained here, to add them again after a restart. */
   added: [],
+  /** Strengths of adapters that are not as they were trained, by name. */
+  scales: new Map(),
 };
 
 let worker;

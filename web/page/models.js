@@ -6,6 +6,7 @@ import { $, button, make, seconds, size } from "./dom.js";
 import { call, enable, onProgress, ready, say, sentence, state, work } from "./engine.js";
 import { clearAnswers, showPrompt } from "./price.js";
 import { onShow, show } from "./tabs.js";
+import { takeTable } from "./training.js";
 
 const note = $("models-note");
 
@@ -49,6 +50,8 @@ async function change(source) {
   if (done) {
     state.source = source;
     state.added = [];
+    state.scales.clear();
+    adopted(state.model);
     note.textContent = `${state.model.name} is loaded (${seconds(state.loadSeconds)}).`;
     clearAnswers();
   } else if (before && !state.model && $("trouble").hidden) {
@@ -64,8 +67,8 @@ async function addAdapter(files) {
   const name = (folder || "dropped").replace(/[^A-Za-z0-9_-]/g, "-");
   const added = await work("Adding the adapter…", () => call("addAdapter", { name, files }), note);
   if (!added) return;
-  adopted(added);
   keep(name, files);
+  adopted(added);
   note.textContent = `The adapter “${name}” is on.`;
   enable(true);
 }
@@ -74,7 +77,10 @@ async function addAdapter(files) {
 async function take(files) {
   note.textContent = state.busy ? "Something is running. Choose the files again when it is done." : "";
   if (files.length === 0 || state.busy) return;
-  if (isAdapter(files)) await addAdapter(files);
+  if (files.length === 1 && /\.(csv|tsv)$/i.test(files[0].name)) {
+    show("train");
+    await takeTable(files[0].blob);
+  } else if (isAdapter(files)) await addAdapter(files);
   else await change(() => call("loadFiles", { files }, { onEvent: onProgress }));
 }
 

@@ -11,7 +11,7 @@ let training;
 
 function showCharts(losses, errors, total) {
   $("loss-chart").replaceChildren(fitted("curve", (width) => line(losses, { title: "Loss", total, width })));
-  $("error-chart").replaceChildren(fitted("curve", (width) => line(errors, { title: "Mean error on the rows that stayed out", total, width, unit: "$", second: true, dots: true })));
+  $("error-chart").replaceChildren(fitted("curve", (width) => line(errors, { title: "Mean error, rows left out", total, width, unit: "$", second: true, dots: true })));
 }
 
 /** What is typed, as settings of the command line in camelCase. */
@@ -56,8 +56,8 @@ form.addEventListener("submit", async (event) => {
     if (wrong) throw new Error(`This device computes ${wrong.variant} wrongly, so training here would go astray. Answers are not affected.`);
     say("Training…", "busy");
     const result = await call("train", { table, name, settings: settings() }, { onEvent, signal: training.signal });
-    adopted(result.info);
     keep(name, await call("adapterFiles", { name }));
+    adopted(result.info);
     return result;
   }, note);
   $("halt").disabled = true;
@@ -73,8 +73,12 @@ $("sample").onclick = async () => {
   if (response?.ok) form.elements.table.value = (await response.text()).split("\n").slice(0, 201).join("\n");
   else $("train-note").textContent = "This copy of the page has no sample table.";
 };
+/** A table's file in the place of what is there. */
+export async function takeTable(file) {
+  form.elements.table.value = await file.text();
+}
 $("csv").onchange = async ({ target }) => {
-  if (target.files[0]) form.elements.table.value = await target.files[0].text();
+  if (target.files[0]) await takeTable(target.files[0]);
   target.value = "";
 };
 showCharts([], [], 1);

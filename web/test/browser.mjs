@@ -50,7 +50,7 @@ const adapter = join(assets, adapterFolder);
 let cuts = 0;
 const site = await serve(dist);
 const far = await serve(assets, {
-  slow: 15,
+  slow: 40,
   cut: (path, range) => (path.endsWith("model.safetensors") && !range && cuts++ === 0 ? 1_500_000 : undefined),
 });
 
@@ -123,6 +123,13 @@ function near(shown, command) {
   });
 }
 
+/** Moves the slider of the adapter's strength. */
+const strength = (factor) => page.$eval("#scale", (slider, factor) => {
+  slider.value = factor;
+  slider.dispatchEvent(new Event("input"));
+  slider.dispatchEvent(new Event("change"));
+}, factor);
+
 /** Writes greedily in the page, and compares with the program. */
 async function greedy(model, prompt, tokens, more = []) {
   await tab("write");
@@ -170,18 +177,15 @@ await test("the adapter switches the answer, and its probabilities are the nativ
   assert.notEqual(tuned, plain);
   near(await table("tuned"), ["logits", "--model", model, "--adapter", adapter, "--prompt", await prompt(), "--top", "10", "--json"]);
   // Without strength it is the base model.
-  await answered(() => page.$eval("#scale", (slider) => {
-    slider.value = 0;
-    slider.dispatchEvent(new Event("input"));
-    slider.dispatchEvent(new Event("change"));
-  }));
+  await answered(() => strength(0));
   const [weak, base] = [await table("tuned"), await table("base")];
   weak.forEach(([token, p], i) => assert.ok(token === base[i][0] && Math.abs(p - base[i][1]) < 2e-4));
-  await answered(() => page.$eval("#scale", (slider) => {
-    slider.value = 1;
-    slider.dispatchEvent(new Event("input"));
-    slider.dispatchEvent(new Event("change"));
-  }));
+  // Each adapter keeps its own.
+  await answered(() => page.selectOption("#adapter", ""));
+  assert.equal(await page.inputValue("#scale"), "1");
+  await answered(() => page.selectOption("#adapter", adapterName));
+  assert.equal(await page.textContent("#scale-out"), "0.00");
+  await answered(() => strength(1));
 });
 await test("above temperature 0 a price is drawn, the same for the same seed", async () => {
   await page.click("#product summary:has-text('Draw')");
@@ -364,6 +368,10 @@ await test("a folder is taken whole: picked, and dropped, with what lies in it a
   writeFileSync(join(folders, "nothing/readme.txt"), "nothing");
   await drop(join(folders, "nothing"));
   await said(/No weights among these files/);
+  writeFileSync(join(folders, "lamps.csv"), "title,price\nA lamp,12\n");
+  await drop(join(folders, "lamps.csv"));
+  await page.waitForFunction(() => /A lamp,12/.test(document.querySelector("#train [name=table]").value));
+  assert.ok(await page.isVisible("#view-train"));
   // A piece of text that is dragged is not taken away.
   await tab("train");
   const free = await page.evaluate(() => {
@@ -439,6 +447,9 @@ await test("every state is accessible", async () => {
   const facts = await page.textContent("#device");
   const tested = await page.$$eval("#tests td:first-child", (cells) => cells.map((cell) => cell.textContent));
   assert.match(facts, /Subgroups.{0,3}offered, in use: 4 invocations/);
+  // SwiftShader has no 16-bit floats: nothing is offered that it cannot do.
+  assert.match(facts, /16-bit floats.{0,3}not offered \(not needed\)/);
+  assert.ok(await page.isHidden("#half-choice"));
   assert.ok(tested.some((name) => name.includes("reduce_subgroup")), tested.join());
   await shots("device");
 });
@@ -467,6 +478,8 @@ await test("a lost device says so and recovers with a click", async () => {
   await page.waitForFunction(() => /is on/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
   await idle();
   await tab("price");
+  await answered(() => page.click("#ask"));
+  await answered(() => strength(0.5));
   const { processInfo } = await (await browser.newBrowserCDPSession()).send("SystemInfo.getProcessInfo");
   for (const { type, id } of processInfo) if (/gpu/i.test(type)) process.kill(id, "SIGKILL");
   await page.waitForFunction(() => !document.querySelector("#trouble").hidden, null, { timeout: 30_000 });
@@ -477,6 +490,37 @@ await test("a lost device says so and recovers with a click", async () => {
   assert.ok(await page.isHidden("#trouble"));
   // The adapter that was dropped is there again.
   assert.equal(await page.inputValue("#adapter"), "dropped");
+  assert.equal(await page.textContent("#scale-out"), "0.50");
+});
+await test("where the device has 16-bit floats they are asked for, and mixed precision without them is f32", async () => {
+  const found = await page.evaluate(async () => {
+    const { Gpu, Model } = await import("./wgpu_lora.js");
+    const requests = [];
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = function request(descriptor) {
+      requests.push([...descriptor.requiredFeatures ?? []]);
+      return requestDevice.call(this, descriptor);
+    };
+    const gpu = await Gpu.create();
+    GPUAdapter.prototype.requestDevice = requestDevice;
+    const { model: { files } } = await (await fetch("embedded/manifest.json")).json();
+    const blobs = await Promise.all(files.map(async (name) => ({ name, blob: await (await fetch(`embedded/${name}`)).blob() })));
+    const model = await Model.load(gpu, { files: blobs, precision: "mixed" });
+    const loaded = model.info.precision;
+    const [mixed] = await model.nextTokens("The diamond is", 1);
+    await model.setPrecision("f32");
+    const [single] = await model.nextTokens("The diamond is", 1);
+    const after = model.info.precision;
+    const wrong = await model.setPrecision("f8").then(() => "", (error) => error.name);
+    model.free();
+    const { f16 } = gpu.info;
+    gpu.free();
+    return { requests, f16, loaded, after, mixed, single, wrong };
+  });
+  assert.equal(found.requests.flat().includes("shader-f16"), found.f16);
+  assert.deepEqual([found.loaded, found.after, found.wrong], ["mixed", "f32", "Invalid"]);
+  if (!found.f16) assert.deepEqual(found.mixed, found.single);
+  return found.f16 ? "asked for" : "not there";
 });
 await test("the page's own thread is never busy for long: the work is in the worker", async () => {
   assert.ok(await longest() < 1000, `${await longest()} ms`);
@@ -537,6 +581,38 @@ await test("a device that computes wrongly is found before the first answer", as
   assert.equal(await page.locator("#tests .bad").count(), 1);
   await page.close();
   broken.close();
+});
+await test("a device with 16-bit floats: the page offers them, and says whether they are in use", async () => {
+  // SwiftShader has none, so the page is told that there are; its products stay as they are.
+  const able = await serve(dist, {
+    alter: (path, read) => {
+      if (path !== "/wgpu_lora.js") return undefined;
+      const text = String(read());
+      const more = "f16: true, variants: { ...info.variants, 'linear_fwd half': 'linear_fwd[workgroup_f16]' },";
+      assert.ok(text.includes("this.info = { ...info,"));
+      return Buffer.from(text.replace("this.info = { ...info,", `this.info = { ...info, ${more}`));
+    },
+  });
+  page = await context.newPage();
+  await page.goto(able.url, { waitUntil: "commit" });
+  await page.waitForFunction(() => Number(document.body.dataset.answers) >= 1, null, { timeout: 120_000 });
+  await idle();
+  await tab("device");
+  const said = () => page.textContent("#device");
+  assert.match(await said(), /16-bit floats.{0,3}offered, in use when chosen below/);
+  await page.check("#half");
+  await page.waitForFunction(() => /in use: products, in 1 variants/.test(document.querySelector("#device").textContent));
+  await idle();
+  await shots("half");
+  await accessible();
+  await tab("price");
+  await answered(() => page.click("#ask"));
+  await tab("device");
+  await page.uncheck("#half");
+  await page.waitForFunction(() => /in use when chosen below/.test(document.querySelector("#device").textContent));
+  await idle();
+  await page.close();
+  able.close();
 });
 await test("too little memory gives numbers and advice, and the page lives on", async () => {
   const text = await fresh(site.url, () => Object.defineProperty(Navigator.prototype, "deviceMemory", { get: () => 0.001 }));
