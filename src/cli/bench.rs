@@ -30,10 +30,11 @@ pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
     }
 }
 
-/// The largest resident set of this process so far; known on Linux.
-fn peak_rss_bytes() -> Option<u64> {
+/// A size of this process in bytes, by its name in Linux's `/proc/self/status`: `VmRSS`, the resident set;
+/// `VmHWM`, the largest so far. Unknown elsewhere.
+fn process_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
@@ -53,7 +54,7 @@ fn report(session: &Session, gpu: &Gpu, name: &str, seconds: f64, rest: Value) -
     let mut row = json!({
         "name": name,
         "ms": seconds * 1e3,
-        "peak_rss_bytes": peak_rss_bytes(),
+        "peak_rss_bytes": process_bytes("VmHWM"),
         "device_bytes": gpu.allocator_bytes().map(|(given, _)| given),
         "device_reserved_bytes": gpu.allocator_bytes().map(|(_, held)| held),
         "adapter": gpu.caps().adapter.name,
@@ -91,6 +92,8 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     config.validate()?;
     let files = Files::open(&args.model)?;
     let gpu = session.tuned_gpu(args.inspect).await?;
+    // Driver, compiler and tokenizer are here whatever the run takes.
+    let before = process_bytes("VmRSS");
     gpu.profile(false);
     let (b, t) = (args.batch.max(1), args.seq.max(2));
     let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
@@ -118,6 +121,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
         "tokens_per_second": (b * t) as f64 / took,
         "batch": b, "seq": t, "rank": args.rank, "activations_recomputed": plan.keep == Keep::Recomputed,
         "planned_bytes": plan.memory.total(), "tensor_bytes": gpu.tensor_bytes(),
+        "rss_before_bytes": before,
     });
     report(session, &gpu, "train_step", took, rest)
 }
