@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::ShadersArgs;
 use super::model::Session;
-use crate::gpu::Target;
+use crate::gpu::{COOPERATIVE, Target};
 use crate::kernels;
 
 pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
@@ -17,6 +17,10 @@ pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
         std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let whole = kernels::ALL.iter().flat_map(|kernel| kernel.variants());
         for selection in whole.flat_map(|whole| [whole.in_parts(), whole]) {
+            let capabilities = selection.capabilities();
+            if target == Target::Browser && capabilities.contains(&COOPERATIVE) {
+                continue;
+            }
             let name = selection.name();
             let variant = name.trim_start_matches(selection.kernel.name);
             let variant = variant.trim_matches(['[', ']']);
@@ -26,7 +30,7 @@ pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
                 "file": file,
                 "kernel": selection.kernel.name,
                 "variant": variant,
-                "capabilities": selection.capabilities(),
+                "capabilities": capabilities,
                 "target": folder,
             }));
         }

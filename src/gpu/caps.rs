@@ -14,6 +14,24 @@ pub const SHARD_BYTES: u64 = 128 << 20;
 /// invocation, without a word, after 65,535 turns of all of them together.
 pub const SHARD_ROWS: usize = 32_768;
 
+/// How names of bodies for matrix units begin. They run only where they are asked for.
+const COOPERATIVE: &str = "cooperative";
+
+/// Whether an adapter has matrix units of f32 (8 × 8 × 8), and of f16 with f32 sums (16 × 16 × 16).
+fn cooperative(adapter: &wgpu::Adapter) -> [bool; 2] {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let able = adapter
+        .features()
+        .contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP);
+    let units = adapter.cooperative_matrix_properties();
+    [(8, F32), (16, F16)].map(|(size, factors)| {
+        let sizes = |unit: &wgpu::CooperativeMatrixProperties| {
+            [unit.m_size, unit.n_size, unit.k_size] == [size; 3]
+        };
+        able && units.iter().any(|u| sizes(u) && u.ab_type == factors && u.cr_type == F32)
+    })
+}
+
 /// Which of a kernel's variants to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
@@ -39,6 +57,11 @@ impl Policy {
             "baseline" | "f32+workgroup" => Policy::Baseline,
             name => Policy::Prefer(name.to_owned()),
         }
+    }
+
+    /// Whether it names a body for matrix units.
+    fn wants_cooperative(&self) -> bool {
+        matches!(self, Policy::Prefer(name) if name.starts_with(COOPERATIVE))
     }
 
     /// Its name, which [`Policy::named`] takes.
@@ -133,6 +156,8 @@ pub struct Caps {
     pub subgroup: u32,
     /// 16-bit floats are there for operations that allow them.
     pub f16: bool,
+    /// Matrix units of f32, and of f16 with f32 sums, if they were asked for: wgpu calls them experimental.
+    pub cooperative: [bool; 2],
     /// Which variants were asked for.
     pub policy: Policy,
     /// What runs in place of what is shipped, under [`Policy::Auto`].
@@ -155,6 +180,7 @@ impl Caps {
             software,
             subgroup: if fixed { report.subgroup_min } else { 0 },
             f16: report.f16 && policy != Policy::Baseline,
+            cooperative: if policy.wants_cooperative() { cooperative(adapter) } else { [false; 2] },
             adapter: report,
             policy,
             choices: Choices::default(),
@@ -166,6 +192,10 @@ impl Caps {
             Policy::Baseline => wgpu::Features::empty(),
             _ => wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16,
         };
+        let wanted = match self.cooperative {
+            [false, false] => wanted,
+            _ => wanted | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+        };
         adapter.features() & (wanted | wgpu::Features::TIMESTAMP_QUERY)
     }
 
@@ -176,6 +206,9 @@ impl Caps {
         if self.policy != Policy::Baseline {
             limits.max_buffer_size = has.max_buffer_size;
             limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
+        }
+        if self.cooperative != [false, false] {
+            limits.max_compute_workgroup_storage_size = has.max_compute_workgroup_storage_size;
         }
         limits
     }
@@ -207,6 +240,8 @@ impl Caps {
             Needs::Nothing => true,
             Needs::Subgroup(width) => self.policy != Policy::Baseline && self.subgroup == width,
             Needs::F16 => self.f16,
+            Needs::CooperativeF32 => self.cooperative[0],
+            Needs::CooperativeF16 => self.cooperative[1] && self.f16,
         }
     }
 
@@ -300,6 +335,7 @@ impl Caps {
     fn suits(&self, body: &Body) -> bool {
         match body.name {
             "baseline" | "f16" => true,
+            name if name.starts_with(COOPERATIVE) => false,
             name if name.starts_with("workgroup") => {
                 !self.software && self.policy != Policy::Baseline
             }

@@ -39,6 +39,7 @@ pub use recorder::{PARAMS_BYTES, Recorder};
 pub use shader::{ModuleText, Target, compose, library};
 pub use tensor::{ALIGN_WORDS, Elem, Tensor, buffer_bytes};
 pub use transfer::Reading;
+pub use variants::COOPERATIVE;
 pub use verify::difference;
 
 use crate::{Error, Result};
@@ -159,6 +160,18 @@ async fn pick(options: &GpuOptions) -> Result<wgpu::Adapter> {
     }
 }
 
+/// wgpu's token for features that it does not vouch for; none unless one of them is asked for.
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if !features.intersects(wgpu::Features::all_experimental_mask()) {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    #[allow(unsafe_code, reason = "matrix units, only where WGPU_LORA_VARIANT names their body")]
+    // SAFETY: the user has asked for it; the kernels that use it are ours and guard their indices.
+    unsafe {
+        wgpu::ExperimentalFeatures::enabled()
+    }
+}
+
 impl Gpu {
     /// Opens the best adapter. **Errors** [`Error::NoAdapter`] says how to install a software one.
     pub async fn new() -> Result<Gpu> {
@@ -185,6 +198,7 @@ impl Gpu {
                 required_features: features,
                 required_limits: caps.limits(&adapter),
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
+                experimental_features: experimental(features),
                 ..Default::default()
             })
             .await

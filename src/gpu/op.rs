@@ -25,6 +25,16 @@ pub enum Needs {
     Subgroup(u32),
     /// 16-bit floats in shaders, and an operation that allows them: its roles have [`HALF`].
     F16,
+    /// Matrix units of 8 × 8 × 8 in f32 (Apple's).
+    CooperativeF32,
+    /// Matrix units of 16 × 16 × 16 that multiply f16 and add f32, and an operation that allows 16 bits.
+    CooperativeF16,
+}
+
+impl Needs {
+    fn half(self) -> bool {
+        matches!(self, Needs::F16 | Needs::CooperativeF16)
+    }
 }
 
 /// The choice of an operation whose factors may be rounded to 16 bits. It opens bodies and closes none.
@@ -51,7 +61,7 @@ impl Body {
 
     /// Whether this body can be composed with the modules that the data decide.
     pub fn accepts(&self, roles: &[(&str, &str)]) -> bool {
-        let allowed = self.needs != Needs::F16 || roles.contains(&HALF);
+        let allowed = !self.needs.half() || roles.contains(&HALF);
         let mut others = roles.iter().filter(|role| **role != HALF);
         allowed && (self.only.is_empty() || others.all(|(_, module)| self.only.contains(module)))
     }

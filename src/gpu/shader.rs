@@ -1,6 +1,7 @@
 //! The composer: a body, preceded by one module for each role on its line 2, and what these use.
 
 use super::op::Selection;
+use super::variants::COOPERATIVE;
 
 /// Which compiler reads the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,7 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
     for capability in selection.capabilities() {
         match capability {
             "f16" => out.text.push_str("enable f16;\n"),
+            COOPERATIVE => out.text.push_str("enable wgpu_cooperative_matrix;\n"),
             _ if target == Target::Browser => {
                 out.text.push_str(&format!("enable {capability};\n"));
             }

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::op::{HALF, Kernel, Needs, Selection};
 use super::{Caps, library};
 
+/// The capability of matrix units; no browser has it.
+pub const COOPERATIVE: &str = "cooperative-matrix";
+
 /// `(role, module)` pairs as [`super::Op::roles`] gives them.
 type Roles = Vec<(&'static str, &'static str)>;
 
@@ -97,6 +100,8 @@ impl Selection {
     pub fn capabilities(&self) -> Vec<&'static str> {
         match self.body.needs {
             Needs::F16 => vec!["f16"],
+            Needs::CooperativeF32 => vec![COOPERATIVE, "subgroups"],
+            Needs::CooperativeF16 => vec![COOPERATIVE, "subgroups", "f16"],
             Needs::Subgroup(_) => vec!["subgroups"],
             Needs::Nothing if self.modules.iter().any(|m| m.contains("subgroup")) => {
                 vec!["subgroups"]

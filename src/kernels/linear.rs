@@ -32,6 +32,16 @@ pub(super) static FWD: Kernel = kernel!(
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
         "aligned", "few", "many",
     ],
+    "cooperative": Needs::CooperativeF32, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned", "many",
+    ],
+    "cooperative_f16": Needs::CooperativeF16, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned", "many",
+    ],
     "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "many"],
     "subgroup8_dense": Needs::Subgroup(8), only [
         "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
@@ -195,7 +205,7 @@ impl Op for LinearFwd<'_> {
             "vec" | "vec_dense" => return vectors(m, self.w.rows, 256),
             "tile" | "tile_nf4" => [32, 64],
             "subgroup8" => [16, 64],
-            "workgroup" | "workgroup_f16" => [64, 64],
+            "workgroup" | "workgroup_f16" | "cooperative" | "cooperative_f16" => [64, 64],
             _ => [32, 32],
         };
         Ok(tiles(m, self.w.rows, tile))

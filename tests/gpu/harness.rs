@@ -173,6 +173,9 @@ pub fn policies() -> Vec<Policy> {
         prefer("vec"),
         prefer("vec_dense"),
         prefer("reduce_workgroup"),
+        // Where the hardware has matrix units, else Auto once more.
+        prefer("cooperative"),
+        prefer("cooperative_f16"),
     ]
 }
 
