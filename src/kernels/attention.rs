@@ -67,15 +67,19 @@ fn params_of(shape: &AttentionShape) -> Vec<u8> {
     })
 }
 
-/// The number of columns as a constant, for the bodies that keep a head in registers.
 fn roles_of(shape: &AttentionShape) -> Vec<(&'static str, &'static str)> {
-    let module = match shape.head_dim {
+    vec![head_role(shape.head_dim)]
+}
+
+/// The number of columns as a constant, for the bodies that keep a head in registers.
+pub(super) fn head_role(head_dim: usize) -> (&'static str, &'static str) {
+    let module = match head_dim {
         32 => "head_32",
         64 => "head_64",
         128 => "head_128",
         _ => "head_any",
     };
-    vec![("head", module)]
+    ("head", module)
 }
 
 /// Checks the shape itself, then the tensors that are stored per query, per key, and per query and head;

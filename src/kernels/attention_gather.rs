@@ -1,16 +1,21 @@
 //! Attention over listed keys: rows that share prompts, of any lengths, in one pass.
 
+use super::attention::head_role;
 use super::params;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
 pub use crate::reference::GatherShape;
 use crate::{Error, Result, reference};
 
-pub(super) static GATHER: Kernel =
-    kernel!("attention_gather", [q: Read, k: Read, v: Read, index: Read, y: Write]);
+pub(super) static GATHER: Kernel = kernel!(
+    "attention_gather", [q: Read, k: Read, v: Read, index: Read, y: Write],
+    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+);
 
 /// Invocations of a workgroup, and columns of each.
 const LANES: usize = 64;
 const COLUMNS: usize = 32;
+/// Heads of a subgroup.
+const HEADS: usize = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -60,7 +65,10 @@ impl Op for AttentionGather<'_> {
             scale: 1.0 / (s.head_dim as f32).sqrt(),
         })
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        vec![head_role(self.shape.head_dim)]
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (op, s) = (GATHER.name, &self.shape);
         if s.kv_heads == 0 || !s.heads.is_multiple_of(s.kv_heads) {
             return Err(Error::invalid(
@@ -81,6 +89,9 @@ impl Op for AttentionGather<'_> {
             tensor.expect(op, &[s.slots, s.kv_heads * s.head_dim])?;
         }
         self.index.expect(op, &[s.rows, s.listed])?;
+        if selection.body.name == "subgroup8" {
+            return grid(s.rows * s.kv_heads * (s.heads / s.kv_heads).div_ceil(HEADS));
+        }
         grid((s.rows * s.heads * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
     }
     fn twin(&self, host: &mut HostBuffers) {

@@ -30,11 +30,12 @@ fn body(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
 }
 
 pub fn cases() -> Vec<Case> {
-    let sizes: [&[usize]; 4] = [
+    let sizes: [&[usize]; 5] = [
         &[2, 4, 5, 1, 1, 5],
         &[5, 9, 31, 4, 2, 32],
         &[17, 130, 257, 9, 3, 64],
         &[3, 40, 64, 6, 1, 128],
+        &[4, 16, 20, 2, 2, 64],
     ];
     crate::harness::cases("attention_gather", &sizes, body)
 }
