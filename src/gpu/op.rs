@@ -32,7 +32,8 @@ pub enum Needs {
 }
 
 impl Needs {
-    fn half(self) -> bool {
+    /// Whether it takes an operation that allows 16 bits.
+    pub(super) fn half(self) -> bool {
         matches!(self, Needs::F16 | Needs::CooperativeF16)
     }
 }

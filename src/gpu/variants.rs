@@ -63,7 +63,7 @@ impl Kernel {
             let heads = modules("head").into_iter().chain(["head_any"]);
             all = grown(&all, &heads.map(|head| vec![("head", head)]).collect::<Vec<_>>());
         }
-        if self.bodies.iter().any(|body| body.needs == Needs::F16) {
+        if self.bodies.iter().any(|body| body.needs.half()) {
             all = grown(&all, &[vec![], vec![HALF]]);
         }
         all
@@ -120,7 +120,7 @@ impl Caps {
             for context in kernel.contexts() {
                 let Ok(selection) = self.select(kernel, &context) else { continue };
                 // Of 16 bits only what is gained by them.
-                if context.contains(&HALF) && selection.body.needs != Needs::F16 {
+                if context.contains(&HALF) && !selection.body.needs.half() {
                     continue;
                 }
                 chosen.insert(kernel.context(&context), selection.name());
