@@ -256,7 +256,7 @@ impl Caps {
         let wanted = match &self.policy {
             Policy::Prefer(name) => Some(name.as_str()),
             // Only bodies of 32 bits are measured.
-            Policy::Auto if shipped.is_none_or(|body| body.needs != Needs::F16) => {
+            Policy::Auto if shipped.is_none_or(|body| !body.needs.half()) => {
                 self.choices.body(kernel, roles)
             }
             Policy::Auto | Policy::Baseline => None,
