@@ -92,7 +92,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     config.validate()?;
     let files = Files::open(&args.model)?;
     let gpu = session.tuned_gpu(args.inspect).await?;
-    // Driver, compiler and tokenizer are here whatever the run takes.
+    // Program, driver and its compiler are here whatever the run takes.
     let before = process_bytes("VmRSS");
     gpu.profile(false);
     let (b, t) = (args.batch.max(1), args.seq.max(2));
