@@ -15,7 +15,7 @@ pub const SHARD_BYTES: u64 = 128 << 20;
 pub const SHARD_ROWS: usize = 32_768;
 
 /// How names of bodies for matrix units begin. They run only where they are asked for.
-const COOPERATIVE: &str = "cooperative";
+const COOPERATIVE_BODIES: &str = "cooperative";
 
 /// Whether an adapter has matrix units of f32 (8 × 8 × 8), and of f16 with f32 sums (16 × 16 × 16).
 fn cooperative(adapter: &wgpu::Adapter) -> [bool; 2] {
@@ -61,7 +61,7 @@ impl Policy {
 
     /// Whether it names a body for matrix units.
     fn wants_cooperative(&self) -> bool {
-        matches!(self, Policy::Prefer(name) if name.starts_with(COOPERATIVE))
+        matches!(self, Policy::Prefer(name) if name.starts_with(COOPERATIVE_BODIES))
     }
 
     /// Its name, which [`Policy::named`] takes.
@@ -156,8 +156,10 @@ pub struct Caps {
     pub subgroup: u32,
     /// 16-bit floats are there for operations that allow them.
     pub f16: bool,
-    /// Matrix units of f32, and of f16 with f32 sums, if they were asked for: wgpu calls them experimental.
-    pub cooperative: [bool; 2],
+    /// Matrix units of f32 (8 × 8 × 8), if they were asked for: wgpu calls them experimental.
+    pub cooperative_f32: bool,
+    /// Matrix units of f16 with f32 sums (16 × 16 × 16), likewise.
+    pub cooperative_f16: bool,
     /// Which variants were asked for.
     pub policy: Policy,
     /// What runs in place of what is shipped, under [`Policy::Auto`].
@@ -176,11 +178,14 @@ impl Caps {
         let fixed = report.subgroup_min == report.subgroup_max;
         let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu
             || report.name.to_lowercase().contains("swiftshader");
+        let [cooperative_f32, cooperative_f16] =
+            if policy.wants_cooperative() { cooperative(adapter) } else { [false; 2] };
         Caps {
             software,
             subgroup: if fixed { report.subgroup_min } else { 0 },
             f16: report.f16 && policy != Policy::Baseline,
-            cooperative: if policy.wants_cooperative() { cooperative(adapter) } else { [false; 2] },
+            cooperative_f32,
+            cooperative_f16,
             adapter: report,
             policy,
             choices: Choices::default(),
@@ -192,9 +197,9 @@ impl Caps {
             Policy::Baseline => wgpu::Features::empty(),
             _ => wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16,
         };
-        let wanted = match self.cooperative {
-            [false, false] => wanted,
-            _ => wanted | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+        let wanted = match self.has_cooperative() {
+            true => wanted | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+            false => wanted,
         };
         adapter.features() & (wanted | wgpu::Features::TIMESTAMP_QUERY)
     }
@@ -207,10 +212,14 @@ impl Caps {
             limits.max_buffer_size = has.max_buffer_size;
             limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
         }
-        if self.cooperative != [false, false] {
+        if self.has_cooperative() {
             limits.max_compute_workgroup_storage_size = has.max_compute_workgroup_storage_size;
         }
         limits
+    }
+
+    fn has_cooperative(&self) -> bool {
+        self.cooperative_f32 || self.cooperative_f16
     }
 
     /// A card with memory of its own.
@@ -240,8 +249,8 @@ impl Caps {
             Needs::Nothing => true,
             Needs::Subgroup(width) => self.policy != Policy::Baseline && self.subgroup == width,
             Needs::F16 => self.f16,
-            Needs::CooperativeF32 => self.cooperative[0],
-            Needs::CooperativeF16 => self.cooperative[1] && self.f16,
+            Needs::CooperativeF32 => self.cooperative_f32,
+            Needs::CooperativeF16 => self.cooperative_f16 && self.f16,
         }
     }
 
@@ -335,7 +344,7 @@ impl Caps {
     fn suits(&self, body: &Body) -> bool {
         match body.name {
             "baseline" | "f16" => true,
-            name if name.starts_with(COOPERATIVE) => false,
+            name if name.starts_with(COOPERATIVE_BODIES) => false,
             name if name.starts_with("workgroup") => {
                 !self.software && self.policy != Policy::Baseline
             }
