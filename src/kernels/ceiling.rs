@@ -5,7 +5,11 @@ use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, 
 use crate::{Error, Result, reference};
 
 pub(super) static COPY: Kernel = kernel!("ceiling_copy", [x: Read, y: Write]);
-pub(super) static FMA: Kernel = kernel!("ceiling_fma", [x: Read, y: Write], "registers": Needs::Nothing, only [], "f16": Needs::F16, only []);
+pub(super) static FMA: Kernel = kernel!(
+    "ceiling_fma", [x: Read, y: Write],
+    "registers": Needs::Nothing, only [],
+    "f16": Needs::F16, only [],
+);
 
 /// `y = x`: as fast as this adapter reads and writes memory.
 ///
