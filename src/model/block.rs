@@ -143,16 +143,21 @@ impl Block<'_> {
         rec.record(&Rope { x, cos, sin, positions: &frame.positions()?, heads, inverse })
     }
 
-    /// Hidden state `index` to `index + 1`; keys and values also go to the cache or the slots.
+    /// Hidden state `index` to `index + 1`, at the rows that are needed; keys and values are of all rows, and also
+    /// go to the cache or the slots.
     pub(super) fn forward(&self, rec: &mut Recorder, frame: &Frame, keys: Keys) -> Result<()> {
         let (a, eps) = (frame.acts(self.index)?, self.model.config.rms_norm_eps);
-        let (x, out) = (frame.hidden(self.index)?, frame.hidden(self.index + 1)?);
+        let (x, at) = (frame.hidden(self.index)?, frame.needed(self.index, &a)?);
         let shape = self.attention(frame, keys.cache());
         let layer = self.layer();
         rec.record(&RmsNormFwd { x: &x, w: &layer.input_norm, eps, y: &a.h1, rstd: &a.rstd1 })?;
-        for (module, y) in [(Module::Q, &a.q), (Module::K, &a.k), (Module::V, &a.v)] {
-            self.apply(rec, &a, module, &a.h1, y)?;
+        at.select(rec, &a.h1, &at.h1)?;
+        let products =
+            [(Module::Q, &at.h1, &at.q), (Module::K, &a.h1, &a.k), (Module::V, &a.h1, &a.v)];
+        for (module, h1, y) in products {
+            self.apply(rec, &a, module, h1, y)?;
         }
+        at.spread(rec, &at.q, &a.q)?;
         if keys.cache().is_none() {
             self.rotate(rec, frame, &a.q, shape.heads, false)?;
             self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
@@ -200,14 +205,16 @@ impl Block<'_> {
                 }
             }
         }
+        at.select(rec, &a.att, &at.att)?;
+        at.select(rec, &x, &at.x)?;
         let keep = frame.keeps_activations();
-        let mid = if keep { &a.mid } else { &x };
-        self.add_output(rec, &a, (Module::O, &a.att), &x, keep.then_some(mid))?;
+        let mid = if keep { &a.mid } else { &at.x };
+        self.add_output(rec, &a, (Module::O, &at.att), &at.x, keep.then_some(mid))?;
         rec.record(&RmsNormFwd { x: mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
         self.apply(rec, &a, Module::Gate, &a.h2, &a.gate)?;
         self.apply(rec, &a, Module::Up, &a.h2, &a.up)?;
         rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
-        self.add_output(rec, &a, (Module::Down, &a.act), mid, keep.then_some(&out))
+        self.add_output(rec, &a, (Module::Down, &a.act), mid, keep.then_some(&at.out))
     }
 
     /// Puts behind this block, at 16 bits, what its backward needs; see [`Block::unpack`].
@@ -247,11 +254,12 @@ impl Block<'_> {
         segments: &[Segment],
         below: bool,
     ) -> Result<()> {
-        let (a, b) = (frame.acts(self.index)?, frame.backward()?);
-        let x = frame.hidden(self.index)?;
+        let (a, b) = (frame.acts(self.index)?, frame.backward(self.index)?);
+        let (x, at) = (frame.hidden(self.index)?, frame.needed(self.index, &a)?);
+        let d = frame.needed_gradients(self.index, &b)?;
         let shape = self.attention(frame, None);
         let layer = self.layer();
-        self.back(rec, &a, &b, Module::Down, &a.act, &b.dx, Some((&b.dact, false)))?;
+        self.back(rec, &a, &b, Module::Down, &a.act, &d.dx, Some((&b.dact, false)))?;
         rec.record(&SwigluBwd {
             gate: &a.gate,
             up: &a.up,
@@ -259,17 +267,18 @@ impl Block<'_> {
             dgate: &b.dgate,
             dup: &b.dup,
         })?;
-        self.back(rec, &a, &b, Module::Gate, &a.h2, &b.dgate, Some((&b.dh, false)))?;
-        self.back(rec, &a, &b, Module::Up, &a.h2, &b.dup, Some((&b.dh, true)))?;
+        self.back(rec, &a, &b, Module::Gate, &a.h2, &b.dgate, Some((&d.dh, false)))?;
+        self.back(rec, &a, &b, Module::Up, &a.h2, &b.dup, Some((&d.dh, true)))?;
         rec.record(&RmsNormBwd {
             x: &a.mid,
             w: &layer.post_norm,
             rstd: &a.rstd2,
-            dy: &b.dh,
-            dx: &b.dx,
+            dy: &d.dh,
+            dx: &d.dx,
             accumulate: true,
         })?;
-        self.back(rec, &a, &b, Module::O, &a.att, &b.dx, Some((&b.datt, false)))?;
+        self.back(rec, &a, &b, Module::O, &at.att, &d.dx, Some((&d.datt, false)))?;
+        at.spread(rec, &d.datt, &b.datt)?;
         let (q, k, v, lse, delta, dy) = (&a.q, &a.k, &a.v, &a.lse, &b.delta, &b.datt);
         rec.record(&AttentionDelta { y: &a.att, dy, delta, shape })?;
         let (dq, dk, dv) = (&b.dq, &b.dk, &b.dv);
@@ -279,9 +288,14 @@ impl Block<'_> {
         }
         self.rotate(rec, frame, dk, shape.kv_heads, true)?;
         self.rotate(rec, frame, &b.dq, shape.heads, true)?;
-        for (module, dy) in [(Module::Q, &b.dq), (Module::K, dk), (Module::V, dv)] {
-            let dx = below.then_some((&b.dh, module != Module::Q));
-            self.back(rec, &a, &b, module, &a.h1, dy, dx)?;
+        at.select(rec, dq, &d.dq)?;
+        self.back(rec, &a, &b, Module::Q, &at.h1, &d.dq, below.then_some((&d.dh, false)))?;
+        if below {
+            at.spread(rec, &d.dh, &b.dh)?;
+            at.spread(rec, &d.dx, &b.dx)?;
+        }
+        for (module, dy) in [(Module::K, dk), (Module::V, dv)] {
+            self.back(rec, &a, &b, module, &a.h1, dy, below.then_some((&b.dh, true)))?;
         }
         if below {
             rec.record(&RmsNormBwd {

@@ -1,13 +1,16 @@
 //! Views of a workspace at the size of one pass.
 
-use super::workspace::{Activations, Backward, Pass, Widths, Workspace};
+use super::module::Module;
+use super::workspace::{Activations, Backward, Pass, Selected, Widths, Workspace};
 use crate::Result;
-use crate::gpu::Tensor;
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::GatherRows;
 
 impl Workspace {
     /// Views of this pass's size.
     pub(super) fn frame(&self, pass: Pass, rank: usize) -> Result<Frame<'_>> {
-        Ok(Frame { space: self, pass, rank, widths: Widths::of(&self.extent.config) })
+        let widths = Widths::of(&self.extent.config);
+        Ok(Frame { space: self, pass, rank, widths, all_rows: !pass.has_few_targets() })
     }
 }
 
@@ -17,9 +20,98 @@ pub(super) struct Frame<'a> {
     pub(super) pass: Pass,
     rank: usize,
     widths: Widths,
+    /// Whether the last block needs all rows, too.
+    all_rows: bool,
 }
 
-impl Frame<'_> {
+/// A block's tensors at the rows that anything behind it needs: see [`Frame::needed`].
+pub(super) struct Needed {
+    /// Row of each target `(L)` and target of each row `(N)`; none where all rows are needed.
+    index: Option<(Tensor, Tensor)>,
+    /// The residual stream before the block.
+    pub(super) x: Tensor,
+    pub(super) h1: Tensor,
+    pub(super) q: Tensor,
+    pub(super) att: Tensor,
+    /// The residual stream after the block.
+    pub(super) out: Tensor,
+}
+
+/// Gradients of [`Needed`].
+pub(super) struct NeededGradients {
+    /// Of `x` and `out`.
+    pub(super) dx: Tensor,
+    /// Of both norms' outputs.
+    pub(super) dh: Tensor,
+    pub(super) dq: Tensor,
+    pub(super) datt: Tensor,
+}
+
+impl Needed {
+    /// `y` = the needed rows of `x`; where these are all, `x` and `y` are one.
+    pub(super) fn select(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor) -> Result<()> {
+        let index = self.index.as_ref();
+        index.map_or(Ok(()), |(index, _)| rec.record(&GatherRows { x, index, y }))
+    }
+
+    /// [`Needed::select`] the other way, with zeros in the other rows of `y`.
+    pub(super) fn spread(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor) -> Result<()> {
+        let index = self.index.as_ref();
+        index.map_or(Ok(()), |(_, index)| rec.record(&GatherRows { x, index, y }))
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// With all rows through the last block.
+    pub(super) fn of_all_rows(self) -> Self {
+        Frame { all_rows: true, ..self }
+    }
+
+    /// What the last block selects, if it does: then it writes the head's input, `(L, D)`.
+    pub(super) fn selected(&self) -> Option<&'a Selected> {
+        self.space.parts.selected.as_ref().filter(|_| !self.all_rows)
+    }
+
+    fn selected_in(&self, l: usize) -> Option<&'a Selected> {
+        self.selected().filter(|_| l + 1 == self.space.extent.config.num_hidden_layers)
+    }
+
+    /// Rows that anything behind layer `l` needs.
+    fn needed_rows(&self, l: usize) -> usize {
+        self.selected_in(l).map_or(self.pass.rows(), |_| self.pass.targets)
+    }
+
+    /// Of layer `l`, whose tensors are `a`: all rows. In the last layer of a pass with few targets only theirs:
+    /// queries, the output product, the MLP, and with them their dropout masks, which then count selected rows.
+    /// Keys and values are of all rows, and so is attention, in which the other rows ask with zeros.
+    pub(super) fn needed(&self, l: usize, a: &Activations) -> Result<Needed> {
+        let Some(selected) = self.selected_in(l) else {
+            let (x, out) = (self.hidden(l)?, self.hidden(l + 1)?);
+            let (h1, q, att) = (a.h1.clone(), a.q.clone(), a.att.clone());
+            return Ok(Needed { index: None, x, h1, q, att, out });
+        };
+        let (head, w) = (self.head()?, &self.widths);
+        let view = |t: &Tensor, width| t.view(&[self.pass.targets, width]);
+        Ok(Needed {
+            index: Some((head.targets, self.inverse()?)),
+            x: head.x.clone(),
+            h1: view(&selected.h1, w.d)?,
+            q: view(&selected.q, w.q)?,
+            att: view(&selected.att, w.q)?,
+            out: head.x,
+        })
+    }
+
+    /// Where the gradients of [`Frame::needed`] lie; `b` are those of all rows.
+    pub(super) fn needed_gradients(&self, l: usize, b: &Backward) -> Result<NeededGradients> {
+        let Some(selected) = self.selected_in(l) else {
+            let (dx, dh, dq, datt) = (b.dx.clone(), b.dh.clone(), b.dq.clone(), b.datt.clone());
+            return Ok(NeededGradients { dx, dh, dq, datt });
+        };
+        let (head, q) = (self.head()?, selected.q.view(&[self.pass.targets, self.widths.q])?);
+        Ok(NeededGradients { dx: head.dx, dh: head.dh, dq: q.clone(), datt: q })
+    }
+
     fn rows(&self, tensor: &Tensor, width: usize) -> Result<Tensor> {
         tensor.view(&[self.pass.rows(), width])
     }
@@ -42,13 +134,18 @@ impl Frame<'_> {
     pub(super) fn acts(&self, l: usize) -> Result<Activations> {
         let (layers, w) = (&self.space.parts.layers, &self.widths);
         let a = &layers[l % layers.len()];
-        let n = self.pass.rows();
+        let (n, needed) = (self.pass.rows(), self.needed_rows(l));
         let lora = a.lora.each_ref().map(|t| t.view(&[n, self.rank.max(1)]));
         let [l0, l1, l2, l3, l4, l5, l6] = lora;
         let dora = match &a.dora {
             None => None,
             Some(all) => {
-                let [z0, z1, z2, z3, z4, z5, z6] = all.each_ref().map(|t| t.view(&[n, t.dim(1)]));
+                let views = Module::ALL.map(|module| {
+                    let z = &all[module as usize];
+                    let whole = matches!(module, Module::K | Module::V);
+                    z.view(&[if whole { n } else { needed }, z.dim(1)])
+                });
+                let [z0, z1, z2, z3, z4, z5, z6] = views;
                 Some([z0?, z1?, z2?, z3?, z4?, z5?, z6?])
             }
         };
@@ -60,12 +157,12 @@ impl Frame<'_> {
             v: self.rows(&a.v, w.kv)?,
             att: self.rows(&a.att, w.q)?,
             lse: self.rows(&a.lse, w.heads)?,
-            mid: self.rows(&a.mid, w.d)?,
-            h2: self.rows(&a.h2, w.d)?,
-            rstd2: a.rstd2.view(&[n])?,
-            gate: self.rows(&a.gate, w.f)?,
-            up: self.rows(&a.up, w.f)?,
-            act: self.rows(&a.act, w.f)?,
+            mid: a.mid.view(&[needed, w.d])?,
+            h2: a.h2.view(&[needed, w.d])?,
+            rstd2: a.rstd2.view(&[needed])?,
+            gate: a.gate.view(&[needed, w.f])?,
+            up: a.up.view(&[needed, w.f])?,
+            act: a.act.view(&[needed, w.f])?,
             lora: [l0?, l1?, l2?, l3?, l4?, l5?, l6?],
             dora,
             parted: self.space.parts.backward.as_ref().and_then(|b| b.parted.clone()),
@@ -86,12 +183,12 @@ impl Frame<'_> {
         acts.wide().zip(store).map(pair)
     }
 
-    /// Gradients and scratch. **Errors** [`Invalid`](crate::Error::Invalid) in an inference workspace.
-    pub(super) fn backward(&self) -> Result<Backward> {
+    /// Gradients and scratch of layer `l`. **Errors** [`Invalid`](crate::Error::Invalid) in an inference workspace.
+    pub(super) fn backward(&self, l: usize) -> Result<Backward> {
         let b = self.space.parts.backward.as_ref().ok_or_else(|| {
             crate::Error::invalid("backward", "the workspace was allocated for inference")
         })?;
-        let w = &self.widths;
+        let (w, needed) = (&self.widths, self.needed_rows(l));
         Ok(Backward {
             dx: self.rows(&b.dx, w.d)?,
             dh: self.rows(&b.dh, w.d)?,
@@ -100,9 +197,9 @@ impl Frame<'_> {
             dv: self.rows(&b.dv, w.kv)?,
             datt: self.rows(&b.datt, w.q)?,
             delta: self.rows(&b.delta, w.heads)?,
-            dgate: self.rows(&b.dgate, w.f)?,
-            dup: self.rows(&b.dup, w.f)?,
-            dact: self.rows(&b.dact, w.f)?,
+            dgate: b.dgate.view(&[needed, w.f])?,
+            dup: b.dup.view(&[needed, w.f])?,
+            dact: b.dact.view(&[needed, w.f])?,
             dlora: self.rows(&b.dlora, self.rank.max(1))?,
             wide: self.rows(&b.wide, w.widest())?,
             parted: b.parted.as_ref().map(|t| self.rows(t, w.widest())).transpose()?,

@@ -13,14 +13,16 @@ impl Model {
     /// Hidden states of the targets, normed: `head.h (L, D)`.
     fn head_input(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
         let head = frame.head()?;
-        let last = frame.hidden(self.config.num_hidden_layers)?;
-        rec.record(&GatherRows { x: &last, index: &head.targets, y: &head.x })?;
+        if frame.selected().is_none() {
+            let last = frame.hidden(self.layers.len())?;
+            rec.record(&GatherRows { x: &last, index: &head.targets, y: &head.x })?;
+        }
         let eps = self.config.rms_norm_eps;
         rec.record(&RmsNormFwd { x: &head.x, w: &self.norm, eps, y: &head.h, rstd: &head.rstd })
     }
 
     /// Adds the NLL of all targets to `stats[slot]`; with `gradient` also writes `dx`, the gradient of
-    /// `scale · ΣNLL` by the last hidden state.
+    /// `scale · ΣNLL` by the last hidden state: at the targets, where the last block needs no other rows.
     pub(super) fn record_loss(
         &self,
         rec: &mut Recorder,
@@ -51,7 +53,11 @@ impl Model {
             dx: &head.dx,
             accumulate: false,
         })?;
-        rec.record(&GatherRows { x: &head.dx, index: &frame.inverse()?, y: &frame.backward()?.dx })
+        if frame.selected().is_some() {
+            return Ok(());
+        }
+        let dx = frame.backward(self.layers.len() - 1)?.dx;
+        rec.record(&GatherRows { x: &head.dx, index: &frame.inverse()?, y: &dx })
     }
 
     /// Logits of all targets, read back chunk by chunk: `L · V` values.

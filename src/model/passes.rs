@@ -220,7 +220,7 @@ impl Model {
         layers: usize,
     ) -> Result<Vec<f32>> {
         let pass = Pass { batch, queries: ids.len() / batch.max(1), targets: 1 };
-        let frame = self.frame(space, pass, true)?;
+        let frame = self.frame(space, pass, true)?.of_all_rows();
         let mut rec = self.gpu.recorder("forward");
         self.record_blocks(&mut rec, &frame, ids, Keys::Own, None)?;
         rec.submit()?;

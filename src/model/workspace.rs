@@ -25,6 +25,11 @@ impl Pass {
     pub fn rows(&self) -> usize {
         self.batch * self.queries
     }
+
+    /// Whether so few rows have targets, half of them or fewer, that selecting them pays.
+    pub(super) fn has_few_targets(&self) -> bool {
+        2 * self.targets <= self.rows()
+    }
 }
 
 /// What a block's backward needs from its forward.
@@ -94,6 +99,14 @@ pub(super) struct Backward<T = Tensor> {
     pub(super) parted: Option<T>,
 }
 
+/// What the last block selects of its rows, `(L, width)` each: see [`Needed`](super::frame::Needed).
+pub(super) struct Selected<T = Tensor> {
+    pub(super) h1: T,
+    /// In backward first the gradient of `att`, then its own.
+    pub(super) q: T,
+    pub(super) att: T,
+}
+
 /// All tensors of a workspace.
 pub(super) struct Parts<T = Tensor> {
     pub(super) ids: T,
@@ -109,6 +122,8 @@ pub(super) struct Parts<T = Tensor> {
     /// What of each layer but the last is kept at 16 bits, in the order of [`Activations::wide`].
     pub(super) packed: Vec<Vec<T>>,
     pub(super) backward: Option<Backward<T>>,
+    /// None where the largest pass has not [few targets](Pass::has_few_targets).
+    pub(super) selected: Option<Selected<T>>,
     pub(super) head_x: T,
     pub(super) head_h: T,
     pub(super) head_rstd: T,
@@ -206,6 +221,8 @@ impl Extent {
         let hidden = (0..hidden).map(|_| a.floats(Part::Activations, "hidden", &[n, w.d]));
         let hidden = hidden.collect::<Result<_>>()?;
         let backward = training.then(|| self.backward(a)).transpose()?;
+        let few = self.largest.has_few_targets();
+        let selected = few.then(|| self.selected(a)).transpose()?;
         let chunk = logit_rows(config).min(l.next_multiple_of(64));
         let head_grad = if training { l } else { 1 };
         let mut floats = |name, dims: &[usize]| a.floats(Part::Workspace, name, dims);
@@ -214,6 +231,7 @@ impl Extent {
             layers,
             packed,
             backward,
+            selected,
             head_x: floats("head input", &[l, w.d])?,
             head_h: floats("head norm", &[l, w.d])?,
             head_rstd: floats("head rstd", &[l])?,
@@ -282,6 +300,16 @@ impl Extent {
             act: floats("act", &[n, w.f])?,
             dora: dora.try_into().ok(),
             parted: None,
+        })
+    }
+
+    fn selected<A: Allocate>(&self, a: &mut A) -> Result<Selected<A::Tensor>> {
+        let (l, w) = (self.largest.targets.max(1), Widths::of(&self.config));
+        let mut floats = |name, width| a.floats(Part::Workspace, name, &[l, width]);
+        Ok(Selected {
+            h1: floats("selected h1", w.d)?,
+            q: floats("selected q", w.q)?,
+            att: floats("selected att", w.q)?,
         })
     }
 

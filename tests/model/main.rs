@@ -10,4 +10,5 @@ mod setup;
 mod shards;
 mod slots;
 mod submissions;
+mod targets;
 mod training;

@@ -31,7 +31,9 @@ fn compare(name: &str, quant: Quant, pass: Pass, settings: &TrainConfig) -> (Gpu
     let mut trainer = Trainer::new(model, schedule, options, pass).unwrap();
     let planned = plan.memory.total() - PARAMS_BYTES;
     assert_eq!(gpu.tensor_bytes(), planned, "{name}, {quant:?}, {settings:?}");
-    let rows = batch(&vec![pass.queries; pass.batch], 0, 0);
+    let masked = pass.queries - pass.targets / pass.batch;
+    let rows = batch(&vec![pass.queries; pass.batch], masked, 0);
+    assert_eq!(rows.target_count(), pass.targets);
     block_on(trainer.step(&[rows])).unwrap();
     assert_eq!(gpu.tensor_bytes(), planned, "a step allocates");
     drop(trainer);
@@ -57,7 +59,9 @@ fn the_plan_counts_every_tensor_of_a_run() {
     compare("tiny_a", Quant::Nf4Single, pass(1, 7), &all);
     compare("tiny_b", Quant::Nf4, pass(3, 11), &all);
     compare("tiny_b", Quant::None, pass(1, 64), &few);
+    compare("tiny_a", Quant::Nf4, Pass { targets: 4, ..pass(2, 24) }, &few);
     let dora = TrainConfig { use_dora: true, ..all };
+    compare("tiny_b", Quant::Nf4, Pass { targets: 6, ..pass(3, 11) }, &dora);
     compare("tiny_a", Quant::Nf4, pass(2, 9), &dora);
     let coded = TrainConfig { rank: 64, optim: Optim::Adamw8bit, ..dora };
     compare("tiny_a", Quant::Nf4, pass(2, 9), &coded);

@@ -9,7 +9,7 @@ use wgpu_lora::format::{
     TensorData, to_safetensors,
 };
 use wgpu_lora::gpu::{Gpu, GpuOptions, Policy};
-use wgpu_lora::model::{Keep, LoadOptions, Model, Module, Pass, Precision, Quant};
+use wgpu_lora::model::{Keep, LoadOptions, Model, Module, Pass, Precision, Quant, Tensors};
 use wgpu_lora::train::config::Optim;
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
@@ -111,6 +111,42 @@ pub fn trainer(model: Model, options: TrainerOptions) -> Trainer {
     let schedule = Schedule::new(SchedulerType::Linear, 1e-2, 0, 10).unwrap();
     let largest = Pass { batch: 3, queries: 24, targets: 72 };
     Trainer::new(model, schedule, options, largest).unwrap()
+}
+
+/// Moves the parameters off their start, so that no gradient is zero.
+pub fn shake(model: &mut Model) {
+    let gpu = model.gpu().clone();
+    let mut file = block_on(model.adapter().unwrap().to_file(&gpu)).unwrap();
+    for (n, (key, (_, values))) in file.tensors.iter_mut().enumerate() {
+        if key.contains("lora_B") {
+            for (i, v) in values.iter_mut().enumerate() {
+                *v = ((i * 37 + n * 11) % 101) as f32 * 1e-3 - 0.05;
+            }
+        }
+    }
+    block_on(model.add_adapter("a", &file, true)).unwrap();
+}
+
+/// Asserts that the loss along its gradient g, at distance h to both sides, changes by 2·h·|g|.
+pub fn is_slope(trainer: &mut Trainer, gradients: &Tensors, loss: impl Fn(&mut Trainer) -> f64) {
+    let squares = gradients.values().flat_map(|(_, g)| g.iter().map(|&v| f64::from(v).powi(2)));
+    let norm = squares.sum::<f64>().sqrt();
+    assert!(norm > 1e-3, "norm {norm}");
+    let gpu = trainer.model().gpu().clone();
+    let start = block_on(trainer.model().adapter().unwrap().to_file(&gpu)).unwrap();
+    let mut at = |h: f64| {
+        let mut file = start.clone();
+        for (key, (_, values)) in &mut file.tensors {
+            for (v, g) in values.iter_mut().zip(&gradients[key].1) {
+                *v += (h / norm * f64::from(*g)) as f32;
+            }
+        }
+        block_on(trainer.model_mut().add_adapter("a", &file, true)).unwrap();
+        loss(trainer)
+    };
+    let h = 3e-3;
+    let slope = (at(h) - at(-h)) / (2.0 * h);
+    assert!((slope / norm - 1.0).abs() < 0.01, "slope {slope}, norm of the gradient {norm}");
 }
 
 /// Bits of all parameters, in the order of their names.
