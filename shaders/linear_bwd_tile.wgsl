@@ -1,5 +1,5 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. 8×8 outputs an invocation, 4 n a
-// roles: rows
+// roles: rows, codebook
 // dispatch: (K/128, M/32)   writes: dx = or +=   source: derivative of linear_fwd by its input
 // turn, without shared memory or subgroups: for software adapters that have none of 8.
 

@@ -1,7 +1,7 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows, half
+// roles: rows, shared, half
 // dispatch: (K/64, M/64)   writes: dx = or +=   source: derivative of linear_fwd by its input
-// tiles of 32 n as linear_bwd_workgroup does, but of f16: see linear_fwd_workgroup_f16. Gradients are often
+// tiles of 16 n as linear_bwd_workgroup does, but of f16: see linear_fwd_workgroup_f16. Gradients are often
 // below f16's range; eight dy share a power of two, so they are rounded like any other values.
 
 struct Params {
@@ -16,68 +16,109 @@ struct Params {
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
-var<workgroup> dy_tile: array<vec4h, 512>;  // (8, 64): four n of a row
-var<workgroup> w_tile: array<vec4h, 512>;   // (32, 16): four k of a row of w
-var<workgroup> dy_power: array<f32, 256>;   // (4, 64): the power of two of eight n of a row
+// vec4 from one line of a tile to the next: more than it has, so that the sixteen invocations that store at
+// once meet different banks, or two of them one.
+const DY_LINE = 68u;
+const W_LINE = 17u;
 
-@compute @workgroup_size(256)
+var<workgroup> dy_tile: array<vec4h, 272>;  // (4, DY_LINE): four n of a row
+var<workgroup> w_tile: array<vec4h, 272>;   // (16, W_LINE): four k of a row of w
+var<workgroup> dy_power: array<f32, 128>;   // (2, 64): the power of two of eight n of a row
+
+// What an invocation loads for a tile: eight n of a row of dy, and eight k of a row of w as it is stored.
+struct Loaded { low: vec4f, high: vec4f, w: Rows8 }
+
+fn load(dy_row: u32, w_at: u32, n: u32, w_row: u32) -> Loaded {
+    let four = min(n / 4u, p.n / 4u - 1u);
+    let next = min(n / 4u + 1u, p.n / 4u - 1u);
+    return Loaded(dy[dy_row + four], dy[dy_row + next], rows8_load(min(w_row, p.n - 1u), w_at));
+}
+
+// The same as the tiles hold it: f16, the eight dy over a power of two, or 0 past the end.
+struct Halves { low: vec4h, high: vec4h, power: f32, w: mat2x4h }
+
+fn halves(loaded: Loaded, n: u32) -> Halves {
+    let low = select(vec4f(), loaded.low, n < p.n);
+    let high = select(vec4f(), loaded.high, n + 4u < p.n);
+    let power = half_power(low, high);
+    let w = rows8_decode(loaded.w);
+    return Halves(
+        half_of(low, power), half_of(high, power), bitcast<f32>(power),
+        mat2x4h(vec4h(w[0]), vec4h(w[1])),
+    );
+}
+
+@compute @workgroup_size(128)
 fn linear_bwd(
     @builtin(workgroup_id) group: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let n4 = p.n / 4u;
     let k8 = p.k / 8u;
-    let tx = local % 16u;
-    let ty = local / 16u;
+    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read at most
+    // four words of a tile.
+    let tx = local % 2u + local / 4u % 8u * 2u;
+    let ty = local / 2u % 2u + local / 32u * 2u;
 
     // The invocation's part of the tiles: eight n of one row of dy, and eight k of one row of w. Rows and
     // columns past the end repeat the last ones; only the stores are guarded. Four rows side by side, as
     // NF4 quads lie.
-    let part = 4u * ty + local % 4u;
-    let eight = local / 4u % 4u;
+    let part = local / 8u * 4u + local % 4u;
+    let eight = local / 4u % 2u;
     let dy_row = (min(group.y * 64u + part, p.m - 1u) * p.stride + p.first) / 4u;
     let w_row = local / 32u * 4u + local % 4u;
     let w_eight = local / 4u % 8u;
     let w_at = min(group.x * 8u + w_eight, k8 - 1u);
+    let dy_to = 2u * DY_LINE * eight + part;
+    let w_to = W_LINE * w_row + 2u * w_eight;
 
-    var acc: array<vec4f, 4>;
-    for (var n = 0u; n < n4; n += 8u) {
-        // Past the end dy is 0, and the last row of w is repeated.
-        let both = rows8(min(4u * n + w_row, p.n - 1u), w_at);
-        let four = n + 2u * eight;
-        let low = select(vec4f(), dy[dy_row + min(four, n4 - 1u)], four < n4);
-        let high = select(vec4f(), dy[dy_row + min(four + 1u, n4 - 1u)], four + 1u < n4);
-        let power = half_power(low, high);
-        dy_tile[128u * eight + part] = half_of(low, power);
-        dy_tile[128u * eight + part + 64u] = half_of(high, power);
-        dy_power[64u * eight + part] = bitcast<f32>(power);
-        w_tile[16u * w_row + 2u * w_eight] = vec4h(both[0]);
-        w_tile[16u * w_row + 2u * w_eight + 1u] = vec4h(both[1]);
+    let begin = load(dy_row, w_at, 8u * eight, w_row);
+    rows8_begin(local);
+    workgroupBarrier();
+    var next = halves(begin, 8u * eight);
+
+    var acc: array<vec4f, 8>;
+    for (var n = 0u; n < p.n; n += 16u) {
+        dy_tile[dy_to] = next.low;
+        dy_tile[dy_to + DY_LINE] = next.high;
+        dy_power[64u * eight + part] = next.power;
+        w_tile[w_to] = next.w[0];
+        w_tile[w_to + 1u] = next.w[1];
         workgroupBarrier();
-        for (var e = 0u; e < 4u; e++) {
-            let q = 128u * e;
-            let c = q + tx;
-            let first = mat4x4h(w_tile[c], w_tile[c + 16u], w_tile[c + 32u], w_tile[c + 48u]);
-            let second = mat4x4h(w_tile[c + 64u], w_tile[c + 80u], w_tile[c + 96u], w_tile[c + 112u]);
-            for (var i = 0u; i < 4u; i++) {
-                let r = ty + 16u * i;
-                let sums = vec4f(first * dy_tile[q + r]) + vec4f(second * dy_tile[q + r + 64u]);
-                acc[i] += dy_power[64u * e + r] * sums;
+        // Past the end dy is 0, and the last row of w is repeated.
+        let first_n = n + 16u + 8u * eight;
+        let loaded = load(dy_row, w_at, first_n, n + 16u + w_row);
+        for (var e = 0u; e < 2u; e++) {
+            let q = 2u * DY_LINE * e;
+            let c = 8u * W_LINE * e + tx;
+            let d = c + 4u * W_LINE;
+            let first = mat4x4h(
+                w_tile[c], w_tile[c + W_LINE], w_tile[c + 2u * W_LINE], w_tile[c + 3u * W_LINE],
+            );
+            let second = mat4x4h(
+                w_tile[d], w_tile[d + W_LINE], w_tile[d + 2u * W_LINE], w_tile[d + 3u * W_LINE],
+            );
+            for (var i = 0u; i < 8u; i++) {
+                let r = ty + 8u * i;
+                let sums = vec4f(first * dy_tile[q + r]) + vec4f(second * dy_tile[q + r + DY_LINE]);
+                acc[i] = fma(vec4f(dy_power[64u * e + r]), sums, acc[i]);
             }
         }
+        next = halves(loaded, first_n);
         workgroupBarrier();
     }
 
+    let k4 = p.k / 4u;
+    let row = group.y * 64u + ty;
     let column = group.x * 16u + tx;
-    for (var i = 0u; i < 4u; i++) {
-        let r = group.y * 64u + ty + 16u * i;
-        if r < p.m && column < 2u * k8 {
-            let at = r * 2u * k8 + column;
-            if p.accumulate == 1u {
-                dx[at] += p.scale * acc[i];
-            } else {
-                dx[at] = p.scale * acc[i];
-            }
+    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
+    if p.accumulate == 1u {
+        // No row waits for another one's load; those past the end are not stored.
+        for (var i = 0u; i < 8u; i++) {
+            acc[i] += dx[min(row + 8u * i, p.m - 1u) * k4 + min(column, k4 - 1u)];
         }
+    }
+    for (var i = 0u; i < 8u; i++) {
+        let r = row + 8u * i;
+        if r < p.m && column < k4 { dx[r * k4 + column] = acc[i]; }
     }
 }

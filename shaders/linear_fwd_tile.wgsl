@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. 8×4 outputs an invocation, 8 k a turn,
-// roles: rows
+// roles: rows, codebook
 // dispatch: (N/64, M/32)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // without shared memory or subgroups: for software adapters that have no subgroups of 8.
 

@@ -1,8 +1,9 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows
+// roles: rows, shared
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// tiles of 32 k in 16 KiB of shared memory, an invocation 4 × 4, every 16th row and column, so that
-// neighbours read neighbouring words of a tile and store neighbouring columns.
+// tiles of 16 k in shared memory, an invocation 8 × 4: every 8th row, four successive columns. What the next
+// tile needs from memory is on its way while one is multiplied. Counted in docs/performance.md, "Tiles on
+// paper".
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -14,56 +15,89 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // scales of blocks
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // scales of scales
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<f32>;        // (M, stride)
+@group(0) @binding(6) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
-var<workgroup> x_tile: array<vec4f, 512>;  // (8, 64): four k of a row
-var<workgroup> w_tile: array<vec4f, 512>;  // (8, 64): four k of a column of y
+// vec4 from four k to the next four of a tile, and from a column to the next: more than are used, so that the
+// eight invocations that store at once meet different banks.
+const X_LINE = 66u;
+const W_LINE = 70u;
+const COLUMN = 17u;
 
-@compute @workgroup_size(256)
+var<workgroup> x_tile: array<vec4f, 264>;  // (4, X_LINE): four k of a row
+var<workgroup> w_tile: array<vec4f, 280>;  // (4, W_LINE): four k of a column, the first of each four in front
+
+// What an invocation loads for a tile: eight k of a row of x, and of a row of w as it is stored.
+struct Loaded { low: vec4f, high: vec4f, w: Rows8 }
+
+fn load(x_row: u32, w_row: u32, i: u32) -> Loaded {
+    return Loaded(x[x_row + 2u * i], x[x_row + 2u * i + 1u], rows8_load(w_row, i));
+}
+
+@compute @workgroup_size(128)
 fn linear_fwd(
     @builtin(workgroup_id) group: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
     let k8 = p.k / 8u;
-    let tx = local % 16u;
-    let ty = local / 16u;
+    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read at most
+    // four words of a tile.
+    let tx = local % 2u + local / 4u % 8u * 2u;
+    let ty = local / 2u % 2u + local / 32u * 2u;
 
     // The invocation's part of the tiles: eight k of one row of x and of one row of w. Rows past the end
     // repeat the last one; only the stores are guarded. Four rows side by side, as NF4 quads lie.
-    let part = 4u * ty + local % 4u;
-    let eight = local / 4u % 4u;
+    let part = local / 8u * 4u + local % 4u;
+    let eight = local / 4u % 2u;
     let x_row = min(group.y * 64u + part, p.m - 1u) * 2u * k8;
     let w_row = min(group.x * 64u + part, p.n - 1u);
+    let x_to = 2u * X_LINE * eight + part;
+    let w_to = 2u * W_LINE * eight + COLUMN * (part % 4u) + part / 4u;
 
-    var acc: array<vec4f, 4>;
-    for (var k = 0u; k < k8; k += 4u) {
+    var next = load(x_row, w_row, min(eight, k8 - 1u));
+    rows8_begin(local);
+    workgroupBarrier();
+    var both = rows8_decode(next.w);
+
+    var acc: array<vec4f, 8>;
+    for (var k = 0u; k < k8; k += 2u) {
         // Past the end x is 0, and the last weights are repeated.
-        let at = min(k + eight, k8 - 1u);
         let is_in = k + eight < k8;
-        let both = rows8(w_row, at);
-        for (var h = 0u; h < 2u; h++) {
-            let to = 64u * (2u * eight + h) + part;
-            x_tile[to] = select(vec4f(), x[x_row + 2u * at + h], is_in);
-            w_tile[to] = both[h];
-        }
+        x_tile[x_to] = select(vec4f(), next.low, is_in);
+        x_tile[x_to + X_LINE] = select(vec4f(), next.high, is_in);
+        w_tile[w_to] = both[0];
+        w_tile[w_to + W_LINE] = both[1];
         workgroupBarrier();
-        for (var q = 0u; q < 512u; q += 64u) {
-            let tile = mat4x4f(
-                w_tile[q + tx], w_tile[q + tx + 16u], w_tile[q + tx + 32u], w_tile[q + tx + 48u],
-            );
-            for (var i = 0u; i < 4u; i++) { acc[i] += x_tile[q + ty + 16u * i] * tile; }
+        next = load(x_row, w_row, min(k + 2u + eight, k8 - 1u));
+        for (var q = 0u; q < 4u; q++) {
+            let c = W_LINE * q + tx;
+            let tile = transpose(mat4x4f(
+                w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
+            ));
+            for (var i = 0u; i < 8u; i++) {
+                let v = x_tile[X_LINE * q + ty + 8u * i];
+                acc[i] = fma(tile[0], v.xxxx, acc[i]);
+                acc[i] = fma(tile[1], v.yyyy, acc[i]);
+                acc[i] = fma(tile[2], v.zzzz, acc[i]);
+                acc[i] = fma(tile[3], v.wwww, acc[i]);
+            }
         }
+        both = rows8_decode(next.w);
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < 4u; i++) {
-        let r = group.y * 64u + ty + 16u * i;
-        for (var j = 0u; j < 4u; j++) {
-            let c = group.x * 64u + tx + 16u * j;
-            if r < p.m && c < p.n {
-                let at = r * p.stride + p.first + c;
-                y[at] = select(0.0, y[at], p.accumulate == 1u) + p.scale * acc[i][j];
-            }
+    let n4 = p.n / 4u;
+    let row = group.y * 64u + ty;
+    let column = group.x * 16u + tx;
+    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
+    if p.accumulate == 1u {
+        // No row waits for another one's load; those past the end are not stored.
+        for (var i = 0u; i < 8u; i++) {
+            let r = min(row + 8u * i, p.m - 1u);
+            acc[i] += y[(r * p.stride + p.first) / 4u + min(column, n4 - 1u)];
         }
+    }
+    for (var i = 0u; i < 8u; i++) {
+        let r = row + 8u * i;
+        if r < p.m && column < n4 { y[(r * p.stride + p.first) / 4u + column] = acc[i]; }
     }
 }

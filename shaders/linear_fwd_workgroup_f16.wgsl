@@ -1,11 +1,11 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows, half
+// roles: rows, shared, half
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// tiles of 32 k as linear_fwd_workgroup does, but of f16: 9 KiB of shared memory, and half the bytes read
-// from it. Four products are summed in f16 and the sums in f32, which with its conversions takes as many
-// instructions as f32 does; to convert every factor would take half as many again. It adds four roundings of
-// 2⁻¹¹ to the two of the factors, of either sign: errors double. Eight x share a power of two, so that none
-// is lost below f16's range; weights are taken as they are, up to ±8,000.
+// tiles of 16 k as linear_fwd_workgroup does, but of f16: half the bytes of shared memory held and read.
+// Four products are summed in f16 and the sums in f32, which with its conversions takes as many instructions
+// as f32 does; to convert every factor would take half as many again. It adds four roundings of 2⁻¹¹ to the
+// two of the factors, of either sign: errors double. Eight x share a power of two, so that none is lost below
+// f16's range; weights are taken as they are, up to ±8,000.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -17,66 +17,108 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // scales of blocks
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // scales of scales
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<f32>;        // (M, stride)
+@group(0) @binding(6) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
-var<workgroup> x_tile: array<vec4h, 512>;  // (8, 64): four k of a row
-var<workgroup> w_tile: array<vec4h, 512>;  // (8, 64): four k of a column of y
-var<workgroup> x_power: array<f32, 256>;   // (4, 64): the power of two of eight k of a row
+// vec4 from four k to the next four of a tile, and from a column to the next: more than are used, so that the
+// sixteen invocations that store at once meet different banks.
+const X_LINE = 68u;
+const W_LINE = 76u;
+const COLUMN = 18u;
 
-@compute @workgroup_size(256)
+var<workgroup> x_tile: array<vec4h, 272>;  // (4, X_LINE): four k of a row
+var<workgroup> w_tile: array<vec4h, 304>;  // (4, W_LINE): four k of a column, the first of each four in front
+var<workgroup> x_power: array<f32, 128>;   // (2, 64): the power of two of eight k of a row
+
+// What an invocation loads for a tile: eight k of a row of x, and of a row of w as it is stored.
+struct Loaded { low: vec4f, high: vec4f, w: Rows8 }
+
+fn load(x_row: u32, w_row: u32, i: u32) -> Loaded {
+    return Loaded(x[x_row + 2u * i], x[x_row + 2u * i + 1u], rows8_load(w_row, i));
+}
+
+// The same as the tiles hold it: f16, the eight x over a power of two, or 0 past the end.
+struct Halves { low: vec4h, high: vec4h, power: f32, w: mat2x4h }
+
+fn halves(loaded: Loaded, is_in: bool) -> Halves {
+    let low = select(vec4f(), loaded.low, is_in);
+    let high = select(vec4f(), loaded.high, is_in);
+    let power = half_power(low, high);
+    let w = rows8_decode(loaded.w);
+    return Halves(
+        half_of(low, power), half_of(high, power), bitcast<f32>(power),
+        mat2x4h(vec4h(w[0]), vec4h(w[1])),
+    );
+}
+
+@compute @workgroup_size(128)
 fn linear_fwd(
     @builtin(workgroup_id) group: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
     let k8 = p.k / 8u;
-    let tx = local % 16u;
-    let ty = local / 16u;
+    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read at most
+    // four words of a tile.
+    let tx = local % 2u + local / 4u % 8u * 2u;
+    let ty = local / 2u % 2u + local / 32u * 2u;
 
     // The invocation's part of the tiles: eight k of one row of x and of one row of w. Rows past the end
     // repeat the last one; only the stores are guarded. Four rows side by side, as NF4 quads lie.
-    let part = 4u * ty + local % 4u;
-    let eight = local / 4u % 4u;
+    let part = local / 8u * 4u + local % 4u;
+    let eight = local / 4u % 2u;
     let x_row = min(group.y * 64u + part, p.m - 1u) * 2u * k8;
     let w_row = min(group.x * 64u + part, p.n - 1u);
+    let x_to = 2u * X_LINE * eight + part;
+    let w_to = 2u * W_LINE * eight + COLUMN * (part % 4u) + part / 4u;
 
-    var acc: array<vec4f, 4>;
-    for (var k = 0u; k < k8; k += 4u) {
-        // Past the end x is 0, and the last weights are repeated.
-        let at = min(k + eight, k8 - 1u);
-        let is_in = k + eight < k8;
-        let both = rows8(w_row, at);
-        let low = select(vec4f(), x[x_row + 2u * at], is_in);
-        let high = select(vec4f(), x[x_row + 2u * at + 1u], is_in);
-        let power = half_power(low, high);
-        let to = 128u * eight + part;
-        x_tile[to] = half_of(low, power);
-        x_tile[to + 64u] = half_of(high, power);
-        x_power[64u * eight + part] = bitcast<f32>(power);
-        w_tile[to] = vec4h(both[0]);
-        w_tile[to + 64u] = vec4h(both[1]);
+    let begin = load(x_row, w_row, min(eight, k8 - 1u));
+    rows8_begin(local);
+    workgroupBarrier();
+    var next = halves(begin, eight < k8);
+
+    var acc: array<vec4f, 8>;
+    for (var k = 0u; k < k8; k += 2u) {
+        x_tile[x_to] = next.low;
+        x_tile[x_to + X_LINE] = next.high;
+        x_power[64u * eight + part] = next.power;
+        w_tile[w_to] = next.w[0];
+        w_tile[w_to + W_LINE] = next.w[1];
         workgroupBarrier();
-        for (var e = 0u; e < 4u; e++) {
-            let q = 128u * e;
-            let c = q + tx;
-            let first = mat4x4h(w_tile[c], w_tile[c + 16u], w_tile[c + 32u], w_tile[c + 48u]);
-            let second = mat4x4h(w_tile[c + 64u], w_tile[c + 80u], w_tile[c + 96u], w_tile[c + 112u]);
-            for (var i = 0u; i < 4u; i++) {
-                let r = ty + 16u * i;
-                let sums = vec4f(x_tile[q + r] * first) + vec4f(x_tile[q + r + 64u] * second);
-                acc[i] += x_power[64u * e + r] * sums;
+        // Past the end x is 0, and the last weights are repeated.
+        let at = k + 2u + eight;
+        let loaded = load(x_row, w_row, min(at, k8 - 1u));
+        for (var e = 0u; e < 2u; e++) {
+            let q = 2u * X_LINE * e;
+            let c = 2u * W_LINE * e + tx;
+            let d = c + W_LINE;
+            let first = mat4x4h(
+                w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
+            );
+            let second = mat4x4h(
+                w_tile[d], w_tile[d + COLUMN], w_tile[d + 2u * COLUMN], w_tile[d + 3u * COLUMN],
+            );
+            for (var i = 0u; i < 8u; i++) {
+                let r = ty + 8u * i;
+                let sums = vec4f(x_tile[q + r] * first) + vec4f(x_tile[q + r + X_LINE] * second);
+                acc[i] = fma(vec4f(x_power[64u * e + r]), sums, acc[i]);
             }
         }
+        next = halves(loaded, at < k8);
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < 4u; i++) {
-        let r = group.y * 64u + ty + 16u * i;
-        for (var j = 0u; j < 4u; j++) {
-            let c = group.x * 64u + tx + 16u * j;
-            if r < p.m && c < p.n {
-                let at = r * p.stride + p.first + c;
-                y[at] = select(0.0, y[at], p.accumulate == 1u) + p.scale * acc[i][j];
-            }
+    let n4 = p.n / 4u;
+    let row = group.y * 64u + ty;
+    let column = group.x * 16u + tx;
+    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
+    if p.accumulate == 1u {
+        // No row waits for another one's load; those past the end are not stored.
+        for (var i = 0u; i < 8u; i++) {
+            let r = min(row + 8u * i, p.m - 1u);
+            acc[i] += y[(r * p.stride + p.first) / 4u + min(column, n4 - 1u)];
         }
+    }
+    for (var i = 0u; i < 8u; i++) {
+        let r = row + 8u * i;
+        if r < p.m && column < n4 { y[(r * p.stride + p.first) / 4u + column] = acc[i]; }
     }
 }

@@ -22,9 +22,8 @@ fn nf4_values(code: vec4u) -> vec4f {
     return vec4f(nf4_value(code.x), nf4_value(code.y), nf4_value(code.z), nf4_value(code.w));
 }
 
-// The values of the codes in a word, the first in the low bits, times a scale.
-fn nf4_word(word: u32, scale: f32) -> mat2x4f {
-    let low = (vec4u(word) >> vec4u(0u, 4u, 8u, 12u)) & vec4u(15u);
-    let high = (vec4u(word) >> vec4u(16u, 20u, 24u, 28u)) & vec4u(15u);
-    return mat2x4f(nf4_values(low) * scale, nf4_values(high) * scale);
+fn nf4_scale(code: u32) -> f32 {
+    return table[code / 4u][code % 4u];
 }
+
+fn nf4_begin(lane: u32) {}

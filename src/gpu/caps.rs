@@ -318,7 +318,9 @@ impl Caps {
                 }
                 "reduce" => "reduce_workgroup",
                 "nf4" => "nf4_lanes8",
+                "codebook" => "codebook_nf4",
                 "indexed" => "indexed_nf4",
+                "shared" => "shared_nf4",
                 "half" => "half_eights",
                 _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
                     || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),

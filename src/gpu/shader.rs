@@ -45,6 +45,7 @@ macro_rules! modules {
 
 const LIBRARY: &[(&str, &str)] = modules![
     "codebook_nf4",
+    "eights_nf4",
     "head_128",
     "head_32",
     "head_64",
@@ -60,6 +61,7 @@ const LIBRARY: &[(&str, &str)] = modules![
     "rows_nf4",
     "rows_nf4_quads",
     "rows_nf4_single",
+    "shared_nf4",
     "weight_bf16",
     "weight_f16",
     "weight_f32",
