@@ -83,6 +83,8 @@ pub(crate) struct Inner {
     memory: Option<u64>,
     /// Of all tensors alive.
     tensor_bytes: AtomicU64,
+    /// Bytes that wait in staging memory.
+    staged: AtomicU64,
     /// Nanoseconds of the longest submission until now, on a slow GPU.
     longest: AtomicU64,
     verify: bool,
@@ -228,6 +230,7 @@ impl Gpu {
             queue,
             memory: options.memory.or_else(|| memory::device_bytes(&adapter, caps.software)),
             tensor_bytes: AtomicU64::new(0),
+            staged: AtomicU64::new(0),
             longest: AtomicU64::new(0),
             caps,
             verify: options.verify,

@@ -1,7 +1,13 @@
 //! Host to device and back.
 
+use std::sync::atomic::Ordering;
+
 use super::{Gpu, Tensor};
 use crate::{Error, Result};
+
+/// At most so many bytes of uploads wait in staging memory. What the allocator takes for more of them stays
+/// resident between tensors when they are done.
+const STAGING: usize = 4 << 20;
 
 /// A copy of a tensor on its way to the host.
 pub struct Reading {
@@ -42,7 +48,8 @@ impl Gpu {
         self.write_words(tensor, 0, bytemuck::cast_slice(values))
     }
 
-    /// Overwrites part of a tensor, from word `at` on.
+    /// Overwrites part of a tensor, from word `at` on; what is large goes in pieces, each taken by the device
+    /// before the next waits in staging memory.
     pub fn write_words(&self, tensor: &Tensor, at: usize, words: &[u32]) -> Result<()> {
         if at + words.len() > tensor.len() {
             return Err(Error::Shape {
@@ -52,9 +59,17 @@ impl Gpu {
                 got: format!("{} words at {at}", words.len()),
             });
         }
-        let bytes = bytemuck::cast_slice(words);
-        let first = (tensor.offset + at) as u64 * 4;
-        self.inner.queue.write_buffer(&tensor.buffer.raw, first, bytes);
+        let mut first = (tensor.offset + at) as u64 * 4;
+        for piece in words.chunks(STAGING / 4) {
+            let bytes: &[u8] = bytemuck::cast_slice(piece);
+            let n = bytes.len() as u64;
+            if self.inner.staged.fetch_add(n, Ordering::Relaxed) + n > STAGING as u64 {
+                self.flush("an upload")?;
+                self.inner.staged.store(n, Ordering::Relaxed);
+            }
+            self.inner.queue.write_buffer(&tensor.buffer.raw, first, bytes);
+            first += n;
+        }
         Ok(())
     }
 
@@ -75,6 +90,7 @@ impl Gpu {
 
     /// Sends what was written so far, so that staging memory does not pile up while loading.
     pub fn flush(&self, during: &str) -> Result<()> {
+        self.inner.staged.store(0, Ordering::Relaxed);
         self.inner.queue.submit([]);
         #[cfg(not(target_arch = "wasm32"))]
         self.wait(during)?;

@@ -127,7 +127,6 @@ impl Model {
             progress,
             done: 0,
             total,
-            staged: 0,
         };
         let embed = loader.dense_shards(EMBED, v, d)?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);

@@ -74,26 +74,19 @@ pub(super) struct Loader<'a> {
     pub(super) progress: Progress<'a>,
     pub(super) done: u64,
     pub(super) total: u64,
-    pub(super) staged: u64,
 }
 
 impl Loader<'_> {
-    fn advance(&mut self, bytes: u64) -> Result<()> {
+    fn advance(&mut self, bytes: u64) {
         self.done += bytes;
-        self.staged += bytes;
         (self.progress)(self.done.min(self.total), self.total);
-        if self.staged > 64 << 20 {
-            self.staged = 0;
-            self.gpu.flush("loading")?;
-        }
-        Ok(())
     }
 
     /// A vector as f32.
     pub(super) fn vector(&mut self, name: &str, n: usize) -> Result<Tensor> {
         self.checkpoint.expect(name, &[n])?;
         let values = self.checkpoint.read_f32(name, 0..n)?;
-        self.advance(4 * n as u64)?;
+        self.advance(4 * n as u64);
         self.gpu.upload(name, &[n], &values)
     }
 
@@ -126,7 +119,7 @@ impl Loader<'_> {
                     &mut bytes,
                 )?;
                 self.gpu.write_words(&tensor, at / 4, &words_of(&bytes))?;
-                self.advance(bytes.len() as u64)?;
+                self.advance(bytes.len() as u64);
             }
             shards.push(Shard {
                 first,
@@ -150,7 +143,7 @@ impl Loader<'_> {
                     got: format!("{got:?}"),
                 });
             }
-            self.advance(found.matrix.bytes() as u64)?;
+            self.advance(found.matrix.bytes() as u64);
             let matrix = upload_nf4(self.gpu, &name, &found.matrix, &self.table)?;
             return Ok(vec![Shard { first: 0, matrix }]);
         }
@@ -166,7 +159,7 @@ impl Loader<'_> {
             quantizer.push(&self.checkpoint.read_f32(&name, range.clone())?).map_err(|e| {
                 Error::format(self.checkpoint.name(), format!("tensor `{name}`"), e)
             })?;
-            self.advance(range.len() as u64 * bytes)?;
+            self.advance(range.len() as u64 * bytes);
         }
         let nf4 = quantizer.finish(self.quant == Quant::Nf4)?;
         let matrix = upload_nf4(self.gpu, &name, &nf4, &self.table)?;
