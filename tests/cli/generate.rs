@@ -110,12 +110,10 @@ fn several_answers_come_from_one_batch_and_are_what_they_are_alone() {
 #[test]
 fn adapters_are_chosen_by_name() {
     let place = Place::new();
-    for (out, seed) in [("a", "1"), ("b", "2")] {
+    for (out, completion, seed) in [("a", "acegik", "1"), ("b", "bdfhjl", "2")] {
         // Other data and a high rate, so that the answers differ.
         let rows: String = (0..6)
-            .map(|_| {
-                format!("{{\"prompt\": \"{PROMPT}\", \"completion\": \"{}\"}}\n", out.repeat(6))
-            })
+            .map(|_| format!("{{\"prompt\": \"{PROMPT}\", \"completion\": \"{completion}\"}}\n"))
             .collect();
         place.write("train.jsonl", &rows);
         let more = format!(
@@ -127,13 +125,13 @@ fn adapters_are_chosen_by_name() {
     let used =
         |name: &str| generate(&place, &[&both[..], &["--use", name]].concat())["text"].clone();
     let text = |name: &str| used(name).as_str().unwrap().to_owned();
-    assert_eq!(text("first"), "aaaaaa");
-    assert_eq!(text("second"), "bbbbbb");
-    assert_eq!(generate(&place, &both)["text"], "aaaaaa");
+    assert_eq!(text("first"), "acegik");
+    assert_eq!(text("second"), "bdfhjl");
+    assert_eq!(generate(&place, &both)["text"], "acegik");
     assert_eq!(used("none"), generate(&place, &[])["text"]);
     assert_eq!(generate(&place, &["--adapter", "b/adapter"])["finish"], "eos");
     // A stop text ends the answer and does not belong to it.
-    let stopped = generate(&place, &["--adapter", "a/adapter", "--stop", "aaa"]);
+    let stopped = generate(&place, &["--adapter", "a/adapter", "--stop", "ace"]);
     assert_eq!((&stopped["text"], &stopped["finish"]), (&"".into(), &"stop".into()));
 }
 
