@@ -120,8 +120,8 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     let rest = json!({
         "tokens_per_second": (b * t) as f64 / took,
         "batch": b, "seq": t, "rank": args.rank, "activations_recomputed": plan.keep == Keep::Recomputed,
-        "planned_bytes": plan.memory.total(), "tensor_bytes": gpu.tensor_bytes(),
-        "rss_before_bytes": before,
+        "planned_bytes": plan.memory.total(), "driver_bytes": plan.driver(), "tensor_bytes": gpu.tensor_bytes(),
+        "rss_before_bytes": before, "kernels": gpu.kernels_made(),
     });
     report(session, &gpu, "train_step", took, rest)
 }

@@ -82,6 +82,7 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         "activations": m.activations,
         "workspace": m.workspace,
         "total": m.total(),
+        "driver": plan.driver(),
         "fits": plan.fits(),
         "device_limit": plan.limits.memory,
         "activations_recomputed": plan.keep == Keep::Recomputed,
@@ -154,6 +155,10 @@ pub(super) fn table(plan: &RunPlan) -> String {
     let mut text = format!("{:<12} {:>10}", "memory", "MiB");
     for (name, bytes, what) in rows {
         text.push_str(&format!("\n{name:<12} {:>10}  {what}", mib(bytes)));
+    }
+    if plan.driver() > 0 {
+        let what = "compiled kernels, beside the device's memory: an estimate";
+        text.push_str(&format!("\n{:<12} {:>10}  {what}", "driver", mib(plan.driver())));
     }
     if let Some(limit) = plan.limits.memory {
         text.push_str(&format!("\n{:<12} {:>10}", "device", mib(limit)));

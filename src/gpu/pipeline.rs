@@ -51,6 +51,11 @@ impl Gpu {
         lock(&self.inner.pipelines.pipelines).get(&selection.name()).cloned()
     }
 
+    /// How many kernels have been compiled.
+    pub fn kernels_made(&self) -> usize {
+        self.inner.pipelines.made.load(Ordering::Relaxed)
+    }
+
     /// Compiles the variants that have not been made yet, each once, on all cores where there are threads.
     pub(super) fn make_pipelines<'a>(
         &self,

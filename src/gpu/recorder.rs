@@ -137,7 +137,9 @@ impl Recorder {
         }
         let work = op.work();
         let parts = parts(dispatch, self.pace.time(work) * op.skew(), self.slice);
-        let (count, cut) = (parts.len() as u64, parts.len() > 1);
+        let count = parts.len() as u64;
+        // The body for parts serves a whole grid, too: where it has been made, no second one is.
+        let cut = count > 1 || self.gpu.pipeline(&selection.in_parts()).is_some();
         let work = Work { flops: work.flops / count, bytes: work.bytes / count };
         let name = self.gpu.profiling().then(|| selection.name());
         let selection = if cut { selection.in_parts() } else { selection.clone() };

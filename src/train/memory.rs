@@ -10,6 +10,13 @@ use crate::{Error, Result};
 /// Activations up to this are kept where the device shares the host's memory, or tells nothing of its own.
 const KEEP_BYTES: u64 = 1 << 30;
 
+/// Kernels that a training run compiles, about: settings and the device add some and leave some out.
+pub const KERNELS: usize = 28;
+
+/// What a process grows by for each kernel on llvmpipe, on average: Mesa's intermediate code, LLVM's, bind groups, and
+/// the pages of driver and program that are first touched then. Measured, see docs/performance.md.
+const KERNEL_BYTES: u64 = 9 << 18;
+
 /// How much a device takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -19,18 +26,21 @@ pub struct Limits {
     pub tensor: u64,
     /// Whether the memory is a graphics card's own.
     pub own_memory: bool,
+    /// Whether the device is a program on the host's processor.
+    pub software: bool,
 }
 
 impl Limits {
     /// Those of an open device.
     pub fn of(gpu: &Gpu) -> Limits {
         let own_memory = gpu.caps().adapter.kind == "DiscreteGpu";
-        Limits { memory: gpu.memory_bytes(), tensor: gpu.tensor_limit(), own_memory }
+        let (memory, tensor) = (gpu.memory_bytes(), gpu.tensor_limit());
+        Limits { memory, tensor, own_memory, software: gpu.caps().software }
     }
 
     /// WebGPU's defaults: what is assumed where no device answers.
     pub fn unknown() -> Limits {
-        Limits { memory: None, tensor: crate::gpu::SHARD_BYTES, own_memory: false }
+        Limits { memory: None, tensor: crate::gpu::SHARD_BYTES, own_memory: false, software: false }
     }
 
     fn allow(&self, plan: &MemoryPlan) -> bool {
@@ -127,6 +137,12 @@ impl RunPlan {
             false => smaller(weights, model, config, pass, limits)?,
         };
         Ok(RunPlan { memory, keep, pass, limits, suggestion })
+    }
+
+    /// What a driver that runs on the host's processor keeps of compiled kernels, beside the device's memory: an
+    /// estimate. Nothing where kernels are the business of a card.
+    pub fn driver(&self) -> u64 {
+        if self.limits.software { KERNELS as u64 * KERNEL_BYTES } else { 0 }
     }
 
     /// Whether the device takes it.

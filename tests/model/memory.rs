@@ -6,7 +6,7 @@ use wgpu_lora::format::{Checkpoint, ModelConfig};
 use wgpu_lora::gpu::{Gpu, PARAMS_BYTES};
 use wgpu_lora::model::{LoadOptions, MemoryPlan, Model, Pass, Quant};
 use wgpu_lora::train::config::{Checkpointing, Optim, TargetModules, TrainConfig};
-use wgpu_lora::train::memory::{Limits, RunPlan};
+use wgpu_lora::train::memory::{KERNELS, Limits, RunPlan};
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{Trainer, TrainerOptions};
 
@@ -86,6 +86,9 @@ fn the_plan_is_wgpus_report() {
     let (after, _) = gpu.allocator_bytes().unwrap();
     let (got, planned) = ((after - before) as f64, plan.memory.total() as f64);
     assert!((got / planned - 1.0).abs() < 0.05, "allocated {got}, planned {planned}");
+    // What the plan says of the driver counts this run's kernels.
+    let made = gpu.kernels_made();
+    assert!(made.abs_diff(KERNELS) <= KERNELS / 4, "{made} kernels, planned {KERNELS}");
 }
 
 #[test]
