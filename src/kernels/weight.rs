@@ -129,6 +129,14 @@ impl Matrix {
         Matrix { rows, cols, storage: Storage::Dense(dense), w, scales, nested, table }
     }
 
+    /// Some of the rows of a dense matrix, if they begin where a binding may.
+    pub fn band(&self, first: usize, rows: usize) -> Option<Matrix> {
+        let Storage::Dense(dense) = self.storage else { return None };
+        let [at, words] = [first, rows].map(|rows| dense.words(rows * self.cols));
+        let w = self.w.slice(at, &[words], self.w.name()).ok()?;
+        Some(Matrix::dense(rows, self.cols, dense, w, self.table.clone()))
+    }
+
     /// Bytes on the device.
     pub fn bytes(&self) -> u64 {
         match self.storage {

@@ -87,6 +87,14 @@ fn chunks(h: &Tensor, logits: &Tensor) -> impl Iterator<Item = (usize, usize)> +
     (0..rows).step_by(most).map(move |first| (first, most.min(rows - first)))
 }
 
+/// The head's rows, on software adapters a band at a time, which all rows of `h` find in the processor's cache: whole
+/// heads do not fit, and every tile of `h` would read them from memory again.
+fn bands(rec: &Recorder, head: &[Shard]) -> Vec<Shard> {
+    const BAND: usize = 4096;
+    let most = if rec.gpu().caps().software { BAND } else { usize::MAX };
+    head.iter().flat_map(|shard| shard.bands(most)).collect()
+}
+
 /// `logits = h · Wᵀ`.
 fn head_logits(
     rec: &mut Recorder,
@@ -95,7 +103,7 @@ fn head_logits(
     logits: &Tensor,
     half: bool,
 ) -> Result<()> {
-    for shard in head {
+    for shard in bands(rec, head) {
         rec.record(&LinearFwd {
             x: h,
             w: &shard.matrix,
@@ -144,7 +152,7 @@ impl HeadLoss<'_> {
             })?;
             let Some((_, dh)) = self.gradient else { continue };
             let dh = rows(dh)?;
-            for (i, shard) in head.iter().enumerate() {
+            for (i, shard) in bands(rec, head).iter().enumerate() {
                 rec.record(&LinearBwd {
                     dy: &logits,
                     first: shard.first,

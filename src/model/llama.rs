@@ -24,6 +24,22 @@ pub struct Shard {
     pub matrix: Matrix,
 }
 
+impl Shard {
+    /// The same rows, at most so many at a time; all at once where they cannot be parted.
+    pub(super) fn bands(&self, most: usize) -> Vec<Shard> {
+        let rows = self.matrix.rows;
+        let band = |first: usize| {
+            let matrix = self.matrix.band(first, most.min(rows - first))?;
+            Some(Shard { first: self.first + first, matrix })
+        };
+        (0..rows)
+            .step_by(most)
+            .map(band)
+            .collect::<Option<_>>()
+            .unwrap_or_else(|| vec![self.clone()])
+    }
+}
+
 /// A block's frozen weights.
 #[derive(Debug)]
 pub(super) struct Layer {
