@@ -87,11 +87,12 @@ fn chunks(h: &Tensor, logits: &Tensor) -> impl Iterator<Item = (usize, usize)> +
     (0..rows).step_by(most).map(move |first| (first, most.min(rows - first)))
 }
 
-/// The head's rows, on software adapters a band at a time, which all rows of `h` find in the processor's cache: whole
-/// heads do not fit, and every tile of `h` would read them from memory again.
-fn bands(rec: &Recorder, head: &[Shard]) -> Vec<Shard> {
+/// The head's rows, for several tiles of `h` on software adapters a band at a time, which all of them find in the
+/// processor's cache: whole heads do not fit, and every tile would read them from memory again.
+fn bands(rec: &Recorder, head: &[Shard], h: &Tensor) -> Vec<Shard> {
     const BAND: usize = 4096;
-    let most = if rec.gpu().caps().software { BAND } else { usize::MAX };
+    let several = h.dim(0) > 32 && rec.gpu().caps().software;
+    let most = if several { BAND } else { usize::MAX };
     head.iter().flat_map(|shard| shard.bands(most)).collect()
 }
 
@@ -103,7 +104,7 @@ fn head_logits(
     logits: &Tensor,
     half: bool,
 ) -> Result<()> {
-    for shard in bands(rec, head) {
+    for shard in bands(rec, head, h) {
         rec.record(&LinearFwd {
             x: h,
             w: &shard.matrix,
@@ -152,7 +153,7 @@ impl HeadLoss<'_> {
             })?;
             let Some((_, dh)) = self.gradient else { continue };
             let dh = rows(dh)?;
-            for (i, shard) in bands(rec, head).iter().enumerate() {
+            for (i, shard) in bands(rec, head, &logits).iter().enumerate() {
                 rec.record(&LinearBwd {
                     dy: &logits,
                     first: shard.first,
