@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::ShadersArgs;
 use super::model::Session;
-use crate::gpu::{COOPERATIVE, Target};
+use crate::gpu::{COOPERATIVE, Form, Selection, Target};
 use crate::kernels;
 
 pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
@@ -16,7 +16,7 @@ pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
         let dir = args.out.join(folder);
         std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let whole = kernels::ALL.iter().flat_map(|kernel| kernel.variants());
-        for selection in whole.flat_map(|whole| [whole.in_parts(), whole]) {
+        for selection in whole.flat_map(forms) {
             let capabilities = selection.capabilities();
             if target == Target::Browser && capabilities.contains(&COOPERATIVE) {
                 continue;
@@ -38,6 +38,16 @@ pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
     write(&args.out.join("manifest.json"), &serde_json::to_vec_pretty(&manifest)?)?;
     session.printer.line(format!("{} shaders in {}", manifest.len(), args.out.display()))?;
     session.printer.object(&json!({"shaders": manifest.len(), "out": args.out}))
+}
+
+/// A variant in every form in which it may run.
+fn forms(whole: Selection) -> Vec<Selection> {
+    let mut forms = vec![whole.with(Form::InPart)];
+    if kernels::TOGETHER.contains(&whole.kernel.name) {
+        forms.push(whole.with(Form::Together));
+    }
+    forms.push(whole);
+    forms
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Form;
 use super::choices::{Choices, Origin};
 use super::op::{Body, Kernel, Needs, Selection};
 use crate::{Error, Result};
@@ -328,7 +329,7 @@ impl Caps {
             };
             modules.push(module);
         }
-        Ok(Selection { kernel, body, modules, workgroup, in_parts: false })
+        Ok(Selection { kernel, body, modules, workgroup, form: Form::Whole })
     }
 
     /// A workgroup of one subgroup reduces without barriers: on software adapters, where these are dear.

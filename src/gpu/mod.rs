@@ -12,6 +12,7 @@
 mod caps;
 mod choices;
 #[cfg(not(target_arch = "wasm32"))]
+mod form;
 mod kept;
 mod memory;
 mod op;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex};
 
 pub use caps::{AdapterReport, Caps, Policy, SHARD_BYTES, SHARD_ROWS};
 pub use choices::{Choices, Origin, Tuning};
+pub use form::Form;
 pub(crate) use op::grid;
 pub use op::{Access, Body, HALF, Host, HostBuffers, Kernel, Needs, Op, Selection, Work};
 pub use profile::{Profile, ProfileRow};

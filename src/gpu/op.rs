@@ -1,6 +1,6 @@
 //! What an operation is: a kernel, its tensors, its parameters, and a CPU twin.
 
-use super::{Tensor, compose, shader};
+use super::{Form, Tensor, compose, shader};
 use crate::{Error, Result};
 
 /// How a kernel uses a binding.
@@ -97,8 +97,8 @@ pub struct Selection {
     pub modules: Vec<&'static str>,
     /// The value of the override `WG`, where the variant decides it.
     pub workgroup: Option<u32>,
-    /// Whether a dispatch covers a part of its grid, whose place then stands in front of `Params`.
-    pub in_parts: bool,
+    /// What a dispatch covers.
+    pub form: Form,
 }
 
 impl Selection {
@@ -106,13 +106,13 @@ impl Selection {
     pub fn name(&self) -> String {
         let mut pieces = vec![self.body.name];
         pieces.extend(&self.modules);
-        pieces.extend(self.in_parts.then_some("in_parts"));
+        pieces.extend(self.form.name());
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
     }
 
-    /// The same for dispatches of parts of a grid.
-    pub fn in_parts(&self) -> Selection {
-        Selection { in_parts: true, ..self.clone() }
+    /// The same for dispatches that cover something else.
+    pub fn with(&self, form: Form) -> Selection {
+        Selection { form, ..self.clone() }
     }
 
     /// The whole WGSL text.

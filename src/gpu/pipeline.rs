@@ -158,7 +158,7 @@ impl Gpu {
         pipeline: &Pipeline,
         ring: &wgpu::Buffer,
         slot: u64,
-        tensors: &[&Tensor],
+        tensors: &[Tensor],
     ) -> wgpu::BindGroup {
         let cache = &self.inner.pipelines;
         let key =

@@ -1,10 +1,10 @@
 //! Records operations and submits them in slices.
 
+use super::form::{Form, Joined, join, part_bytes};
 use super::op::{Access, Op, Selection};
 #[cfg(not(target_arch = "wasm32"))]
 use super::op::{Host, HostBuffers};
 use super::pipeline::Pipeline;
-use super::shader::part_bytes;
 use super::slice::{Pace, Part, SLICE, parts};
 use super::{Gpu, Profile, Tensor, Work};
 use crate::{Error, Result};
@@ -13,9 +13,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Bytes of one `Params` in the uniform ring: the alignment that WebGPU guarantees.
-const SLOT: usize = 256;
+pub(super) const SLOT: usize = 256;
 /// Dispatches of one submission, so that the ring has a fixed size.
 const SLOTS: usize = 1024;
+
+/// On a software adapter operations that take longer, in nanoseconds on a slow GPU, have dispatches of their own.
+const WORTH_JOINING: u64 = 200_000;
 
 /// Bytes of the ring that holds the parameters of a submission's dispatches.
 pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
@@ -37,6 +40,29 @@ struct Waiting {
     at: usize,
     selection: Selection,
     tensors: Vec<Tensor>,
+}
+
+/// What is going to be recorded: one operation, or several together.
+struct Dispatch {
+    selection: Selection,
+    tensors: Vec<Tensor>,
+    params: Vec<u8>,
+    grid: [u32; 3],
+    work: Work,
+    skew: u64,
+}
+
+impl Dispatch {
+    fn one(op: &dyn Op, selection: &Selection, grid: [u32; 3]) -> Dispatch {
+        let tensors = op.tensors().into_iter().cloned().collect();
+        let (params, work, skew) = (op.params(), op.work(), op.skew());
+        Dispatch { selection: selection.clone(), tensors, params, grid, work, skew }
+    }
+
+    fn of(joined: Joined, selection: Selection) -> Dispatch {
+        let Joined { tensors, params, grid, work, skew } = joined;
+        Dispatch { selection, tensors, params, grid, work, skew }
+    }
 }
 
 /// Records operations in order; each sees the results of those before it.
@@ -121,11 +147,38 @@ impl Recorder {
         if self.gpu.inner.verify {
             return self.verify(op, selection, dispatch);
         }
-        self.push(op, selection, dispatch)
+        self.push(Dispatch::one(op, selection, dispatch))
     }
 
-    fn push(&mut self, op: &dyn Op, selection: &Selection, dispatch: [u32; 3]) -> Result<()> {
-        let tensors = op.tensors();
+    /// Adds operations that neither read nor write what another of them writes: in one dispatch where they are of one
+    /// variant and their tensors lie in the same buffers, and where that is worth a variant of its own. **Errors** as
+    /// [`record`](Recorder::record).
+    pub fn record_together(&mut self, ops: &[&dyn Op]) -> Result<()> {
+        if let Some((selection, joined)) = self.joined(ops)? {
+            return self.push(Dispatch::of(joined, selection));
+        }
+        ops.iter().try_for_each(|op| self.record(*op))
+    }
+
+    fn joined(&self, ops: &[&dyn Op]) -> Result<Option<(Selection, Joined)>> {
+        let Some((first, others)) = ops.split_first() else { return Ok(None) };
+        let caps = self.gpu.caps();
+        // On a software adapter a dispatch costs 50 µs, and a variant a part of a second of compilation.
+        let long = |op: &&dyn Op| self.pace.time(op.work()) > WORTH_JOINING;
+        if self.gpu.inner.verify || (caps.software && ops.iter().any(long)) {
+            return Ok(None);
+        }
+        let selection = caps.select(first.kernel(), &first.roles())?;
+        for op in others {
+            if caps.select(op.kernel(), &op.roles())?.name() != selection.name() {
+                return Ok(None);
+            }
+        }
+        Ok(join(ops, &selection)?.map(|joined| (selection.with(Form::Together), joined)))
+    }
+
+    fn push(&mut self, dispatch: Dispatch) -> Result<()> {
+        let Dispatch { selection, tensors, params, grid, work, skew } = dispatch;
         let bindings = selection.kernel.bindings;
         if tensors.len() != bindings.len() {
             let why = format!("{} tensors for {} bindings", tensors.len(), bindings.len());
@@ -135,15 +188,16 @@ impl Recorder {
             let why = format!("tensor `{twice}` is written and bound a second time");
             return Err(Error::invalid(selection.kernel.name, why));
         }
-        let work = op.work();
-        let parts = parts(dispatch, self.pace.time(work) * op.skew(), self.slice);
+        let parts = parts(grid, self.pace.time(work) * skew, self.slice);
         let count = parts.len() as u64;
-        // The body for parts serves a whole grid, too: where it has been made, no second one is.
-        let cut = count > 1 || self.gpu.pipeline(&selection.in_parts()).is_some();
         let work = Work { flops: work.flops / count, bytes: work.bytes / count };
         let name = self.gpu.profiling().then(|| selection.name());
-        let selection = if cut { selection.in_parts() } else { selection.clone() };
-        let params = op.params();
+        let in_part = selection.with(Form::InPart);
+        let selection = match selection.form {
+            // The body for parts serves a whole grid, too: where it has been made, no second one is.
+            Form::Whole if count > 1 || self.gpu.pipeline(&in_part).is_some() => in_part,
+            _ => selection,
+        };
         for part in parts {
             if self.recorded.len() == SLOTS || self.time + part.time > self.slice {
                 self.submit()?;
@@ -156,11 +210,11 @@ impl Recorder {
                 self.waiting.push(Waiting {
                     at: self.recorded.len(),
                     selection: selection.clone(),
-                    tensors: tensors.iter().copied().cloned().collect(),
+                    tensors: tensors.clone(),
                 });
             }
-            if cut {
-                self.params.extend_from_slice(&part_bytes(part.first, dispatch));
+            if selection.form != Form::Whole {
+                self.params.extend_from_slice(&part_bytes(part.first, grid));
             }
             self.params.extend_from_slice(&params);
             self.params.resize((self.recorded.len() + 1) * SLOT, 0);
@@ -175,7 +229,6 @@ impl Recorder {
         let waiting = std::mem::take(&mut self.waiting);
         self.gpu.make_pipelines(waiting.iter().map(|w| &w.selection))?;
         for Waiting { at, selection, tensors } in waiting {
-            let tensors: Vec<&Tensor> = tensors.iter().collect();
             self.recorded[at].ready = self.gpu.pipeline(&selection).map(|pipeline| {
                 let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
                 (pipeline, group)
@@ -305,7 +358,7 @@ impl Recorder {
         let gpu = self.gpu.clone();
         let read = |t: &Tensor| gpu.read_blocking(t).map(Host);
         let mut host = HostBuffers(tensors.iter().map(|t| read(t)).collect::<Result<Vec<Host>>>()?);
-        self.push(op, selection, dispatch)?;
+        self.push(Dispatch::one(op, selection, dispatch))?;
         self.submit()?;
         op.twin(&mut host);
         for (i, (name, access)) in selection.kernel.bindings.iter().enumerate() {
@@ -339,7 +392,7 @@ fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
 }
 
 /// A tensor that is written must not be bound twice: WebGPU forbids it.
-fn written_twice(bindings: &[(&str, Access)], tensors: &[&Tensor]) -> Option<String> {
+fn written_twice(bindings: &[(&str, Access)], tensors: &[Tensor]) -> Option<String> {
     tensors.iter().enumerate().find_map(|(i, t)| {
         let again = tensors.iter().enumerate().any(|(j, u)| i != j && u.buffer.id == t.buffer.id);
         (again && bindings[i].1.writes()).then(|| t.name().to_owned())

@@ -116,38 +116,14 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
     {
         if !modules.contains(&module) {
             modules.push(module);
-            add(format!("shaders/lib/{module}.wgsl"), source(module));
+            let text = selection.form.module(source(module), selection.body.source);
+            add(format!("shaders/lib/{module}.wgsl"), &text);
         }
     }
     let file = match selection.body.name {
         "baseline" => selection.kernel.name.to_owned(),
         other => format!("{}_{other}", selection.kernel.name),
     };
-    let body = selection.body.source;
-    match selection.in_parts {
-        true => add(format!("shaders/{file}.wgsl"), &in_parts(body)),
-        false => add(format!("shaders/{file}.wgsl"), body),
-    }
+    add(format!("shaders/{file}.wgsl"), &selection.form.body(selection.body.source));
     out
-}
-
-/// What `Params` begin with where a dispatch covers a part of its grid: the part's first workgroup, and the
-/// whole grid.
-pub(super) fn part_bytes(first: [u32; 3], grid: [u32; 3]) -> [u8; 32] {
-    let ([x, y, z], [nx, ny, nz]) = (first, grid);
-    bytemuck::cast([x, y, z, 0, nx, ny, nz, 0])
-}
-
-/// The body for dispatches of parts of its grid: `group` and `groups` are those of the whole. Lines stay where
-/// they are.
-fn in_parts(body: &str) -> String {
-    let body = body.replace("struct Params {", "struct Params { part: vec4u, grid: vec4u,");
-    let group = "@builtin(workgroup_id) group: vec3u,";
-    if !body.contains(group) {
-        return body;
-    }
-    let opened = ") { let group = at_part + p.part.xyz; let groups = p.grid.xyz;";
-    body.replace(group, "@builtin(workgroup_id) at_part: vec3u,")
-        .replace("@builtin(num_workgroups) groups: vec3u,", "")
-        .replace("\n) {\n", &format!("\n{opened}\n"))
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::op::{HALF, Kernel, Needs, Selection};
-use super::{Caps, library};
+use super::{Caps, Form, library};
 
 /// The capability of matrix units; no browser has it.
 pub const COOPERATIVE: &str = "cooperative-matrix";
@@ -85,8 +85,8 @@ impl Kernel {
                 }
                 for roles in combinations {
                     let modules = roles.into_iter().map(|(_, module)| module).collect();
-                    let (kernel, workgroup, in_parts) = (self, None, false);
-                    let selection = Selection { kernel, body, modules, workgroup, in_parts };
+                    let (kernel, workgroup, form) = (self, None, Form::Whole);
+                    let selection = Selection { kernel, body, modules, workgroup, form };
                     all.insert(selection.name(), selection);
                 }
             }

@@ -99,6 +99,9 @@ pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 use crate::Result;
 use crate::gpu::{Kernel, Tensor, grid};
 
+/// Kernels whose operations the model records [together](crate::gpu::Recorder::record_together).
+pub static TOGETHER: &[&str] = &["linear_fwd", "lora_down"];
+
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[
     &attention::FWD,

@@ -7,7 +7,7 @@ use wgpu_lora::kernels::{
 use wgpu_lora::quant::{Nf4Matrix, dynamic8_code};
 
 /// Storage 0…4: f32, f16, bf16, NF4 with f32 scales, NF4 with 8-bit scales.
-fn matrix(gpu: &Gpu, rows: usize, cols: usize, storage: usize) -> Matrix {
+pub fn matrix(gpu: &Gpu, rows: usize, cols: usize, storage: usize) -> Matrix {
     let values = noise(rows * cols, "w");
     let up = |name: &str, w: &[u32]| words(gpu, name, &[w.len()], w);
     let table = gpu.table("table", &dynamic8_code(true)).unwrap();

@@ -18,6 +18,7 @@ mod rms_norm;
 mod rope;
 mod rope_append;
 mod swiglu;
+mod together;
 mod tune;
 
 fn main() -> std::process::ExitCode {
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
     ];
     let mut trials = no_op::trials(&families);
     trials.extend(harness::trials(families));
+    trials.extend(together::trials());
     trials.extend(tune::trials());
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()
 }

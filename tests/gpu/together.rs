@@ -1,0 +1,163 @@
+//! Operations in one dispatch give, bit for bit, what they give one after the other, and touch nothing else.
+
+use std::collections::BTreeSet;
+
+use crate::harness::{noise, policies};
+use crate::linear::matrix;
+use libtest_mimic::{Failed, Trial};
+use wgpu_lora::Result;
+use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, Op, Tensor};
+use wgpu_lora::kernels::{LinearFwd, LoraDown, Mask, Matrix};
+
+/// Tensors of the given sizes in one buffer, with room between them that nobody may write.
+struct Slab {
+    whole: Tensor,
+    parts: Vec<(usize, Vec<usize>)>,
+}
+
+impl Slab {
+    fn of(gpu: &Gpu, name: &str, shapes: &[Vec<usize>]) -> Slab {
+        let (mut at, mut parts) = (64, Vec::new());
+        for dims in shapes {
+            parts.push((at, dims.clone()));
+            at = (at + dims.iter().product::<usize>() + 1).next_multiple_of(64);
+        }
+        let whole = gpu.tensor(name, &[at], Elem::F32).unwrap();
+        gpu.write(&whole, &noise(at, name)).unwrap();
+        Slab { whole, parts }
+    }
+
+    fn tensor(&self, i: usize) -> Tensor {
+        let (at, dims) = &self.parts[i];
+        self.whole.slice(*at, dims, "part").unwrap()
+    }
+
+    fn filled(gpu: &Gpu, name: &str, tensors: &[&Tensor]) -> Slab {
+        let shapes: Vec<_> = tensors.iter().map(|t| t.dims().to_vec()).collect();
+        let slab = Slab::of(gpu, name, &shapes);
+        for (i, t) in tensors.iter().enumerate() {
+            let words = pollster::block_on(gpu.read_words(t)).unwrap();
+            gpu.write_words(&slab.tensor(i), 0, &words).unwrap();
+        }
+        slab
+    }
+}
+
+/// The matrices with their words in common buffers.
+fn stacked(gpu: &Gpu, all: &[Matrix]) -> Vec<Matrix> {
+    let slab = |name: &str, of: fn(&Matrix) -> &Tensor| {
+        Slab::filled(gpu, name, &all.iter().map(of).collect::<Vec<_>>())
+    };
+    let (w, scales) = (slab("w", |m| &m.w), slab("scales", |m| &m.scales));
+    let nested = slab("nested", |m| &m.nested);
+    let place = |(i, matrix): (usize, &Matrix)| {
+        let (w, scales, nested) = (w.tensor(i), scales.tensor(i), nested.tensor(i));
+        Matrix { w, scales, nested, table: all[0].table.clone(), ..matrix.clone() }
+    };
+    all.iter().enumerate().map(place).collect()
+}
+
+/// Runs them so and so; `outputs` is what they write.
+fn compare(gpu: &Gpu, ops: &[&dyn Op], outputs: &Slab) -> Result<BTreeSet<String>> {
+    let before = pollster::block_on(gpu.read_words(&outputs.whole))?;
+    let mut results = Vec::new();
+    let mut names = BTreeSet::new();
+    for together in [false, true] {
+        gpu.write_words(&outputs.whole, 0, &before)?;
+        gpu.profile(true);
+        let mut rec = gpu.recorder("test");
+        match together {
+            true => rec.record_together(ops)?,
+            false => ops.iter().try_for_each(|op| rec.record(*op))?,
+        }
+        pollster::block_on(rec.finish())?;
+        results.push(pollster::block_on(gpu.read_words(&outputs.whole))?);
+        let profile = gpu.profile(false).expect("timestamps");
+        if together {
+            let calls: u64 = profile.rows.values().map(|row| row.calls).sum();
+            assert_eq!(calls, 1, "{:?}", profile.rows.keys());
+            names.extend(profile.rows.into_keys());
+        }
+    }
+    assert!(results[0] == results[1], "{names:?} differs");
+    let mut untouched = results[0].clone();
+    for (at, dims) in &outputs.parts {
+        let n: usize = dims.iter().product();
+        assert!(untouched[*at..at + n] != before[*at..at + n], "{names:?} wrote nothing");
+        untouched[*at..at + n].copy_from_slice(&before[*at..at + n]);
+    }
+    assert!(untouched == before, "{names:?} wrote elsewhere");
+    Ok(names)
+}
+
+fn products(
+    gpu: &Gpu,
+    [m, k]: [usize; 2],
+    rows: &[usize],
+    storage: usize,
+) -> Result<BTreeSet<String>> {
+    let alone: Vec<Matrix> = rows.iter().map(|&n| matrix(gpu, n, k, storage)).collect();
+    let w = stacked(gpu, &alone);
+    let inputs = Slab::of(gpu, "x", &vec![vec![m, k]; rows.len()]);
+    let outputs = Slab::of(gpu, "y", &rows.iter().map(|&n| vec![m, n]).collect::<Vec<_>>());
+    let mut names = BTreeSet::new();
+    // One input for all, then one for each.
+    for shared in [true, false] {
+        let x: Vec<_> =
+            (0..rows.len()).map(|i| inputs.tensor(if shared { 0 } else { i })).collect();
+        let y: Vec<_> = (0..rows.len()).map(|i| outputs.tensor(i)).collect();
+        let op = |i: usize| {
+            let (x, w, y) = (&x[i], &w[i], &y[i]);
+            let scale = 1.0 + i as f32;
+            LinearFwd { x, w, y, first: 0, accumulate: shared, scale, half: !shared }
+        };
+        let ops: Vec<_> = (0..rows.len()).map(op).collect();
+        let ops: Vec<&dyn Op> = ops.iter().map(|op| op as &dyn Op).collect();
+        names.extend(compare(gpu, &ops, &outputs)?);
+    }
+    Ok(names)
+}
+
+fn ways_down(gpu: &Gpu, [m, k]: [usize; 2], ranks: &[usize], p: f32) -> Result<BTreeSet<String>> {
+    let inputs = Slab::of(gpu, "x", &[vec![m, k]]);
+    let down = Slab::of(gpu, "a", &ranks.iter().map(|&r| vec![r, k]).collect::<Vec<_>>());
+    let outputs = Slab::of(gpu, "low", &ranks.iter().map(|&r| vec![m, r]).collect::<Vec<_>>());
+    let x = inputs.tensor(0);
+    let parts: Vec<_> = (0..ranks.len()).map(|i| (down.tensor(i), outputs.tensor(i))).collect();
+    let mask = |i: usize| (p > 0.0).then_some(Mask { p, seed: i as u32 });
+    let op = |i: usize| LoraDown { x: &x, a: &parts[i].0, mask: mask(i), low: &parts[i].1 };
+    let ops: Vec<_> = (0..parts.len()).map(op).collect();
+    compare(gpu, &ops.iter().map(|op| op as &dyn Op).collect::<Vec<_>>(), &outputs)
+}
+
+fn all(gpu: &Gpu) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for storage in 0..5 {
+        for m in [1, 20] {
+            names.extend(products(gpu, [m, 128], &[96, 32, 36], storage)?);
+            names.extend(products(gpu, [m, 64], &[40, 100], storage)?);
+        }
+        names.extend(products(gpu, [3, 33], &[5, 7, 9], storage)?);
+    }
+    for (m, p) in [(1, 0.0), (40, 0.0), (40, 0.25)] {
+        names.extend(ways_down(gpu, [m, 72], &[16, 8, 24], p)?);
+        names.extend(ways_down(gpu, [m, 33], &[3, 5], p)?);
+    }
+    Ok(names)
+}
+
+pub fn trials() -> Vec<Trial> {
+    let run = || -> std::result::Result<(), Failed> {
+        let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+        let mut names = BTreeSet::new();
+        for policy in policies() {
+            let options = GpuOptions { policy, adapter: adapter.clone(), ..Default::default() };
+            let gpu = pollster::block_on(Gpu::with(options)).map_err(|e| e.to_string())?;
+            names.extend(all(&gpu).map_err(|e| e.to_string())?);
+        }
+        println!("{names:#?}");
+        assert!(names.iter().all(|name| name.contains("together")), "{names:?}");
+        Ok(())
+    };
+    vec![Trial::test("together", run)]
+}
