@@ -5,17 +5,16 @@
 
 struct Params {
     n: u32, heads: u32, kv_heads: u32, half: u32, positions: u32, queries: u32, capacity: u32, start: u32,
+    k: u32, v: u32,
 }
 
 @group(0) @binding(0) var<uniform>             p:         Params;
-@group(0) @binding(1) var<storage, read_write> q:         array<f32>;  // (B·T, H·E)
-@group(0) @binding(2) var<storage, read>       k:         array<f32>;  // (B·T, G·E)
-@group(0) @binding(3) var<storage, read>       v:         array<f32>;  // (B·T, G·E)
-@group(0) @binding(4) var<storage, read>       cos:       array<f32>;  // (P, E/2)
-@group(0) @binding(5) var<storage, read>       sin:       array<f32>;  // (P, E/2)
-@group(0) @binding(6) var<storage, read>       positions: array<u32>;  // (B·T), each below P
-@group(0) @binding(7) var<storage, read_write> keys:      array<f32>;  // (B·S, G·E)
-@group(0) @binding(8) var<storage, read_write> values:    array<f32>;  // (B·S, G·E)
+@group(0) @binding(1) var<storage, read_write> qkv:       array<f32>;  // q (B·T, H·E); k, v (B·T, G·E) from p.k, p.v on
+@group(0) @binding(2) var<storage, read>       cos:       array<f32>;  // (P, E/2)
+@group(0) @binding(3) var<storage, read>       sin:       array<f32>;  // (P, E/2)
+@group(0) @binding(4) var<storage, read>       positions: array<u32>;  // (B·T), each below P
+@group(0) @binding(5) var<storage, read_write> keys:      array<f32>;  // (B·S, G·E)
+@group(0) @binding(6) var<storage, read_write> values:    array<f32>;  // (B·S, G·E)
 
 override WG: u32 = 64u;
 
@@ -35,20 +34,20 @@ fn rope_append(
     let s = sin[at];
     for (var h = 0u; h < p.heads; h++) {
         let first = (row * p.heads + h) * p.half * 2u + j;
-        let a = q[first];
-        let b = q[first + p.half];
-        q[first] = a * c - b * s;
-        q[first + p.half] = b * c + a * s;
+        let a = qkv[first];
+        let b = qkv[first + p.half];
+        qkv[first] = a * c - b * s;
+        qkv[first + p.half] = b * c + a * s;
     }
     let to = row / p.queries * p.capacity + p.start + row % p.queries;
     for (var h = 0u; h < p.kv_heads; h++) {
         let first = (row * p.kv_heads + h) * p.half * 2u + j;
         let place = (to * p.kv_heads + h) * p.half * 2u + j;
-        let a = k[first];
-        let b = k[first + p.half];
+        let a = qkv[p.k + first];
+        let b = qkv[p.k + first + p.half];
         keys[place] = a * c - b * s;
         keys[place + p.half] = b * c + a * s;
-        values[place] = v[first];
-        values[place + p.half] = v[first + p.half];
+        values[place] = qkv[p.v + first];
+        values[place + p.half] = qkv[p.v + first + p.half];
     }
 }

@@ -163,6 +163,13 @@ impl Tensor {
         (self.buffer.raw.size() / 4) as usize - self.offset
     }
 
+    /// Words from the first element of `other` to this one's; none if they lie in different buffers, or the other way
+    /// round.
+    pub fn words_behind(&self, other: &Tensor) -> Option<usize> {
+        let same = self.buffer.id == other.buffer.id;
+        same.then(|| self.offset.checked_sub(other.offset)).flatten()
+    }
+
     /// The same memory under another shape, from the same first element: how one workspace serves
     /// every batch. **Errors** [`Error::Shape`] if the buffer is too small.
     pub fn view(&self, dims: &[usize]) -> Result<Tensor> {

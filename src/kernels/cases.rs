@@ -458,9 +458,9 @@ fn rope_append(i: &Inputs, [m, heads, half]: [usize; 3], each: Each) -> Result<(
         first: 0,
     };
     each(&RopeAppend {
-        q: &i.random("q", &[m, heads * head_dim])?,
-        k: &i.random("k", &[m, width])?,
-        v: &i.random("v", &[m, width])?,
+        qkv: &i.random("qkv", &[m * (heads * head_dim + 2 * width)])?,
+        k: m * heads * head_dim,
+        v: m * (heads * head_dim + width),
         cos: &i.random("cos", &[m, half])?,
         sin: &i.random("sin", &[m, half])?,
         positions: &i.indices("positions", m, m)?,

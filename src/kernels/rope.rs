@@ -8,7 +8,7 @@ pub(super) static ROPE: Kernel =
     kernel!("rope", [x: Update, cos: Read, sin: Read, positions: Read]);
 pub(super) static ROPE_APPEND: Kernel = kernel!(
     "rope_append",
-    [q: Update, k: Read, v: Read, cos: Read, sin: Read, positions: Read, keys: Update, values: Update],
+    [qkv: Update, cos: Read, sin: Read, positions: Read, keys: Update, values: Update],
 );
 
 #[repr(C)]
@@ -88,21 +88,23 @@ struct AppendParams {
     queries: u32,
     capacity: u32,
     start: u32,
+    k: u32,
+    v: u32,
 }
 
 /// What generation does between its products and attention, in one dispatch: [`Rope`] of `q` in place, and
 /// for token `t` of sequence `b` `keys[b·S + start + t] = rope(k[b·T + t])`, `values[b·S + start + t] =
 /// v[b·T + t]`; other rows of the cache stay.
 ///
-/// **Shapes** `q (B·T, H·E)`, `k, v (B·T, G·E)`, `keys, values (B·S, G·E)`; tables and positions as in
+/// **Shapes** `q (B·T, H·E)` at the beginning of `qkv`, `k, v (B·T, G·E)` in it from words `k` and `v` on, `keys, values (B·S, G·E)`; tables and positions as in
 /// [`Rope`]; `shape` has `S` as `keys`. **Errors** [`Shape`](Error::Shape) if they disagree. **Source** as
 /// [`Rope`]; key-value caching. **Twin** [`reference::rope`], [`reference::copy_rows`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct RopeAppend<'a> {
-    pub q: &'a Tensor,
-    pub k: &'a Tensor,
-    pub v: &'a Tensor,
+    pub qkv: &'a Tensor,
+    pub k: usize,
+    pub v: usize,
     pub cos: &'a Tensor,
     pub sin: &'a Tensor,
     pub positions: &'a Tensor,
@@ -116,8 +118,7 @@ impl Op for RopeAppend<'_> {
         &ROPE_APPEND
     }
     fn tensors(&self) -> Vec<&Tensor> {
-        let (tables, cache) = ([self.cos, self.sin, self.positions], [self.keys, self.values]);
-        [[self.q, self.k, self.v].as_slice(), &tables, &cache].concat()
+        vec![self.qkv, self.cos, self.sin, self.positions, self.keys, self.values]
     }
     fn params(&self) -> Vec<u8> {
         let shape = self.shape;
@@ -130,6 +131,8 @@ impl Op for RopeAppend<'_> {
             queries: shape.queries as u32,
             capacity: shape.keys as u32,
             start: shape.start as u32,
+            k: self.k as u32,
+            v: self.v as u32,
         })
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
@@ -142,9 +145,10 @@ impl Op for RopeAppend<'_> {
         self.sin.expect(name, &[count, half])?;
         let (n, width) = (shape.batch * shape.queries, shape.kv_heads * shape.head_dim);
         self.positions.expect(name, &[n])?;
-        self.q.expect(name, &[n, shape.heads * shape.head_dim])?;
-        for x in [self.k, self.v] {
-            x.expect(name, &[n, width])?;
+        let ends = [n * shape.heads * shape.head_dim, self.k + n * width, self.v + n * width];
+        if [self.k, self.v, self.qkv.len()].iter().zip(ends).any(|(next, end)| *next < end) {
+            let why = format!("q, k and v end at words {ends:?} of {:?}", self.qkv);
+            return Err(Error::invalid(name, why));
         }
         for cache in [self.keys, self.values] {
             cache.expect(name, &[shape.batch * shape.keys, width])?;
@@ -152,18 +156,23 @@ impl Op for RopeAppend<'_> {
         elements(n * half)
     }
     fn twin(&self, host: &mut HostBuffers) {
-        let [q, k, v, cos, sin, positions, keys, values] = host.all();
+        let [qkv, cos, sin, positions, keys, values] = host.all();
         let (cos, sin, positions) = (cos.f32(), sin.f32(), positions.u32());
         let shape = self.shape;
-        reference::rope(q.f32_mut(), cos, sin, positions, shape.heads, false);
-        let mut k = k.f32().to_vec();
+        let n = shape.batch * shape.queries;
+        let (q, width) = (n * shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
+        reference::rope(&mut qkv.f32_mut()[..q], cos, sin, positions, shape.heads, false);
+        let mut k = qkv.f32()[self.k..][..n * width].to_vec();
+        let v = &qkv.f32()[self.v..][..n * width];
         reference::rope(&mut k, cos, sin, positions, shape.kv_heads, false);
-        let (width, rows, stride, first) = (self.k.dim(1), shape.queries, shape.keys, shape.start);
+        let (rows, stride, first) = (shape.queries, shape.keys, shape.start);
         reference::copy_rows(&k, width, rows, stride, first, keys.f32_mut());
-        reference::copy_rows(v.f32(), width, rows, stride, first, values.f32_mut());
+        reference::copy_rows(v, width, rows, stride, first, values.f32_mut());
     }
     fn work(&self) -> Work {
-        let moved = self.q.bytes() + self.k.bytes() + self.v.bytes();
-        Work { flops: 3 * (self.q.len() + self.k.len()) as u64, bytes: 2 * moved }
+        let shape = self.shape;
+        let (n, e) = (shape.batch * shape.queries, shape.head_dim);
+        let (flops, words) = (shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads);
+        Work { flops: (3 * n * e * flops) as u64, bytes: (8 * n * e * words) as u64 }
     }
 }

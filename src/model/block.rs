@@ -12,8 +12,8 @@ use crate::data::Segment;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
-    AttentionGather, AttentionShape, Mask, PackF16, RmsNormBwd, RmsNormFwd, Rope, RopeAppend,
-    SwigluBwd, SwigluFwd, UnpackF16,
+    AttentionGather, AttentionShape, CopyRows, Mask, PackF16, RmsNormBwd, RmsNormFwd, Rope,
+    RopeAppend, SwigluBwd, SwigluFwd, UnpackF16,
 };
 use crate::model::kv_cache::KvCache;
 use crate::model::slots::{Listed, SlotCache};
@@ -74,15 +74,15 @@ impl Block<'_> {
         Linear { shards: &layer.linears[i], half, bias: layer.biases[i].as_ref(), pair, mask }
     }
 
-    fn apply(
+    /// Layers that do not wait for each other: module, input, output.
+    fn apply<const N: usize>(
         &self,
         rec: &mut Recorder,
         acts: &Activations,
-        module: Module,
-        x: &Tensor,
-        y: &Tensor,
+        layers: [(Module, &Tensor, &Tensor); N],
     ) -> Result<()> {
-        self.linear(module).forward(rec, &site(acts, module, x), y, false)
+        let layers = layers.map(|(module, x, y)| (self.linear(module), site(acts, module, x), y));
+        Linear::forward_together(rec, &layers)
     }
 
     /// The residual stream after a layer: `x + layer(input)`, in training in `y`, so that `x` remains for
@@ -143,6 +143,29 @@ impl Block<'_> {
         rec.record(&Rope { x, cos, sin, positions: &frame.positions()?, heads, inverse })
     }
 
+    /// Rotates queries and keys, and puts keys and values into the cache.
+    fn append(
+        &self,
+        rec: &mut Recorder,
+        frame: &Frame,
+        a: &Activations,
+        cache: &KvCache,
+        shape: AttentionShape,
+    ) -> Result<()> {
+        let (cos, sin) = &self.model.rope;
+        let (keys, values) = &cache.layers[self.index];
+        let Some((k, v)) = a.k.words_behind(&a.q).zip(a.v.words_behind(&a.q)) else {
+            self.rotate(rec, frame, &a.q, shape.heads, false)?;
+            self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
+            let (rows, stride, first) = (shape.queries, shape.keys, shape.start);
+            rec.record(&CopyRows { x: &a.k, y: keys, rows, stride, first })?;
+            return rec.record(&CopyRows { x: &a.v, y: values, rows, stride, first });
+        };
+        let qkv = &a.q.slice(0, &[v + a.v.len()], "qkv")?;
+        let positions = &frame.positions()?;
+        rec.record(&RopeAppend { qkv, k, v, cos, sin, positions, keys, values, shape })
+    }
+
     /// Hidden state `index` to `index + 1`, at the rows that are needed; keys and values are of all rows, and also
     /// go to the cache or the slots.
     pub(super) fn forward(&self, rec: &mut Recorder, frame: &Frame, keys: Keys) -> Result<()> {
@@ -154,9 +177,7 @@ impl Block<'_> {
         at.select(rec, &a.h1, &at.h1)?;
         let products =
             [(Module::Q, &at.h1, &at.q), (Module::K, &a.h1, &a.k), (Module::V, &a.h1, &a.v)];
-        for (module, h1, y) in products {
-            self.apply(rec, &a, module, h1, y)?;
-        }
+        self.apply(rec, &a, products)?;
         at.spread(rec, &at.q, &a.q)?;
         if keys.cache().is_none() {
             self.rotate(rec, frame, &a.q, shape.heads, false)?;
@@ -184,20 +205,9 @@ impl Block<'_> {
                 rec.record(&AttentionGather { q, k, v, index, y, shape })?;
             }
             Keys::Cache(cache) => {
-                let (cos, sin) = &self.model.rope;
+                self.append(rec, frame, &a, cache, shape)?;
                 let (k, v) = &cache.layers[self.index];
                 let (q, y) = (&a.q, &a.att);
-                rec.record(&RopeAppend {
-                    q,
-                    k: &a.k,
-                    v: &a.v,
-                    cos,
-                    sin,
-                    positions: &frame.positions()?,
-                    keys: k,
-                    values: v,
-                    shape,
-                })?;
                 if shape.queries == 1 {
                     rec.record(&AttentionDecode { q, k, v, y, shape })?;
                 } else {
@@ -211,8 +221,7 @@ impl Block<'_> {
         let mid = if keep { &a.mid } else { &at.x };
         self.add_output(rec, &a, (Module::O, &at.att), &at.x, keep.then_some(mid))?;
         rec.record(&RmsNormFwd { x: mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
-        self.apply(rec, &a, Module::Gate, &a.h2, &a.gate)?;
-        self.apply(rec, &a, Module::Up, &a.h2, &a.up)?;
+        self.apply(rec, &a, [(Module::Gate, &a.h2, &a.gate), (Module::Up, &a.h2, &a.up)])?;
         rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
         self.add_output(rec, &a, (Module::Down, &a.act), mid, keep.then_some(&at.out))
     }

@@ -3,7 +3,7 @@
 use super::llama::Shard;
 use super::lora::Pair;
 use crate::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Op, Recorder, Tensor};
 use crate::kernels::{
     AddBias, DoraBwd, DoraNorm, DoraScale, Dropout, LinearBwd, LinearFwd, LinearGrad, LoraDown,
     LoraDownBwd, LoraUpBwd, Mask, Part,
@@ -40,6 +40,18 @@ impl Site<'_> {
     }
 }
 
+impl Pair {
+    /// `y += scale · B low`.
+    fn up<'a>(&'a self, low: &'a Tensor, y: &'a Tensor) -> LinearFwd<'a> {
+        let (x, w, scale) = (low, &self.b, self.scale);
+        LinearFwd { x, w, y, first: 0, accumulate: true, scale, half: false }
+    }
+}
+
+fn together<T: Op>(rec: &mut Recorder, ops: &[T]) -> Result<()> {
+    rec.record_together(&ops.iter().map(|op| op as &dyn Op).collect::<Vec<_>>())
+}
+
 impl Linear<'_> {
     /// Whether DoRA rescales the output, so that it cannot be added where it belongs as it is made.
     pub(super) fn is_rescaled(&self) -> bool {
@@ -61,6 +73,47 @@ impl Linear<'_> {
             Some(bias) => rec.record(&AddBias { bias, y }),
             None => Ok(()),
         }
+    }
+
+    /// [`Linear::forward`] of layers that do not wait for each other, `=`; products alike in one dispatch.
+    pub(super) fn forward_together(
+        rec: &mut Recorder,
+        layers: &[(Linear, Site, &Tensor)],
+    ) -> Result<()> {
+        let simple =
+            |(layer, ..): &(Linear, Site, &Tensor)| layer.shards.len() == 1 && !layer.is_rescaled();
+        if !layers.iter().all(simple) {
+            return layers.iter().try_for_each(|(layer, at, y)| layer.forward(rec, at, y, false));
+        }
+        let frozen = layers.iter().map(|(layer, at, y)| LinearFwd {
+            x: at.x,
+            w: &layer.shards[0].matrix,
+            y,
+            first: 0,
+            accumulate: false,
+            scale: 1.0,
+            half: layer.half,
+        });
+        together(rec, &frozen.collect::<Vec<_>>())?;
+        let mut adapted = Vec::new();
+        for (layer, at, y) in layers {
+            if let Some(pair) = layer.pair {
+                adapted.push((pair, layer.mask, at, at.low(pair)?, *y));
+            }
+        }
+        let down = adapted.iter().map(|(pair, mask, at, low, _)| LoraDown {
+            x: at.x,
+            a: &pair.a.w,
+            mask: *mask,
+            low,
+        });
+        together(rec, &down.collect::<Vec<_>>())?;
+        let up = adapted.iter().map(|(pair, _, _, low, y)| pair.up(low, y));
+        together(rec, &up.collect::<Vec<_>>())?;
+        layers.iter().try_for_each(|(layer, _, y)| match layer.bias {
+            Some(bias) => rec.record(&AddBias { bias, y }),
+            None => Ok(()),
+        })
     }
 
     /// `y = W x`, or `+=`.
@@ -109,15 +162,7 @@ impl Linear<'_> {
         let Some(pair) = self.pair else { return Ok(()) };
         let low = at.low(pair)?;
         rec.record(&LoraDown { x: at.x, a: &pair.a.w, mask: self.mask, low: &low })?;
-        rec.record(&LinearFwd {
-            x: &low,
-            w: &pair.b,
-            y: out,
-            first: 0,
-            accumulate: true,
-            scale: pair.scale,
-            half: false,
-        })?;
+        rec.record(&pair.up(&low, out))?;
         if let Some((dora, before)) = dora {
             rec.record(&DoraScale { z: before, magnitude: &dora.magnitude, norm: &dora.norm, y })?;
         }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::llama::{Layer, Shard};
 use super::module::Module;
-use super::weight_plan;
+use super::plan::Device;
+use super::weight_plan::{self, Bank, Room};
 use crate::format::{Checkpoint, ModelConfig, read_prequantized};
 use crate::gpu::{Elem, Gpu, Tensor};
 use crate::kernels::{Dense, Matrix, Nf4Words, words_of};
@@ -44,19 +45,31 @@ impl Default for LoadOptions {
 /// Elements read from the checkpoint at a time.
 const PIECE: usize = 4 << 20;
 
-/// Places a quantized matrix on the device. `table` holds the values of bitsandbytes' 8-bit code, and
-/// serves every matrix that does not bring a code book of its own.
+/// Places a quantized matrix on the device, in buffers of its own. `table` holds the values of bitsandbytes' 8-bit
+/// code, and serves every matrix that does not bring a code book of its own.
 pub fn upload_nf4(gpu: &Gpu, name: &str, nf4: &Nf4Matrix, table: &Tensor) -> Result<Matrix> {
     let laid = Nf4Words::of(nf4);
-    let up = |words: &[u32]| gpu.upload_words(name, &[words.len()], words);
-    let (w, scales) = (up(&laid.w)?, up(&laid.scales)?);
-    let nested = match laid.nested.as_slice() {
-        [] => w.clone(),
-        nested => gpu.upload(name, &[nested.len()], nested)?,
-    };
+    let room = |n: usize| gpu.tensor(name, &[n], Elem::U32);
+    let (codes, scales) = (room(laid.w.len())?, room(laid.scales.len())?);
+    let nested = (!laid.nested.is_empty()).then(|| room(laid.nested.len())).transpose()?;
+    place_nf4(gpu, &Room { codes, scales, nested }, nf4, &laid, table)
+}
+
+fn place_nf4(
+    gpu: &Gpu,
+    room: &Room,
+    nf4: &Nf4Matrix,
+    laid: &Nf4Words,
+    table: &Tensor,
+) -> Result<Matrix> {
+    let (w, scales) = (room.codes.clone(), room.scales.clone());
+    gpu.write_words(&w, 0, &laid.w)?;
+    gpu.write_words(&scales, 0, &laid.scales)?;
+    let nested = room.nested.clone().unwrap_or_else(|| w.clone());
+    gpu.write_words(&nested, 0, bytemuck::cast_slice(&laid.nested))?;
     let table = match &nf4.scales {
         Nf4Scales::Double { code_book, .. } if *code_book != dynamic8_code(true) => {
-            gpu.table(name, code_book)?
+            gpu.table(w.name(), code_book)?
         }
         _ => table.clone(),
     };
@@ -129,10 +142,11 @@ impl Loader<'_> {
         Ok(shards)
     }
 
-    /// A linear layer of a block.
-    fn linear(&mut self, layer: usize, module: Module) -> Result<Vec<Shard>> {
-        let name = format!("{}.weight", module.path(layer));
+    /// A linear layer of a block, quantized where there is room for it so.
+    fn linear(&mut self, layer: usize, module: Module, room: Option<Room>) -> Result<Vec<Shard>> {
+        let name = module.weight(layer);
         let (rows, cols) = module.shape(self.config);
+        let Some(room) = room else { return self.dense_shards(&name, rows, cols) };
         if let Some(found) = read_prequantized(self.checkpoint, &name)? {
             let got = [found.matrix.rows, found.matrix.cols];
             if got != [rows, cols] {
@@ -144,11 +158,9 @@ impl Loader<'_> {
                 });
             }
             self.advance(found.matrix.bytes() as u64);
-            let matrix = upload_nf4(self.gpu, &name, &found.matrix, &self.table)?;
+            let (nf4, table) = (&found.matrix, &self.table);
+            let matrix = place_nf4(self.gpu, &room, nf4, &Nf4Words::of(nf4), table)?;
             return Ok(vec![Shard { first: 0, matrix }]);
-        }
-        if self.quant == Quant::None {
-            return self.dense_shards(&name, rows, cols);
         }
         let info = self.checkpoint.expect(&name, &[rows, cols])?;
         let bytes = info.dtype.bytes() as u64;
@@ -162,7 +174,7 @@ impl Loader<'_> {
             self.advance(range.len() as u64 * bytes);
         }
         let nf4 = quantizer.finish(self.quant == Quant::Nf4)?;
-        let matrix = upload_nf4(self.gpu, &name, &nf4, &self.table)?;
+        let matrix = place_nf4(self.gpu, &room, &nf4, &Nf4Words::of(&nf4), &self.table)?;
         Ok(vec![Shard { first: 0, matrix }])
     }
 
@@ -177,13 +189,21 @@ impl Loader<'_> {
             linears: linears.map(|(_, shards)| shards),
             biases: Default::default(),
         };
+        let kept = Module::ALL.map(|module| {
+            let name = module.weight(layer);
+            weight_plan::kept(self.config, Some(self.checkpoint), &name, self.quant)
+        });
+        let bank = Bank::of(kept, self.config);
+        let buffers = bank.allocate(&mut Device::new(self.gpu))?;
         for module in Module::ALL {
             if module.has_bias(self.config) {
                 let name = format!("{}.bias", module.path(layer));
                 let bias = self.vector(&name, module.shape(self.config).0)?;
                 out.biases[module as usize] = Some(bias);
             }
-            out.linears[module as usize] = self.linear(layer, module)?;
+            let room =
+                kept[module as usize].map(|_| bank.room(&buffers, module, &module.weight(layer)));
+            out.linears[module as usize] = self.linear(layer, module, room.transpose()?)?;
         }
         Ok(out)
     }

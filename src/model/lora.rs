@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::init;
 use super::module::Module;
 use super::plan::{Allocate, Device, MemoryPlan, Part};
-use super::slab::Layout;
+use super::slab::{Layout, SMALL};
 use crate::format::{AdapterConfig, AdapterFile, ModelConfig, TargetModules};
 use crate::gpu::{Gpu, SHARD_BYTES, Tensor};
 use crate::kernels::{Dense, Matrix};
@@ -136,7 +136,7 @@ impl Outline {
             }
         }
         let sizes = entries.iter().map(|(_, dims)| dims.iter().product());
-        let layout = Layout::of(sizes, SHARD_BYTES);
+        let layout = Layout::of(sizes, SHARD_BYTES, SMALL);
         Ok(Outline { planned, entries, layout, dora })
     }
 

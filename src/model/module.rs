@@ -46,6 +46,11 @@ impl Module {
         format!("model.layers.{layer}.{part}.{}", self.name())
     }
 
+    /// `model.layers.3.self_attn.q_proj.weight`.
+    pub(super) fn weight(self, layer: usize) -> String {
+        format!("{}.weight", self.path(layer))
+    }
+
     /// Whether it has a bias.
     pub fn has_bias(self, config: &ModelConfig) -> bool {
         config.family.qkv_bias() && matches!(self, Module::Q | Module::K | Module::V)

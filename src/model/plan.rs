@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::Result;
-use crate::gpu::{Elem, Gpu, Tensor, buffer_bytes};
+use crate::gpu::{ALIGN_WORDS, Elem, Gpu, SHARD_BYTES, Tensor, buffer_bytes};
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,40 @@ pub(crate) trait Allocate {
         self.tensor(part, name, dims, Elem::F32)
     }
 
+    /// Matrices of `n` rows and the given widths in one buffer, so that products which write or read several of them
+    /// can be one dispatch; in buffers of their own if a binding would not reach over all.
+    fn side_by_side<const N: usize>(
+        &mut self,
+        part: Part,
+        n: usize,
+        matrices: [(&str, usize); N],
+    ) -> Result<[Self::Tensor; N]> {
+        let words = matrices.map(|(_, width)| (n * width).next_multiple_of(ALIGN_WORDS));
+        let total: usize = words.iter().sum();
+        let mut made = Vec::new();
+        if buffer_bytes(total) > SHARD_BYTES {
+            for (name, width) in matrices {
+                made.push(self.floats(part, name, &[n, width])?);
+            }
+        } else {
+            let (whole, mut at) = (self.floats(part, matrices[0].0, &[total])?, 0);
+            for ((name, width), words) in matrices.into_iter().zip(words) {
+                made.push(self.within(&whole, at, &[n, width], name)?);
+                at += words;
+            }
+        }
+        Ok(made.try_into().unwrap_or_else(|_| unreachable!("one for each matrix")))
+    }
+
+    /// A part of a tensor.
+    fn within(
+        &self,
+        whole: &Self::Tensor,
+        at: usize,
+        dims: &[usize],
+        name: &str,
+    ) -> Result<Self::Tensor>;
+
     /// A table: see [`Gpu::table`].
     fn table(&mut self, part: Part, name: &str, values: &[f32]) -> Result<Self::Tensor>;
 
@@ -108,6 +142,10 @@ pub(crate) trait Allocate {
 
 impl Allocate for MemoryPlan {
     type Tensor = ();
+
+    fn within(&self, _: &(), _: usize, _: &[usize], _: &str) -> Result<()> {
+        Ok(())
+    }
 
     fn tensor(&mut self, part: Part, name: &str, dims: &[usize], _: Elem) -> Result<()> {
         self.count(part, name, dims.iter().product());
@@ -134,6 +172,10 @@ impl<'a> Device<'a> {
 
 impl Allocate for Device<'_> {
     type Tensor = Tensor;
+
+    fn within(&self, whole: &Tensor, at: usize, dims: &[usize], name: &str) -> Result<Tensor> {
+        whole.slice(at, dims, name)
+    }
 
     fn tensor(&mut self, part: Part, name: &str, dims: &[usize], elem: Elem) -> Result<Tensor> {
         self.plan.count(part, name, dims.iter().product());

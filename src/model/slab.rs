@@ -6,9 +6,9 @@ use crate::gpu::Tensor;
 
 /// Tensors start at multiples of this many elements: a block of the 8-bit optimizer is of one tensor.
 const ALIGN: usize = 256;
-/// Tensors with fewer elements lie in slabs of their own: the 8-bit optimizer keeps their state in 32
+/// Trained tensors with fewer elements lie in slabs of their own: the 8-bit optimizer keeps their state in 32
 /// bits, as bitsandbytes does.
-const SMALL: usize = 4096;
+pub(super) const SMALL: usize = 4096;
 
 /// Elements of one slab, and whether it holds the small tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +26,20 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Places tensors of the given numbers of elements one after the other, in slabs of at most
-    /// `slab_bytes` unless one tensor is larger: first the large ones, then the small ones.
-    pub(super) fn of(elements: impl IntoIterator<Item = usize>, slab_bytes: u64) -> Layout {
+    /// `slab_bytes` unless one tensor is larger: first those of at least `small` elements, then the others.
+    pub(super) fn of(
+        elements: impl IntoIterator<Item = usize>,
+        slab_bytes: u64,
+        small: usize,
+    ) -> Layout {
+        let limit = small;
         let elements: Vec<usize> = elements.into_iter().collect();
         let most = (slab_bytes / 4) as usize;
         let mut layout = Layout { places: vec![(0, 0); elements.len()], slabs: Vec::new() };
         for small in [false, true] {
             let mut room = 0;
-            for (i, &n) in elements.iter().enumerate().filter(|(_, n)| (**n < SMALL) == small) {
+            let mine = |n: usize| n > 0 && (n < limit) == small;
+            for (i, &n) in elements.iter().enumerate().filter(|(_, n)| mine(**n)) {
                 let n = n.next_multiple_of(ALIGN);
                 if n > room {
                     layout.slabs.push(Slab { len: 0, small });
@@ -87,12 +93,12 @@ mod tests {
 
     #[test]
     fn large_tensors_come_first_and_none_is_split() {
-        let layout = Layout::of([10, 5000, 4096, 4095, 300], 4 * 10_000);
+        let layout = Layout::of([10, 5000, 4096, 4095, 300], 4 * 10_000, SMALL);
         let slab = |len, small| Slab { len, small };
         assert_eq!(layout.slabs(), [slab(5120 + 4096, false), slab(256 + 4096 + 512, true)]);
         let places: Vec<_> = (0..5).map(|i| layout.place(i)).collect();
         assert_eq!(places, [(1, 0), (0, 0), (0, 5120), (1, 256), (1, 4352)]);
-        let layout = Layout::of([5000, 5000, 50_000], 4 * 10_000);
+        let layout = Layout::of([5000, 5000, 50_000], 4 * 10_000, SMALL);
         assert_eq!(layout.slabs().len(), 3);
     }
 }

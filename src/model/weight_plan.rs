@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use super::load::{LoadOptions, Quant};
 use super::module::Module;
-use super::plan::{MemoryPlan, Part};
+use super::plan::{Allocate, MemoryPlan, Part};
+use super::slab::Layout;
 use crate::format::{Checkpoint, DType, ModelConfig};
-use crate::gpu::{SHARD_BYTES, SHARD_ROWS};
+use crate::gpu::{SHARD_BYTES, SHARD_ROWS, Tensor};
 use crate::kernels::{Dense, Kept};
 use crate::{Error, Result};
 
@@ -68,8 +69,14 @@ impl MemoryPlan {
         for layer in 0..config.num_hidden_layers {
             weights.words("norms", d);
             weights.words("norms", d);
+            let kept =
+                Module::ALL.map(|m| kept(config, checkpoint, &m.weight(layer), options.quant));
+            Bank::of(kept, config).allocate(&mut weights.plan)?;
             for module in Module::ALL {
-                weights.linear(layer, module, options.quant)?;
+                if kept[module as usize].is_none() {
+                    let (rows, cols) = module.shape(config);
+                    weights.dense(&module.weight(layer), rows, cols)?;
+                }
                 if module.has_bias(config) {
                     weights.words("biases", module.shape(config).0);
                 }
@@ -112,36 +119,81 @@ impl Weights<'_> {
         }
         Ok(())
     }
+}
 
-    /// How the checkpoint has a layer quantized, if it has.
-    fn prequantized(&self, name: &str) -> Option<Kept> {
-        let double = match self.checkpoint {
-            Some(checkpoint) => {
-                let has = |suffix: &str| checkpoint.contains(&format!("{name}.{suffix}"));
-                has("quant_state.bitsandbytes__nf4").then(|| has("nested_absmax"))?
-            }
-            None => {
-                let quantization = self.config.quantization.as_ref()?;
-                let left = |module: &String| name.contains(module.as_str());
-                (!quantization.skip_modules.iter().any(left))
-                    .then_some(quantization.double_quant)?
-            }
-        };
-        Some(if double { Kept::Nf4 } else { Kept::Nf4Single })
-    }
-
-    fn linear(&mut self, layer: usize, module: Module, quant: Quant) -> Result<()> {
-        let name = format!("{}.weight", module.path(layer));
-        let (rows, cols) = module.shape(self.config);
-        let kept = match (self.prequantized(&name), quant) {
-            (Some(kept), _) => kept,
-            (None, Quant::None) => return self.dense(&name, rows, cols),
-            (None, Quant::Nf4) => Kept::Nf4,
-            (None, Quant::Nf4Single) => Kept::Nf4Single,
-        };
-        for words in kept.words(rows, cols).into_iter().filter(|&words| words > 0) {
-            self.words(&name, words);
+/// How a linear layer is kept, unless as the checkpoint has it.
+pub(super) fn kept(
+    config: &ModelConfig,
+    checkpoint: Option<&Checkpoint>,
+    name: &str,
+    quant: Quant,
+) -> Option<Kept> {
+    let of = |double| if double { Kept::Nf4 } else { Kept::Nf4Single };
+    let found = match checkpoint {
+        Some(checkpoint) => {
+            let has = |suffix: &str| checkpoint.contains(&format!("{name}.{suffix}"));
+            has("quant_state.bitsandbytes__nf4").then(|| of(has("nested_absmax")))
         }
-        Ok(())
+        None => config.quantization.as_ref().and_then(|quantization| {
+            let left = |module: &String| name.contains(module.as_str());
+            let skipped = quantization.skip_modules.iter().any(left);
+            (!skipped).then(|| of(quantization.double_quant))
+        }),
+    };
+    found.or(match quant {
+        Quant::None => None,
+        Quant::Nf4 => Some(Kept::Nf4),
+        Quant::Nf4Single => Some(Kept::Nf4Single),
+    })
+}
+
+/// Where a block's quantized matrices lie: the words of all of them one after the other, so that products with
+/// several can be one dispatch. Codes, scales and nested scales apart; by number of [`Module`].
+pub(super) struct Bank {
+    words: [[usize; 3]; 7],
+    layouts: [Layout; 3],
+}
+
+impl Bank {
+    /// Room for those that are kept so.
+    pub(super) fn of(kept: [Option<Kept>; 7], config: &ModelConfig) -> Bank {
+        let words = Module::ALL.map(|module| {
+            let (rows, cols) = module.shape(config);
+            kept[module as usize].map_or([0; 3], |kept| kept.words(rows, cols))
+        });
+        let layouts = [0, 1, 2].map(|i| Layout::of(words.map(|w| w[i]), SHARD_BYTES, 0));
+        Bank { words, layouts }
     }
+
+    /// The buffers of codes, scales and nested scales.
+    pub(super) fn allocate<A: Allocate>(&self, a: &mut A) -> Result<[Vec<A::Tensor>; 3]> {
+        let [codes, scales, nested] = &self.layouts;
+        let mut of = |layout: &Layout| layout.allocate(a, Part::Weights, "4-bit weights");
+        Ok([of(codes)?, of(scales)?, of(nested)?])
+    }
+
+    /// The room of one matrix; nothing for nested scales where it has none.
+    pub(super) fn room(
+        &self,
+        buffers: &[Vec<Tensor>; 3],
+        module: Module,
+        name: &str,
+    ) -> Result<Room> {
+        let i = module as usize;
+        let place = |kind: usize| match self.words[i][kind] {
+            0 => Ok(None),
+            n => self.layouts[kind].tensor(&buffers[kind], i, &[n], name).map(Some),
+        };
+        let missing = || Error::invalid(name, "has no room among the block's 4-bit weights");
+        let (codes, scales, nested) = (place(0)?, place(1)?, place(2)?);
+        let (codes, scales) = codes.zip(scales).ok_or_else(missing)?;
+        Ok(Room { codes, scales, nested })
+    }
+}
+
+/// Where a quantized matrix goes.
+pub(super) struct Room {
+    pub(super) codes: Tensor,
+    pub(super) scales: Tensor,
+    pub(super) nested: Option<Tensor>,
 }

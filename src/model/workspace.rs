@@ -250,16 +250,14 @@ impl Extent {
     /// What stays in f32 for each layer.
     fn narrow<A: Allocate>(&self, a: &mut A) -> Result<Narrow<A::Tensor>> {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
+        let lora = a.side_by_side(Part::Activations, n, [("x·Aᵀ", self.adapter.rank.max(1)); 7])?;
         let mut floats = |name, dims: &[usize]| a.floats(Part::Activations, name, dims);
-        let r = self.adapter.rank.max(1);
-        let lora: Vec<_> =
-            Module::ALL.map(|_| floats("x·Aᵀ", &[n, r])).into_iter().collect::<Result<_>>()?;
         Ok(Narrow {
             rstd1: floats("rstd1", &[n])?,
             lse: floats("lse", &[n, w.heads])?,
             mid: floats("mid", &[n, w.d])?,
             rstd2: floats("rstd2", &[n])?,
-            lora: lora.try_into().ok().expect("one per module"),
+            lora,
         })
     }
 
@@ -275,8 +273,10 @@ impl Extent {
 
     fn activations<A: Allocate>(&self, a: &mut A) -> Result<Activations<A::Tensor>> {
         let Narrow { rstd1, lse, mid, rstd2, lora } = self.narrow(a)?;
-        let (n, w) = (self.largest.rows(), Widths::of(&self.config));
-        let mut floats = |name, dims: &[usize]| a.floats(Part::Activations, name, dims);
+        let (n, w, part) = (self.largest.rows(), Widths::of(&self.config), Part::Activations);
+        let [q, k, v] = a.side_by_side(part, n, [("q", w.q), ("k", w.kv), ("v", w.kv)])?;
+        let [gate, up] = a.side_by_side(part, n, [("gate", w.f), ("up", w.f)])?;
+        let mut floats = |name, dims: &[usize]| a.floats(part, name, dims);
         let mut dora = Vec::new();
         for module in Module::ALL {
             if self.adapter.dora {
@@ -290,13 +290,13 @@ impl Extent {
             rstd2,
             lora,
             h1: floats("h1", &[n, w.d])?,
-            q: floats("q", &[n, w.q])?,
-            k: floats("k", &[n, w.kv])?,
-            v: floats("v", &[n, w.kv])?,
+            q,
+            k,
+            v,
             att: floats("att", &[n, w.q])?,
             h2: floats("h2", &[n, w.d])?,
-            gate: floats("gate", &[n, w.f])?,
-            up: floats("up", &[n, w.f])?,
+            gate,
+            up,
             act: floats("act", &[n, w.f])?,
             dora: dora.try_into().ok(),
             parted: None,

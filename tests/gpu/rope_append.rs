@@ -13,10 +13,13 @@ fn body(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let positions = words(gpu, "positions", &[n], &ids(1));
     let shifted = words(gpu, "shifted", &[n], &ids(2));
     let shape = AttentionShape { batch, queries, keys, start, heads, kv_heads, head_dim, first: 0 };
+    // With a gap before each.
+    let k = n * heads * head_dim + 3;
+    let v = k + n * width + 2;
     let op = RopeAppend {
-        q: &random(gpu, "q", &[n, heads * head_dim]),
-        k: &random(gpu, "k", &[n, width]),
-        v: &random(gpu, "v", &[n, width]),
+        qkv: &random(gpu, "qkv", &[v + n * width]),
+        k,
+        v,
         cos: &random(gpu, "cos", &[5, half]),
         sin: &random(gpu, "sin", &[5, half]),
         positions: &positions,
@@ -26,6 +29,7 @@ fn body(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     };
     let before = AttentionShape { start: start - 1, ..shape };
     let moved = RopeAppend { shape: before, ..op };
+    check(&op, &[&RopeAppend { k: k + 1, ..op }, &RopeAppend { v: v - 1, ..op }])?;
     match n {
         1 => check(&op, &[&moved]),
         _ => check(&op, &[&moved, &RopeAppend { positions: &shifted, ..op }]),
