@@ -1,8 +1,8 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] for few m, w dense. A subgroup of 8 lanes
 // roles: rows
 // dispatch: (N/8 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// makes one row × 8 columns: a load of x is spread over the lanes by shuffles. As it goes it touches the cache
-// lines of the next workgroup's weights (of 16 bits), which memory fetches at once, and not one after the other.
+// makes one row × 8 columns: a load of x is spread over the lanes by shuffles. It touches cache lines of the
+// next workgroup's weights (of 16 bits) as it goes: memory fetches eight at once, not one after the other.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -46,7 +46,7 @@ fn linear_fwd(
         }
     }
 
-    if column < p.n && (p.k > 0u || touched == 0u) {  // always, if in range; but what was touched is needed
+    if column < p.n && (p.k > 0u || touched == 0u) {  // always, if in range; but touched is needed
         let i = row * p.stride + p.first + column;
         let sum = p.scale * dot(low + high, vec4f(1.0));
         y[i] = select(0.0, y[i], p.accumulate == 1u) + sum;

@@ -43,10 +43,10 @@ fn halves(loaded: Loaded, is_in: bool) -> Halves {
     let low = select(vec4f(), loaded.low, is_in);
     let high = select(vec4f(), loaded.high, is_in);
     let power = half_power(low, high);
-    let w = rows8_decode(loaded.w);
+    let eight = rows8_decode(loaded.w);
     return Halves(
         half_of(low, power), half_of(high, power), bitcast<f32>(power),
-        mat2x4h(vec4h(w[0]), vec4h(w[1])),
+        mat2x4h(vec4h(eight[0]), vec4h(eight[1])),
     );
 }
 

@@ -9,7 +9,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform>             p:         Params;
-@group(0) @binding(1) var<storage, read_write> qkv:       array<f32>;  // q (B·T, H·E); k, v (B·T, G·E) from p.k, p.v on
+@group(0) @binding(1) var<storage, read_write> qkv:       array<f32>;  // (B·T, H·E); k, v (B·T, G·E) behind
 @group(0) @binding(2) var<storage, read>       cos:       array<f32>;  // (P, E/2)
 @group(0) @binding(3) var<storage, read>       sin:       array<f32>;  // (P, E/2)
 @group(0) @binding(4) var<storage, read>       positions: array<u32>;  // (B·T), each below P

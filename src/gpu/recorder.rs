@@ -73,6 +73,8 @@ pub struct Recorder {
     waiting: Vec<Waiting>,
     params: Vec<u8>,
     pace: Pace,
+    /// Whole grids never run in the body for parts.
+    apart: bool,
     /// A submission takes at most so many nanoseconds on a slow GPU.
     slice: u64,
     /// What was recorded takes so many nanoseconds on a slow GPU.
@@ -117,13 +119,20 @@ impl Recorder {
         let (recorded, waiting) = (Vec::new(), Vec::new());
         let pace = Pace::of(gpu.caps().is_discrete());
         let (params, slice) = (Vec::new(), SLICE);
-        Recorder { gpu, label, recorded, waiting, params, pace, slice, time: 0 }
+        Recorder { gpu, label, recorded, waiting, params, pace, apart: false, slice, time: 0 }
     }
 
     /// With submissions that take at most so long on a slow GPU, instead of 100 ms. Results are the same, bit
     /// for bit.
     pub fn with_slice(mut self, slice: Duration) -> Recorder {
         self.slice = slice.as_nanos() as u64;
+        self
+    }
+
+    /// With whole grids in the body that was written for them, even where the one for parts has been made and would
+    /// serve: for tests of the former.
+    pub fn with_whole_bodies(mut self) -> Recorder {
+        self.apart = true;
         self
     }
 
@@ -195,7 +204,9 @@ impl Recorder {
         let in_part = selection.with(Form::InPart);
         let selection = match selection.form {
             // The body for parts serves a whole grid, too: where it has been made, no second one is.
-            Form::Whole if count > 1 || self.gpu.pipeline(&in_part).is_some() => in_part,
+            Form::Whole if count > 1 || !self.apart && self.gpu.pipeline(&in_part).is_some() => {
+                in_part
+            }
             _ => selection,
         };
         for part in parts {

@@ -95,10 +95,11 @@ fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
             gpu.write_words(&t.view(&[words.len()]).unwrap(), 0, words)
                 .map_err(|e| e.to_string())?;
         }
-        let mut rec = gpu.recorder("test");
-        if let Some(slice) = slice {
-            rec = rec.with_slice(slice);
-        }
+        let rec = gpu.recorder("test");
+        let mut rec = match slice {
+            None => rec.with_whole_bodies(),
+            Some(slice) => rec.with_slice(slice),
+        };
         rec.record(op).map_err(|e| e.to_string())?;
         pollster::block_on(rec.finish()).map_err(|e| e.to_string())?;
         Ok(tensors.iter().map(|t| read(gpu, t)).collect())

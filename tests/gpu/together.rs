@@ -65,7 +65,7 @@ fn compare(gpu: &Gpu, ops: &[&dyn Op], outputs: &Slab) -> Result<BTreeSet<String
     for together in [false, true] {
         gpu.write_words(&outputs.whole, 0, &before)?;
         gpu.profile(true);
-        let mut rec = gpu.recorder("test");
+        let mut rec = gpu.recorder("test").with_whole_bodies();
         match together {
             true => rec.record_together(ops)?,
             false => ops.iter().try_for_each(|op| rec.record(*op))?,

@@ -4,7 +4,7 @@ use super::architecture::files;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use wgpu_lora::gpu::{Access, library};
+use wgpu_lora::gpu::{Access, Target, library};
 use wgpu_lora::kernels;
 
 fn shaders() -> PathBuf {
@@ -62,6 +62,23 @@ fn bodies_can_be_cut_into_parts_of_their_grid() {
         assert_eq!(group, has("\n) {\n"), "{}", body.source);
         assert_eq!(has("global_invocation_id"), 0, "{}", body.source);
         assert_eq!(has("struct Params {"), 1, "{}", body.source);
+    }
+}
+
+#[test]
+fn bodies_that_run_together_hide_no_binding() {
+    for kernel in kernels::ALL.iter().filter(|kernel| kernels::TOGETHER.contains(&kernel.name)) {
+        let texts = kernel.variants().into_iter().map(|selection| selection.text(Target::Native));
+        for text in texts {
+            for (name, _) in kernel.bindings {
+                for declared in
+                    [format!("let {name} "), format!("var {name} "), format!("var {name}:")]
+                {
+                    // The composer puts what is added to an index before every `name[`.
+                    assert!(!text.contains(&declared), "{declared}in {text}");
+                }
+            }
+        }
     }
 }
 
