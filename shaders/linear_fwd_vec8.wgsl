@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] for few m, w in NF4 quads. A subgroup of
-// roles: nf4
+// roles: nf4, input4
 // dispatch: (N/32 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // 8 lanes makes one row × 32 columns, a lane an eighth of each sum: it takes 8 k of every block of 64, so
 // that a block's words lie side by side and x is loaded once for all columns. With each block it touches 16
@@ -68,8 +68,8 @@ fn linear_fwd(
         let s = vec4f(nf4_scale(c.x), nf4_scale(c.y), nf4_scale(c.z), nf4_scale(c.w));
         let absmax = s * select(nested0, nested1, vec4u(block) >= turn) + p.offset;
         let at = row * 2u * k8 + 16u * block + 2u * lane;
-        let low = x[at];
-        let high = x[at + 1u];
+        let low = input4(at);
+        let high = input4(at + 1u);
         for (var t = 0u; t < QUADS; t++) {
             let word = w[min(first + t, n4 - 1u) * k8 + 8u * block + lane];
             acc[t] = fma(products(word, low, high), subgroupShuffle(absmax, t), acc[t]);

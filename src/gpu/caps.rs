@@ -311,6 +311,7 @@ impl Caps {
     ) -> Result<Selection> {
         let mut modules = Vec::new();
         let mut workgroup = None;
+        let chosen = |role: &str| roles.iter().any(|(r, _)| *r == role);
         for role in body.roles() {
             let module = match role {
                 "reduce" if self.reduce_in_subgroup() => {
@@ -323,6 +324,8 @@ impl Caps {
                 "indexed" => "indexed_nf4",
                 "shared" => "shared_nf4",
                 "half" => "half_eights",
+                "input" if !chosen(role) => "input_plain",
+                "input4" if !chosen(role) => "input4_plain",
                 _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
                     || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),
                 )?,

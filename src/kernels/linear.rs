@@ -47,7 +47,9 @@ pub(super) static FWD: Kernel = kernel!(
         "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
         "many",
     ],
-    "vec8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "few"],
+    "vec8": Needs::Subgroup(8), only [
+        "weight_nf4_quads", "rows_nf4_quads", "aligned", "few", "input_swiglu", "input4_swiglu",
+    ],
     "vec8_dense": Needs::Subgroup(8), only [
         "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
         "few",
@@ -88,15 +90,15 @@ pub(super) static GRAD: Kernel = kernel!(
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    stride: u32,
-    first: u32,
-    accumulate: u32,
-    scale: f32,
-    offset: f32,
+pub(super) struct Params {
+    pub(super) m: u32,
+    pub(super) n: u32,
+    pub(super) k: u32,
+    pub(super) stride: u32,
+    pub(super) first: u32,
+    pub(super) accumulate: u32,
+    pub(super) scale: f32,
+    pub(super) offset: f32,
 }
 
 #[repr(C)]
@@ -112,7 +114,7 @@ struct GradParams {
 }
 
 /// Up to so many rows of `x` the tiles of the other bodies would be mostly idle.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
 
 /// Workgroups for a matrix of outputs, by the tile of rows and columns that one of them computes.
 pub(super) fn tiles(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
@@ -125,9 +127,28 @@ fn vectors(rows: usize, columns: usize, tile: usize) -> Result<[u32; 3]> {
     Ok([x, y, rows as u32])
 }
 
+/// Workgroups of a forward product with `m` rows and `n` columns.
+pub(super) fn fwd_groups(selection: &Selection, m: usize, n: usize) -> Result<[u32; 3]> {
+    let tile = match selection.body.name {
+        "vec8" => return vectors(m, n, 32),
+        "vec8_dense" => return vectors(m, n, 8),
+        "vec" | "vec_dense" => return vectors(m, n, 256),
+        "tile" | "tile_nf4" => [32, 64],
+        "subgroup8" => [16, 64],
+        "workgroup" | "workgroup_f16" | "cooperative" | "cooperative_f16" => [64, 64],
+        _ => [32, 32],
+    };
+    Ok(tiles(m, n, tile))
+}
+
 /// What the data decide: the weights' module, whether all that the fast bodies read or write four columns
 /// at a time begins at such a border, and whether 16 bits are allowed.
-fn roles(w: &Matrix, stride: usize, first: usize, half: bool) -> Vec<(&'static str, &'static str)> {
+pub(super) fn roles(
+    w: &Matrix,
+    stride: usize,
+    first: usize,
+    half: bool,
+) -> Vec<(&'static str, &'static str)> {
     let fours = [stride, first, w.rows].iter().all(|n| n.is_multiple_of(4));
     let aligned = fours && w.cols.is_multiple_of(8);
     let shape = ("shape", if aligned { "aligned" } else { "ragged" });
@@ -147,7 +168,7 @@ fn bound(half: bool) -> f32 {
     if half { HALF_BOUND } else { 1e-5 }
 }
 
-fn work(m: usize, w: &Matrix) -> Work {
+pub(super) fn work(m: usize, w: &Matrix) -> Work {
     let (m, n, k) = (m as u64, w.rows as u64, w.cols as u64);
     Work { flops: 2 * m * n * k, bytes: w.bytes() + 4 * m * (n + k) }
 }
@@ -199,16 +220,7 @@ impl Op for LinearFwd<'_> {
         let [m, _] = self.x.matrix(FWD.name)?;
         self.x.expect(FWD.name, &[m, self.w.cols])?;
         self.y.expect(FWD.name, &[m, self.y.dim(1).max(self.first + self.w.rows)])?;
-        let tile = match selection.body.name {
-            "vec8" => return vectors(m, self.w.rows, 32),
-            "vec8_dense" => return vectors(m, self.w.rows, 8),
-            "vec" | "vec_dense" => return vectors(m, self.w.rows, 256),
-            "tile" | "tile_nf4" => [32, 64],
-            "subgroup8" => [16, 64],
-            "workgroup" | "workgroup_f16" | "cooperative" | "cooperative_f16" => [64, 64],
-            _ => [32, 32],
-        };
-        Ok(tiles(m, self.w.rows, tile))
+        fwd_groups(selection, m, self.w.rows)
     }
     fn work(&self) -> Work {
         work(self.x.dim(0), self.w)

@@ -69,6 +69,7 @@ mod pack;
 mod rms_norm;
 mod rope;
 mod swiglu;
+mod swiglu_linear;
 #[cfg(not(target_arch = "wasm32"))]
 mod tune;
 mod weight;
@@ -92,6 +93,7 @@ pub use pack::{PackF16, UnpackF16};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::{Rope, RopeAppend};
 pub use swiglu::{SwigluBwd, SwigluFwd};
+pub use swiglu_linear::SwigluLinear;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tune::{Contest, Tuned, tune};
 pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};

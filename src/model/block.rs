@@ -222,6 +222,9 @@ impl Block<'_> {
         self.add_output(rec, &a, (Module::O, &at.att), &at.x, keep.then_some(mid))?;
         rec.record(&RmsNormFwd { x: mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
         self.apply(rec, &a, [(Module::Gate, &a.h2, &a.gate), (Module::Up, &a.h2, &a.up)])?;
+        if !keep && self.linear(Module::Down).forward_swiglu(rec, (&a.gate, &a.up), mid)? {
+            return Ok(());
+        }
         rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
         self.add_output(rec, &a, (Module::Down, &a.act), mid, keep.then_some(&at.out))
     }

@@ -3,7 +3,7 @@
 use super::module::Module;
 use super::workspace::{Activations, Backward, Pass, Selected, Widths, Workspace};
 use crate::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{ALIGN_WORDS, Recorder, Tensor};
 use crate::kernels::GatherRows;
 
 impl Workspace {
@@ -58,6 +58,15 @@ impl Needed {
     pub(super) fn spread(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor) -> Result<()> {
         let index = self.index.as_ref();
         index.map_or(Ok(()), |(_, index)| rec.record(&GatherRows { x, index, y }))
+    }
+}
+
+/// `second` at the size of a pass: as in the workspace right behind `first`, so that one binding may take both.
+fn behind(first: &Tensor, second: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    let at = dims.iter().product::<usize>();
+    match second.words_behind(first) {
+        Some(_) if at.is_multiple_of(ALIGN_WORDS) => first.slice(at, dims, second.name()),
+        _ => second.view(dims),
     }
 }
 
@@ -161,7 +170,7 @@ impl<'a> Frame<'a> {
             h2: a.h2.view(&[needed, w.d])?,
             rstd2: a.rstd2.view(&[needed])?,
             gate: a.gate.view(&[needed, w.f])?,
-            up: a.up.view(&[needed, w.f])?,
+            up: behind(&a.gate, &a.up, &[needed, w.f])?,
             act: a.act.view(&[needed, w.f])?,
             lora: [l0?, l1?, l2?, l3?, l4?, l5?, l6?],
             dora,

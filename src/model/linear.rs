@@ -6,7 +6,7 @@ use crate::Result;
 use crate::gpu::{Op, Recorder, Tensor};
 use crate::kernels::{
     AddBias, DoraBwd, DoraNorm, DoraScale, Dropout, LinearBwd, LinearFwd, LinearGrad, LoraDown,
-    LoraDownBwd, LoraUpBwd, Mask, Part,
+    LoraDownBwd, LoraUpBwd, Mask, Part, SwigluLinear,
 };
 
 /// A layer's weights and what is trained beside them.
@@ -114,6 +114,27 @@ impl Linear<'_> {
             Some(bias) => rec.record(&AddBias { bias, y }),
             None => Ok(()),
         })
+    }
+
+    /// `y += W (silu(gate) ⊙ up)` without storing what is multiplied, where a body of this device does that for so few
+    /// rows and nothing else asks for it: whether it was recorded.
+    pub(super) fn forward_swiglu(
+        &self,
+        rec: &mut Recorder,
+        (gate, up): (&Tensor, &Tensor),
+        y: &Tensor,
+    ) -> Result<bool> {
+        let ([shard], None, None) = (self.shards, self.pair, self.bias) else { return Ok(false) };
+        if up.words_behind(gate) != Some(gate.len()) {
+            return Ok(false);
+        }
+        let gate_up = &gate.slice(0, &[2, gate.dim(0), gate.dim(1)], "gate, up")?;
+        let op = SwigluLinear { gate_up, w: &shard.matrix, y, accumulate: true };
+        let fast = op.is_fast(rec.gpu().caps());
+        if fast {
+            rec.record(&op)?;
+        }
+        Ok(fast)
     }
 
     /// `y = W x`, or `+=`.

@@ -2,7 +2,7 @@ use crate::harness::{Case, Check, cases as harness_cases, floats, nan, noise, ra
 use wgpu_lora::gpu::Gpu;
 use wgpu_lora::kernels::{
     Dense, DoraNorm, Dropout, LinearBwd, LinearFwd, LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd,
-    Mask, Matrix, Nf4Words, Part, words_of,
+    Mask, Matrix, Nf4Words, Part, SwigluLinear, words_of,
 };
 use wgpu_lora::quant::{Nf4Matrix, dynamic8_code};
 
@@ -50,7 +50,23 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let op = LinearFwd { y: &y, first: 4, ..op };
     check(&op, &[&LinearFwd { first: 5, ..op }])?;
     let half = LinearFwd { half: true, ..op };
-    check(&half, &[&LinearFwd { first: 5, ..half }, &LinearFwd { accumulate: false, ..half }])
+    check(&half, &[&LinearFwd { first: 5, ..half }, &LinearFwd { accumulate: false, ..half }])?;
+    swiglu(gpu, sizes, check)
+}
+
+fn swiglu(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
+    let (w, mut values) = (matrix(gpu, n, k, storage), noise(2 * m * k, "gate, up"));
+    values.iter_mut().for_each(|v| *v *= 4.0);
+    let gate_up = floats(gpu, "gate, up", &[2, m, k], &values);
+    values.rotate_left(m * k);
+    let swapped = floats(gpu, "up, gate", &[2, m, k], &values);
+    let y = nan(gpu, "y", &[m, n]);
+    let op = SwigluLinear { gate_up: &gate_up, w: &w, y: &y, accumulate: false };
+    check(&op, &[&SwigluLinear { gate_up: &swapped, ..op }])?;
+    let y = random(gpu, "y", &[m, n]);
+    let op = SwigluLinear { y: &y, accumulate: true, ..op };
+    check(&op, &[&SwigluLinear { accumulate: false, ..op }])
 }
 
 fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
