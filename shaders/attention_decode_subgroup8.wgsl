@@ -1,23 +1,24 @@
-// attention_decode: keys loaded once per subgroup; 8 rows of a kv head a workgroup.
+// attention_decode: as the baseline; keys loaded once per subgroup, 8 heads of a kv head a workgroup.
 // roles: head
-// dispatch: (B·G·⌈T·(H/G)/8⌉)   writes: y =   source: Dao 2023 (FlashAttention-2), alg. 1
+// dispatch: (B·G·⌈(H/G)/8⌉)   writes: y, keys, values =   source: Dao 2023 (FlashAttention-2), alg. 1
 
 struct Params {
-    batch: u32, queries: u32, keys: u32, start: u32,
-    heads: u32, kv_heads: u32, e: u32, scale: f32,
+    batch: u32, keys: u32, start: u32, heads: u32, kv_heads: u32, e: u32, positions: u32, k: u32, v: u32,
+    scale: f32,
 }
 
-@group(0) @binding(0) var<uniform>             p:   Params;
-@group(0) @binding(1) var<storage, read>       q:   array<vec4f>;  // (B·T, H·E)
-@group(0) @binding(2) var<storage, read>       k:   array<f32>;    // (B·S, G·E)
-@group(0) @binding(3) var<storage, read>       v:   array<f32>;    // (B·S, G·E)
-@group(0) @binding(4) var<storage, read_write> y:   array<vec4f>;  // (B·T, H·E)
+@group(0) @binding(0) var<uniform>             p:         Params;
+@group(0) @binding(1) var<storage, read>       qkv:       array<vec4f>;  // (B, H·E); k, v (B, G·E) behind
+@group(0) @binding(2) var<storage, read>       cos:       array<f32>;    // (P, E/2)
+@group(0) @binding(3) var<storage, read>       sin:       array<f32>;    // (P, E/2)
+@group(0) @binding(4) var<storage, read>       positions: array<u32>;    // (B), each below P
+@group(0) @binding(5) var<storage, read_write> keys:      array<f32>;    // (B·S, G·E)
+@group(0) @binding(6) var<storage, read_write> values:    array<f32>;    // (B·S, G·E)
+@group(0) @binding(7) var<storage, read_write> y:         array<vec4f>;  // (B, H·E)
 
-// A row is a pair of a query and one of the heads that share its keys.
-const ROWS: u32 = 1u;  // per lane
 const PARTS: u32 = HEAD / 8u;
 
-// One row of a head in parts of eight columns.
+// A head's row in parts of eight columns.
 struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
 
 fn lo(x: f32) -> vec4f {
@@ -46,81 +47,91 @@ fn attention_decode(
 ) {
     let i = group.x + group.y * groups.x;
     let shared_by = p.heads / p.kv_heads;
-    let pairs = p.queries * shared_by;
-    let tiles = (pairs + 8u * ROWS - 1u) / (8u * ROWS);
-    let tile = i % tiles * 8u * ROWS;
+    let tiles = (shared_by + 7u) / 8u;
+    let tile = i % tiles * 8u;
     let g = i / tiles % p.kv_heads;
     let b = i / tiles / p.kv_heads;
     if b >= p.batch { return; }
     let stride = p.kv_heads * HEAD;
     let first = b * p.keys * stride + g * HEAD + lane;
-    let end = min((tile + 8u * ROWS - 1u) / shared_by, p.queries - 1u) + p.start + 1u;
 
-    var stat: array<u32, ROWS>;
-    var last: array<u32, ROWS>;
-    var row_q: array<Row, ROWS>;
-    for (var r = 0u; r < ROWS; r++) {
-        // Lanes beyond the last pair repeat it and store nothing.
-        let pair = min(tile + r * 8u + lane, pairs - 1u);
-        let t = pair / shared_by;
-        stat[r] = (b * p.queries + t) * p.heads + g * shared_by + pair % shared_by;
-        last[r] = p.start + t;
-        let at = stat[r] * (HEAD / 4u);
-        for (var c = 0u; c < PARTS; c++) {
-            row_q[r].lo[c] = q[at + c * 2u] * p.scale;
-            row_q[r].hi[c] = q[at + c * 2u + 1u] * p.scale;
+    // A lane has columns lane + 8c of the newest key and value, and a head's whole query; lanes beyond the
+    // last head repeat it and store nothing.
+    let head = (b * p.heads + g * shared_by + min(tile + lane, shared_by - 1u)) * (HEAD / 4u);
+    let origin = (b * p.kv_heads + g) * HEAD + lane;
+    let angle = min(positions[b], p.positions - 1u) * (HEAD / 2u) + lane;
+    var key: array<f32, PARTS>;
+    var value: array<f32, PARTS>;
+    var query: Row;
+    for (var c = 0u; c < PARTS; c++) {
+        let ki = p.k + origin + 8u * c;
+        let vi = p.v + origin + 8u * c;
+        key[c] = qkv[ki / 4u][ki % 4u];
+        value[c] = qkv[vi / 4u][vi % 4u];
+        query.lo[c] = qkv[head + 2u * c] * p.scale;
+        query.hi[c] = qkv[head + 2u * c + 1u] * p.scale;
+    }
+    for (var c = 0u; c < PARTS / 2u; c++) {
+        let d = c + PARTS / 2u;
+        let cosine = cos[angle + 8u * c];
+        let sine = sin[angle + 8u * c];
+        let k = key[c];
+        key[c] = k * cosine - key[d] * sine;
+        key[d] = key[d] * cosine + k * sine;
+        let l = query.lo[c];
+        query.lo[c] = l * lo(cosine) - query.lo[d] * lo(sine);
+        query.lo[d] = query.lo[d] * lo(cosine) + l * lo(sine);
+        let h = query.hi[c];
+        query.hi[c] = h * hi(cosine) - query.hi[d] * hi(sine);
+        query.hi[d] = query.hi[d] * hi(cosine) + h * hi(sine);
+    }
+    var top = 0.0;
+    var acc: Row;
+    for (var c = 0u; c < PARTS; c++) {
+        top = add_dot(add_dot(top, query.lo[c], lo(key[c])), query.hi[c], hi(key[c]));
+        acc.lo[c] = lo(value[c]);
+        acc.hi[c] = hi(value[c]);
+        if tile == 0u {
+            keys[first + p.start * stride + 8u * c] = key[c];
+            values[first + p.start * stride + 8u * c] = value[c];
         }
     }
-    var acc: array<Row, ROWS>;
-    var top: array<f32, ROWS>;
-    var sum: array<f32, ROWS>;
-    for (var r = 0u; r < ROWS; r++) { top[r] = -3.0e38; }
-    for (var s = 0u; s < end; s += 4u) {
+
+    var sum = 1.0;
+    for (var s = 0u; s < p.start; s += 4u) {
         // Keys beyond the last are read as the last and weigh nothing.
-        let key = vec4u(s, s + 1u, s + 2u, s + 3u);
-        let base = first + min(key, vec4u(p.keys - 1u)) * stride;
-        var weight: array<vec4f, ROWS>;
+        let at = vec4u(s, s + 1u, s + 2u, s + 3u);
+        let base = first + min(at, vec4u(p.start - 1u)) * stride;
+        var weight: vec4f;
         for (var c = 0u; c < PARTS; c++) {
-            let at = base + c * 8u;
-            let x = vec4f(k[at.x], k[at.y], k[at.z], k[at.w]);
-            for (var r = 0u; r < ROWS; r++) {
-                let l = row_q[r].lo[c];
-                let h = row_q[r].hi[c];
-                weight[r].x = add_dot(add_dot(weight[r].x, l, lo(x.x)), h, hi(x.x));
-                weight[r].y = add_dot(add_dot(weight[r].y, l, lo(x.y)), h, hi(x.y));
-                weight[r].z = add_dot(add_dot(weight[r].z, l, lo(x.z)), h, hi(x.z));
-                weight[r].w = add_dot(add_dot(weight[r].w, l, lo(x.w)), h, hi(x.w));
-            }
+            let k = base + c * 8u;
+            let x = vec4f(keys[k.x], keys[k.y], keys[k.z], keys[k.w]);
+            let l = query.lo[c];
+            let h = query.hi[c];
+            weight.x = add_dot(add_dot(weight.x, l, lo(x.x)), h, hi(x.x));
+            weight.y = add_dot(add_dot(weight.y, l, lo(x.y)), h, hi(x.y));
+            weight.z = add_dot(add_dot(weight.z, l, lo(x.z)), h, hi(x.z));
+            weight.w = add_dot(add_dot(weight.w, l, lo(x.w)), h, hi(x.w));
         }
-        var keep: array<f32, ROWS>;
-        for (var r = 0u; r < ROWS; r++) {
-            let score = select(vec4f(-3.0e38), weight[r], key <= vec4u(last[r]));
-            let higher = max(max(top[r], max(score.x, score.y)), max(score.z, score.w));
-            let w = exp(score - higher);
-            keep[r] = exp(top[r] - higher);
-            weight[r] = w;
-            sum[r] = sum[r] * keep[r] + w.x + w.y + w.z + w.w;
-            top[r] = higher;
-        }
+        let score = select(vec4f(-3.0e38), weight, at < vec4u(p.start));
+        let higher = max(max(top, max(score.x, score.y)), max(score.z, score.w));
+        let w = exp(score - higher);
+        let keep = exp(top - higher);
+        sum = sum * keep + w.x + w.y + w.z + w.w;
+        top = higher;
         for (var c = 0u; c < PARTS; c++) {
-            let at = base + c * 8u;
-            let x = vec4f(v[at.x], v[at.y], v[at.z], v[at.w]);
-            for (var r = 0u; r < ROWS; r++) {
-                let w = weight[r];
-                let l = fma(w.zzzz, lo(x.z), fma(w.wwww, lo(x.w), acc[r].lo[c] * keep[r]));
-                let h = fma(w.zzzz, hi(x.z), fma(w.wwww, hi(x.w), acc[r].hi[c] * keep[r]));
-                acc[r].lo[c] = fma(w.xxxx, lo(x.x), fma(w.yyyy, lo(x.y), l));
-                acc[r].hi[c] = fma(w.xxxx, hi(x.x), fma(w.yyyy, hi(x.y), h));
-            }
+            let v = base + c * 8u;
+            let x = vec4f(values[v.x], values[v.y], values[v.z], values[v.w]);
+            let l = fma(w.zzzz, lo(x.z), fma(w.wwww, lo(x.w), acc.lo[c] * keep));
+            let h = fma(w.zzzz, hi(x.z), fma(w.wwww, hi(x.w), acc.hi[c] * keep));
+            acc.lo[c] = fma(w.xxxx, lo(x.x), fma(w.yyyy, lo(x.y), l));
+            acc.hi[c] = fma(w.xxxx, hi(x.x), fma(w.yyyy, hi(x.y), h));
         }
     }
-    for (var r = 0u; r < ROWS; r++) {
-        if tile + r * 8u + lane < pairs {
-            let at = stat[r] * (HEAD / 4u);
-            for (var c = 0u; c < PARTS; c++) {
-                y[at + c * 2u] = acc[r].lo[c] / sum[r];
-                y[at + c * 2u + 1u] = acc[r].hi[c] / sum[r];
-            }
+    if tile + lane < shared_by {
+        for (var c = 0u; c < PARTS; c++) {
+            y[head + c * 2u] = acc.lo[c] / sum;
+            y[head + c * 2u + 1u] = acc.hi[c] / sum;
         }
     }
 }

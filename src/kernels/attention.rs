@@ -23,10 +23,6 @@ pub(super) static BWD_DKV: Kernel = kernel!(
     "workgroup": Needs::Nothing, only [],
     "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
 );
-pub(super) static DECODE: Kernel = kernel!(
-    "attention_decode", [q: Read, k: Read, v: Read, y: Write],
-    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
-);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -45,9 +41,9 @@ struct Params {
 /// Invocations of a workgroup in the baseline bodies.
 const LANES: usize = 64;
 /// Columns of a head that one invocation or workgroup of a baseline body accumulates.
-const COLUMNS: usize = 32;
+pub(super) const COLUMNS: usize = 32;
 /// Lanes of a `subgroup8` body.
-const SUBGROUP: usize = 8;
+pub(super) const SUBGROUP: usize = 8;
 /// Rows, and keys at a time, of a workgroup in a `workgroup` body.
 const TILE: usize = 32;
 /// Columns of a head that a workgroup of a `workgroup` body accumulates.
@@ -67,7 +63,7 @@ fn params_of(shape: &AttentionShape) -> Vec<u8> {
     })
 }
 
-fn roles_of(shape: &AttentionShape) -> Vec<(&'static str, &'static str)> {
+pub(super) fn roles_of(shape: &AttentionShape) -> Vec<(&'static str, &'static str)> {
     vec![head_role(shape.head_dim)]
 }
 
@@ -84,7 +80,7 @@ pub(super) fn head_role(head_dim: usize) -> (&'static str, &'static str) {
 
 /// Checks the shape itself, then the tensors that are stored per query, per key, and per query and head;
 /// they may have further rows.
-fn check(
+pub(super) fn check(
     op: &str,
     shape: &AttentionShape,
     queries: &[&Tensor],
@@ -114,14 +110,14 @@ fn check(
 }
 
 /// Workgroups over rows, a row being a pair of a query and one of the heads that share its keys.
-fn row_tiles(shape: &AttentionShape, rows: usize) -> usize {
+pub(super) fn row_tiles(shape: &AttentionShape, rows: usize) -> usize {
     let pairs = shape.queries * (shape.heads / shape.kv_heads);
     shape.batch * shape.kv_heads * pairs.div_ceil(rows)
 }
 
 /// `products` multiply-adds per column of each pair of a query and a key that it attends, on so many
 /// matrices of a row per query, and per key.
-fn work_of(shape: &AttentionShape, products: usize, matrices: [usize; 2]) -> Work {
+pub(super) fn work_of(shape: &AttentionShape, products: usize, matrices: [usize; 2]) -> Work {
     let AttentionShape { batch, queries: t, start, heads, kv_heads, head_dim, .. } = *shape;
     let pairs = batch * heads * (t * start + t * (t + 1) / 2);
     let widths = matrices[0] * t * heads + matrices[1] * (start + t) * kv_heads;
@@ -339,55 +335,6 @@ impl Op for AttentionBwdDkv<'_> {
     }
     fn work(&self) -> Work {
         work_of(&self.shape, 4, [2, 4])
-    }
-    fn skew(&self) -> u64 {
-        skew_of(&self.shape)
-    }
-}
-
-/// Attention of few queries to many keys, for generation: [`AttentionFwd`] without `lse`, the keys of
-/// a query spread over a workgroup.
-///
-/// **Shapes** `q, y (B·T, H·E)`, `k, v (B·S, G·E)` with `S` the capacity of the cache and `start` its
-/// length before these queries. **Errors** [`Shape`](crate::Error::Shape), [`Invalid`](crate::Error::Invalid).
-/// **Source** Dao et al. 2023, Flash-Decoding. **Twin** [`reference::attention_fwd`].
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the formula above names every field")]
-pub struct AttentionDecode<'a> {
-    pub q: &'a Tensor,
-    pub k: &'a Tensor,
-    pub v: &'a Tensor,
-    pub y: &'a Tensor,
-    pub shape: AttentionShape,
-}
-
-impl Op for AttentionDecode<'_> {
-    fn kernel(&self) -> &'static Kernel {
-        &DECODE
-    }
-    fn tensors(&self) -> Vec<&Tensor> {
-        vec![self.q, self.k, self.v, self.y]
-    }
-    fn params(&self) -> Vec<u8> {
-        params_of(&self.shape)
-    }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles_of(&self.shape)
-    }
-    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
-        let s = &self.shape;
-        check(DECODE.name, s, &[self.q, self.y], &[self.k, self.v], &[])?;
-        if selection.body.name == "subgroup8" {
-            return grid(row_tiles(s, SUBGROUP));
-        }
-        grid(s.batch * s.queries * s.heads * s.head_dim.div_ceil(COLUMNS))
-    }
-    fn twin(&self, host: &mut HostBuffers) {
-        let [q, k, v, y] = host.all();
-        reference::attention_fwd([q.f32(), k.f32(), v.f32()], self.shape, y.f32_mut(), None);
-    }
-    fn work(&self) -> Work {
-        work_of(&self.shape, 2, [2, 2])
     }
     fn skew(&self) -> u64 {
         skew_of(&self.shape)

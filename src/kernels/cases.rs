@@ -497,11 +497,22 @@ fn attention(
         first: 0,
     };
     let (wide, narrow) = ([queries, n * k], [m, kv_heads * k]);
+    if decode {
+        return each(&AttentionDecode {
+            qkv: &i.random("qkv", &[(n + 2 * kv_heads) * k])?,
+            k: n * k,
+            v: (n + kv_heads) * k,
+            cos: &i.random("cos", &[m, k / 2])?,
+            sin: &i.random("sin", &[m, k / 2])?,
+            positions: &i.indices("positions", 1, m)?,
+            keys: &i.random("keys", &narrow)?,
+            values: &i.random("values", &narrow)?,
+            y: &i.zeros("y", &wide)?,
+            shape,
+        });
+    }
     let (q, key, v) = (i.random("q", &wide)?, i.random("k", &narrow)?, i.random("v", &narrow)?);
     let (y, lse) = (i.zeros("y", &wide)?, i.zeros("lse", &[queries, n])?);
-    if decode {
-        return each(&AttentionDecode { q: &q, k: &key, v: &v, y: &y, shape });
-    }
     let forward = AttentionFwd { q: &q, k: &key, v: &v, y: &y, lse: &lse, shape };
     if only == "fwd" {
         return each(&forward);

@@ -52,6 +52,7 @@ fn elements(n: usize) -> Result<[u32; 3]> {
 
 mod add_bias;
 mod attention;
+mod attention_decode;
 mod attention_gather;
 pub mod cases;
 mod ceiling;
@@ -76,8 +77,9 @@ mod weight;
 
 pub use add_bias::AddBias;
 pub use attention::{
-    AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
+    AttentionBwdDkv, AttentionBwdDq, AttentionDelta, AttentionFwd, AttentionShape,
 };
+pub use attention_decode::AttentionDecode;
 pub use attention_gather::{AttentionGather, GatherShape};
 pub use ceiling::{CeilingCopy, CeilingFma};
 pub use copy_rows::CopyRows;
@@ -110,7 +112,7 @@ pub static ALL: &[&Kernel] = &[
     &attention::DELTA,
     &attention::BWD_DQ,
     &attention::BWD_DKV,
-    &attention::DECODE,
+    &attention_decode::DECODE,
     &attention_gather::GATHER,
     &ceiling::COPY,
     &ceiling::FMA,

@@ -143,8 +143,8 @@ impl Block<'_> {
         rec.record(&Rope { x, cos, sin, positions: &frame.positions()?, heads, inverse })
     }
 
-    /// Rotates queries and keys, and puts keys and values into the cache.
-    fn append(
+    /// Rotates queries and keys, puts keys and values into the cache, and attends to all in it.
+    fn attend_cached(
         &self,
         rec: &mut Recorder,
         frame: &Frame,
@@ -154,16 +154,23 @@ impl Block<'_> {
     ) -> Result<()> {
         let (cos, sin) = &self.model.rope;
         let (keys, values) = &cache.layers[self.index];
+        let (positions, y, lse) = (&frame.positions()?, &a.att, &a.lse);
+        let whole = AttentionFwd { q: &a.q, k: keys, v: values, y, lse, shape };
         let Some((k, v)) = a.k.words_behind(&a.q).zip(a.v.words_behind(&a.q)) else {
             self.rotate(rec, frame, &a.q, shape.heads, false)?;
             self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
             let (rows, stride, first) = (shape.queries, shape.keys, shape.start);
             rec.record(&CopyRows { x: &a.k, y: keys, rows, stride, first })?;
-            return rec.record(&CopyRows { x: &a.v, y: values, rows, stride, first });
+            rec.record(&CopyRows { x: &a.v, y: values, rows, stride, first })?;
+            return rec.record(&whole);
         };
         let qkv = &a.q.slice(0, &[v + a.v.len()], "qkv")?;
-        let positions = &frame.positions()?;
-        rec.record(&RopeAppend { qkv, k, v, cos, sin, positions, keys, values, shape })
+        if shape.queries == 1 {
+            let op = AttentionDecode { qkv, k, v, cos, sin, positions, keys, values, y, shape };
+            return rec.record(&op);
+        }
+        rec.record(&RopeAppend { qkv, k, v, cos, sin, positions, keys, values, shape })?;
+        rec.record(&whole)
     }
 
     /// Hidden state `index` to `index + 1`, at the rows that are needed; keys and values are of all rows, and also
@@ -204,16 +211,7 @@ impl Block<'_> {
                 let shape = slots.shape(&self.model.config, listed);
                 rec.record(&AttentionGather { q, k, v, index, y, shape })?;
             }
-            Keys::Cache(cache) => {
-                self.append(rec, frame, &a, cache, shape)?;
-                let (k, v) = &cache.layers[self.index];
-                let (q, y) = (&a.q, &a.att);
-                if shape.queries == 1 {
-                    rec.record(&AttentionDecode { q, k, v, y, shape })?;
-                } else {
-                    rec.record(&AttentionFwd { q, k, v, y, lse: &a.lse, shape })?;
-                }
-            }
+            Keys::Cache(cache) => self.attend_cached(rec, frame, &a, cache, shape)?,
         }
         at.select(rec, &a.att, &at.att)?;
         at.select(rec, &x, &at.x)?;

@@ -1,4 +1,4 @@
-use crate::harness::{Case, Check, nan, random};
+use crate::harness::{Case, Check, nan, random, words};
 use wgpu_lora::gpu::{Gpu, Tensor};
 use wgpu_lora::kernels::{
     AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd, AttentionShape,
@@ -74,14 +74,37 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
 
 fn decode(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let s = shape(sizes);
-    let t = tensors(gpu, s);
-    let y = nan(gpu, "y", t.q.dims());
-    let op = AttentionDecode { q: &t.q, k: &t.k, v: &t.v, y: &y, shape: s };
-    let (swapped, others) = (AttentionDecode { v: &t.other, ..op }, wrong(s));
-    let others: Vec<_> = others.into_iter().map(|shape| AttentionDecode { shape, ..op }).collect();
-    let mut all: Vec<&dyn wgpu_lora::gpu::Op> = vec![&swapped];
-    all.extend(others.iter().map(|o| o as &dyn wgpu_lora::gpu::Op));
-    check(&op, &all)
+    let (n, width, half) = (s.batch, s.kv_heads * s.head_dim, s.head_dim / 2);
+    // With a gap before each.
+    let k = (n * s.heads * s.head_dim + 1).next_multiple_of(4);
+    let v = (k + n * width + 1).next_multiple_of(4);
+    let ids = |step: u32| -> Vec<u32> { (0..n as u32).map(|i| (3 + i * step) % 5).collect() };
+    let (positions, shifted) =
+        (words(gpu, "positions", &[n], &ids(1)), words(gpu, "shifted", &[n], &ids(4)));
+    let op = AttentionDecode {
+        qkv: &random(gpu, "qkv", &[v + n * width]),
+        k,
+        v,
+        cos: &random(gpu, "cos", &[5, half]),
+        sin: &random(gpu, "sin", &[5, half]),
+        positions: &positions,
+        keys: &random(gpu, "keys", &[n * s.keys, width]),
+        values: &random(gpu, "values", &[n * s.keys, width]),
+        y: &nan(gpu, "y", &[n, s.heads * s.head_dim]),
+        shape: s,
+    };
+    let moved = AttentionDecode {
+        shape: AttentionShape { start: if s.start == 0 { 1 } else { s.start - 1 }, ..s },
+        ..op
+    };
+    let keys = AttentionDecode { k: k - 1, ..op };
+    let values = AttentionDecode { v: v - 1, ..op };
+    let mut wrong: Vec<&dyn wgpu_lora::gpu::Op> = vec![&moved, &keys, &values];
+    let turned = AttentionDecode { positions: &shifted, ..op };
+    if n > 1 {
+        wrong.push(&turned);
+    }
+    check(&op, &wrong)
 }
 
 fn delta(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -147,7 +170,17 @@ pub fn cases() -> Vec<Case> {
     let mut all = cases("attention_fwd", sizes, fwd);
     // With one key there is nothing to weigh: `y` is `v`, whatever the score.
     all.retain(|case| case.sizes[2] > 1);
-    all.extend(cases("attention_decode", sizes, decode));
+    let one: &[&[usize]] = &[
+        &[1, 1, 9, 3, 3, 1, 10],
+        &[2, 1, 11, 7, 6, 2, 24],
+        &[1, 1, 40, 39, 9, 3, 64],
+        &[3, 1, 21, 1, 8, 8, 32],
+        &[1, 1, 30, 18, 24, 2, 128],
+        &[1, 1, 150, 140, 32, 2, 32],
+        &[2, 1, 70, 66, 4, 2, 256],
+        &[1, 1, 5, 0, 4, 2, 32],
+    ];
+    all.extend(cases("attention_decode", one, decode));
     all.extend(cases("attention_delta", sizes, delta));
     all.extend(cases("attention_bwd_dq", sizes, bwd_dq));
     all.extend(cases("attention_bwd_dkv", sizes, bwd_dkv));
