@@ -102,10 +102,10 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// `rms_norm_fwd[baseline+reduce_workgroup]`.
+    /// `rms_norm_fwd[baseline+reduce_workgroup]`; modules that leave things as they are, `…_plain`, are not named.
     pub fn name(&self) -> String {
         let mut pieces = vec![self.body.name];
-        pieces.extend(&self.modules);
+        pieces.extend(self.modules.iter().filter(|module| !module.ends_with("_plain")));
         pieces.extend(self.form.name());
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
     }
