@@ -1,11 +1,6 @@
 //! What a dispatch covers: the grid of one operation, a part of it, or the grids of several side by side. Bodies are
 //! written for the first; for the others their text is changed around their edges, and lines stay where they are.
 
-use super::op::{Access, Kernel, Op, Selection};
-use super::recorder::SLOT;
-use super::{Tensor, Work};
-use crate::Result;
-
 /// What a dispatch covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
@@ -22,7 +17,7 @@ pub enum Form {
 pub(super) const MOST: usize = 3;
 
 /// Bindings whose tensors' places [`Together`](Form::Together) can say.
-const BINDINGS: usize = 8;
+pub(super) const BINDINGS: usize = 8;
 
 const GROUP: &str = "@builtin(workgroup_id) group: vec3u,";
 const GROUPS: &str = "@builtin(num_workgroups) groups: vec3u,";
@@ -79,7 +74,7 @@ fn entered(body: &str, opened: &str) -> String {
 }
 
 /// A body's storage bindings: number from 0, name, and words of an element.
-fn storage(body: &str) -> Vec<(usize, &str, usize)> {
+pub(super) fn storage(body: &str) -> Vec<(usize, &str, usize)> {
     fn binding(line: &str) -> Option<(usize, &str, usize)> {
         let (number, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
         let (name, kind) = rest.split_once("var<storage")?.1.split_once('>')?.1.split_once(':')?;
@@ -100,8 +95,9 @@ fn rebased(text: &str, bindings: &[(usize, &str, usize)]) -> String {
         for piece in pieces {
             let own = !text.ends_with(is_word);
             text.push_str(&index);
-            text.push_str(if own { name } else { "" });
-            text.push_str(if own { "_base + " } else { "" });
+            if own {
+                text.push_str(&format!("{name}_base + "));
+            }
             text.push_str(piece);
         }
         out = text;
@@ -147,68 +143,4 @@ fn together(body: &str) -> String {
     );
     let text = rebased(body, &bindings).replace(uniform.unwrap_or_default(), &declared);
     entered(&text, &opened)
-}
-
-/// Several operations as one dispatch.
-pub(super) struct Joined {
-    pub(super) tensors: Vec<Tensor>,
-    /// What stands behind [`part_bytes`].
-    pub(super) params: Vec<u8>,
-    pub(super) grid: [u32; 3],
-    pub(super) work: Work,
-    pub(super) skew: u64,
-}
-
-/// One dispatch for operations in one variant, or nothing if they cannot share one: their grids differ but in x, or
-/// their tensors lie in different buffers.
-pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Joined>> {
-    let kernel: &Kernel = selection.kernel;
-    if !(2..=MOST).contains(&ops.len()) || kernel.bindings.len() > BINDINGS {
-        return Ok(None);
-    }
-    let mut grids = Vec::new();
-    for op in ops {
-        grids.push(op.dispatch(selection)?);
-    }
-    let tensors: Vec<Vec<&Tensor>> = ops.iter().map(|op| op.tensors()).collect();
-    let alike = |grid: &[u32; 3]| grid[1..] == grids[0][1..] && !grid.contains(&0);
-    if !grids.iter().all(alike) {
-        return Ok(None);
-    }
-    let (mut shared, mut places) = (Vec::new(), [0; MOST * BINDINGS]);
-    for (number, (name, access)) in kernel.bindings.iter().enumerate() {
-        let of = |op: usize| tensors[op][number];
-        let Some(first) = (0..ops.len()).map(of).min_by_key(|t| t.offset) else { return Ok(None) };
-        if (0..ops.len()).any(|op| of(op).buffer.id != first.buffer.id) {
-            return Ok(None);
-        }
-        let words = match storage(selection.body.source).iter().find(|b| b.1 == *name) {
-            Some((_, _, words)) => *words,
-            None if (0..ops.len()).all(|op| of(op).offset == first.offset) => 1,
-            None => return Ok(None),
-        };
-        debug_assert!(*access != Access::Table || words == 1);
-        for op in 0..ops.len() {
-            places[op * BINDINGS + number] = ((of(op).offset - first.offset) / words) as u32;
-        }
-        shared.push(first.clone());
-    }
-    let mut starts = [0; MOST + 1];
-    for i in 0..MOST {
-        starts[i + 1] = starts[i] + grids.get(i).map_or(0, |grid| grid[0]);
-    }
-    let mut params: Vec<u8> = bytemuck::bytes_of(&starts).to_vec();
-    params.extend_from_slice(bytemuck::bytes_of(&places));
-    for op in ops {
-        params.extend_from_slice(&op.params());
-        params.resize(params.len().next_multiple_of(16), 0);
-    }
-    if params.len() + part_bytes([0; 3], [0; 3]).len() > SLOT {
-        return Ok(None);
-    }
-    let sum = |f: fn(&Work) -> u64| ops.iter().map(|op| f(&op.work())).sum();
-    let work = Work { flops: sum(|w| w.flops), bytes: sum(|w| w.bytes) };
-    let skew = ops.iter().map(|op| op.skew()).max().unwrap_or(1);
-    let grid = [starts[MOST], grids[0][1], grids[0][2]];
-    Ok(Some(Joined { tensors: shared, params, grid, work, skew }))
 }

@@ -13,6 +13,7 @@ mod caps;
 mod choices;
 #[cfg(not(target_arch = "wasm32"))]
 mod form;
+mod join;
 mod kept;
 mod memory;
 mod op;

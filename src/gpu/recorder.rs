@@ -1,6 +1,7 @@
 //! Records operations and submits them in slices.
 
-use super::form::{Form, Joined, join, part_bytes};
+use super::form::{Form, part_bytes};
+use super::join::{Joined, join};
 use super::op::{Access, Op, Selection};
 #[cfg(not(target_arch = "wasm32"))]
 use super::op::{Host, HostBuffers};

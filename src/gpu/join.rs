@@ -1,0 +1,75 @@
+//! Several operations as one dispatch: [`Form::Together`](super::Form::Together).
+
+use super::form::{BINDINGS, MOST, part_bytes, storage};
+use super::op::{Op, Selection};
+use super::recorder::SLOT;
+use super::{Tensor, Work};
+use crate::Result;
+
+/// Workgroups along an axis that WebGPU guarantees.
+const MOST_GROUPS: u32 = 65_535;
+
+/// Several operations as one dispatch.
+pub(super) struct Joined {
+    pub(super) tensors: Vec<Tensor>,
+    /// What stands behind [`part_bytes`].
+    pub(super) params: Vec<u8>,
+    pub(super) grid: [u32; 3],
+    pub(super) work: Work,
+    pub(super) skew: u64,
+}
+
+/// One dispatch for operations in one variant, or nothing if they cannot share one: their grids differ but in x, or
+/// their tensors lie in different buffers.
+pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Joined>> {
+    let bindings = selection.kernel.bindings;
+    if !(2..=MOST).contains(&ops.len()) || bindings.len() > BINDINGS {
+        return Ok(None);
+    }
+    let mut grids = Vec::new();
+    for op in ops {
+        grids.push(op.dispatch(selection)?);
+    }
+    let tensors: Vec<Vec<&Tensor>> = ops.iter().map(|op| op.tensors()).collect();
+    let alike = |grid: &[u32; 3]| grid[1..] == grids[0][1..] && !grid.contains(&0);
+    if !grids.iter().all(alike) {
+        return Ok(None);
+    }
+    let storage = storage(selection.body.source);
+    let (mut shared, mut places) = (Vec::new(), [0; MOST * BINDINGS]);
+    for (number, (name, _)) in bindings.iter().enumerate() {
+        let of = |op: usize| tensors[op][number];
+        let Some(first) = (0..ops.len()).map(of).min_by_key(|t| t.offset) else { return Ok(None) };
+        let apart = |op: usize| of(op).offset - first.offset;
+        let words = storage.iter().find(|binding| binding.1 == *name).map(|binding| binding.2);
+        for op in 0..ops.len() {
+            // A table has no place of its own.
+            if of(op).buffer.id != first.buffer.id || (words.is_none() && apart(op) > 0) {
+                return Ok(None);
+            }
+            places[op * BINDINGS + number] = (apart(op) / words.unwrap_or(1)) as u32;
+        }
+        shared.push(first.clone());
+    }
+    let mut starts = [0; MOST + 1];
+    for i in 0..MOST {
+        starts[i + 1] = starts[i] + grids.get(i).map_or(0, |grid| grid[0]);
+    }
+    if starts[MOST] > MOST_GROUPS {
+        return Ok(None);
+    }
+    let mut params: Vec<u8> = bytemuck::bytes_of(&starts).to_vec();
+    params.extend_from_slice(bytemuck::bytes_of(&places));
+    for op in ops {
+        params.extend_from_slice(&op.params());
+        params.resize(params.len().next_multiple_of(16), 0);
+    }
+    if params.len() + part_bytes([0; 3], [0; 3]).len() > SLOT {
+        return Ok(None);
+    }
+    let sum = |f: fn(&Work) -> u64| ops.iter().map(|op| f(&op.work())).sum();
+    let work = Work { flops: sum(|w| w.flops), bytes: sum(|w| w.bytes) };
+    let skew = ops.iter().map(|op| op.skew()).max().unwrap_or(1);
+    let grid = [starts[MOST], grids[0][1], grids[0][2]];
+    Ok(Some(Joined { tensors: shared, params, grid, work, skew }))
+}
