@@ -9,7 +9,7 @@ pub enum Form {
     Whole,
     /// A part of it, whose place stands in front of `Params`.
     InPart,
-    /// A part of the grids of up to [`MOST`] operations side by side along x.
+    /// A part of the grids of up to three operations side by side along x.
     Together,
 }
 
@@ -77,7 +77,8 @@ fn entered(body: &str, opened: &str) -> String {
 pub(super) fn storage(body: &str) -> Vec<(usize, &str, usize)> {
     fn binding(line: &str) -> Option<(usize, &str, usize)> {
         let (number, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
-        let (name, kind) = rest.split_once("var<storage")?.1.split_once('>')?.1.split_once(':')?;
+        let declared = rest.split_once("var<storage")?.1.split(';').next()?;
+        let (name, kind) = declared.split_once('>')?.1.split_once(':')?;
         let words = if kind.contains("vec4") { 4 } else { 1 + usize::from(kind.contains("vec2")) };
         Some((number.parse::<usize>().ok()?.checked_sub(1)?, name.trim(), words))
     }

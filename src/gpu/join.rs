@@ -20,7 +20,8 @@ pub(super) struct Joined {
 }
 
 /// One dispatch for operations in one variant, or nothing if they cannot share one: their grids differ but in x, or
-/// their tensors lie in different buffers.
+/// their tensors lie in different
+/// buffers, or two write the same elements.
 pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Joined>> {
     let bindings = selection.kernel.bindings;
     if !(2..=MOST).contains(&ops.len()) || bindings.len() > BINDINGS {
@@ -37,7 +38,7 @@ pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Join
     }
     let storage = storage(selection.body.source);
     let (mut shared, mut places) = (Vec::new(), [0; MOST * BINDINGS]);
-    for (number, (name, _)) in bindings.iter().enumerate() {
+    for (number, (name, access)) in bindings.iter().enumerate() {
         let of = |op: usize| tensors[op][number];
         let Some(first) = (0..ops.len()).map(of).min_by_key(|t| t.offset) else { return Ok(None) };
         let apart = |op: usize| of(op).offset - first.offset;
@@ -48,6 +49,11 @@ pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Join
                 return Ok(None);
             }
             places[op * BINDINGS + number] = (apart(op) / words.unwrap_or(1)) as u32;
+        }
+        let mut written: Vec<_> = (0..ops.len()).map(|op| (apart(op), of(op).len())).collect();
+        written.sort_unstable();
+        if access.writes() && written.windows(2).any(|w| w[0].0 + w[0].1 > w[1].0) {
+            return Ok(None);
         }
         shared.push(first.clone());
     }

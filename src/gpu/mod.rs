@@ -11,9 +11,9 @@
 
 mod caps;
 mod choices;
-#[cfg(not(target_arch = "wasm32"))]
 mod form;
 mod join;
+#[cfg(not(target_arch = "wasm32"))]
 mod kept;
 mod memory;
 mod op;

@@ -161,13 +161,15 @@ impl Recorder {
     }
 
     /// Adds operations that neither read nor write what another of them writes: in one dispatch where they are of one
-    /// variant and their tensors lie in the same buffers, and where that is worth a variant of its own. **Errors** as
-    /// [`record`](Recorder::record).
+    /// variant and their tensors lie in the same buffers, and where that is worth a variant of its own; if not, the
+    /// first alone and the others so. **Errors** as [`record`](Recorder::record).
     pub fn record_together(&mut self, ops: &[&dyn Op]) -> Result<()> {
+        let Some((first, others)) = ops.split_first() else { return Ok(()) };
         if let Some((selection, joined)) = self.joined(ops)? {
             return self.push(Dispatch::of(joined, selection));
         }
-        ops.iter().try_for_each(|op| self.record(*op))
+        self.record(*first)?;
+        self.record_together(others)
     }
 
     fn joined(&self, ops: &[&dyn Op]) -> Result<Option<(Selection, Joined)>> {

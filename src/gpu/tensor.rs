@@ -25,6 +25,8 @@ pub struct Tensor {
     pub(super) buffer: Arc<DeviceBuffer>,
     /// First element, in words; a multiple of [`ALIGN_WORDS`].
     pub(super) offset: usize,
+    /// Words from there on that are this tensor's.
+    room: usize,
     dims: Vec<usize>,
     elem: Elem,
     name: Arc<str>,
@@ -93,7 +95,8 @@ impl Gpu {
         self.inner.tensor_bytes.fetch_add(bytes, Ordering::Relaxed);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let buffer = Arc::new(DeviceBuffer { raw, id, gpu: self.clone() });
-        Ok(Tensor { buffer, offset: 0, dims: dims.to_vec(), elem, name: name.into() })
+        let room = (bytes / 4) as usize;
+        Ok(Tensor { buffer, offset: 0, room, dims: dims.to_vec(), elem, name: name.into() })
     }
 
     /// A float tensor of zeros.
@@ -158,9 +161,23 @@ impl Tensor {
         (self.buffer.id, self.offset) == (other.buffer.id, other.offset)
     }
 
-    /// Words of the buffer from this tensor's first element on.
+    /// Words from this tensor's first element on that views of it may take: those of its buffer, unless it shares the
+    /// buffer with others.
     pub fn capacity(&self) -> usize {
-        (self.buffer.raw.size() / 4) as usize - self.offset
+        self.room
+    }
+
+    /// With no more room than its elements take: others lie behind it.
+    pub(crate) fn bounded(mut self) -> Tensor {
+        self.room = self.len();
+        self
+    }
+
+    /// From this tensor's first element on `dims`, over others that lie behind it in the buffer. **Errors**
+    /// [`Error::Shape`] if the buffer ends before.
+    pub(crate) fn reaching(&self, dims: &[usize], name: &str) -> Result<Tensor> {
+        let room = (self.buffer.raw.size() / 4) as usize - self.offset;
+        Tensor { room, ..self.clone() }.slice(0, dims, name)
     }
 
     /// Words from the first element of `other` to this one's; none if they lie in different buffers, or the other way
@@ -183,8 +200,9 @@ impl Tensor {
         if !fits || !at.is_multiple_of(ALIGN_WORDS) {
             return Err(self.wrong(&format!("a slice at {at}"), dims));
         }
-        let (offset, dims, name) = (self.offset + at, dims.to_vec(), name.into());
-        Ok(Tensor { buffer: self.buffer.clone(), offset, dims, elem: self.elem, name })
+        let (offset, room) = (self.offset + at, self.room - at);
+        let (dims, name) = (dims.to_vec(), name.into());
+        Ok(Tensor { buffer: self.buffer.clone(), offset, room, dims, elem: self.elem, name })
     }
 
     /// The two axes of a matrix. **Errors** [`Error::Shape`].

@@ -22,6 +22,9 @@ pub struct SwigluLinear<'a> {
 }
 
 impl SwigluLinear<'_> {
+    /// Rows up to which bodies are written for it.
+    pub const ROWS: usize = FEW;
+
     /// Whether a body on this device takes it that was written for such data.
     pub fn is_fast(&self, caps: &Caps) -> bool {
         self.y.dim(0) <= FEW

@@ -164,7 +164,7 @@ impl Block<'_> {
             rec.record(&CopyRows { x: &a.v, y: values, rows, stride, first })?;
             return rec.record(&whole);
         };
-        let qkv = &a.q.slice(0, &[v + a.v.len()], "qkv")?;
+        let qkv = &a.q.reaching(&[v + a.v.len()], "qkv")?;
         if shape.queries == 1 {
             let op = AttentionDecode { qkv, k, v, cos, sin, positions, keys, values, y, shape };
             return rec.record(&op);

@@ -4,7 +4,7 @@ use super::module::Module;
 use super::workspace::{Activations, Backward, Pass, Selected, Widths, Workspace};
 use crate::Result;
 use crate::gpu::{ALIGN_WORDS, Recorder, Tensor};
-use crate::kernels::GatherRows;
+use crate::kernels::{GatherRows, SwigluLinear};
 
 impl Workspace {
     /// Views of this pass's size.
@@ -58,15 +58,6 @@ impl Needed {
     pub(super) fn spread(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor) -> Result<()> {
         let index = self.index.as_ref();
         index.map_or(Ok(()), |(_, index)| rec.record(&GatherRows { x, index, y }))
-    }
-}
-
-/// `second` at the size of a pass: as in the workspace right behind `first`, so that one binding may take both.
-fn behind(first: &Tensor, second: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    let at = dims.iter().product::<usize>();
-    match second.words_behind(first) {
-        Some(_) if at.is_multiple_of(ALIGN_WORDS) => first.slice(at, dims, second.name()),
-        _ => second.view(dims),
     }
 }
 
@@ -170,12 +161,24 @@ impl<'a> Frame<'a> {
             h2: a.h2.view(&[needed, w.d])?,
             rstd2: a.rstd2.view(&[needed])?,
             gate: a.gate.view(&[needed, w.f])?,
-            up: behind(&a.gate, &a.up, &[needed, w.f])?,
+            up: self.up(a, needed)?,
             act: a.act.view(&[needed, w.f])?,
             lora: [l0?, l1?, l2?, l3?, l4?, l5?, l6?],
             dora,
             parted: self.space.parts.backward.as_ref().and_then(|b| b.parted.clone()),
         })
+    }
+
+    /// `up` of so many rows: where a product may take gate and up in one binding right behind gate, else where it lies.
+    fn up(&self, a: &Activations, rows: usize) -> Result<Tensor> {
+        let (dims, at) = ([rows, self.widths.f], rows * self.widths.f);
+        let few = rows <= SwigluLinear::ROWS && !self.keeps_activations();
+        match a.up.words_behind(&a.gate) {
+            Some(_) if few && at.is_multiple_of(ALIGN_WORDS) => {
+                a.gate.reaching(&[2 * at], "gate, up")?.slice(at, &dims, "up")
+            }
+            _ => a.up.view(&dims),
+        }
     }
 
     /// Where layer `l` waits at 16 bits, for each of [`Activations::wide`]; nothing for the last layer, whose

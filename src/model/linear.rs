@@ -128,7 +128,7 @@ impl Linear<'_> {
         if up.words_behind(gate) != Some(gate.len()) {
             return Ok(false);
         }
-        let gate_up = &gate.slice(0, &[2, gate.dim(0), gate.dim(1)], "gate, up")?;
+        let gate_up = &gate.reaching(&[2, gate.dim(0), gate.dim(1)], "gate, up")?;
         let op = SwigluLinear { gate_up, w: &shard.matrix, y, accumulate: true };
         let fast = op.is_fast(rec.gpu().caps());
         if fast {

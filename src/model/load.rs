@@ -146,8 +146,9 @@ impl Loader<'_> {
     fn linear(&mut self, layer: usize, module: Module, room: Option<Room>) -> Result<Vec<Shard>> {
         let name = module.weight(layer);
         let (rows, cols) = module.shape(self.config);
+        let found = read_prequantized(self.checkpoint, &name)?;
         let Some(room) = room else { return self.dense_shards(&name, rows, cols) };
-        if let Some(found) = read_prequantized(self.checkpoint, &name)? {
+        if let Some(found) = found {
             let got = [found.matrix.rows, found.matrix.cols];
             if got != [rows, cols] {
                 return Err(Error::Shape {

@@ -174,7 +174,7 @@ impl Allocate for Device<'_> {
     type Tensor = Tensor;
 
     fn within(&self, whole: &Tensor, at: usize, dims: &[usize], name: &str) -> Result<Tensor> {
-        whole.slice(at, dims, name)
+        Ok(whole.slice(at, dims, name)?.bounded())
     }
 
     fn tensor(&mut self, part: Part, name: &str, dims: &[usize], elem: Elem) -> Result<Tensor> {

@@ -26,13 +26,12 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Places tensors of the given numbers of elements one after the other, in slabs of at most
-    /// `slab_bytes` unless one tensor is larger: first those of at least `small` elements, then the others.
+    /// `slab_bytes` unless one tensor is larger: first those of at least `limit` elements, then the others.
     pub(super) fn of(
         elements: impl IntoIterator<Item = usize>,
         slab_bytes: u64,
-        small: usize,
+        limit: usize,
     ) -> Layout {
-        let limit = small;
         let elements: Vec<usize> = elements.into_iter().collect();
         let most = (slab_bytes / 4) as usize;
         let mut layout = Layout { places: vec![(0, 0); elements.len()], slabs: Vec::new() };
@@ -83,7 +82,7 @@ impl Layout {
         name: &str,
     ) -> Result<Tensor> {
         let (slab, at) = self.places[i];
-        slabs[slab].slice(at, dims, name)
+        Ok(slabs[slab].slice(at, dims, name)?.bounded())
     }
 }
 

@@ -72,8 +72,9 @@ fn compare(gpu: &Gpu, ops: &[&dyn Op], outputs: &Slab) -> Result<BTreeSet<String
         }
         pollster::block_on(rec.finish())?;
         results.push(pollster::block_on(gpu.read_words(&outputs.whole))?);
-        let profile = gpu.profile(false).expect("timestamps");
-        if together {
+        let profile = gpu.profile(false);
+        // Without timestamps nobody counts.
+        if let Some(profile) = profile.filter(|_| together) {
             let calls: u64 = profile.rows.values().map(|row| row.calls).sum();
             assert_eq!(calls, 1, "{:?}", profile.rows.keys());
             names.extend(profile.rows.into_keys());
