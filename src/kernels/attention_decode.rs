@@ -1,6 +1,7 @@
 //! A token's attention to a cache.
 
 use super::attention::{COLUMNS, SUBGROUP, check, roles_of, row_tiles, work_of};
+use super::rope::check_qkv;
 use super::{AttentionShape, params};
 use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
 use crate::{Error, Result, reference};
@@ -84,11 +85,10 @@ impl Op for AttentionDecode<'_> {
             let why = format!("{count} rows of {half} cosines for {s:?}");
             return Err(Error::invalid(name, why));
         }
-        let (q, kv) = (s.batch * s.heads * s.head_dim, s.batch * s.kv_heads * s.head_dim);
-        let (places, ends) = ([self.k, self.v], [q, self.k + kv, self.v + kv]);
-        let far = [self.k, self.v, self.qkv.len()].iter().zip(ends).any(|(next, end)| *next < end);
-        if far || places.iter().any(|at| !at.is_multiple_of(4)) {
-            let why = format!("q, k and v at words 0 and {places:?} of {:?}", self.qkv);
+        let places = [self.k, self.v];
+        check_qkv(name, s, self.qkv, places)?;
+        if places.iter().any(|at| !at.is_multiple_of(4)) {
+            let why = format!("k and v begin at words {places:?}, which are no multiples of four");
             return Err(Error::invalid(name, why));
         }
         match selection.body.name {

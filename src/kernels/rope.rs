@@ -92,13 +92,31 @@ struct AppendParams {
     v: u32,
 }
 
+/// Checks that q from word 0, k and v from these words on lie one behind the other in `qkv`.
+pub(super) fn check_qkv(
+    op: &str,
+    shape: &AttentionShape,
+    qkv: &Tensor,
+    [k, v]: [usize; 2],
+) -> Result<()> {
+    let columns = shape.batch * shape.queries * shape.head_dim;
+    let kv = columns * shape.kv_heads;
+    let ends = [columns * shape.heads, k + kv, v + kv];
+    if [k, v, qkv.len()].iter().zip(ends).any(|(next, end)| *next < end) {
+        let why = format!("q, k and v end at words {ends:?} of {qkv:?}, k and v begin at {k}, {v}");
+        return Err(Error::invalid(op, why));
+    }
+    Ok(())
+}
+
 /// What generation does between its products and attention, in one dispatch: [`Rope`] of `q` in place, and
 /// for token `t` of sequence `b` `keys[b·S + start + t] = rope(k[b·T + t])`, `values[b·S + start + t] =
 /// v[b·T + t]`; other rows of the cache stay.
 ///
-/// **Shapes** `q (B·T, H·E)` at the beginning of `qkv`, `k, v (B·T, G·E)` in it from words `k` and `v` on, `keys, values (B·S, G·E)`; tables and positions as in
-/// [`Rope`]; `shape` has `S` as `keys`. **Errors** [`Shape`](Error::Shape) if they disagree. **Source** as
-/// [`Rope`]; key-value caching. **Twin** [`reference::rope`], [`reference::copy_rows`].
+/// **Shapes** `q (B·T, H·E)` at the beginning of `qkv`, `k, v (B·T, G·E)` in it from words `k` and `v` on,
+/// `keys, values (B·S, G·E)`; tables and positions as in [`Rope`]; `shape` has `S` as `keys`. **Errors**
+/// [`Shape`](Error::Shape), [`Invalid`](Error::Invalid) if they disagree. **Source** as [`Rope`]; key-value
+/// caching. **Twin** [`reference::rope`], [`reference::copy_rows`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct RopeAppend<'a> {
@@ -145,11 +163,7 @@ impl Op for RopeAppend<'_> {
         self.sin.expect(name, &[count, half])?;
         let (n, width) = (shape.batch * shape.queries, shape.kv_heads * shape.head_dim);
         self.positions.expect(name, &[n])?;
-        let ends = [n * shape.heads * shape.head_dim, self.k + n * width, self.v + n * width];
-        if [self.k, self.v, self.qkv.len()].iter().zip(ends).any(|(next, end)| *next < end) {
-            let why = format!("q, k and v end at words {ends:?} of {:?}", self.qkv);
-            return Err(Error::invalid(name, why));
-        }
+        check_qkv(name, &shape, self.qkv, [self.k, self.v])?;
         for cache in [self.keys, self.values] {
             cache.expect(name, &[shape.batch * shape.keys, width])?;
         }
