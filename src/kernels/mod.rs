@@ -62,7 +62,7 @@ mod dora;
 mod dora_norm;
 mod elementwise;
 mod embed;
-
+mod inputs;
 mod linear;
 mod lora;
 mod optimizer;

@@ -6,12 +6,14 @@ use super::weight::Matrix;
 use crate::gpu::{Caps, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-/// [`LinearFwd`](crate::kernels::LinearFwd) of SwiGLU's output, which is never stored: `y[m, n] = Σ_k silu(gate[m, k]) · up[m, k] · w[n, k]`,
-/// or `+=` with `accumulate`; `silu(g) = g / (1 + exp(−g))`.
+/// [`LinearFwd`](crate::kernels::LinearFwd) of SwiGLU's output, which is never stored:
+/// `y[m, n] = Σ_k silu(gate[m, k]) · up[m, k] · w[n, k]`, or `+=` with `accumulate`;
+/// `silu(g) = g / (1 + exp(−g))`.
 ///
 /// **Shapes** `gate_up (2, M, K)`: gate, then up; `w (N, K)`, `y (M, N)`. **Errors**
 /// [`Shape`](crate::Error::Shape). **Source** as [`LinearFwd`](crate::kernels::LinearFwd) and
-/// [`SwigluFwd`](crate::kernels::SwigluFwd). **Twin** theirs, one after the other.
+/// [`SwigluFwd`](crate::kernels::SwigluFwd). **Twin** [`reference::swiglu_fwd`], then
+/// [`reference::linear_fwd`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct SwigluLinear<'a> {
