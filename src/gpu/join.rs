@@ -1,28 +1,19 @@
 //! Several operations as one dispatch: [`Form::Together`](super::Form::Together).
 
-use super::form::{BINDINGS, MOST, part_bytes, storage};
-use super::op::{Op, Selection};
-use super::recorder::SLOT;
+use super::form::{BINDINGS, MOST, part_bytes};
+use super::op::Op;
+use super::pipeline::Variant;
+use super::recorder::{Dispatch, SLOT};
 use super::{Tensor, Work};
 use crate::Result;
 
 /// Workgroups along an axis that WebGPU guarantees.
 const MOST_GROUPS: u32 = 65_535;
 
-/// Several operations as one dispatch.
-pub(super) struct Joined {
-    pub(super) tensors: Vec<Tensor>,
-    /// What stands behind [`part_bytes`].
-    pub(super) params: Vec<u8>,
-    pub(super) grid: [u32; 3],
-    pub(super) work: Work,
-    pub(super) skew: u64,
-}
-
 /// One dispatch for operations in one variant, or nothing if they cannot share one: their grids differ but in x, or
-/// their tensors lie in different
-/// buffers, or two write the same elements.
-pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Joined>> {
+/// their tensors lie in different buffers, or two write the same elements.
+pub(super) fn join<'a>(ops: &[&'a dyn Op], variant: &Variant) -> Result<Option<Dispatch<'a>>> {
+    let selection = &variant.selection;
     let bindings = selection.kernel.bindings;
     if !(2..=MOST).contains(&ops.len()) || bindings.len() > BINDINGS {
         return Ok(None);
@@ -36,15 +27,13 @@ pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Join
     if !grids.iter().all(alike) {
         return Ok(None);
     }
-    let storage = storage(selection.body.source);
     let (mut shared, mut places) = (Vec::new(), [0; MOST * BINDINGS]);
-    for (number, (name, access)) in bindings.iter().enumerate() {
+    for (number, (_, access)) in bindings.iter().enumerate() {
         let of = |op: usize| tensors[op][number];
         let Some(first) = (0..ops.len()).map(of).min_by_key(|t| t.offset) else { return Ok(None) };
         let apart = |op: usize| of(op).offset - first.offset;
-        let words = storage.iter().find(|binding| binding.1 == *name).map(|binding| binding.2);
+        let words = variant.words[number];
         for op in 0..ops.len() {
-            // A table has no place of its own.
             if of(op).buffer.id != first.buffer.id || (words.is_none() && apart(op) > 0) {
                 return Ok(None);
             }
@@ -55,7 +44,7 @@ pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Join
         if access.writes() && written.windows(2).any(|w| w[0].0 + w[0].1 > w[1].0) {
             return Ok(None);
         }
-        shared.push(first.clone());
+        shared.push(first);
     }
     let mut starts = [0; MOST + 1];
     for i in 0..MOST {
@@ -77,5 +66,5 @@ pub(super) fn join(ops: &[&dyn Op], selection: &Selection) -> Result<Option<Join
     let work = Work { flops: sum(|w| w.flops), bytes: sum(|w| w.bytes) };
     let skew = ops.iter().map(|op| op.skew()).max().unwrap_or(1);
     let grid = [starts[MOST], grids[0][1], grids[0][2]];
-    Ok(Some(Joined { tensors: shared, params, grid, work, skew }))
+    Ok(Some(Dispatch { tensors: shared, params, grid, work, skew }))
 }

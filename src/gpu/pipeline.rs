@@ -2,11 +2,40 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::op::{Access, Selection};
+use super::form::{Form, storage};
+use super::op::{Access, Op, Selection};
 use super::{Gpu, Target, Tensor, compose};
 use crate::Result;
+
+/// A variant, and its pipelines by form, each made when it is first needed.
+pub(super) struct Variant {
+    pub(super) selection: Selection,
+    /// Words of an element of each binding; none of a table's, which has no place of its own.
+    pub(super) words: Vec<Option<usize>>,
+    pipelines: [OnceLock<Pipeline>; 3],
+}
+
+impl Variant {
+    fn new(selection: Selection) -> Variant {
+        let storage = storage(selection.body.source);
+        let words = |(name, _): &(&str, Access)| {
+            storage.iter().find(|binding| binding.1 == *name).map(|binding| binding.2)
+        };
+        let words = selection.kernel.bindings.iter().map(words).collect();
+        Variant { selection, words, pipelines: Default::default() }
+    }
+
+    /// The pipeline, if it has been made.
+    pub(super) fn pipeline(&self, form: Form) -> Option<&Pipeline> {
+        self.pipelines[form as usize].get()
+    }
+
+    pub(super) fn name(&self, form: Form) -> String {
+        self.selection.with(form).name()
+    }
+}
 
 /// A compiled variant.
 pub(super) struct Pipeline {
@@ -15,16 +44,22 @@ pub(super) struct Pipeline {
     id: usize,
 }
 
+/// A kernel's name and the modules that the data decide.
+type Wanted = (&'static str, Vec<(&'static str, &'static str)>);
+
 /// A pipeline, and for each tensor its buffer and its first word.
 type GroupKey = (usize, Vec<(u64, usize)>);
 
 #[derive(Default)]
 pub(super) struct Cache {
-    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    /// What [`Caps::select`](super::Caps::select) has answered.
+    selected: Mutex<HashMap<Wanted, Arc<Variant>>>,
+    /// By name: several answers may be one variant.
+    variants: Mutex<HashMap<String, Arc<Variant>>>,
     made: AtomicUsize,
     groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
     dead: Mutex<Vec<u64>>,
-    pub(super) ring: std::sync::OnceLock<wgpu::Buffer>,
+    pub(super) ring: OnceLock<wgpu::Buffer>,
     submitting: Mutex<()>,
 }
 
@@ -46,9 +81,22 @@ impl Cache {
 }
 
 impl Gpu {
-    /// The compiled variant, if it has been made.
-    pub(super) fn pipeline(&self, selection: &Selection) -> Option<Arc<Pipeline>> {
-        lock(&self.inner.pipelines.pipelines).get(&selection.name()).cloned()
+    /// The variant of an operation's kernel that this device runs.
+    pub(super) fn variant(&self, op: &dyn Op) -> Result<Arc<Variant>> {
+        let (kernel, wanted) = (op.kernel(), (op.kernel().name, op.roles()));
+        if let Some(found) = lock(&self.inner.pipelines.selected).get(&wanted) {
+            return Ok(found.clone());
+        }
+        let variant = self.variant_of(self.caps().select(kernel, &wanted.1)?);
+        lock(&self.inner.pipelines.selected).insert(wanted, variant.clone());
+        Ok(variant)
+    }
+
+    /// A variant that this device can run.
+    pub(super) fn variant_of(&self, selection: Selection) -> Arc<Variant> {
+        let mut variants = lock(&self.inner.pipelines.variants);
+        let variant = variants.entry(selection.name());
+        variant.or_insert_with(|| Arc::new(Variant::new(selection))).clone()
     }
 
     /// How many kernels have been compiled.
@@ -59,15 +107,16 @@ impl Gpu {
     /// Compiles the variants that have not been made yet, each once, on all cores where there are threads.
     pub(super) fn make_pipelines<'a>(
         &self,
-        selections: impl Iterator<Item = &'a Selection>,
+        variants: impl Iterator<Item = (&'a Variant, Form)>,
     ) -> Result<()> {
-        let missing: BTreeMap<String, &Selection> = selections
-            .filter(|selection| self.pipeline(selection).is_none())
-            .map(|selection| (selection.name(), selection))
+        let missing: BTreeMap<String, (&Variant, Form)> = variants
+            .filter(|(variant, form)| variant.pipeline(*form).is_none())
+            .map(|(variant, form)| (variant.name(form), (variant, form)))
             .collect();
-        let make = |(name, selection): (String, &Selection)| -> Result<()> {
-            let made = Arc::new(self.compile(selection, &name)?);
-            lock(&self.inner.pipelines.pipelines).insert(name, made);
+        let make = |(name, (variant, form)): (String, (&Variant, Form))| -> Result<()> {
+            let made = self.compile(&variant.selection.with(form), &name)?;
+            // Another recorder's may have come first.
+            let _ = variant.pipelines[form as usize].set(made);
             Ok(())
         };
         #[cfg(not(target_arch = "wasm32"))]
@@ -158,7 +207,7 @@ impl Gpu {
         pipeline: &Pipeline,
         ring: &wgpu::Buffer,
         slot: u64,
-        tensors: &[Tensor],
+        tensors: &[&Tensor],
     ) -> wgpu::BindGroup {
         let cache = &self.inner.pipelines;
         let key =

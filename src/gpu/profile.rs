@@ -58,7 +58,7 @@ impl Gpu {
         self.profile(true);
         let clock = std::time::Instant::now();
         let mut rec = self.recorder("a measurement");
-        rec.record_as(op, selection)?;
+        rec.record_as(op, &self.variant_of(selection.clone()))?;
         rec.submit()?;
         self.wait("a measurement")?;
         let took = clock.elapsed().as_secs_f64();

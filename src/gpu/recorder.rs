@@ -1,11 +1,11 @@
 //! Records operations and submits them in slices.
 
 use super::form::{Form, part_bytes};
-use super::join::{Joined, join};
-use super::op::{Access, Op, Selection};
+use super::join::join;
+use super::op::{Access, Op};
 #[cfg(not(target_arch = "wasm32"))]
 use super::op::{Host, HostBuffers};
-use super::pipeline::Pipeline;
+use super::pipeline::Variant;
 use super::slice::{Pace, Part, SLICE, parts};
 use super::{Gpu, Profile, Tensor, Work};
 use crate::{Error, Result};
@@ -26,43 +26,37 @@ pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
 
 #[cfg_attr(
     target_arch = "wasm32",
-    allow(dead_code, reason = "name and work are for profiles, which only native builds take")
+    allow(dead_code, reason = "work is for profiles, which only native builds take")
 )]
 struct Recorded {
+    variant: Arc<Variant>,
+    form: Form,
     /// Set when it is submitted at the latest.
-    ready: Option<(Arc<Pipeline>, wgpu::BindGroup)>,
+    group: Option<wgpu::BindGroup>,
     part: Part,
-    name: Option<String>,
     work: Work,
 }
 
 /// A dispatch whose pipeline has not been made: all that a submission lacks are made at once.
 struct Waiting {
     at: usize,
-    selection: Selection,
     tensors: Vec<Tensor>,
 }
 
 /// What is going to be recorded: one operation, or several together.
-struct Dispatch {
-    selection: Selection,
-    tensors: Vec<Tensor>,
-    params: Vec<u8>,
-    grid: [u32; 3],
-    work: Work,
-    skew: u64,
+pub(super) struct Dispatch<'a> {
+    pub(super) tensors: Vec<&'a Tensor>,
+    /// What stands behind [`part_bytes`] unless it is whole.
+    pub(super) params: Vec<u8>,
+    pub(super) grid: [u32; 3],
+    pub(super) work: Work,
+    pub(super) skew: u64,
 }
 
-impl Dispatch {
-    fn one(op: &dyn Op, selection: &Selection, grid: [u32; 3]) -> Dispatch {
-        let tensors = op.tensors().into_iter().cloned().collect();
-        let (params, work, skew) = (op.params(), op.work(), op.skew());
-        Dispatch { selection: selection.clone(), tensors, params, grid, work, skew }
-    }
-
-    fn of(joined: Joined, selection: Selection) -> Dispatch {
-        let Joined { tensors, params, grid, work, skew } = joined;
-        Dispatch { selection, tensors, params, grid, work, skew }
+impl Dispatch<'_> {
+    fn one(op: &dyn Op, grid: [u32; 3]) -> Dispatch<'_> {
+        let (tensors, params) = (op.tensors(), op.params());
+        Dispatch { tensors, params, grid, work: op.work(), skew: op.skew() }
     }
 }
 
@@ -99,19 +93,15 @@ impl Gpu {
         self.inner.profile.lock().is_ok_and(|p| p.is_some())
     }
 
-    fn ring(&self) -> wgpu::Buffer {
-        self.inner
-            .pipelines
-            .ring
-            .get_or_init(|| {
-                self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("params"),
-                    size: PARAMS_BYTES,
-                    usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                })
+    fn ring(&self) -> &wgpu::Buffer {
+        self.inner.pipelines.ring.get_or_init(|| {
+            self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("params"),
+                size: PARAMS_BYTES,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
             })
-            .clone()
+        })
     }
 }
 
@@ -145,19 +135,19 @@ impl Recorder {
     /// Adds an operation. **Errors** [`Error::Shape`] from its shape checks; [`Error::Device`] if it had to
     /// submit those before it and the driver rejects one of their kernels.
     pub fn record(&mut self, op: &dyn Op) -> Result<()> {
-        self.record_as(op, &self.gpu.caps().select(op.kernel(), &op.roles())?)
+        self.record_as(op, &self.gpu.variant(op)?)
     }
 
     /// The same in a variant that the device can run but need not choose.
-    pub(super) fn record_as(&mut self, op: &dyn Op, selection: &Selection) -> Result<()> {
-        let dispatch = op.dispatch(selection)?;
-        if dispatch.contains(&0) {
+    pub(super) fn record_as(&mut self, op: &dyn Op, variant: &Arc<Variant>) -> Result<()> {
+        let grid = op.dispatch(&variant.selection)?;
+        if grid.contains(&0) {
             return Ok(());
         }
         if self.gpu.inner.verify {
-            return self.verify(op, selection, dispatch);
+            return self.verify(op, variant, grid);
         }
-        self.push(Dispatch::one(op, selection, dispatch))
+        self.push(variant, Form::Whole, &Dispatch::one(op, grid))
     }
 
     /// Adds operations that neither read nor write what another of them writes: in one dispatch where they are of one
@@ -165,88 +155,81 @@ impl Recorder {
     /// first alone and the others so. **Errors** as [`record`](Recorder::record).
     pub fn record_together(&mut self, ops: &[&dyn Op]) -> Result<()> {
         let Some((first, others)) = ops.split_first() else { return Ok(()) };
-        if let Some((selection, joined)) = self.joined(ops)? {
-            return self.push(Dispatch::of(joined, selection));
+        if let Some((variant, joined)) = self.joined(ops)? {
+            return self.push(&variant, Form::Together, &joined);
         }
         self.record(*first)?;
         self.record_together(others)
     }
 
-    fn joined(&self, ops: &[&dyn Op]) -> Result<Option<(Selection, Joined)>> {
+    fn joined<'a>(&self, ops: &[&'a dyn Op]) -> Result<Option<(Arc<Variant>, Dispatch<'a>)>> {
         let Some((first, others)) = ops.split_first() else { return Ok(None) };
-        let caps = self.gpu.caps();
         // On a software adapter a dispatch costs 50 µs, and a variant a part of a second of compilation.
         let long = |op: &&dyn Op| self.pace.time(op.work()) > WORTH_JOINING;
-        if self.gpu.inner.verify || (caps.software && ops.iter().any(long)) {
+        if self.gpu.inner.verify || (self.gpu.caps().software && ops.iter().any(long)) {
             return Ok(None);
         }
-        let selection = caps.select(first.kernel(), &first.roles())?;
+        let variant = self.gpu.variant(*first)?;
         for op in others {
-            if caps.select(op.kernel(), &op.roles())?.name() != selection.name() {
+            if !Arc::ptr_eq(&self.gpu.variant(*op)?, &variant) {
                 return Ok(None);
             }
         }
-        Ok(join(ops, &selection)?.map(|joined| (selection.with(Form::Together), joined)))
+        Ok(join(ops, &variant)?.map(|joined| (variant, joined)))
     }
 
-    fn push(&mut self, dispatch: Dispatch) -> Result<()> {
-        let Dispatch { selection, tensors, params, grid, work, skew } = dispatch;
-        let bindings = selection.kernel.bindings;
-        if tensors.len() != bindings.len() {
-            let why = format!("{} tensors for {} bindings", tensors.len(), bindings.len());
-            return Err(Error::invalid(selection.kernel.name, why));
+    fn push(&mut self, variant: &Arc<Variant>, form: Form, dispatch: &Dispatch) -> Result<()> {
+        let Dispatch { tensors, params, grid, work, skew } = dispatch;
+        let kernel = variant.selection.kernel;
+        if tensors.len() != kernel.bindings.len() {
+            let why = format!("{} tensors for {} bindings", tensors.len(), kernel.bindings.len());
+            return Err(Error::invalid(kernel.name, why));
         }
-        if let Some(twice) = written_twice(bindings, &tensors) {
+        if let Some(twice) = written_twice(kernel.bindings, tensors) {
             let why = format!("tensor `{twice}` is written and bound a second time");
-            return Err(Error::invalid(selection.kernel.name, why));
+            return Err(Error::invalid(kernel.name, why));
         }
-        let parts = parts(grid, self.pace.time(work) * skew, self.slice);
+        let parts = parts(*grid, self.pace.time(*work) * skew, self.slice);
         let count = parts.len() as u64;
         let work = Work { flops: work.flops / count, bytes: work.bytes / count };
-        let name = self.gpu.profiling().then(|| selection.name());
-        let in_part = selection.with(Form::InPart);
-        let selection = match selection.form {
-            // The body for parts serves a whole grid, too: where it has been made, no second one is.
-            Form::Whole if count > 1 || !self.apart && self.gpu.pipeline(&in_part).is_some() => {
-                in_part
-            }
-            _ => selection,
-        };
+        // The body for parts serves a whole grid, too: where it has been made, no second one is.
+        let serves = || !self.apart && variant.pipeline(Form::InPart).is_some();
+        let in_part = form == Form::Whole && (count > 1 || serves());
+        let form = if in_part { Form::InPart } else { form };
         for part in parts {
             if self.recorded.len() == SLOTS || self.time + part.time > self.slice {
                 self.submit()?;
             }
-            let ready = self.gpu.pipeline(&selection).map(|pipeline| {
-                let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
-                (pipeline, group)
-            });
-            if ready.is_none() {
-                self.waiting.push(Waiting {
-                    at: self.recorded.len(),
-                    selection: selection.clone(),
-                    tensors: tensors.clone(),
-                });
+            let group = self.bind(variant, form, tensors);
+            if group.is_none() {
+                let tensors = tensors.iter().copied().cloned().collect();
+                self.waiting.push(Waiting { at: self.recorded.len(), tensors });
             }
-            if selection.form != Form::Whole {
-                self.params.extend_from_slice(&part_bytes(part.first, grid));
+            if form != Form::Whole {
+                self.params.extend_from_slice(&part_bytes(part.first, *grid));
             }
-            self.params.extend_from_slice(&params);
+            self.params.extend_from_slice(params);
             self.params.resize((self.recorded.len() + 1) * SLOT, 0);
             self.time += part.time;
-            self.recorded.push(Recorded { ready, part, name: name.clone(), work });
+            self.recorded.push(Recorded { variant: variant.clone(), form, group, part, work });
         }
         Ok(())
+    }
+
+    /// The bind group of a variant whose pipeline has been made.
+    fn bind(&self, variant: &Variant, form: Form, tensors: &[&Tensor]) -> Option<wgpu::BindGroup> {
+        let pipeline = variant.pipeline(form)?;
+        Some(self.gpu.bind(pipeline, self.gpu.ring(), SLOT as u64, tensors))
     }
 
     /// Makes the pipelines that the recorded operations lack.
     fn make_ready(&mut self) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
-        self.gpu.make_pipelines(waiting.iter().map(|w| &w.selection))?;
-        for Waiting { at, selection, tensors } in waiting {
-            self.recorded[at].ready = self.gpu.pipeline(&selection).map(|pipeline| {
-                let group = self.gpu.bind(&pipeline, &self.gpu.ring(), SLOT as u64, &tensors);
-                (pipeline, group)
-            });
+        let lacking = waiting.iter().map(|waiting| &self.recorded[waiting.at]);
+        self.gpu.make_pipelines(lacking.map(|r| (&*r.variant, r.form)))?;
+        for Waiting { at, tensors } in waiting {
+            let (r, tensors) = (&self.recorded[at], tensors.iter().collect::<Vec<_>>());
+            self.recorded[at].group = self.bind(&r.variant, r.form, &tensors);
         }
         Ok(())
     }
@@ -263,7 +246,7 @@ impl Recorder {
         }
         let inner = &self.gpu.inner;
         let turn = inner.pipelines.submitting();
-        inner.queue.write_buffer(&self.gpu.ring(), 0, &self.params);
+        inner.queue.write_buffer(self.gpu.ring(), 0, &self.params);
         let mut encoder = inner.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -301,7 +284,7 @@ impl Recorder {
     fn submit_profiled(&mut self) -> Result<()> {
         let inner = self.gpu.inner.clone();
         let turn = inner.pipelines.submitting();
-        inner.queue.write_buffer(&self.gpu.ring(), 0, &self.params);
+        inner.queue.write_buffer(self.gpu.ring(), 0, &self.params);
         let count = self.recorded.len() as u32 * 2;
         let queries = inner.device.create_query_set(&wgpu::QuerySetDescriptor {
             label: None,
@@ -348,8 +331,7 @@ impl Recorder {
             .collect();
         if let Some(profile) = inner.profile.lock().ok().as_deref_mut().and_then(Option::as_mut) {
             for (i, r) in self.recorded.iter().enumerate() {
-                let Some(name) = &r.name else { continue };
-                let row = profile.rows.entry(name.clone()).or_default();
+                let row = profile.rows.entry(r.variant.name(r.form)).or_default();
                 row.calls += 1;
                 row.ns += ticks[2 * i + 1].saturating_sub(ticks[2 * i]) as f64 * period;
                 row.flops += r.work.flops;
@@ -361,21 +343,21 @@ impl Recorder {
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn verify(&mut self, _: &dyn Op, _: &Selection, _: [u32; 3]) -> Result<()> {
+    fn verify(&mut self, _: &dyn Op, _: &Arc<Variant>, _: [u32; 3]) -> Result<()> {
         Err(Error::Unsupported { what: "--verify".into(), hint: "use the native program".into() })
     }
 
     /// Runs one operation alone and its twin on the same inputs, and compares every output.
     #[cfg(not(target_arch = "wasm32"))]
-    fn verify(&mut self, op: &dyn Op, selection: &Selection, dispatch: [u32; 3]) -> Result<()> {
+    fn verify(&mut self, op: &dyn Op, variant: &Arc<Variant>, grid: [u32; 3]) -> Result<()> {
         let tensors = op.tensors();
         let gpu = self.gpu.clone();
         let read = |t: &Tensor| gpu.read_blocking(t).map(Host);
         let mut host = HostBuffers(tensors.iter().map(|t| read(t)).collect::<Result<Vec<Host>>>()?);
-        self.push(Dispatch::one(op, selection, dispatch))?;
+        self.push(variant, Form::Whole, &Dispatch::one(op, grid))?;
         self.submit()?;
         op.twin(&mut host);
-        for (i, (name, access)) in selection.kernel.bindings.iter().enumerate() {
+        for (i, (name, access)) in variant.selection.kernel.bindings.iter().enumerate() {
             if !access.writes() {
                 continue;
             }
@@ -387,7 +369,7 @@ impl Recorder {
                     during: format!("verification in {}", self.label),
                     why: format!(
                         "{} disagrees with its CPU twin in `{name}` {:?}: error {error:e}, bound {bound:e}",
-                        selection.name(),
+                        variant.selection.name(),
                         tensors[i]
                     ),
                 });
@@ -398,7 +380,7 @@ impl Recorder {
 }
 
 fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
-    let Some((pipeline, group)) = &r.ready else { return };
+    let Some((pipeline, group)) = r.variant.pipeline(r.form).zip(r.group.as_ref()) else { return };
     pass.set_pipeline(&pipeline.raw);
     pass.set_bind_group(0, group, &[(index * SLOT) as u32]);
     let [x, y, z] = r.part.count;
@@ -406,7 +388,7 @@ fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
 }
 
 /// A tensor that is written must not be bound twice: WebGPU forbids it.
-fn written_twice(bindings: &[(&str, Access)], tensors: &[Tensor]) -> Option<String> {
+fn written_twice(bindings: &[(&str, Access)], tensors: &[&Tensor]) -> Option<String> {
     tensors.iter().enumerate().find_map(|(i, t)| {
         let again = tensors.iter().enumerate().any(|(j, u)| i != j && u.buffer.id == t.buffer.id);
         (again && bindings[i].1.writes()).then(|| t.name().to_owned())
