@@ -229,6 +229,9 @@ impl Block<'_> {
 
     /// Puts behind this block, at 16 bits, what its backward needs; see [`Block::unpack`].
     pub(super) fn pack(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
+        if !frame.is_packed(self.index) {
+            return Ok(());
+        }
         let a = frame.acts(self.index)?;
         frame.packed(self.index, &a).try_for_each(|pair| {
             let (x, y) = pair?;
@@ -239,15 +242,13 @@ impl Block<'_> {
     /// The activations of this block as its forward left them, up to 16 bits: the wide ones from their store,
     /// norms and SwiGLU from what is there.
     pub(super) fn unpack(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
+        if !frame.is_packed(self.index) {
+            return Ok(());
+        }
         let (a, eps) = (frame.acts(self.index)?, self.model.config.rms_norm_eps);
-        let mut any = false;
         for pair in frame.packed(self.index, &a) {
             let (y, x) = pair?;
             rec.record(&UnpackF16 { x: &x, y })?;
-            any = true;
-        }
-        if !any {
-            return Ok(());
         }
         let (x, layer) = (frame.hidden(self.index)?, self.layer());
         rec.record(&RmsNormFwd { x: &x, w: &layer.input_norm, eps, y: &a.h1, rstd: &a.rstd1 })?;

@@ -181,8 +181,13 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Where layer `l` waits at 16 bits, for each of [`Activations::wide`]; nothing for the last layer, whose
-    /// activations are still there when backward begins, or where all are kept.
+    /// Whether layer `l` waits at 16 bits: not where all are kept, nor the last layer, whose activations are still
+    /// there when backward begins.
+    pub(super) fn is_packed(&self, l: usize) -> bool {
+        l < self.space.parts.packed.len()
+    }
+
+    /// Where layer `l` waits at 16 bits, for each of [`Activations::wide`].
     pub(super) fn packed<'b>(
         &'b self,
         l: usize,
