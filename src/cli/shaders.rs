@@ -43,7 +43,7 @@ pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
 /// A variant in every form in which it may run.
 fn forms(whole: Selection) -> Vec<Selection> {
     let mut forms = vec![whole.with(Form::InPart)];
-    if kernels::TOGETHER.contains(&whole.kernel.name) {
+    if whole.kernel.joins {
         forms.push(whole.with(Form::Together));
     }
     forms.push(whole);

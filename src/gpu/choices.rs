@@ -189,7 +189,7 @@ mod tests {
         let roles = |weight| {
             [("weight", weight), ("rows", "rows_f32"), ("shape", "aligned"), ("size", "many")]
         };
-        let kernel = |name| Kernel { name, bindings: &[], bodies: &[] };
+        let kernel = |name| Kernel { name, bindings: &[], bodies: &[], joins: false };
         let (product, add) = (kernel("linear_fwd"), kernel("add"));
         assert_eq!(choices.body(&product, &roles("weight_f32")), Some("tile"));
         assert_eq!(choices.body(&product, &roles("weight_f16")), None);

@@ -84,6 +84,9 @@ pub struct Kernel {
     pub bindings: &'static [(&'static str, Access)],
     /// The baseline, then the others.
     pub bodies: &'static [Body],
+    /// Whether several of its operations may be [one dispatch](super::Recorder::record_together): its bodies name a
+    /// storage binding only to index it.
+    pub joins: bool,
 }
 
 /// The variant of a kernel that a device runs.

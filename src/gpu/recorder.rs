@@ -151,8 +151,9 @@ impl Recorder {
     }
 
     /// Adds operations that neither read nor write what another of them writes: in one dispatch where they are of one
-    /// variant and their tensors lie in the same buffers, and where that is worth a variant of its own; if not, the
-    /// first alone and the others so. **Errors** as [`record`](Recorder::record).
+    /// variant, of a kernel that [joins](super::Kernel::joins), and their tensors lie in the same buffers, and where that
+    /// is worth a variant of its own; if not, the first alone and the others so. **Errors** as
+    /// [`record`](Recorder::record).
     pub fn record_together(&mut self, ops: &[&dyn Op]) -> Result<()> {
         let Some((first, others)) = ops.split_first() else { return Ok(()) };
         if let Some((variant, joined)) = self.joined(ops)? {
@@ -163,7 +164,10 @@ impl Recorder {
     }
 
     fn joined<'a>(&self, ops: &[&'a dyn Op]) -> Result<Option<(Arc<Variant>, Dispatch<'a>)>> {
-        let Some((first, others)) = ops.split_first() else { return Ok(None) };
+        let joins = |op: &&dyn Op| op.kernel().joins;
+        let Some((first, others)) = ops.split_first().filter(|(first, _)| joins(first)) else {
+            return Ok(None);
+        };
         // On a software adapter a dispatch costs 50 µs, and a variant a part of a second of compilation.
         let long = |op: &&dyn Op| self.pace.time(op.work()) > WORTH_JOINING;
         if self.gpu.inner.verify || (self.gpu.caps().software && ops.iter().any(long)) {

@@ -9,7 +9,7 @@ use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, 
 use crate::reference;
 
 pub(super) static FWD: Kernel = kernel!(
-    "linear_fwd",
+    joins "linear_fwd",
     [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
     "tile": Needs::Nothing, only [
         "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",

@@ -8,7 +8,7 @@ use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
 pub(super) static DOWN: Kernel = kernel!(
-    "lora_down",
+    joins "lora_down",
     [x: Read, a: Read, low: Write],
     "workgroup": Needs::Nothing, only ["mask_none", "mask_pcg", "aligned", "many"],
     "subgroup8": Needs::Subgroup(8), only ["mask_none", "mask_pcg", "aligned", "many"],

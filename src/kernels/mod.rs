@@ -2,8 +2,12 @@
 //! [`ALL`] is the table that tests, benches and the shader dump walk.
 
 /// Names a kernel, its bindings and its bodies; the sources are `shaders/<name>.wgsl` for the
-/// baseline and `shaders/<name>_<body>.wgsl` for the others.
+/// baseline and `shaders/<name>_<body>.wgsl` for the others. With `joins` in front, several of its operations may
+/// be one dispatch.
 macro_rules! kernel {
+    (joins $($kernel:tt)*) => {
+        $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
+    };
     ($name:literal, [$($binding:ident: $access:ident),* $(,)?]
      $(, $body:literal: $needs:expr, only [$($only:literal),* $(,)?])* $(,)?) => {
         $crate::gpu::Kernel {
@@ -23,6 +27,7 @@ macro_rules! kernel {
                     only: &[$($only),*],
                 }),*
             ],
+            joins: false,
         }
     };
 }
@@ -102,9 +107,6 @@ pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 
 use crate::Result;
 use crate::gpu::{Kernel, Tensor, grid};
-
-/// Kernels whose operations the model records [together](crate::gpu::Recorder::record_together).
-pub static TOGETHER: &[&str] = &["linear_fwd", "lora_down"];
 
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[
