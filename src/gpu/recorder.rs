@@ -3,10 +3,9 @@
 use super::form::{Form, part_bytes};
 use super::join::join;
 use super::op::{Access, Op};
-#[cfg(not(target_arch = "wasm32"))]
-use super::op::{Host, HostBuffers};
 use super::pipeline::Variant;
 use super::slice::{Pace, Part, SLICE, parts};
+use super::verify::{disagreement, on_host};
 use super::{Gpu, Profile, Tensor, Work};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -144,10 +143,7 @@ impl Recorder {
         if grid.contains(&0) {
             return Ok(());
         }
-        if self.gpu.inner.verify {
-            return self.verify(op, variant, grid);
-        }
-        self.push(variant, Form::Whole, &Dispatch::one(op, grid))
+        self.run(&[op], variant, Form::Whole, &Dispatch::one(op, grid))
     }
 
     /// Adds operations that neither read nor write what another of them writes: in one dispatch where they are of one
@@ -157,7 +153,7 @@ impl Recorder {
     pub fn record_together(&mut self, ops: &[&dyn Op]) -> Result<()> {
         let Some((first, others)) = ops.split_first() else { return Ok(()) };
         if let Some((variant, joined)) = self.joined(ops)? {
-            return self.push(&variant, Form::Together, &joined);
+            return self.run(ops, &variant, Form::Together, &joined);
         }
         self.record(*first)?;
         self.record_together(others)
@@ -170,7 +166,7 @@ impl Recorder {
         };
         // On a software adapter a dispatch costs 50 µs, and a variant a part of a second of compilation.
         let long = |op: &&dyn Op| self.pace.time(op.work()) > WORTH_JOINING;
-        if self.gpu.inner.verify || (self.gpu.caps().software && ops.iter().any(long)) {
+        if self.gpu.caps().software && ops.iter().any(long) {
             return Ok(None);
         }
         let variant = self.gpu.variant(*first)?;
@@ -180,6 +176,27 @@ impl Recorder {
             }
         }
         Ok(join(ops, &variant)?.map(|joined| (variant, joined)))
+    }
+
+    /// Adds a dispatch of these operations; in verify mode also runs it, and compares what it wrote with their twins'.
+    fn run(
+        &mut self,
+        ops: &[&dyn Op],
+        variant: &Arc<Variant>,
+        form: Form,
+        dispatch: &Dispatch,
+    ) -> Result<()> {
+        if !self.gpu.inner.verify {
+            return self.push(variant, form, dispatch);
+        }
+        let inputs = on_host(&self.gpu, ops)?;
+        self.push(variant, form, dispatch)?;
+        self.submit()?;
+        let Some(why) = disagreement(&self.gpu, ops, inputs)? else { return Ok(()) };
+        Err(Error::Device {
+            during: format!("verification in {}", self.label),
+            why: format!("{} disagrees with its CPU twin in {why}", variant.name(form)),
+        })
     }
 
     fn push(&mut self, variant: &Arc<Variant>, form: Form, dispatch: &Dispatch) -> Result<()> {
@@ -344,42 +361,6 @@ impl Recorder {
         }
         self.clear();
         self.gpu.check(self.label)
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn verify(&mut self, _: &dyn Op, _: &Arc<Variant>, _: [u32; 3]) -> Result<()> {
-        Err(Error::Unsupported { what: "--verify".into(), hint: "use the native program".into() })
-    }
-
-    /// Runs one operation alone and its twin on the same inputs, and compares every output.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn verify(&mut self, op: &dyn Op, variant: &Arc<Variant>, grid: [u32; 3]) -> Result<()> {
-        let tensors = op.tensors();
-        let gpu = self.gpu.clone();
-        let read = |t: &Tensor| gpu.read_blocking(t).map(Host);
-        let mut host = HostBuffers(tensors.iter().map(|t| read(t)).collect::<Result<Vec<Host>>>()?);
-        self.push(variant, Form::Whole, &Dispatch::one(op, grid))?;
-        self.submit()?;
-        op.twin(&mut host);
-        for (i, (name, access)) in variant.selection.kernel.bindings.iter().enumerate() {
-            if !access.writes() {
-                continue;
-            }
-            let device = read(tensors[i])?;
-            let bound = op.bound();
-            let error = super::verify::difference(&device, &host.0[i], tensors[i].elem());
-            if error.is_nan() || error > bound {
-                return Err(Error::Device {
-                    during: format!("verification in {}", self.label),
-                    why: format!(
-                        "{} disagrees with its CPU twin in `{name}` {:?}: error {error:e}, bound {bound:e}",
-                        variant.selection.name(),
-                        tensors[i]
-                    ),
-                });
-            }
-        }
-        Ok(())
     }
 }
 

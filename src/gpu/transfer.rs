@@ -156,3 +156,11 @@ impl Gpu {
         }
     }
 }
+
+#[cfg(target_arch = "wasm32")]
+impl Gpu {
+    /// Nothing may block in a browser.
+    pub(crate) fn read_blocking(&self, _: &Tensor) -> Result<Vec<u32>> {
+        Err(Error::Unsupported { what: "--verify".into(), hint: "use the native program".into() })
+    }
+}

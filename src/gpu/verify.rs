@@ -1,6 +1,7 @@
 //! How far a device result is from its twin's.
 
-use super::{Elem, Host};
+use super::{Elem, Gpu, Host, HostBuffers, Op, Tensor};
+use crate::Result;
 
 /// Codes that one grid point of the rounding rule can be apart, near zero where they are densest.
 const NEIGHBOURS: u8 = 8;
@@ -46,4 +47,35 @@ fn apart(device: &[f32], twin: &[f32]) -> f32 {
         worst = worst.max(gap);
     }
     if worst == 0.0 { 0.0 } else { worst / scale.max(f32::MIN_POSITIVE) }
+}
+
+/// What is in the tensors of each operation.
+pub(super) fn on_host(gpu: &Gpu, ops: &[&dyn Op]) -> Result<Vec<HostBuffers>> {
+    let read = |t: &Tensor| gpu.read_blocking(t).map(Host);
+    let all = ops.iter().map(|op| op.tensors().into_iter().map(read).collect::<Result<_>>());
+    all.map(|tensors| tensors.map(HostBuffers)).collect()
+}
+
+/// The first output that is not what the operations' twins make of `inputs`.
+pub(super) fn disagreement(
+    gpu: &Gpu,
+    ops: &[&dyn Op],
+    inputs: Vec<HostBuffers>,
+) -> Result<Option<String>> {
+    for (op, mut host) in ops.iter().zip(inputs) {
+        op.twin(&mut host);
+        for (((name, access), tensor), twin) in
+            op.kernel().bindings.iter().zip(op.tensors()).zip(&host.0)
+        {
+            if !access.writes() {
+                continue;
+            }
+            let device = Host(gpu.read_blocking(tensor)?);
+            let (error, bound) = (difference(&device, twin, tensor.elem()), op.bound());
+            if error.is_nan() || error > bound {
+                return Ok(Some(format!("`{name}` {tensor:?}: error {error:e}, bound {bound:e}")));
+            }
+        }
+    }
+    Ok(None)
 }

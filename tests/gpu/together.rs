@@ -6,8 +6,8 @@ use crate::harness::{noise, policies};
 use crate::linear::matrix;
 use libtest_mimic::{Failed, Trial};
 use wgpu_lora::Result;
-use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, Op, Tensor};
-use wgpu_lora::kernels::{LinearFwd, LoraDown, Mask, Matrix};
+use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, HostBuffers, Kernel, Op, Selection, Tensor};
+use wgpu_lora::kernels::{Add, LinearFwd, LoraDown, Mask, Matrix};
 
 /// Tensors of the given sizes in one buffer, with room between them that nobody may write.
 struct Slab {
@@ -57,8 +57,13 @@ fn stacked(gpu: &Gpu, all: &[Matrix]) -> Vec<Matrix> {
     all.iter().enumerate().map(place).collect()
 }
 
-/// Runs them so and so; `outputs` is what they write.
-fn compare(gpu: &Gpu, ops: &[&dyn Op], outputs: &Slab) -> Result<BTreeSet<String>> {
+/// Runs them so and so, together in so many dispatches; `outputs` is what they write.
+fn compare(
+    gpu: &Gpu,
+    ops: &[&dyn Op],
+    outputs: &Slab,
+    dispatches: u64,
+) -> Result<BTreeSet<String>> {
     let before = pollster::block_on(gpu.read_words(&outputs.whole))?;
     let mut results = Vec::new();
     let mut names = BTreeSet::new();
@@ -76,7 +81,7 @@ fn compare(gpu: &Gpu, ops: &[&dyn Op], outputs: &Slab) -> Result<BTreeSet<String
         // Without timestamps nobody counts.
         if let Some(profile) = profile.filter(|_| together) {
             let calls: u64 = profile.rows.values().map(|row| row.calls).sum();
-            assert_eq!(calls, 1, "{:?}", profile.rows.keys());
+            assert_eq!(calls, dispatches, "{:?}", profile.rows.keys());
             names.extend(profile.rows.into_keys());
         }
     }
@@ -114,7 +119,7 @@ fn products(
         };
         let ops: Vec<_> = (0..rows.len()).map(op).collect();
         let ops: Vec<&dyn Op> = ops.iter().map(|op| op as &dyn Op).collect();
-        names.extend(compare(gpu, &ops, &outputs)?);
+        names.extend(compare(gpu, &ops, &outputs, 1)?);
     }
     Ok(names)
 }
@@ -128,7 +133,7 @@ fn ways_down(gpu: &Gpu, [m, k]: [usize; 2], ranks: &[usize], p: f32) -> Result<B
     let mask = |i: usize| (p > 0.0).then_some(Mask { p, seed: i as u32 });
     let op = |i: usize| LoraDown { x: &x, a: &parts[i].0, mask: mask(i), low: &parts[i].1 };
     let ops: Vec<_> = (0..parts.len()).map(op).collect();
-    compare(gpu, &ops.iter().map(|op| op as &dyn Op).collect::<Vec<_>>(), &outputs)
+    compare(gpu, &ops.iter().map(|op| op as &dyn Op).collect::<Vec<_>>(), &outputs, 1)
 }
 
 fn all(gpu: &Gpu) -> Result<BTreeSet<String>> {
@@ -147,18 +152,87 @@ fn all(gpu: &Gpu) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// An operation whose device does another one.
+struct Mistaken<'a> {
+    device: &'a dyn Op,
+    twin: &'a dyn Op,
+}
+
+impl Op for Mistaken<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        self.device.kernel()
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        self.device.tensors()
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        self.device.roles()
+    }
+    fn params(&self) -> Vec<u8> {
+        self.device.params()
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        self.device.dispatch(selection)
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        self.twin.twin(host);
+    }
+}
+
+/// In verify mode each operation of a dispatch is held against its own twin.
+fn verified(gpu: &Gpu) -> Result<()> {
+    let inputs = Slab::of(gpu, "x", &[vec![3, 40]]);
+    let down = Slab::of(gpu, "a", &vec![vec![8, 40]; 3]);
+    let outputs = Slab::of(gpu, "low", &vec![vec![3, 8]; 3]);
+    let x = inputs.tensor(0);
+    let parts: Vec<_> = (0..3).map(|i| (down.tensor(i), outputs.tensor(i))).collect();
+    let op = |i: usize, seed: u32| {
+        let (a, low) = &parts[i];
+        LoraDown { x: &x, a, mask: Some(Mask { p: 0.5, seed }), low }
+    };
+    let right = [op(0, 0), op(1, 1), op(2, 2)];
+    let wrong = [op(0, 1), op(1, 2), op(2, 0)];
+    let record = |ops: [&dyn Op; 3]| gpu.recorder("test").record_together(&ops);
+    record([&right[0], &right[1], &right[2]])?;
+    for i in 0..3 {
+        let mistaken = Mistaken { device: &wrong[i], twin: &right[i] };
+        let mut ops: [&dyn Op; 3] = [&right[0], &right[1], &right[2]];
+        ops[i] = &mistaken;
+        let error = record(ops).unwrap_err().to_string();
+        assert!(error.contains("together") && error.contains("`low`"), "{error}");
+    }
+    Ok(())
+}
+
+/// What does not join has dispatches of its own.
+fn apart(gpu: &Gpu) -> Result<()> {
+    let [x, y] = ["x", "y"].map(|name| Slab::of(gpu, name, &vec![vec![100]; 2]));
+    let tensors: Vec<_> = (0..2).map(|i| (x.tensor(i), y.tensor(i))).collect();
+    let [first, second] = [0, 1].map(|i| Add { x: &tensors[i].0, y: &tensors[i].1 });
+    compare(gpu, &[&first, &second], &y, 2).map(drop)
+}
+
+fn open(options: GpuOptions) -> std::result::Result<Gpu, Failed> {
+    let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+    Ok(pollster::block_on(Gpu::with(GpuOptions { adapter, ..options }))
+        .map_err(|e| e.to_string())?)
+}
+
 pub fn trials() -> Vec<Trial> {
     let run = || -> std::result::Result<(), Failed> {
-        let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
         let mut names = BTreeSet::new();
         for policy in policies() {
-            let options = GpuOptions { policy, adapter: adapter.clone(), ..Default::default() };
-            let gpu = pollster::block_on(Gpu::with(options)).map_err(|e| e.to_string())?;
+            let gpu = open(GpuOptions { policy, ..Default::default() })?;
+            apart(&gpu).map_err(|e| e.to_string())?;
             names.extend(all(&gpu).map_err(|e| e.to_string())?);
         }
         println!("{names:#?}");
         assert!(names.iter().all(|name| name.contains("together")), "{names:?}");
         Ok(())
     };
-    vec![Trial::test("together", run)]
+    let verify = || -> std::result::Result<(), Failed> {
+        let gpu = open(GpuOptions { verify: true, ..Default::default() })?;
+        Ok(verified(&gpu).map_err(|e| e.to_string())?)
+    };
+    vec![Trial::test("together", run), Trial::test("together::verified", verify)]
 }
