@@ -24,6 +24,16 @@ const PARTS: u32 = HEAD / 8u;
 // One row of a head in parts of eight columns.
 struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
 
+// Each part one place up, for loops of few loads and stores: compilers take their time for each.
+fn up(row: Row) -> Row {
+    var moved = row;
+    for (var c = 1u; c < PARTS; c++) {
+        moved.lo[c - 1u] = row.lo[c];
+        moved.hi[c - 1u] = row.hi[c];
+    }
+    return moved;
+}
+
 fn lo(x: f32) -> vec4f {
     return vec4f(
         subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u),
@@ -63,11 +73,15 @@ fn attention_bwd_dkv(
         // Lanes beyond the last key repeat it and store nothing.
         key[r] = min(tile + r * 8u + lane, p.keys - 1u);
         at[r] = ((p.first + b * p.keys + key[r]) * p.kv_heads + g) * (HEAD / 4u);
-        for (var c = 0u; c < PARTS; c++) {
-            row_k[r].lo[c] = k[at[r] + c * 2u] * p.scale;
-            row_k[r].hi[c] = k[at[r] + c * 2u + 1u] * p.scale;
-            row_v[r].lo[c] = v[at[r] + c * 2u];
-            row_v[r].hi[c] = v[at[r] + c * 2u + 1u];
+    }
+    for (var i = 0u; i < p.e / 4u; i += 2u) {
+        for (var r = 0u; r < ROWS; r++) {
+            row_k[r] = up(row_k[r]);
+            row_v[r] = up(row_v[r]);
+            row_k[r].lo[PARTS - 1u] = k[at[r] + i] * p.scale;
+            row_k[r].hi[PARTS - 1u] = k[at[r] + i + 1u] * p.scale;
+            row_v[r].lo[PARTS - 1u] = v[at[r] + i];
+            row_v[r].hi[PARTS - 1u] = v[at[r] + i + 1u];
         }
     }
     var acc_k: array<Row, ROWS>;
@@ -130,14 +144,16 @@ fn attention_bwd_dkv(
             }
         }
     }
-    for (var r = 0u; r < ROWS; r++) {
-        if tile + r * 8u + lane < p.keys {
-            for (var c = 0u; c < PARTS; c++) {
-                dk[at[r] + c * 2u] = acc_k[r].lo[c];
-                dk[at[r] + c * 2u + 1u] = acc_k[r].hi[c];
-                dv[at[r] + c * 2u] = acc_v[r].lo[c];
-                dv[at[r] + c * 2u + 1u] = acc_v[r].hi[c];
+    for (var i = 0u; i < p.e / 4u; i += 2u) {
+        for (var r = 0u; r < ROWS; r++) {
+            if tile + r * 8u + lane < p.keys {
+                dk[at[r] + i] = acc_k[r].lo[0];
+                dk[at[r] + i + 1u] = acc_k[r].hi[0];
+                dv[at[r] + i] = acc_v[r].lo[0];
+                dv[at[r] + i + 1u] = acc_v[r].hi[0];
             }
+            acc_k[r] = up(acc_k[r]);
+            acc_v[r] = up(acc_v[r]);
         }
     }
 }

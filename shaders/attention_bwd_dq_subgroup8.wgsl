@@ -24,6 +24,16 @@ const PARTS: u32 = HEAD / 8u;
 // One row of a head in parts of eight columns.
 struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
 
+// Each part one place up, for loops of few loads and stores: compilers take their time for each.
+fn up(row: Row) -> Row {
+    var moved = row;
+    for (var c = 1u; c < PARTS; c++) {
+        moved.lo[c - 1u] = row.lo[c];
+        moved.hi[c - 1u] = row.hi[c];
+    }
+    return moved;
+}
+
 fn lo(x: f32) -> vec4f {
     return vec4f(
         subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u),
@@ -75,11 +85,15 @@ fn attention_bwd_dq(
         last[r] = p.start + t;
         row_lse[r] = lse[stat];
         row_delta[r] = delta[stat];
-        for (var c = 0u; c < PARTS; c++) {
-            row_q[r].lo[c] = q[at[r] + c * 2u] * p.scale;
-            row_q[r].hi[c] = q[at[r] + c * 2u + 1u] * p.scale;
-            row_dy[r].lo[c] = dy[at[r] + c * 2u];
-            row_dy[r].hi[c] = dy[at[r] + c * 2u + 1u];
+    }
+    for (var i = 0u; i < p.e / 4u; i += 2u) {
+        for (var r = 0u; r < ROWS; r++) {
+            row_q[r] = up(row_q[r]);
+            row_dy[r] = up(row_dy[r]);
+            row_q[r].lo[PARTS - 1u] = q[at[r] + i] * p.scale;
+            row_q[r].hi[PARTS - 1u] = q[at[r] + i + 1u] * p.scale;
+            row_dy[r].lo[PARTS - 1u] = dy[at[r] + i];
+            row_dy[r].hi[PARTS - 1u] = dy[at[r] + i + 1u];
         }
     }
     var acc: array<Row, ROWS>;
@@ -126,12 +140,13 @@ fn attention_bwd_dq(
             }
         }
     }
-    for (var r = 0u; r < ROWS; r++) {
-        if tile + r * 8u + lane < pairs {
-            for (var c = 0u; c < PARTS; c++) {
-                dq[at[r] + c * 2u] = acc[r].lo[c];
-                dq[at[r] + c * 2u + 1u] = acc[r].hi[c];
+    for (var i = 0u; i < p.e / 4u; i += 2u) {
+        for (var r = 0u; r < ROWS; r++) {
+            if tile + r * 8u + lane < pairs {
+                dq[at[r] + i] = acc[r].lo[0];
+                dq[at[r] + i + 1u] = acc[r].hi[0];
             }
+            acc[r] = up(acc[r]);
         }
     }
 }

@@ -22,6 +22,16 @@ const PARTS: u32 = HEAD / 8u;
 // One row of a head in parts of eight columns.
 struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
 
+// Each part one place up, for loops of few loads and stores: compilers take their time for each.
+fn up(row: Row) -> Row {
+    var moved = row;
+    for (var c = 1u; c < PARTS; c++) {
+        moved.lo[c - 1u] = row.lo[c];
+        moved.hi[c - 1u] = row.hi[c];
+    }
+    return moved;
+}
+
 fn lo(x: f32) -> vec4f {
     return vec4f(
         subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u),
@@ -67,10 +77,13 @@ fn attention_fwd(
         let t = pair / shared_by;
         stat[r] = (p.first + b * p.queries + t) * p.heads + g * shared_by + pair % shared_by;
         last[r] = p.start + t;
-        let at = stat[r] * (HEAD / 4u);
-        for (var c = 0u; c < PARTS; c++) {
-            row_q[r].lo[c] = q[at + c * 2u] * p.scale;
-            row_q[r].hi[c] = q[at + c * 2u + 1u] * p.scale;
+    }
+    for (var i = 0u; i < p.e / 4u; i += 2u) {
+        for (var r = 0u; r < ROWS; r++) {
+            let at = stat[r] * (HEAD / 4u) + i;
+            row_q[r] = up(row_q[r]);
+            row_q[r].lo[PARTS - 1u] = q[at] * p.scale;
+            row_q[r].hi[PARTS - 1u] = q[at + 1u] * p.scale;
         }
     }
     var acc: array<Row, ROWS>;
@@ -116,14 +129,17 @@ fn attention_fwd(
             }
         }
     }
-    for (var r = 0u; r < ROWS; r++) {
-        if tile + r * 8u + lane < pairs {
-            let at = stat[r] * (HEAD / 4u);
-            for (var c = 0u; c < PARTS; c++) {
-                y[at + c * 2u] = acc[r].lo[c] / sum[r];
-                y[at + c * 2u + 1u] = acc[r].hi[c] / sum[r];
+    for (var i = 0u; i < p.e / 4u; i += 2u) {
+        for (var r = 0u; r < ROWS; r++) {
+            if tile + r * 8u + lane < pairs {
+                let at = stat[r] * (HEAD / 4u) + i;
+                y[at] = acc[r].lo[0] / sum[r];
+                y[at + 1u] = acc[r].hi[0] / sum[r];
             }
-            lse[stat[r]] = top[r] + log(sum[r]);
+            acc[r] = up(acc[r]);
         }
+    }
+    for (var r = 0u; r < ROWS; r++) {
+        if tile + r * 8u + lane < pairs { lse[stat[r]] = top[r] + log(sum[r]); }
     }
 }

@@ -74,19 +74,18 @@ fn linear_bwd(
         }
     }
 
-    for (var g = 0u; g < LOADS; g++) {
+    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    for (var r = row; r < min(row + TM, p.m); r += 4u) {
         for (var i = 0u; i < 4u; i++) {
-            let r = row + 4u * g + i;
-            if r < p.m {
-                let at = r * 2u * k8 + 2u * (8u * block + lane);
+            if r + i < p.m {
+                let at = (r + i) * 2u * k8 + 2u * (8u * block + lane);
                 for (var c = 0u; c < 2u; c++) {
-                    if p.accumulate == 1u {
-                        dx[at + c] += p.scale * acc[g][i][c];
-                    } else {
-                        dx[at + c] = p.scale * acc[g][i][c];
-                    }
+                    var sum = p.scale * acc[0][i][c];
+                    if p.accumulate == 1u { sum += dx[at + c]; }
+                    dx[at + c] = sum;
                 }
             }
         }
+        for (var g = 1u; g < LOADS; g++) { acc[g - 1u] = acc[g]; }
     }
 }

@@ -94,19 +94,18 @@ fn linear_fwd(
         }
     }
 
-    for (var t = 0u; t < QUADS; t++) {
-        for (var g = 0u; g < LOADS; g++) {
-            for (var i = 0u; i < 4u; i++) {
-                let r = row + 4u * g + i;
-                if r < p.m && column + 8u * t < n4 {
-                    let at = (r * p.stride + p.first) / 4u + column + 8u * t;
-                    if p.accumulate == 1u {
-                        y[at] += p.scale * acc[g][i][t];
-                    } else {
-                        y[at] = p.scale * acc[g][i][t];
-                    }
+    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    for (var r = row; r < min(row + TM, p.m); r += 4u) {
+        for (var i = 0u; i < 4u; i++) {
+            for (var t = 0u; t < QUADS; t++) {
+                if r + i < p.m && column + 8u * t < n4 {
+                    let at = ((r + i) * p.stride + p.first) / 4u + column + 8u * t;
+                    var sum = p.scale * acc[0][i][t];
+                    if p.accumulate == 1u { sum += y[at]; }
+                    y[at] = sum;
                 }
             }
         }
+        for (var g = 1u; g < LOADS; g++) { acc[g - 1u] = acc[g]; }
     }
 }

@@ -55,17 +55,16 @@ fn linear_fwd(
         }
     }
 
-    for (var g = 0u; g < LOADS; g++) {
+    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    for (var r = row; r < min(row + TM, p.m); r += 4u) {
         for (var i = 0u; i < 4u; i++) {
-            let r = row + 4u * g + i;
-            if r < p.m && column < n4 {
-                let at = (r * p.stride + p.first) / 4u + column;
-                if p.accumulate == 1u {
-                    y[at] += p.scale * acc[g][i];
-                } else {
-                    y[at] = p.scale * acc[g][i];
-                }
+            if r + i < p.m && column < n4 {
+                let at = ((r + i) * p.stride + p.first) / 4u + column;
+                var sum = p.scale * acc[0][i];
+                if p.accumulate == 1u { sum += y[at]; }
+                y[at] = sum;
             }
         }
+        for (var g = 1u; g < LOADS; g++) { acc[g - 1u] = acc[g]; }
     }
 }

@@ -57,10 +57,11 @@ fn linear_grad(
         }
     }
 
-    for (var i = 0u; i < LANES; i++) {
+    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    for (var r = row; r < min(row + 4u * LANES, p.n); r += 4u) {
         for (var j = 0u; j < 4u; j++) {
-            let r = row + 4u * i + j;
-            if r < p.n && column < k4 { dw[r * k4 + column] += p.scale * acc[i][j]; }
+            if column < k4 { dw[(r + j) * k4 + column] += p.scale * acc[0][j]; }
         }
+        for (var i = 1u; i < LANES; i++) { acc[i - 1u] = acc[i]; }
     }
 }

@@ -53,10 +53,12 @@ fn linear_grad(
         }
     }
 
-    for (var i = 0u; i < LANES; i++) {
-        let rows = transpose(mat4x4f(acc[i][0], acc[i][1], acc[i][2], acc[i][3]));
+    // Four columns a turn, then the next four move up: compilers take their time for each load and store.
+    for (var k = column; k < min(column + LANES, k4); k++) {
+        let rows = transpose(mat4x4f(acc[0][0], acc[0][1], acc[0][2], acc[0][3]));
         for (var j = 0u; j < 4u; j++) {
-            if row < n4 && column + i < k4 { dw[(4u * row + j) * k4 + column + i] += p.scale * rows[j]; }
+            if row < n4 { dw[(4u * row + j) * k4 + k] += p.scale * rows[j]; }
         }
+        for (var i = 1u; i < LANES; i++) { acc[i - 1u] = acc[i]; }
     }
 }

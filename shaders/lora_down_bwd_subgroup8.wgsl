@@ -24,29 +24,31 @@ fn lora_down_bwd(
     let column = 2u * (group.x * 8u + lane);
     let a_at = min(column, k4 - 2u);  // columns past the end repeat the last ones and are not stored
 
-    var acc: array<array<array<vec4f, 2>, 8>, LOADS>;  // [8 rows][row][half]
+    var acc: array<array<array<vec4f, 2>, 4>, TM / 4u>;  // [4 rows][row][half]
     for (var r = 0u; r < r4; r++) {
         let at = 4u * r * k4 + a_at;
         var down: array<mat4x4f, 2>;
         for (var c = 0u; c < 2u; c++) {
             down[c] = mat4x4f(a[at + c], a[at + c + k4], a[at + c + 2u * k4], a[at + c + 3u * k4]);
         }
-        for (var g = 0u; g < LOADS; g++) {
-            let v = dlow[min(row + 8u * g + lane, p.m - 1u) * r4 + r];
-            for (var i = 0u; i < 8u; i++) {
-                let d = subgroupShuffle(v, i);
+        var v: array<vec4f, LOADS>;
+        for (var g = 0u; g < LOADS; g++) { v[g] = dlow[min(row + 8u * g + lane, p.m - 1u) * r4 + r]; }
+        for (var g = 0u; g < TM / 4u; g++) {
+            for (var i = 0u; i < 4u; i++) {
+                let d = subgroupShuffle(v[g / 2u], 4u * (g % 2u) + i);
                 for (var c = 0u; c < 2u; c++) { acc[g][i][c] += down[c] * d; }
             }
         }
     }
 
-    for (var g = 0u; g < LOADS; g++) {
-        for (var i = 0u; i < 8u; i++) {
-            let m = row + 8u * g + i;
-            if m < p.m && column < k4 {
-                let at = m * k4 + column;
-                for (var c = 0u; c < 2u; c++) { dx[at + c] += acc[g][i][c] * mask4(4u * (at + c)); }
+    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    for (var m = row; m < min(row + TM, p.m); m += 4u) {
+        for (var i = 0u; i < 4u; i++) {
+            if m + i < p.m && column < k4 {
+                let at = (m + i) * k4 + column;
+                for (var c = 0u; c < 2u; c++) { dx[at + c] += acc[0][i][c] * mask4(4u * (at + c)); }
             }
         }
+        for (var g = 1u; g < TM / 4u; g++) { acc[g - 1u] = acc[g]; }
     }
 }

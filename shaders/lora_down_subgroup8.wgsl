@@ -42,10 +42,11 @@ fn lora_down(
         }
     }
 
-    for (var g = 0u; g < LOADS; g++) {
+    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    for (var r = row; r < min(row + TM, p.m); r += 4u) {
         for (var i = 0u; i < 4u; i++) {
-            let r = row + 4u * g + i;
-            if r < p.m && 2u * pair < p.rank { low[r * (p.rank / 2u) + pair] = acc[g][i]; }
+            if r + i < p.m && 2u * pair < p.rank { low[(r + i) * (p.rank / 2u) + pair] = acc[0][i]; }
         }
+        for (var g = 1u; g < LOADS; g++) { acc[g - 1u] = acc[g]; }
     }
 }

@@ -45,10 +45,11 @@ fn lora_up_bwd(
         }
     }
 
-    for (var g = 0u; g < LOADS; g++) {
+    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    for (var r = row; r < min(row + TM, p.m); r += 4u) {
         for (var i = 0u; i < 4u; i++) {
-            let r = row + 4u * g + i;
-            if r < p.m && pair < r2 { dlow[r * r2 + pair] = p.scale * acc[g][i]; }
+            if r + i < p.m && pair < r2 { dlow[(r + i) * r2 + pair] = p.scale * acc[0][i]; }
         }
+        for (var g = 1u; g < LOADS; g++) { acc[g - 1u] = acc[g]; }
     }
 }
