@@ -104,6 +104,11 @@ impl Gpu {
         self.inner.pipelines.made.load(Ordering::Relaxed)
     }
 
+    /// How many bind groups are kept.
+    pub fn bind_groups(&self) -> usize {
+        lock(&self.inner.pipelines.groups).len()
+    }
+
     /// Compiles the variants that have not been made yet, each once, on all cores where there are threads.
     pub(super) fn make_pipelines<'a>(
         &self,

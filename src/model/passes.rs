@@ -227,3 +227,46 @@ impl Model {
         self.gpu.read(&frame.hidden(layers)?).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Checkpoint, ModelConfig};
+    use crate::gpu::{Gpu, GpuOptions};
+    use crate::model::{LoadOptions, Quant};
+    use pollster::block_on;
+
+    /// As in passes so large that no binding reaches over all three.
+    #[test]
+    fn queries_keys_and_values_in_buffers_of_their_own_give_the_same_logits() -> Result<()> {
+        let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+        let gpu = block_on(Gpu::with(GpuOptions { adapter, ..Default::default() }))?;
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/model/tiny_a");
+        let (checkpoint, config) = (Checkpoint::open(folder)?, ModelConfig::from_dir(folder)?);
+        let options = LoadOptions { quant: Quant::Nf4, max_positions: 8 };
+        let model = block_on(Model::load(&gpu, &checkpoint, &config, options, &mut |_, _| {}))?;
+        let logits = |apart: bool| -> Result<Vec<f32>> {
+            let pass = Pass { batch: 2, queries: 5, targets: 2 };
+            let mut space = model.workspace(pass, None)?;
+            let a = &mut space.parts.layers[0];
+            if apart {
+                for t in [&mut a.q, &mut a.k, &mut a.v] {
+                    *t = gpu.zeros(t.name(), t.dims())?;
+                }
+            }
+            assert_eq!(a.k.words_behind(&a.q).is_none(), apart);
+            let mut cache = KvCache::new(&gpu, &config, 2, 8)?;
+            let mut all =
+                block_on(model.extend(&space, &mut cache, &[3, 1, 4, 1, 5, 9, 2, 6, 5, 3]))?;
+            all.extend(block_on(model.extend(&space, &mut cache, &[5, 8]))?);
+            all.extend(block_on(model.extend(&space, &mut cache, &[9, 7]))?);
+            Ok(all)
+        };
+        let (together, apart) = (logits(false)?, logits(true)?);
+        let largest = together.iter().fold(0f32, |most, v| most.max(v.abs()));
+        let gaps = together.iter().zip(&apart).map(|(a, b)| (a - b).abs());
+        let gap = gaps.fold(0f32, f32::max);
+        assert!(largest > 0.1 && gap <= 5e-5 * largest, "{gap} of {largest}");
+        Ok(())
+    }
+}

@@ -3,6 +3,7 @@
 
 mod browser;
 mod faults;
+mod growth;
 mod inference;
 mod memory;
 mod prices;
