@@ -25,6 +25,8 @@ impl Reading {
         self.gpu.wait(&self.during)?;
         let failed = |why: String| Error::Device { during: self.during.clone(), why };
         self.told.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+        // The device has taken what was written before the copy.
+        self.gpu.inner.staged.store(0, Ordering::Relaxed);
         self.gpu.check(&self.during)?;
         let mapped = self.staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
         Ok(mapped[..self.words * 4]
@@ -162,5 +164,31 @@ impl Gpu {
     /// Nothing may block in a browser.
     pub(crate) fn read_blocking(&self, _: &Tensor) -> Result<Vec<u32>> {
         Err(Error::Unsupported { what: "--verify".into(), hint: "use the native program".into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::GpuOptions;
+    use pollster::block_on;
+
+    #[test]
+    fn only_what_the_device_has_not_taken_waits() -> Result<()> {
+        let options = GpuOptions { validate_only: true, ..Default::default() };
+        let gpu = block_on(Gpu::with(options))?;
+        let waits = || gpu.inner.staged.load(Ordering::Relaxed) as usize;
+        let tensor = gpu.zeros("x", &[STAGING / 4])?;
+        gpu.write_words(&tensor, 0, &[1; 8])?;
+        gpu.write_words(&tensor, 8, &[1; 8])?;
+        assert_eq!(waits(), 64);
+        block_on(gpu.read(&tensor))?;
+        assert_eq!(waits(), 0);
+        gpu.write_words(&tensor, 0, &[1; 8])?;
+        gpu.write(&tensor, &[1.0; STAGING / 4])?;
+        assert_eq!(waits(), STAGING);
+        gpu.flush("test")?;
+        assert_eq!(waits(), 0);
+        Ok(())
     }
 }

@@ -168,7 +168,10 @@ impl Bank {
     /// The buffers of codes, scales and nested scales.
     pub(super) fn allocate<A: Allocate>(&self, a: &mut A) -> Result<[Vec<A::Tensor>; 3]> {
         let [codes, scales, nested] = &self.layouts;
-        let mut of = |layout: &Layout| layout.allocate(a, Part::Weights, "4-bit weights");
+        let mut of = |layout: &Layout| -> Result<Vec<A::Tensor>> {
+            let slabs = layout.slabs().iter();
+            slabs.map(|slab| a.words(Part::Weights, "4-bit weights", slab.len)).collect()
+        };
         Ok([of(codes)?, of(scales)?, of(nested)?])
     }
 
