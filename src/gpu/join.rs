@@ -39,9 +39,12 @@ pub(super) fn join<'a>(ops: &[&'a dyn Op], variant: &Variant) -> Result<Option<D
             }
             places[op * BINDINGS + number] = (apart(op) / words.unwrap_or(1)) as u32;
         }
-        let mut written: Vec<_> = (0..ops.len()).map(|op| (apart(op), of(op).len())).collect();
-        written.sort_unstable();
-        if access.writes() && written.windows(2).any(|w| w[0].0 + w[0].1 > w[1].0) {
+        let overlap = || {
+            let mut all: Vec<_> = (0..ops.len()).map(|op| (apart(op), of(op).len())).collect();
+            all.sort_unstable();
+            all.windows(2).any(|w| w[0].0 + w[0].1 > w[1].0)
+        };
+        if access.writes() && overlap() {
             return Ok(None);
         }
         shared.push(first);
