@@ -9,47 +9,62 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform>             p:     Params;
-@group(0) @binding(1) var<storage, read>       q:     array<f32>;    // (B·T, H·E)
+@group(0) @binding(1) var<storage, read>       q:     array<vec4f>;  // (B·T, H·E)
 @group(0) @binding(2) var<storage, read>       k:     array<vec4f>;  // (B·S, G·E)
 @group(0) @binding(3) var<storage, read>       v:     array<vec4f>;  // (B·S, G·E)
-@group(0) @binding(4) var<storage, read>       dy:    array<f32>;    // (B·T, H·E)
+@group(0) @binding(4) var<storage, read>       dy:    array<vec4f>;  // (B·T, H·E)
 @group(0) @binding(5) var<storage, read>       lse:   array<f32>;    // (B·T, H), from attention_fwd
 @group(0) @binding(6) var<storage, read>       delta: array<f32>;    // (B·T, H), from attention_delta
 @group(0) @binding(7) var<storage, read_write> dk:    array<vec4f>;  // (B·S, G·E)
 @group(0) @binding(8) var<storage, read_write> dv:    array<vec4f>;  // (B·S, G·E)
 
 const ROWS: u32 = max(64u / HEAD, 1u);  // per lane
-const PARTS: u32 = HEAD / 8u;
+const BLOCKS: u32 = HEAD / 32u;
 
-// One row of a head in parts of eight columns.
-struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
+// One row of a head: blocks of eight quads, as the lanes load them.
+alias Row = array<array<vec4f, 8>, BLOCKS>;
 
-// Each part one place up, for loops of few loads and stores: compilers take their time for each.
+// Two quads up, for loops over p.e, which are not unrolled: a load or store is slow to compile.
 fn up(row: Row) -> Row {
     var moved = row;
-    for (var c = 1u; c < PARTS; c++) {
-        moved.lo[c - 1u] = row.lo[c];
-        moved.hi[c - 1u] = row.hi[c];
+    for (var j = 0u; j < BLOCKS; j++) {
+        for (var c = 0u; c < 6u; c++) { moved[j][c] = row[j][c + 2u]; }
+    }
+    for (var j = 1u; j < BLOCKS; j++) {
+        moved[j - 1u][6] = row[j][0];
+        moved[j - 1u][7] = row[j][1];
     }
     return moved;
 }
 
-fn lo(x: f32) -> vec4f {
+fn first4(x: f32) -> vec4f {
     return vec4f(
         subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u),
         subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u),
     );
 }
 
-fn hi(x: f32) -> vec4f {
-    return vec4f(
-        subgroupBroadcast(x, 4u), subgroupBroadcast(x, 5u),
-        subgroupBroadcast(x, 6u), subgroupBroadcast(x, 7u),
+// Quad `c` of four queries or of their gradients, in every lane.
+fn quads(x: mat4x4f, c: u32) -> mat4x4f {
+    return mat4x4f(
+        subgroupShuffle(x[0], c), subgroupShuffle(x[1], c),
+        subgroupShuffle(x[2], c), subgroupShuffle(x[3], c),
     );
 }
 
 fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
     return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
+}
+
+fn add_dots(sum: vec4f, a: vec4f, b: mat4x4f) -> vec4f {
+    return vec4f(
+        add_dot(sum.x, a, b[0]), add_dot(sum.y, a, b[1]),
+        add_dot(sum.z, a, b[2]), add_dot(sum.w, a, b[3]),
+    );
+}
+
+fn add_weighted(sum: vec4f, w: vec4f, x: mat4x4f) -> vec4f {
+    return fma(w.zzzz, x[2], fma(w.wwww, x[3], fma(w.xxxx, x[0], fma(w.yyyy, x[1], sum))));
 }
 
 @compute @workgroup_size(8)
@@ -78,10 +93,10 @@ fn attention_bwd_dkv(
         for (var r = 0u; r < ROWS; r++) {
             row_k[r] = up(row_k[r]);
             row_v[r] = up(row_v[r]);
-            row_k[r].lo[PARTS - 1u] = k[at[r] + i] * p.scale;
-            row_k[r].hi[PARTS - 1u] = k[at[r] + i + 1u] * p.scale;
-            row_v[r].lo[PARTS - 1u] = v[at[r] + i];
-            row_v[r].hi[PARTS - 1u] = v[at[r] + i + 1u];
+            row_k[r][BLOCKS - 1u][6] = k[at[r] + i] * p.scale;
+            row_k[r][BLOCKS - 1u][7] = k[at[r] + i + 1u] * p.scale;
+            row_v[r][BLOCKS - 1u][6] = v[at[r] + i];
+            row_v[r][BLOCKS - 1u][7] = v[at[r] + i + 1u];
         }
     }
     var acc_k: array<Row, ROWS>;
@@ -92,31 +107,25 @@ fn attention_bwd_dkv(
             let query = vec4u(t, t + 1u, t + 2u, t + 3u);
             let stat = (p.first + b * p.queries + min(query, vec4u(p.queries - 1u))) * p.heads + h;
             let own = (p.first + b * p.queries + min(t + lane % 4u, p.queries - 1u)) * p.heads + h;
-            let lses = lo(lse[own]);
-            let deltas = lo(delta[own]);
+            let lses = first4(lse[own]);
+            let deltas = first4(delta[own]);
             var score: array<vec4f, ROWS>;
             var dp: array<vec4f, ROWS>;
-            var qs: array<vec4f, PARTS>;
-            var dys: array<vec4f, PARTS>;
-            for (var c = 0u; c < PARTS; c++) {
-                let at = stat * HEAD + c * 8u + lane;
-                let x = vec4f(q[at.x], q[at.y], q[at.z], q[at.w]);
-                let z = vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
-                qs[c] = x;
-                dys[c] = z;
-                for (var r = 0u; r < ROWS; r++) {
-                    let l = row_k[r].lo[c];
-                    let h = row_k[r].hi[c];
-                    score[r].x = add_dot(add_dot(score[r].x, l, lo(x.x)), h, hi(x.x));
-                    score[r].y = add_dot(add_dot(score[r].y, l, lo(x.y)), h, hi(x.y));
-                    score[r].z = add_dot(add_dot(score[r].z, l, lo(x.z)), h, hi(x.z));
-                    score[r].w = add_dot(add_dot(score[r].w, l, lo(x.w)), h, hi(x.w));
-                    let m = row_v[r].lo[c];
-                    let n = row_v[r].hi[c];
-                    dp[r].x = add_dot(add_dot(dp[r].x, m, lo(z.x)), n, hi(z.x));
-                    dp[r].y = add_dot(add_dot(dp[r].y, m, lo(z.y)), n, hi(z.y));
-                    dp[r].z = add_dot(add_dot(dp[r].z, m, lo(z.z)), n, hi(z.z));
-                    dp[r].w = add_dot(add_dot(dp[r].w, m, lo(z.w)), n, hi(z.w));
+            var qs: array<mat4x4f, BLOCKS>;
+            var dys: array<mat4x4f, BLOCKS>;
+            for (var j = 0u; j < BLOCKS; j++) {
+                let at = stat * (HEAD / 4u) + 8u * j + lane;
+                let x = mat4x4f(q[at.x], q[at.y], q[at.z], q[at.w]);
+                let z = mat4x4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
+                qs[j] = x;
+                dys[j] = z;
+                for (var c = 0u; c < 8u; c++) {
+                    let q4 = quads(x, c);
+                    let dy4 = quads(z, c);
+                    for (var r = 0u; r < ROWS; r++) {
+                        score[r] = add_dots(score[r], row_k[r][j][c], q4);
+                        dp[r] = add_dots(dp[r], row_v[r][j][c], dy4);
+                    }
                 }
             }
             var weight: array<vec4f, ROWS>;
@@ -126,20 +135,14 @@ fn attention_bwd_dkv(
                 weight[r] = select(vec4f(), exp(score[r] - lses), seen);
                 ds[r] = weight[r] * (dp[r] - deltas) * p.scale;
             }
-            for (var c = 0u; c < PARTS; c++) {
-                let x = qs[c];
-                let z = dys[c];
-                for (var r = 0u; r < ROWS; r++) {
-                    let d = ds[r];
-                    acc_k[r].lo[c] = fma(d.xxxx, lo(x.x), fma(d.yyyy, lo(x.y), acc_k[r].lo[c]));
-                    acc_k[r].lo[c] = fma(d.zzzz, lo(x.z), fma(d.wwww, lo(x.w), acc_k[r].lo[c]));
-                    acc_k[r].hi[c] = fma(d.xxxx, hi(x.x), fma(d.yyyy, hi(x.y), acc_k[r].hi[c]));
-                    acc_k[r].hi[c] = fma(d.zzzz, hi(x.z), fma(d.wwww, hi(x.w), acc_k[r].hi[c]));
-                    let w = weight[r];
-                    acc_v[r].lo[c] = fma(w.xxxx, lo(z.x), fma(w.yyyy, lo(z.y), acc_v[r].lo[c]));
-                    acc_v[r].lo[c] = fma(w.zzzz, lo(z.z), fma(w.wwww, lo(z.w), acc_v[r].lo[c]));
-                    acc_v[r].hi[c] = fma(w.xxxx, hi(z.x), fma(w.yyyy, hi(z.y), acc_v[r].hi[c]));
-                    acc_v[r].hi[c] = fma(w.zzzz, hi(z.z), fma(w.wwww, hi(z.w), acc_v[r].hi[c]));
+            for (var j = 0u; j < BLOCKS; j++) {
+                for (var c = 0u; c < 8u; c++) {
+                    let q4 = quads(qs[j], c);
+                    let dy4 = quads(dys[j], c);
+                    for (var r = 0u; r < ROWS; r++) {
+                        acc_k[r][j][c] = add_weighted(acc_k[r][j][c], ds[r], q4);
+                        acc_v[r][j][c] = add_weighted(acc_v[r][j][c], weight[r], dy4);
+                    }
                 }
             }
         }
@@ -147,10 +150,10 @@ fn attention_bwd_dkv(
     for (var i = 0u; i < p.e / 4u; i += 2u) {
         for (var r = 0u; r < ROWS; r++) {
             if tile + r * 8u + lane < p.keys {
-                dk[at[r] + i] = acc_k[r].lo[0];
-                dk[at[r] + i + 1u] = acc_k[r].hi[0];
-                dv[at[r] + i] = acc_v[r].lo[0];
-                dv[at[r] + i + 1u] = acc_v[r].hi[0];
+                dk[at[r] + i] = acc_k[r][0][0];
+                dk[at[r] + i + 1u] = acc_k[r][0][1];
+                dv[at[r] + i] = acc_v[r][0][0];
+                dv[at[r] + i + 1u] = acc_v[r][0][1];
             }
             acc_k[r] = up(acc_k[r]);
             acc_v[r] = up(acc_v[r]);

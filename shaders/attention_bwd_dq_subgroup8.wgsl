@@ -10,8 +10,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform>             p:     Params;
 @group(0) @binding(1) var<storage, read>       q:     array<vec4f>;  // (B·T, H·E)
-@group(0) @binding(2) var<storage, read>       k:     array<f32>;    // (B·S, G·E)
-@group(0) @binding(3) var<storage, read>       v:     array<f32>;    // (B·S, G·E)
+@group(0) @binding(2) var<storage, read>       k:     array<vec4f>;  // (B·S, G·E)
+@group(0) @binding(3) var<storage, read>       v:     array<vec4f>;  // (B·S, G·E)
 @group(0) @binding(4) var<storage, read>       dy:    array<vec4f>;  // (B·T, H·E)
 @group(0) @binding(5) var<storage, read>       lse:   array<f32>;    // (B·T, H), from attention_fwd
 @group(0) @binding(6) var<storage, read>       delta: array<f32>;    // (B·T, H), from attention_delta
@@ -19,37 +19,45 @@ struct Params {
 
 // A row is a pair of a query and one of the heads that share its keys.
 const ROWS: u32 = 128u / HEAD;  // per lane
-const PARTS: u32 = HEAD / 8u;
+const BLOCKS: u32 = HEAD / 32u;
 
-// One row of a head in parts of eight columns.
-struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
+// One row of a head: blocks of eight quads, as the lanes load them.
+alias Row = array<array<vec4f, 8>, BLOCKS>;
 
-// Each part one place up, for loops of few loads and stores: compilers take their time for each.
+// Two quads up, for loops over p.e, which are not unrolled: a load or store is slow to compile.
 fn up(row: Row) -> Row {
     var moved = row;
-    for (var c = 1u; c < PARTS; c++) {
-        moved.lo[c - 1u] = row.lo[c];
-        moved.hi[c - 1u] = row.hi[c];
+    for (var j = 0u; j < BLOCKS; j++) {
+        for (var c = 0u; c < 6u; c++) { moved[j][c] = row[j][c + 2u]; }
+    }
+    for (var j = 1u; j < BLOCKS; j++) {
+        moved[j - 1u][6] = row[j][0];
+        moved[j - 1u][7] = row[j][1];
     }
     return moved;
 }
 
-fn lo(x: f32) -> vec4f {
-    return vec4f(
-        subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u),
-        subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u),
-    );
-}
-
-fn hi(x: f32) -> vec4f {
-    return vec4f(
-        subgroupBroadcast(x, 4u), subgroupBroadcast(x, 5u),
-        subgroupBroadcast(x, 6u), subgroupBroadcast(x, 7u),
+// Quad `c` of four keys or values, in every lane.
+fn quads(x: mat4x4f, c: u32) -> mat4x4f {
+    return mat4x4f(
+        subgroupShuffle(x[0], c), subgroupShuffle(x[1], c),
+        subgroupShuffle(x[2], c), subgroupShuffle(x[3], c),
     );
 }
 
 fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
     return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
+}
+
+fn add_dots(sum: vec4f, a: vec4f, b: mat4x4f) -> vec4f {
+    return vec4f(
+        add_dot(sum.x, a, b[0]), add_dot(sum.y, a, b[1]),
+        add_dot(sum.z, a, b[2]), add_dot(sum.w, a, b[3]),
+    );
+}
+
+fn add_weighted(sum: vec4f, w: vec4f, x: mat4x4f) -> vec4f {
+    return fma(w.zzzz, x[2], fma(w.wwww, x[3], fma(w.xxxx, x[0], fma(w.yyyy, x[1], sum))));
 }
 
 @compute @workgroup_size(8)
@@ -66,8 +74,8 @@ fn attention_bwd_dq(
     let g = i / tiles % p.kv_heads;
     let b = i / tiles / p.kv_heads;
     if b >= p.batch { return; }
-    let stride = p.kv_heads * HEAD;
-    let first = (p.first + b * p.keys) * stride + g * HEAD + lane;
+    let stride = p.kv_heads * (HEAD / 4u);
+    let first = (p.first + b * p.keys) * stride + g * (HEAD / 4u) + lane;
     let end = min((tile + 8u * ROWS - 1u) / shared_by, p.queries - 1u) + p.start + 1u;
 
     var at: array<u32, ROWS>;
@@ -90,10 +98,10 @@ fn attention_bwd_dq(
         for (var r = 0u; r < ROWS; r++) {
             row_q[r] = up(row_q[r]);
             row_dy[r] = up(row_dy[r]);
-            row_q[r].lo[PARTS - 1u] = q[at[r] + i] * p.scale;
-            row_q[r].hi[PARTS - 1u] = q[at[r] + i + 1u] * p.scale;
-            row_dy[r].lo[PARTS - 1u] = dy[at[r] + i];
-            row_dy[r].hi[PARTS - 1u] = dy[at[r] + i + 1u];
+            row_q[r][BLOCKS - 1u][6] = q[at[r] + i] * p.scale;
+            row_q[r][BLOCKS - 1u][7] = q[at[r] + i + 1u] * p.scale;
+            row_dy[r][BLOCKS - 1u][6] = dy[at[r] + i];
+            row_dy[r][BLOCKS - 1u][7] = dy[at[r] + i + 1u];
         }
     }
     var acc: array<Row, ROWS>;
@@ -103,25 +111,19 @@ fn attention_bwd_dq(
         let base = first + min(key, vec4u(p.keys - 1u)) * stride;
         var score: array<vec4f, ROWS>;
         var dp: array<vec4f, ROWS>;
-        var ks: array<vec4f, PARTS>;
-        for (var c = 0u; c < PARTS; c++) {
-            let at = base + c * 8u;
-            let x = vec4f(k[at.x], k[at.y], k[at.z], k[at.w]);
-            let z = vec4f(v[at.x], v[at.y], v[at.z], v[at.w]);
-            ks[c] = x;
-            for (var r = 0u; r < ROWS; r++) {
-                let l = row_q[r].lo[c];
-                let h = row_q[r].hi[c];
-                score[r].x = add_dot(add_dot(score[r].x, l, lo(x.x)), h, hi(x.x));
-                score[r].y = add_dot(add_dot(score[r].y, l, lo(x.y)), h, hi(x.y));
-                score[r].z = add_dot(add_dot(score[r].z, l, lo(x.z)), h, hi(x.z));
-                score[r].w = add_dot(add_dot(score[r].w, l, lo(x.w)), h, hi(x.w));
-                let m = row_dy[r].lo[c];
-                let n = row_dy[r].hi[c];
-                dp[r].x = add_dot(add_dot(dp[r].x, m, lo(z.x)), n, hi(z.x));
-                dp[r].y = add_dot(add_dot(dp[r].y, m, lo(z.y)), n, hi(z.y));
-                dp[r].z = add_dot(add_dot(dp[r].z, m, lo(z.z)), n, hi(z.z));
-                dp[r].w = add_dot(add_dot(dp[r].w, m, lo(z.w)), n, hi(z.w));
+        var ks: array<mat4x4f, BLOCKS>;
+        for (var j = 0u; j < BLOCKS; j++) {
+            let at = base + 8u * j;
+            let x = mat4x4f(k[at.x], k[at.y], k[at.z], k[at.w]);
+            let z = mat4x4f(v[at.x], v[at.y], v[at.z], v[at.w]);
+            ks[j] = x;
+            for (var c = 0u; c < 8u; c++) {
+                let k4 = quads(x, c);
+                let v4 = quads(z, c);
+                for (var r = 0u; r < ROWS; r++) {
+                    score[r] = add_dots(score[r], row_q[r][j][c], k4);
+                    dp[r] = add_dots(dp[r], row_dy[r][j][c], v4);
+                }
             }
         }
         var ds: array<vec4f, ROWS>;
@@ -129,22 +131,20 @@ fn attention_bwd_dq(
             let x = exp(score[r] - row_lse[r]) * (dp[r] - row_delta[r]) * p.scale;
             ds[r] = select(vec4f(), x, key <= vec4u(last[r]));
         }
-        for (var c = 0u; c < PARTS; c++) {
-            let x = ks[c];
-            for (var r = 0u; r < ROWS; r++) {
-                let d = ds[r];
-                acc[r].lo[c] = fma(d.xxxx, lo(x.x), fma(d.yyyy, lo(x.y), acc[r].lo[c]));
-                acc[r].lo[c] = fma(d.zzzz, lo(x.z), fma(d.wwww, lo(x.w), acc[r].lo[c]));
-                acc[r].hi[c] = fma(d.xxxx, hi(x.x), fma(d.yyyy, hi(x.y), acc[r].hi[c]));
-                acc[r].hi[c] = fma(d.zzzz, hi(x.z), fma(d.wwww, hi(x.w), acc[r].hi[c]));
+        for (var j = 0u; j < BLOCKS; j++) {
+            for (var c = 0u; c < 8u; c++) {
+                let k4 = quads(ks[j], c);
+                for (var r = 0u; r < ROWS; r++) {
+                    acc[r][j][c] = add_weighted(acc[r][j][c], ds[r], k4);
+                }
             }
         }
     }
     for (var i = 0u; i < p.e / 4u; i += 2u) {
         for (var r = 0u; r < ROWS; r++) {
             if tile + r * 8u + lane < pairs {
-                dq[at[r] + i] = acc[r].lo[0];
-                dq[at[r] + i + 1u] = acc[r].hi[0];
+                dq[at[r] + i] = acc[r][0][0];
+                dq[at[r] + i + 1u] = acc[r][0][1];
             }
             acc[r] = up(acc[r]);
         }

@@ -10,44 +10,52 @@ struct Params {
 
 @group(0) @binding(0) var<uniform>             p:   Params;
 @group(0) @binding(1) var<storage, read>       q:   array<vec4f>;  // (B·T, H·E)
-@group(0) @binding(2) var<storage, read>       k:   array<f32>;    // (B·S, G·E)
-@group(0) @binding(3) var<storage, read>       v:   array<f32>;    // (B·S, G·E)
+@group(0) @binding(2) var<storage, read>       k:   array<vec4f>;  // (B·S, G·E)
+@group(0) @binding(3) var<storage, read>       v:   array<vec4f>;  // (B·S, G·E)
 @group(0) @binding(4) var<storage, read_write> y:   array<vec4f>;  // (B·T, H·E)
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;    // (B·T, H), kept for attention_bwd_*
 
 // A row is a pair of a query and one of the heads that share its keys.
 const ROWS: u32 = 128u / HEAD;  // per lane
-const PARTS: u32 = HEAD / 8u;
+const BLOCKS: u32 = HEAD / 32u;
 
-// One row of a head in parts of eight columns.
-struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
+// One row of a head: blocks of eight quads, as the lanes load them.
+alias Row = array<array<vec4f, 8>, BLOCKS>;
 
-// Each part one place up, for loops of few loads and stores: compilers take their time for each.
+// Two quads up, for loops over p.e, which are not unrolled: a load or store is slow to compile.
 fn up(row: Row) -> Row {
     var moved = row;
-    for (var c = 1u; c < PARTS; c++) {
-        moved.lo[c - 1u] = row.lo[c];
-        moved.hi[c - 1u] = row.hi[c];
+    for (var j = 0u; j < BLOCKS; j++) {
+        for (var c = 0u; c < 6u; c++) { moved[j][c] = row[j][c + 2u]; }
+    }
+    for (var j = 1u; j < BLOCKS; j++) {
+        moved[j - 1u][6] = row[j][0];
+        moved[j - 1u][7] = row[j][1];
     }
     return moved;
 }
 
-fn lo(x: f32) -> vec4f {
-    return vec4f(
-        subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u),
-        subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u),
-    );
-}
-
-fn hi(x: f32) -> vec4f {
-    return vec4f(
-        subgroupBroadcast(x, 4u), subgroupBroadcast(x, 5u),
-        subgroupBroadcast(x, 6u), subgroupBroadcast(x, 7u),
+// Quad `c` of four keys or values, in every lane.
+fn quads(x: mat4x4f, c: u32) -> mat4x4f {
+    return mat4x4f(
+        subgroupShuffle(x[0], c), subgroupShuffle(x[1], c),
+        subgroupShuffle(x[2], c), subgroupShuffle(x[3], c),
     );
 }
 
 fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
     return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
+}
+
+fn add_dots(sum: vec4f, a: vec4f, b: mat4x4f) -> vec4f {
+    return vec4f(
+        add_dot(sum.x, a, b[0]), add_dot(sum.y, a, b[1]),
+        add_dot(sum.z, a, b[2]), add_dot(sum.w, a, b[3]),
+    );
+}
+
+fn add_weighted(sum: vec4f, w: vec4f, x: mat4x4f) -> vec4f {
+    return fma(w.xxxx, x[0], fma(w.yyyy, x[1], fma(w.zzzz, x[2], fma(w.wwww, x[3], sum))));
 }
 
 @compute @workgroup_size(8)
@@ -64,8 +72,8 @@ fn attention_fwd(
     let g = i / tiles % p.kv_heads;
     let b = i / tiles / p.kv_heads;
     if b >= p.batch { return; }
-    let stride = p.kv_heads * HEAD;
-    let first = (p.first + b * p.keys) * stride + g * HEAD + lane;
+    let stride = p.kv_heads * (HEAD / 4u);
+    let first = (p.first + b * p.keys) * stride + g * (HEAD / 4u) + lane;
     let end = min((tile + 8u * ROWS - 1u) / shared_by, p.queries - 1u) + p.start + 1u;
 
     var stat: array<u32, ROWS>;
@@ -82,8 +90,8 @@ fn attention_fwd(
         for (var r = 0u; r < ROWS; r++) {
             let at = stat[r] * (HEAD / 4u) + i;
             row_q[r] = up(row_q[r]);
-            row_q[r].lo[PARTS - 1u] = q[at] * p.scale;
-            row_q[r].hi[PARTS - 1u] = q[at + 1u] * p.scale;
+            row_q[r][BLOCKS - 1u][6] = q[at] * p.scale;
+            row_q[r][BLOCKS - 1u][7] = q[at + 1u] * p.scale;
         }
     }
     var acc: array<Row, ROWS>;
@@ -95,16 +103,14 @@ fn attention_fwd(
         let key = vec4u(s, s + 1u, s + 2u, s + 3u);
         let base = first + min(key, vec4u(p.keys - 1u)) * stride;
         var weight: array<vec4f, ROWS>;
-        for (var c = 0u; c < PARTS; c++) {
-            let at = base + c * 8u;
-            let x = vec4f(k[at.x], k[at.y], k[at.z], k[at.w]);
-            for (var r = 0u; r < ROWS; r++) {
-                let l = row_q[r].lo[c];
-                let h = row_q[r].hi[c];
-                weight[r].x = add_dot(add_dot(weight[r].x, l, lo(x.x)), h, hi(x.x));
-                weight[r].y = add_dot(add_dot(weight[r].y, l, lo(x.y)), h, hi(x.y));
-                weight[r].z = add_dot(add_dot(weight[r].z, l, lo(x.z)), h, hi(x.z));
-                weight[r].w = add_dot(add_dot(weight[r].w, l, lo(x.w)), h, hi(x.w));
+        for (var j = 0u; j < BLOCKS; j++) {
+            let at = base + 8u * j;
+            let x = mat4x4f(k[at.x], k[at.y], k[at.z], k[at.w]);
+            for (var c = 0u; c < 8u; c++) {
+                let k4 = quads(x, c);
+                for (var r = 0u; r < ROWS; r++) {
+                    weight[r] = add_dots(weight[r], row_q[r][j][c], k4);
+                }
             }
         }
         var keep: array<f32, ROWS>;
@@ -117,15 +123,14 @@ fn attention_fwd(
             sum[r] = sum[r] * keep[r] + w.x + w.y + w.z + w.w;
             top[r] = higher;
         }
-        for (var c = 0u; c < PARTS; c++) {
-            let at = base + c * 8u;
-            let x = vec4f(v[at.x], v[at.y], v[at.z], v[at.w]);
-            for (var r = 0u; r < ROWS; r++) {
-                let w = weight[r];
-                let l = fma(w.zzzz, lo(x.z), fma(w.wwww, lo(x.w), acc[r].lo[c] * keep[r]));
-                let h = fma(w.zzzz, hi(x.z), fma(w.wwww, hi(x.w), acc[r].hi[c] * keep[r]));
-                acc[r].lo[c] = fma(w.xxxx, lo(x.x), fma(w.yyyy, lo(x.y), l));
-                acc[r].hi[c] = fma(w.xxxx, hi(x.x), fma(w.yyyy, hi(x.y), h));
+        for (var j = 0u; j < BLOCKS; j++) {
+            let at = base + 8u * j;
+            let x = mat4x4f(v[at.x], v[at.y], v[at.z], v[at.w]);
+            for (var c = 0u; c < 8u; c++) {
+                let v4 = quads(x, c);
+                for (var r = 0u; r < ROWS; r++) {
+                    acc[r][j][c] = add_weighted(acc[r][j][c] * keep[r], weight[r], v4);
+                }
             }
         }
     }
@@ -133,8 +138,8 @@ fn attention_fwd(
         for (var r = 0u; r < ROWS; r++) {
             if tile + r * 8u + lane < pairs {
                 let at = stat[r] * (HEAD / 4u) + i;
-                y[at] = acc[r].lo[0] / sum[r];
-                y[at + 1u] = acc[r].hi[0] / sum[r];
+                y[at] = acc[r][0][0] / sum[r];
+                y[at + 1u] = acc[r][0][1] / sum[r];
             }
             acc[r] = up(acc[r]);
         }

@@ -55,7 +55,7 @@ fn linear_fwd(
         }
     }
 
-    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    // Four rows a turn, then the next four move up: a load or store is slow to compile.
     for (var r = row; r < min(row + TM, p.m); r += 4u) {
         for (var i = 0u; i < 4u; i++) {
             if r + i < p.m && column < n4 {

@@ -57,7 +57,7 @@ fn linear_grad(
         }
     }
 
-    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    // Four rows a turn, then the next four move up: a load or store is slow to compile.
     for (var r = row; r < min(row + 4u * LANES, p.n); r += 4u) {
         for (var j = 0u; j < 4u; j++) {
             if column < k4 { dw[(r + j) * k4 + column] += p.scale * acc[0][j]; }

@@ -53,7 +53,7 @@ fn linear_grad(
         }
     }
 
-    // Four columns a turn, then the next four move up: compilers take their time for each load and store.
+    // Four columns a turn, then the next four move up: a load or store is slow to compile.
     for (var k = column; k < min(column + LANES, k4); k++) {
         let rows = transpose(mat4x4f(acc[0][0], acc[0][1], acc[0][2], acc[0][3]));
         for (var j = 0u; j < 4u; j++) {

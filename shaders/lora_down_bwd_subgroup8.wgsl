@@ -41,7 +41,7 @@ fn lora_down_bwd(
         }
     }
 
-    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    // Four rows a turn, then the next four move up: a load or store is slow to compile.
     for (var m = row; m < min(row + TM, p.m); m += 4u) {
         for (var i = 0u; i < 4u; i++) {
             if m + i < p.m && column < k4 {

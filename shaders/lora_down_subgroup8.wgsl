@@ -42,7 +42,7 @@ fn lora_down(
         }
     }
 
-    // Four rows a turn, then the next four move up: compilers take their time for each load and store.
+    // Four rows a turn, then the next four move up: a load or store is slow to compile.
     for (var r = row; r < min(row + TM, p.m); r += 4u) {
         for (var i = 0u; i < 4u; i++) {
             if r + i < p.m && 2u * pair < p.rank { low[(r + i) * (p.rank / 2u) + pair] = acc[0][i]; }
