@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. 4×4 outputs an invocation.
-// roles: weight, input
+// roles: weight
 // dispatch: (N/32, M/32)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 
 struct Params {
@@ -34,10 +34,10 @@ fn linear_fwd(
         let v = vec4f(
             weight_at(ws.x + k), weight_at(ws.y + k), weight_at(ws.z + k), weight_at(ws.w + k),
         );
-        s0 += input(xs.x + k) * v;
-        s1 += input(xs.y + k) * v;
-        s2 += input(xs.z + k) * v;
-        s3 += input(xs.w + k) * v;
+        s0 += x[xs.x + k] * v;
+        s1 += x[xs.y + k] * v;
+        s2 += x[xs.z + k] * v;
+        s3 += x[xs.w + k] * v;
     }
     store(m0, n0, s0);
     store(m0 + 1u, n0, s1);

@@ -23,6 +23,7 @@ const ANSWER: &[&str] = &[
     "embed_fwd",
     "rms_norm_fwd",
     "linear_fwd",
+    "linear_few",
     "rope",
     "attention_fwd",
     "attention_decode",
@@ -60,7 +61,7 @@ struct Pending {
 ///
 /// **Errors** [`Error::Device`] if the driver refuses a kernel; disagreement is a [`Check`], no error.
 pub async fn run(gpu: &Gpu, model: &Model, scope: Scope) -> Result<Vec<Check>> {
-    let weights = model.weight_modules();
+    let (weights, linears) = (model.weight_modules(), model.linear_modules());
     let dora = model.adapter().is_ok_and(|adapter| adapter.config().use_dora);
     let answers = |name: &str| ANSWER.contains(&name) || (dora && name.starts_with("dora_"));
     let mut seen = BTreeSet::new();
@@ -71,19 +72,15 @@ pub async fn run(gpu: &Gpu, model: &Model, scope: Scope) -> Result<Vec<Check>> {
         if case.kernel.starts_with("attention") {
             k = model.config().head_dim;
         }
-        // A prompt's rows, and the single one of a token that is being generated.
-        let rows: &[usize] = if case.kernel == "linear_fwd" { &[m, 1] } else { &[m] };
         let mut pending = Vec::new();
-        for &m in rows {
-            (case.run)(&inputs, [m, n, k], &mut |op| {
-                if uses(op, &weights)
-                    && seen.insert(gpu.caps().select(op.kernel(), &op.roles())?.name())
-                {
-                    begin(gpu, &inputs, op, &mut pending)?;
-                }
-                Ok(())
-            })?;
-        }
+        (case.run)(&inputs, [m, n, k], &mut |op| {
+            if uses(op, &weights, &linears)
+                && seen.insert(gpu.caps().select(op.kernel(), &op.roles())?.name())
+            {
+                begin(gpu, &inputs, op, &mut pending)?;
+            }
+            Ok(())
+        })?;
         for one in pending {
             let device = Host(one.reading.finish().await?);
             let error = difference(&device, &one.expected, one.elem);
@@ -120,9 +117,16 @@ pub fn require(checks: &[Check]) -> Result<()> {
     }
 }
 
-/// Whether the operation reads its weights as the model keeps them.
-fn uses(op: &dyn Op, weights: &BTreeSet<&'static str>) -> bool {
-    op.roles().iter().all(|(role, module)| *role != "weight" || weights.contains(module))
+/// Whether the operation reads its weights as the model keeps them, and if it adds LoRA's branch or makes its input
+/// itself, as the model keeps its linear layers or LoRA's A.
+fn uses(op: &dyn Op, weights: &BTreeSet<&str>, linears: &BTreeSet<&str>) -> bool {
+    let roles = op.roles();
+    let has = |role| roles.iter().any(|(name, _)| *name == role);
+    roles.iter().filter(|(role, _)| *role == "weight").all(|(_, module)| match *module {
+        "weight_f32" if !has("branch") => true,
+        module if has("branch") || has("input") => linears.contains(module),
+        module => weights.contains(module),
+    })
 }
 
 fn begin(gpu: &Gpu, inputs: &Inputs, op: &dyn Op, pending: &mut Vec<Pending>) -> Result<()> {

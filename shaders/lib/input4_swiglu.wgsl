@@ -1,7 +1,16 @@
-// input4_swiglu: elements 4i to 4i+3 of silu(gate) ⊙ up, of which `x` holds gate and then up, (M, K) each.
+// input4_swiglu: elements 4i to 4i+3 of a row of silu(gate) ⊙ up; `x` holds gate and then up, (M, K) each.
 
-fn input4(i: u32) -> vec4f {
-    let g = x[i];
+const INPUT_SQUARES = false;
+
+fn input_squares(row: u32, lane: u32, lanes: u32) -> f32 {
+    return 0.0;
+}
+
+fn input_begin(squares: f32) {}
+
+fn input4(row: u32, i: u32) -> vec4f {
+    let k4 = p.k / 4u;
+    let g = x[row * k4 + i];
     // exp(80) is finite; beyond it silu is zero to 30 digits.
-    return g / (1.0 + exp(min(-g, vec4f(80.0)))) * x[p.m * (p.k / 4u) + i];
+    return g / (1.0 + exp(min(-g, vec4f(80.0)))) * x[(p.m + row) * k4 + i];
 }

@@ -1,5 +1,6 @@
 //! The sizes at which kernels are timed: those of real models, the ones that matter most first.
 
+use crate::kernels::LinearFwd;
 use crate::kernels::cases::{BF16, Case, F32, NF4, STORAGES};
 
 /// M × N × K.
@@ -63,7 +64,9 @@ pub(super) fn sizes(case: &Case, shape: &Shape, m: usize) -> Vec<(Size, &'static
     let shard = shape.vocabulary.min(SHARD);
     let alone = |n: usize, k: usize| vec![([m, n, k], STORAGES)];
     match case.kernel {
-        "linear_fwd" | "linear_bwd" => {
+        "linear_fwd" if m <= LinearFwd::FEW => Vec::new(),
+        "linear_few" if m > LinearFwd::FEW => Vec::new(),
+        "linear_fwd" | "linear_few" | "linear_bwd" => {
             let mut layers = vec![(q, d), (kv, d), (f, d), (d, f)];
             if q != d {
                 layers.insert(1, (d, q));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Form;
 use super::choices::{Choices, Origin};
-use super::op::{Body, Kernel, Needs, Selection};
+use super::op::{Body, FREE, Kernel, Needs, Selection};
 use crate::{Error, Result};
 
 /// The largest storage binding this program uses, bytes: rows of larger tensors are sharded. 128 MiB
@@ -311,7 +311,6 @@ impl Caps {
     ) -> Result<Selection> {
         let mut modules = Vec::new();
         let mut workgroup = None;
-        let chosen = |role: &str| roles.iter().any(|(r, _)| *r == role);
         for role in body.roles() {
             let module = match role {
                 "reduce" if self.reduce_in_subgroup() => {
@@ -324,11 +323,14 @@ impl Caps {
                 "indexed" => "indexed_nf4",
                 "shared" => "shared_nf4",
                 "half" => "half_eights",
-                "input" if !chosen(role) => "input_plain",
-                "input4" if !chosen(role) => "input4_plain",
-                _ => roles.iter().find(|(r, _)| *r == role).map(|(_, module)| *module).ok_or_else(
-                    || Error::invalid(kernel.name, format!("the operation chose no `{role}`")),
-                )?,
+                _ => roles
+                    .iter()
+                    .chain(&FREE)
+                    .find(|(r, _)| *r == role)
+                    .map(|(_, m)| *m)
+                    .ok_or_else(|| {
+                        Error::invalid(kernel.name, format!("the operation chose no `{role}`"))
+                    })?,
             };
             modules.push(module);
         }

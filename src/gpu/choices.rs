@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::op::{HALF, Kernel};
+use super::op::{HALF, Kernel, is_free};
 
 /// How a device comes by its [`Choices`].
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ pub enum Origin {
 pub struct Choices {
     /// Where they come from.
     pub origin: Origin,
-    /// `linear_fwd weight_nf4_quads aligned many` → `tile_nf4`.
+    /// `linear_fwd weight_nf4_quads aligned` → `tile_nf4`.
     pub bodies: BTreeMap<String, String>,
 }
 
@@ -62,9 +62,10 @@ impl Choices {
 
 impl Kernel {
     /// What a table of variants calls this kernel and the modules that the data decide. That of rows follows
-    /// from that of the weight.
+    /// from that of the weight, and those of free roles decide on no body.
     pub(crate) fn context(&self, roles: &[(&str, &str)]) -> String {
-        let shown = roles.iter().filter(|(role, _)| *role != "rows").map(|(_, module)| *module);
+        let counts = |role: &str| role != "rows" && !is_free(role);
+        let shown = roles.iter().filter(|(role, _)| counts(role)).map(|(_, module)| *module);
         [self.name].into_iter().chain(shown).collect::<Vec<_>>().join(" ")
     }
 }

@@ -17,7 +17,7 @@ pub enum Form {
 pub(super) const MOST: usize = 3;
 
 /// Bindings whose tensors' places [`Together`](Form::Together) can say.
-pub(super) const BINDINGS: usize = 8;
+pub(super) const BINDINGS: usize = 12;
 
 const GROUP: &str = "@builtin(workgroup_id) group: vec3u,";
 const GROUPS: &str = "@builtin(num_workgroups) groups: vec3u,";

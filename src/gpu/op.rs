@@ -41,6 +41,15 @@ impl Needs {
 /// The choice of an operation whose factors may be rounded to 16 bits. It opens bodies and closes none.
 pub const HALF: (&str, &str) = ("precision", "half");
 
+/// Roles of which every body of a kernel takes any module, so that they do not decide on the body; and the module of
+/// operations that choose none.
+pub(super) const FREE: [(&str, &str); 3] =
+    [("input", "input_plain"), ("input4", "input4_plain"), ("branch", "branch_none")];
+
+pub(super) fn is_free(role: &str) -> bool {
+    FREE.iter().any(|(free, _)| *free == role)
+}
+
 /// One spelling of a kernel.
 #[derive(Debug)]
 pub struct Body {
@@ -50,7 +59,8 @@ pub struct Body {
     pub source: &'static str,
     /// What the adapter must offer.
     pub needs: Needs,
-    /// What it was written for: every choice of the operation must be among these; empty: anything.
+    /// What it was written for: every choice of the operation must be among these, those of free
+    /// roles excepted; empty: anything.
     pub only: &'static [&'static str],
 }
 
@@ -63,7 +73,7 @@ impl Body {
     /// Whether this body can be composed with the modules that the data decide.
     pub fn accepts(&self, roles: &[(&str, &str)]) -> bool {
         let allowed = !self.needs.half() || roles.contains(&HALF);
-        let mut others = roles.iter().filter(|role| **role != HALF);
+        let mut others = roles.iter().filter(|role| **role != HALF && !is_free(role.0));
         allowed && (self.only.is_empty() || others.all(|(_, module)| self.only.contains(module)))
     }
 }
@@ -105,10 +115,11 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// `rms_norm_fwd[baseline+reduce_workgroup]`; modules that leave things as they are, `…_plain`, are not named.
+    /// `rms_norm_fwd[baseline+reduce_workgroup]`, without modules that do nothing.
     pub fn name(&self) -> String {
         let mut pieces = vec![self.body.name];
-        pieces.extend(self.modules.iter().filter(|module| !module.ends_with("_plain")));
+        let idle = |module: &&&str| FREE.iter().any(|(_, idle)| idle == *module);
+        pieces.extend(self.modules.iter().filter(|module| !idle(module)));
         pieces.extend(self.form.name());
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
     }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Bytes of one `Params` in the uniform ring: the alignment that WebGPU guarantees.
-pub(super) const SLOT: usize = 256;
+/// Bytes of one `Params` in the uniform ring: a multiple of the alignment that WebGPU guarantees, with room for the
+/// parameters of several operations.
+pub(super) const SLOT: usize = 512;
 /// Dispatches of one submission, so that the ring has a fixed size.
 const SLOTS: usize = 1024;
 

@@ -44,6 +44,8 @@ macro_rules! modules {
 }
 
 const LIBRARY: &[(&str, &str)] = modules![
+    "branch_lora",
+    "branch_none",
     "codebook_nf4",
     "eights_nf4",
     "head_128",
@@ -51,8 +53,10 @@ const LIBRARY: &[(&str, &str)] = modules![
     "head_64",
     "half_eights",
     "indexed_nf4",
+    "input4_norm",
     "input4_plain",
     "input4_swiglu",
+    "input_norm",
     "input_plain",
     "input_swiglu",
     "mask_none",

@@ -24,8 +24,8 @@ fn grown(all: &[Roles], more: &[Roles]) -> Vec<Roles> {
 }
 
 impl Kernel {
-    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned, how
-    /// many rows there are, the size of a head; and whether 16 bits are allowed. As far as this kernel's
+    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned, the
+    /// size of a head; and whether 16 bits are allowed. As far as this kernel's
     /// bodies care.
     fn contexts(&self) -> Vec<Roles> {
         let roles: BTreeSet<&str> = self.bodies.iter().flat_map(|body| body.roles()).collect();
@@ -47,9 +47,6 @@ impl Kernel {
         }
         if asks("aligned") {
             all = grown(&all, &[vec![("shape", "aligned")], vec![("shape", "ragged")]]);
-        }
-        if asks("many") {
-            all = grown(&all, &[vec![("size", "many")], vec![("size", "few")]]);
         }
         if asks("thin") {
             all = grown(&all, &[vec![("ratio", "thin")], vec![("ratio", "wide")]]);

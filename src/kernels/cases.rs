@@ -26,9 +26,37 @@ fn linear_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, n])?);
     for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
-        let op =
-            LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0, half: false };
+        let op = LinearFwd::new(&x, &w, &y);
         i.both(&op, &LinearFwd { half: true, ..op }, each)?;
+    }
+    Ok(())
+}
+
+/// Also what only products of few rows do: an input of their own, LoRA's branch.
+fn linear_few(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    const R: usize = 16;
+    linear_fwd(i, [m, n, k], each)?;
+    if m > LinearFwd::FEW {
+        return Ok(());
+    }
+    let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, n])?);
+    let (gate_up, norm) = (i.random("gate, up", &[2, m, k])?, i.random("norm", &[k])?);
+    let (low, b) = (i.random("low", &[m, R])?, i.random("b", &[n, R])?);
+    let branch = Branch { low: &low, b: &b, scale: 2.0 };
+    let inputs = [
+        (&x, Input::Plain),
+        (&x, Input::Norm { weight: &norm, eps: 1e-5 }),
+        (&gate_up, Input::Swiglu),
+    ];
+    for &storage in i.storages {
+        let w = i.matrix(n, k, storage)?;
+        for (x, input) in inputs {
+            for branch in [None, Some(branch)] {
+                if branch.is_some() || !matches!(input, Input::Plain) {
+                    each(&LinearFwd { input, branch, ..LinearFwd::new(x, &w, &y) })?;
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -390,6 +418,7 @@ macro_rules! cases {
 /// One for every kernel of [`ALL`].
 pub static CASES: &[Case] = cases![
     "linear_fwd" [512, 2048, 2048] [33, 72, 128] linear_fwd;
+    "linear_few" [1, 2048, 2048] [3, 72, 128] linear_few;
     "linear_bwd" [512, 2048, 2048] [33, 72, 128] linear_bwd;
     "linear_grad" [512, 16, 2048] [33, 24, 128] linear_grad;
     "lora_down" [512, 16, 2048] [33, 24, 128] lora_down;

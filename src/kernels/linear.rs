@@ -1,60 +1,13 @@
-//! Products with a weight matrix `W (N, K)`: forward, gradient of the input, gradient of the weight.
-//! One set of kernels serves frozen NF4 and dense weights and LoRA's trainable B.
+//! Gradients of products with a weight matrix `W (N, K)`: of the input, of the weight; and what they share with the
+//! products themselves. One set of kernels serves frozen NF4 and dense weights and LoRA's trainable B.
 
 use super::lora::Mask;
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
-use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
 use crate::reference;
 
-pub(super) static FWD: Kernel = kernel!(
-    joins "linear_fwd",
-    [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
-    "tile": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned", "few", "many",
-    ],
-    "tile_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "few", "many"],
-    "vec": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "few"],
-    "vec_dense": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
-        "few",
-    ],
-    "workgroup": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned", "few", "many",
-    ],
-    "workgroup_f16": Needs::F16, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned", "few", "many",
-    ],
-    "cooperative": Needs::CooperativeF32, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned", "many",
-    ],
-    "cooperative_f16": Needs::CooperativeF16, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned", "many",
-    ],
-    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned", "many"],
-    "subgroup8_dense": Needs::Subgroup(8), only [
-        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
-        "many",
-    ],
-    "vec8": Needs::Subgroup(8), only [
-        "weight_nf4_quads", "rows_nf4_quads", "aligned", "few", "input_swiglu", "input4_swiglu",
-    ],
-    "vec8_dense": Needs::Subgroup(8), only [
-        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
-        "few",
-    ],
-);
 pub(super) static BWD: Kernel = kernel!(
     "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
@@ -113,32 +66,9 @@ struct GradParams {
     keep: f32,
 }
 
-/// Up to so many rows of `x` the tiles of the other bodies would be mostly idle.
-pub(super) const FEW: usize = 4;
-
 /// Workgroups for a matrix of outputs, by the tile of rows and columns that one of them computes.
 pub(super) fn tiles(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
     [columns.div_ceil(tile[1]) as u32, rows.div_ceil(tile[0]) as u32, 1]
-}
-
-/// Workgroups for a matrix of few rows, one of them in each workgroup.
-fn vectors(rows: usize, columns: usize, tile: usize) -> Result<[u32; 3]> {
-    let [x, y, _] = grid(columns.div_ceil(tile))?;
-    Ok([x, y, rows as u32])
-}
-
-/// Workgroups of a forward product with `m` rows and `n` columns.
-pub(super) fn fwd_groups(selection: &Selection, m: usize, n: usize) -> Result<[u32; 3]> {
-    let tile = match selection.body.name {
-        "vec8" => return vectors(m, n, 32),
-        "vec8_dense" => return vectors(m, n, 8),
-        "vec" | "vec_dense" => return vectors(m, n, 256),
-        "tile" | "tile_nf4" => [32, 64],
-        "subgroup8" => [16, 64],
-        "workgroup" | "workgroup_f16" | "cooperative" | "cooperative_f16" => [64, 64],
-        _ => [32, 32],
-    };
-    Ok(tiles(m, n, tile))
 }
 
 /// What the data decide: the weights' module, whether all that the fast bodies read or write four columns
@@ -164,7 +94,7 @@ pub(super) fn roles(
 /// of either sign. Four of these deviations; no element of the tests' sizes is expected beyond.
 const HALF_BOUND: f32 = 4.0 * 1.33 / 1024.0;
 
-fn bound(half: bool) -> f32 {
+pub(super) fn bound(half: bool) -> f32 {
     if half { HALF_BOUND } else { 1e-5 }
 }
 
@@ -173,81 +103,10 @@ pub(super) fn work(m: usize, w: &Matrix) -> Work {
     Work { flops: 2 * m * n * k, bytes: w.bytes() + 4 * m * (n + k) }
 }
 
-/// `y[m, first + n] = scale · Σ_k x[m, k] · w[n, k]`, or `+=` with `accumulate`.
-///
-/// `half` allows `x` and `w` to be rounded to 16 bits where the adapter gains by it; sums are f32.
-/// **Shapes** `x (M, K)`, `w (N, K)`, `y (M, stride)` with `first + N ≤ stride`: the shards of a
-/// large matrix fill their columns of one `y`. **Errors** [`Shape`](crate::Error::Shape).
-/// **Source** Dettmers et al. 2023 (arXiv:2305.14314), eq. 5. **Twin** [`reference::linear_fwd`].
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the formula above names every field")]
-pub struct LinearFwd<'a> {
-    pub x: &'a Tensor,
-    pub w: &'a Matrix,
-    pub y: &'a Tensor,
-    pub first: usize,
-    pub accumulate: bool,
-    pub scale: f32,
-    pub half: bool,
-}
-
-impl Op for LinearFwd<'_> {
-    fn kernel(&self) -> &'static Kernel {
-        &FWD
-    }
-    fn tensors(&self) -> Vec<&Tensor> {
-        let w = self.w;
-        vec![self.x, &w.w, &w.scales, &w.nested, &w.table, self.y]
-    }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        let mut roles = roles(self.w, self.y.dim(1), self.first, self.half);
-        roles.push(("size", if self.x.dim(0) <= FEW { "few" } else { "many" }));
-        roles
-    }
-    fn params(&self) -> Vec<u8> {
-        params(&Params {
-            m: self.x.dim(0) as u32,
-            n: self.w.rows as u32,
-            k: self.w.cols as u32,
-            stride: self.y.dim(1) as u32,
-            first: self.first as u32,
-            accumulate: self.accumulate.into(),
-            scale: self.scale,
-            offset: self.w.offset(),
-        })
-    }
-    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
-        let [m, _] = self.x.matrix(FWD.name)?;
-        self.x.expect(FWD.name, &[m, self.w.cols])?;
-        self.y.expect(FWD.name, &[m, self.y.dim(1).max(self.first + self.w.rows)])?;
-        fwd_groups(selection, m, self.w.rows)
-    }
-    fn work(&self) -> Work {
-        work(self.x.dim(0), self.w)
-    }
-    fn twin(&self, host: &mut HostBuffers) {
-        let [x, w, scales, nested, table, y] = host.all();
-        let w = self.w.values(w, scales, nested, table);
-        let out = reference::Columns { stride: self.y.dim(1), first: self.first };
-        reference::linear_fwd(
-            x.f32(),
-            &w,
-            self.w.cols,
-            self.accumulate,
-            self.scale,
-            out,
-            y.f32_mut(),
-        );
-    }
-    fn bound(&self) -> f32 {
-        bound(self.half)
-    }
-}
-
 /// `dx[m, k] = scale · Σ_n dy[m, first + n] · w[n, k]`, or `+=` with `accumulate`.
 ///
-/// `half` as in [`LinearFwd`]. **Shapes** `dy (M, stride)`, `w (N, K)`, `dx (M, K)`. **Errors**
-/// [`Shape`](crate::Error::Shape). **Source** derivative of [`LinearFwd`] by its input.
+/// `half` as in [`LinearFwd`](super::LinearFwd). **Shapes** `dy (M, stride)`, `w (N, K)`, `dx (M, K)`. **Errors**
+/// [`Shape`](crate::Error::Shape). **Source** derivative of [`LinearFwd`](super::LinearFwd) by its input.
 /// **Twin** [`reference::linear_bwd`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
@@ -322,8 +181,8 @@ impl Op for LinearBwd<'_> {
 /// `dw[n, k] += scale · Σ_m dy[m, n] · dropout(x)[m, k]`: the gradient of a trainable matrix.
 ///
 /// **Shapes** `dy (M, N)`, `x (M, K)`, `dw (N, K)`. **Errors** [`Shape`](crate::Error::Shape),
-/// [`Invalid`](crate::Error::Invalid) unless dropout is in [0, 1). **Source** derivative of [`LinearFwd`]
-/// by its weight. **Twin** [`reference::linear_grad`] of what [`reference::dropout`] gives.
+/// [`Invalid`](crate::Error::Invalid) unless dropout is in [0, 1). **Source** derivative of
+/// [`LinearFwd`](super::LinearFwd) by its weight. **Twin** [`reference::linear_grad`] of what [`reference::dropout`] gives.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct LinearGrad<'a> {

@@ -10,8 +10,8 @@ use crate::{Error, Result, reference};
 pub(super) static DOWN: Kernel = kernel!(
     joins "lora_down",
     [x: Read, a: Read, low: Write],
-    "workgroup": Needs::Nothing, only ["mask_none", "mask_pcg", "aligned", "many"],
-    "subgroup8": Needs::Subgroup(8), only ["mask_none", "mask_pcg", "aligned", "many"],
+    "workgroup": Needs::Nothing, only ["mask_none", "mask_pcg", "aligned"],
+    "subgroup8": Needs::Subgroup(8), only ["mask_none", "mask_pcg", "aligned"],
 );
 pub(super) static DOWN_BWD: Kernel = kernel!(
     "lora_down_bwd",
@@ -26,9 +26,6 @@ pub(super) static UP_BWD: Kernel = kernel!(
 );
 
 pub(super) static DROPOUT: Kernel = kernel!("dropout", [x: Read, y: Update]);
-
-/// Up to so many rows one output an invocation is as good as a tile.
-const FEW: usize = 4;
 
 /// Dropout of a tensor: element `i` becomes `x / (1 − p)` where `mask_hash(seed, i) ≥ p · 2³²`, else 0.
 /// A function of `seed` and `i`: nothing is stored for the backward pass. Srivastava et al. 2014; the hash
@@ -120,8 +117,7 @@ impl Op for LoraDown<'_> {
         vec![self.x, self.a, self.low]
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        let size = ("size", if self.x.dim(0) <= FEW { "few" } else { "many" });
-        vec![Mask::role(self.mask), shape(self.a.dim(0), self.a.dim(1)), size]
+        vec![Mask::role(self.mask), shape(self.a.dim(0), self.a.dim(1))]
     }
     fn params(&self) -> Vec<u8> {
         let (seed, threshold, keep) = Mask::params(self.mask);

@@ -69,13 +69,13 @@ mod elementwise;
 mod embed;
 mod inputs;
 mod linear;
+mod linear_fwd;
 mod lora;
 mod optimizer;
 mod pack;
 mod rms_norm;
 mod rope;
 mod swiglu;
-mod swiglu_linear;
 #[cfg(not(target_arch = "wasm32"))]
 mod tune;
 mod weight;
@@ -93,14 +93,14 @@ pub use dora::{DoraBwd, DoraScale};
 pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, GatherRows};
 pub use embed::EmbedFwd;
-pub use linear::{LinearBwd, LinearFwd, LinearGrad};
+pub use linear::{LinearBwd, LinearGrad};
+pub use linear_fwd::{Branch, Input, LinearFwd};
 pub use lora::{Dropout, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Part};
 pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
 pub use pack::{PackF16, UnpackF16};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};
 pub use rope::{Rope, RopeAppend};
 pub use swiglu::{SwigluBwd, SwigluFwd};
-pub use swiglu_linear::SwigluLinear;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tune::{Contest, Tuned, tune};
 pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
@@ -121,7 +121,8 @@ pub static ALL: &[&Kernel] = &[
     &copy_rows::COPY_ROWS,
     &dora_norm::DORA_NORM,
     &embed::FWD,
-    &linear::FWD,
+    &linear_fwd::FWD,
+    &linear_fwd::FEW_ROWS,
     &linear::BWD,
     &linear::GRAD,
     &lora::DOWN,

@@ -12,10 +12,10 @@ use crate::gpu::{Choices, Gpu, Op, Origin};
 const PRODUCTS: &[(&str, [usize; 3], &[usize])] = &[
     ("linear_fwd", [512, 2048, 2048], NF4),
     ("linear_bwd", [512, 2048, 2048], NF4),
-    ("linear_fwd", [1, 2048, 2048], NF4),
+    ("linear_few", [1, 2048, 2048], NF4),
     ("linear_fwd", [128, 2048, 2048], BF16),
     ("linear_bwd", [128, 2048, 2048], BF16),
-    ("linear_fwd", [1, 2048, 2048], BF16),
+    ("linear_few", [1, 2048, 2048], BF16),
     ("linear_grad", [512, 16, 2048], F32),
     ("linear_fwd", [512, 2048, 16], F32),
 ];
@@ -90,6 +90,10 @@ fn hold(
     (clock, budget): (Clock, Duration),
     found: &mut Tuned,
 ) -> Result<()> {
+    let context = op.kernel().context(&op.roles());
+    if found.contests.iter().any(|contest| contest.context == context) {
+        return Ok(());
+    }
     let candidates = gpu.caps().candidates(op.kernel(), &op.roles())?;
     if candidates.len() < 2 {
         return Ok(());
@@ -107,7 +111,7 @@ fn hold(
         return Ok(());
     };
     let bodies = candidates.iter().map(|candidate| candidate.body.name).collect();
-    let contest = Contest { context: op.kernel().context(&op.roles()), bodies, seconds };
+    let contest = Contest { context, bodies, seconds };
     if contest.winner() != 0 {
         let body = contest.bodies[contest.winner()].to_owned();
         found.choices.bodies.insert(contest.context.clone(), body);

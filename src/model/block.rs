@@ -12,7 +12,7 @@ use crate::data::Segment;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
-    AttentionGather, AttentionShape, CopyRows, Mask, PackF16, RmsNormBwd, RmsNormFwd, Rope,
+    AttentionGather, AttentionShape, CopyRows, Input, Mask, PackF16, RmsNormBwd, RmsNormFwd, Rope,
     RopeAppend, SwigluBwd, SwigluFwd, UnpackF16,
 };
 use crate::model::kv_cache::KvCache;
@@ -74,15 +74,15 @@ impl Block<'_> {
         Linear { shards: &layer.linears[i], half, bias: layer.biases[i].as_ref(), pair, mask }
     }
 
-    /// Layers that do not wait for each other: module, input, output.
+    /// Layers that do not wait for each other: module, what it reads, output.
     fn apply<const N: usize>(
         &self,
         rec: &mut Recorder,
         acts: &Activations,
-        layers: [(Module, &Tensor, &Tensor); N],
+        layers: [(Module, &Read, &Tensor); N],
     ) -> Result<()> {
         let layers = layers.map(|(module, x, y)| (self.linear(module), site(acts, module, x), y));
-        Linear::forward_together(rec, &layers)
+        Linear::forward_together(rec, &layers, false)
     }
 
     /// The residual stream after a layer: `x + layer(input)`, in training in `y`, so that `x` remains for
@@ -91,18 +91,53 @@ impl Block<'_> {
         &self,
         rec: &mut Recorder,
         acts: &Activations,
-        (module, input): (Module, &Tensor),
+        (module, input): (Module, &Read),
         x: &Tensor,
         y: Option<&Tensor>,
     ) -> Result<()> {
         let linear = self.linear(module);
         if y.is_none() && !linear.is_rescaled() {
-            return linear.forward(rec, &site(acts, module, input), x, true);
+            return linear.forward(rec, site(acts, module, input), x, true);
         }
         let out = y.unwrap_or(&acts.mid);
-        linear.forward(rec, &site(acts, module, input), out, false)?;
+        linear.forward(rec, site(acts, module, input), out, false)?;
         let (x, y) = if y.is_some() { (x, out) } else { (out, x) };
         rec.record(&Add { x, y })
+    }
+
+    /// Whether these layers make their input of so many rows themselves; in training it is kept for backward.
+    fn make_input(&self, frame: &Frame, modules: &[Module], rows: usize) -> bool {
+        let all = modules.iter().all(|&module| self.linear(module).makes_input(rows));
+        all && !frame.keeps_activations()
+    }
+
+    /// `x` behind a norm, as `modules` read it: made by them, or stored in `h`.
+    fn normed<'b>(
+        &self,
+        rec: &mut Recorder,
+        modules: Option<&[Module]>,
+        (x, weight): (&'b Tensor, &'b Tensor),
+        (h, rstd): (&'b Tensor, &Tensor),
+        frame: &Frame,
+    ) -> Result<Read<'b>> {
+        let eps = self.model.config.rms_norm_eps;
+        if modules.is_some_and(|modules| self.make_input(frame, modules, x.dim(0))) {
+            return Ok(Read { x: x.clone(), input: Input::Norm { weight, eps } });
+        }
+        rec.record(&RmsNormFwd { x, w: weight, eps, y: h, rstd })?;
+        Ok(Read::plain(h))
+    }
+
+    /// SwiGLU's output, as the last product reads it: made by it, or stored.
+    fn gated(&self, rec: &mut Recorder, frame: &Frame, a: &Activations) -> Result<Read<'static>> {
+        let rows = a.gate.dim(0);
+        let side_by_side = a.up.words_behind(&a.gate) == Some(a.gate.len());
+        if side_by_side && self.make_input(frame, &[Module::Down], rows) {
+            let x = a.gate.reaching(&[2, rows, a.gate.dim(1)], "gate, up")?;
+            return Ok(Read { x, input: Input::Swiglu });
+        }
+        rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
+        Ok(Read::plain(&a.act))
     }
 
     /// Attention's shape: over the pass's own keys, or over a cache.
@@ -176,14 +211,18 @@ impl Block<'_> {
     /// Hidden state `index` to `index + 1`, at the rows that are needed; keys and values are of all rows, and also
     /// go to the cache or the slots.
     pub(super) fn forward(&self, rec: &mut Recorder, frame: &Frame, keys: Keys) -> Result<()> {
-        let (a, eps) = (frame.acts(self.index)?, self.model.config.rms_norm_eps);
+        let a = frame.acts(self.index)?;
         let (x, at) = (frame.hidden(self.index)?, frame.needed(self.index, &a)?);
         let shape = self.attention(frame, keys.cache());
         let layer = self.layer();
-        rec.record(&RmsNormFwd { x: &x, w: &layer.input_norm, eps, y: &a.h1, rstd: &a.rstd1 })?;
+        let modules = [Module::Q, Module::K, Module::V];
+        let modules = at.is_all().then_some(modules.as_slice());
+        let h1 = (&a.h1, &a.rstd1);
+        let all = self.normed(rec, modules, (&x, &layer.input_norm), h1, frame)?;
         at.select(rec, &a.h1, &at.h1)?;
+        let asking = if at.is_all() { &all } else { &Read::plain(&at.h1) };
         let products =
-            [(Module::Q, &at.h1, &at.q), (Module::K, &a.h1, &a.k), (Module::V, &a.h1, &a.v)];
+            [(Module::Q, asking, &at.q), (Module::K, &all, &a.k), (Module::V, &all, &a.v)];
         self.apply(rec, &a, products)?;
         at.spread(rec, &at.q, &a.q)?;
         if keys.cache().is_none() {
@@ -217,14 +256,13 @@ impl Block<'_> {
         at.select(rec, &x, &at.x)?;
         let keep = frame.keeps_activations();
         let mid = if keep { &a.mid } else { &at.x };
-        self.add_output(rec, &a, (Module::O, &at.att), &at.x, keep.then_some(mid))?;
-        rec.record(&RmsNormFwd { x: mid, w: &layer.post_norm, eps, y: &a.h2, rstd: &a.rstd2 })?;
-        self.apply(rec, &a, [(Module::Gate, &a.h2, &a.gate), (Module::Up, &a.h2, &a.up)])?;
-        if !keep && self.linear(Module::Down).forward_swiglu(rec, (&a.gate, &a.up), mid)? {
-            return Ok(());
-        }
-        rec.record(&SwigluFwd { gate: &a.gate, up: &a.up, y: &a.act })?;
-        self.add_output(rec, &a, (Module::Down, &a.act), mid, keep.then_some(&at.out))
+        let att = Read::plain(&at.att);
+        self.add_output(rec, &a, (Module::O, &att), &at.x, keep.then_some(mid))?;
+        let (modules, h2) = ([Module::Gate, Module::Up], (&a.h2, &a.rstd2));
+        let h2 = self.normed(rec, Some(&modules), (mid, &layer.post_norm), h2, frame)?;
+        self.apply(rec, &a, [(Module::Gate, &h2, &a.gate), (Module::Up, &h2, &a.up)])?;
+        let act = self.gated(rec, frame, &a)?;
+        self.add_output(rec, &a, (Module::Down, &act), mid, keep.then_some(&at.out))
     }
 
     /// Puts behind this block, at 16 bits, what its backward needs; see [`Block::unpack`].
@@ -332,6 +370,7 @@ impl Block<'_> {
         dy: &Tensor,
         dx: Option<(&Tensor, bool)>,
     ) -> Result<()> {
+        let x = &Read::plain(x);
         self.linear(module).backward(rec, &site(acts, module, x), dy, dx, &b.dlora, &b.wide)
     }
 
@@ -341,10 +380,23 @@ impl Block<'_> {
     }
 }
 
-fn site<'a>(acts: &'a Activations, module: Module, x: &'a Tensor) -> Site<'a> {
+/// What a layer reads: a tensor, and what its products make of it.
+struct Read<'a> {
+    x: Tensor,
+    input: Input<'a>,
+}
+
+impl Read<'_> {
+    fn plain(x: &Tensor) -> Self {
+        Read { x: x.clone(), input: Input::Plain }
+    }
+}
+
+fn site<'a>(acts: &'a Activations, module: Module, read: &'a Read) -> Site<'a> {
     let i = module as usize;
     Site {
-        x,
+        x: &read.x,
+        input: read.input,
         low: &acts.lora[i],
         before: acts.dora.as_ref().map(|all| &all[i]),
         parted: acts.parted.as_ref(),

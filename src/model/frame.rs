@@ -4,7 +4,7 @@ use super::module::Module;
 use super::workspace::{Activations, Backward, Pass, Selected, Widths, Workspace};
 use crate::Result;
 use crate::gpu::{ALIGN_WORDS, Recorder, Tensor};
-use crate::kernels::{GatherRows, SwigluLinear};
+use crate::kernels::{GatherRows, LinearFwd};
 
 impl Workspace {
     /// Views of this pass's size.
@@ -48,6 +48,11 @@ pub(super) struct NeededGradients {
 }
 
 impl Needed {
+    /// Whether these are all rows.
+    pub(super) fn is_all(&self) -> bool {
+        self.index.is_none()
+    }
+
     /// `y` = the needed rows of `x`; where these are all, `x` and `y` are one.
     pub(super) fn select(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor) -> Result<()> {
         let index = self.index.as_ref();
@@ -172,7 +177,7 @@ impl<'a> Frame<'a> {
     /// `up` of so many rows: where a product may take gate and up in one binding right behind gate, else where it lies.
     fn up(&self, a: &Activations, rows: usize) -> Result<Tensor> {
         let (dims, at) = ([rows, self.widths.f], rows * self.widths.f);
-        let few = rows <= SwigluLinear::ROWS && !self.keeps_activations();
+        let few = rows <= LinearFwd::FEW && !self.keeps_activations();
         match a.up.words_behind(&a.gate) {
             Some(_) if few && at.is_multiple_of(ALIGN_WORDS) => {
                 a.gate.reaching(&[2 * at], "gate, up")?.slice(at, &dims, "up")

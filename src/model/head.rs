@@ -105,15 +105,8 @@ fn head_logits(
     half: bool,
 ) -> Result<()> {
     for shard in bands(rec, head, h) {
-        rec.record(&LinearFwd {
-            x: h,
-            w: &shard.matrix,
-            y: logits,
-            first: shard.first,
-            accumulate: false,
-            scale: 1.0,
-            half,
-        })?;
+        let product = LinearFwd::new(h, &shard.matrix, logits);
+        rec.record(&LinearFwd { first: shard.first, half, ..product })?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use super::lora::Pair;
 use crate::Result;
 use crate::gpu::{Op, Recorder, Tensor};
 use crate::kernels::{
-    AddBias, DoraBwd, DoraNorm, DoraScale, Dropout, LinearBwd, LinearFwd, LinearGrad, LoraDown,
-    LoraDownBwd, LoraUpBwd, Mask, Part, SwigluLinear,
+    AddBias, Branch, DoraBwd, DoraNorm, DoraScale, Dropout, Input, LinearBwd, LinearFwd,
+    LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Part,
 };
 
 /// A layer's weights and what is trained beside them.
@@ -23,8 +23,10 @@ pub(super) struct Linear<'a> {
 
 /// Tensors of one layer in one pass.
 pub(super) struct Site<'a> {
-    /// Input `(N, in)`.
+    /// Input `(N, in)`, or what it is made of.
     pub(super) x: &'a Tensor,
+    /// How, where [`Linear::makes_input`].
+    pub(super) input: Input<'a>,
     /// `x·Aᵀ`, `(N, R)` of the largest rank.
     pub(super) low: &'a Tensor,
     /// Output before DoRA's scale, `(N, out)`.
@@ -34,17 +36,16 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// `x·Aᵀ` at the rank of this layer's pair: the workspace has room for the largest.
-    fn low(&self, pair: &Pair) -> Result<Tensor> {
-        self.low.view(&[self.x.dim(0), pair.a.rows])
+    /// `x·Aᵀ` of so many rows at the rank of this layer's pair: the workspace has room for the largest.
+    fn low(&self, pair: &Pair, rows: usize) -> Result<Tensor> {
+        self.low.view(&[rows, pair.a.rows])
     }
 }
 
 impl Pair {
     /// `y += scale · B low`.
     fn up<'a>(&'a self, low: &'a Tensor, y: &'a Tensor) -> LinearFwd<'a> {
-        let (x, w, scale) = (low, &self.b, self.scale);
-        LinearFwd { x, w, y, first: 0, accumulate: true, scale, half: false }
+        LinearFwd { accumulate: true, scale: self.scale, ..LinearFwd::new(low, &self.b, y) }
     }
 }
 
@@ -58,47 +59,90 @@ impl Linear<'_> {
         self.pair.is_some_and(|p| p.dora.is_some())
     }
 
+    /// Whether its products make their input of so many rows themselves, by [`Site::input`], and add LoRA's branch as
+    /// they are made.
+    pub(super) fn makes_input(&self, rows: usize) -> bool {
+        let simple = self.shards.len() == 1 && !self.is_rescaled() && self.mask.is_none();
+        simple && rows <= LinearFwd::FEW
+    }
+
     /// `y = W x + scale · B (A d(x))` with d for dropout, and then the bias; `+=` with `accumulate`, which
     /// DoRA does not allow. DoRA: `y = W (x − d(x)) + magnitude/norm · (W d(x) + scale · B (A d(x)))`, as
     /// PEFT: what it rescales saw the dropout, what it adds to did not.
     pub(super) fn forward(
-        &self,
+        self,
         rec: &mut Recorder,
-        at: &Site,
+        at: Site,
         y: &Tensor,
         accumulate: bool,
     ) -> Result<()> {
-        self.product(rec, at, y, accumulate)?;
-        match self.bias {
-            Some(bias) => rec.record(&AddBias { bias, y }),
-            None => Ok(()),
-        }
+        Linear::forward_together(rec, &[(self, at, y)], accumulate)
     }
 
-    /// [`Linear::forward`] of layers that do not wait for each other, `=`; products alike in one dispatch.
+    /// [`Linear::forward`] of layers that do not wait for each other; products alike in one dispatch.
     pub(super) fn forward_together(
         rec: &mut Recorder,
         layers: &[(Linear, Site, &Tensor)],
+        accumulate: bool,
     ) -> Result<()> {
-        let simple =
-            |(layer, ..): &(Linear, Site, &Tensor)| layer.shards.len() == 1 && !layer.is_rescaled();
-        if !layers.iter().all(simple) {
-            return layers.iter().try_for_each(|(layer, at, y)| layer.forward(rec, at, y, false));
+        if layers.iter().all(|(layer, _, y)| layer.makes_input(y.dim(0))) {
+            Linear::products_of_few(rec, layers, accumulate)?;
+        } else if layers.iter().all(|(layer, ..)| layer.shards.len() == 1 && !layer.is_rescaled()) {
+            Linear::products_of_many(rec, layers, accumulate)?;
+        } else {
+            for (layer, at, y) in layers {
+                layer.product(rec, at, y, accumulate)?;
+            }
         }
-        let frozen = layers.iter().map(|(layer, at, y)| LinearFwd {
-            x: at.x,
-            w: &layer.shards[0].matrix,
-            y,
-            first: 0,
-            accumulate: false,
-            scale: 1.0,
-            half: layer.half,
+        layers.iter().try_for_each(|(layer, _, y)| match layer.bias {
+            Some(bias) => rec.record(&AddBias { bias, y }),
+            None => Ok(()),
+        })
+    }
+
+    /// LoRA's ways down, then everything else.
+    fn products_of_few(
+        rec: &mut Recorder,
+        layers: &[(Linear, Site, &Tensor)],
+        accumulate: bool,
+    ) -> Result<()> {
+        let (mut adapted, mut plain) = (Vec::new(), Vec::new());
+        for (layer, at, y) in layers {
+            match layer.pair {
+                Some(pair) => adapted.push((layer, at, pair, at.low(pair, y.dim(0))?, *y)),
+                None => plain.push(layer.whole(at, y, accumulate)),
+            }
+        }
+        let down = adapted.iter().map(|(_, at, pair, low, _)| LinearFwd {
+            input: at.input,
+            ..LinearFwd::new(at.x, &pair.a, low)
         });
+        together(rec, &down.collect::<Vec<_>>())?;
+        let whole = adapted.iter().map(|(layer, at, pair, low, y)| {
+            let branch = Some(Branch { low, b: &pair.b.w, scale: pair.scale });
+            LinearFwd { branch, ..layer.whole(at, y, accumulate) }
+        });
+        together(rec, &whole.collect::<Vec<_>>())?;
+        together(rec, &plain)
+    }
+
+    /// The product with the frozen weights in one shard.
+    fn whole<'b>(&'b self, at: &'b Site, y: &'b Tensor, accumulate: bool) -> LinearFwd<'b> {
+        let product = LinearFwd::new(at.x, &self.shards[0].matrix, y);
+        LinearFwd { input: at.input, accumulate, half: self.half, ..product }
+    }
+
+    fn products_of_many(
+        rec: &mut Recorder,
+        layers: &[(Linear, Site, &Tensor)],
+        accumulate: bool,
+    ) -> Result<()> {
+        let frozen = layers.iter().map(|(layer, at, y)| layer.whole(at, y, accumulate));
         together(rec, &frozen.collect::<Vec<_>>())?;
         let mut adapted = Vec::new();
         for (layer, at, y) in layers {
             if let Some(pair) = layer.pair {
-                adapted.push((pair, layer.mask, at, at.low(pair)?, *y));
+                adapted.push((pair, layer.mask, at, at.low(pair, y.dim(0))?, *y));
             }
         }
         let down = adapted.iter().map(|(pair, mask, at, low, _)| LoraDown {
@@ -109,39 +153,14 @@ impl Linear<'_> {
         });
         together(rec, &down.collect::<Vec<_>>())?;
         let up = adapted.iter().map(|(pair, _, _, low, y)| pair.up(low, y));
-        together(rec, &up.collect::<Vec<_>>())?;
-        layers.iter().try_for_each(|(layer, _, y)| match layer.bias {
-            Some(bias) => rec.record(&AddBias { bias, y }),
-            None => Ok(()),
-        })
-    }
-
-    /// `y += W (silu(gate) ⊙ up)` without storing what is multiplied, where a body of this device does that for so few
-    /// rows and nothing else asks for it: whether it was recorded.
-    pub(super) fn forward_swiglu(
-        &self,
-        rec: &mut Recorder,
-        (gate, up): (&Tensor, &Tensor),
-        y: &Tensor,
-    ) -> Result<bool> {
-        let ([shard], None, None) = (self.shards, self.pair, self.bias) else { return Ok(false) };
-        if up.words_behind(gate) != Some(gate.len()) {
-            return Ok(false);
-        }
-        let gate_up = &gate.reaching(&[2, gate.dim(0), gate.dim(1)], "gate, up")?;
-        let op = SwigluLinear { gate_up, w: &shard.matrix, y, accumulate: true };
-        let fast = op.is_fast(rec.gpu().caps());
-        if fast {
-            rec.record(&op)?;
-        }
-        Ok(fast)
+        together(rec, &up.collect::<Vec<_>>())
     }
 
     /// `y = W x`, or `+=`.
     fn frozen(&self, rec: &mut Recorder, x: &Tensor, y: &Tensor, accumulate: bool) -> Result<()> {
         self.shards.iter().try_for_each(|shard| {
             let (w, first, half) = (&shard.matrix, shard.first, self.half);
-            rec.record(&LinearFwd { x, w, y, first, accumulate, scale: 1.0, half })
+            rec.record(&LinearFwd { first, accumulate, half, ..LinearFwd::new(x, w, y) })
         })
     }
 
@@ -181,7 +200,7 @@ impl Linear<'_> {
             }
         }
         let Some(pair) = self.pair else { return Ok(()) };
-        let low = at.low(pair)?;
+        let low = at.low(pair, y.dim(0))?;
         rec.record(&LoraDown { x: at.x, a: &pair.a.w, mask: self.mask, low: &low })?;
         rec.record(&pair.up(&low, out))?;
         if let Some((dora, before)) = dora {
@@ -236,7 +255,7 @@ impl Linear<'_> {
         }
         let Some(pair) = self.pair else { return Ok(()) };
         let Some(grads) = &pair.grads else { return Ok(()) };
-        let (low, dlow) = (at.low(pair)?, dlow.view(&[dy.dim(0), pair.a.rows])?);
+        let (low, dlow) = (at.low(pair, dy.dim(0))?, dlow.view(&[dy.dim(0), pair.a.rows])?);
         let dlow = &dlow;
         let (a, scale, mask) = (&pair.a.w, pair.scale, self.mask);
         rec.record(&LinearGrad { dy, x: &low, dw: &grads.b, scale, mask: None })?;

@@ -291,9 +291,15 @@ impl Model {
 
     /// The shader modules that read this model's matrices, adapters' included.
     pub fn weight_modules(&self) -> BTreeSet<&'static str> {
+        let shards = self.embed.iter().chain(self.head_shards());
+        let dense = shards.map(|s| s.matrix.storage.module()).chain([Dense::F32.module()]);
+        dense.chain(self.linear_modules()).collect()
+    }
+
+    /// Those that read its linear layers.
+    pub fn linear_modules(&self) -> BTreeSet<&'static str> {
         let layers = self.layers.iter().flat_map(|layer| layer.linears.iter().flatten());
-        let shards = self.embed.iter().chain(self.head_shards()).chain(layers);
-        shards.map(|s| s.matrix.storage.module()).chain([Dense::F32.module()]).collect()
+        layers.map(|s| s.matrix.storage.module()).collect()
     }
 
     /// Names of the adapters.

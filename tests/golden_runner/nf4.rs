@@ -245,7 +245,7 @@ fn transposed(device: &Device, w: &Matrix, x: &Tensor) -> Outcome<Vec<f32>> {
     let gpu = &device.gpu;
     let y = gpu.zeros("values", &[w.cols, w.rows])?;
     let mut rec = gpu.recorder("golden");
-    rec.record(&LinearFwd { x, w, y: &y, first: 0, accumulate: false, scale: 1.0, half: false })?;
+    rec.record(&LinearFwd::new(x, w, &y))?;
     rec.submit()?;
     let values = block_on(gpu.read(&y))?;
     let at = |i: usize| values[i % w.cols * w.rows + i / w.cols];

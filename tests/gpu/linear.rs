@@ -1,8 +1,8 @@
 use crate::harness::{Case, Check, cases as harness_cases, floats, nan, noise, random, words};
 use wgpu_lora::gpu::Gpu;
 use wgpu_lora::kernels::{
-    Dense, DoraNorm, Dropout, LinearBwd, LinearFwd, LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd,
-    Mask, Matrix, Nf4Words, Part, SwigluLinear, words_of,
+    Branch, Dense, DoraNorm, Dropout, Input, LinearBwd, LinearFwd, LinearGrad, LoraDown,
+    LoraDownBwd, LoraUpBwd, Mask, Matrix, Nf4Words, Part, words_of,
 };
 use wgpu_lora::quant::{Nf4Matrix, dynamic8_code};
 
@@ -38,8 +38,7 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
     let (x, w) = (random(gpu, "x", &[m, k]), matrix(gpu, n, k, storage));
     let y = nan(gpu, "y", &[m, n]);
-    let op =
-        LinearFwd { x: &x, w: &w, y: &y, first: 0, accumulate: false, scale: 1.0, half: false };
+    let op = LinearFwd::new(&x, &w, &y);
     check(&op, &[&LinearFwd { scale: 1.001, ..op }])?;
     let half = LinearFwd { half: true, ..op };
     check(&half, &[&LinearFwd { scale: 1.01, ..half }])?;
@@ -50,23 +49,51 @@ fn fwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let op = LinearFwd { y: &y, first: 4, ..op };
     check(&op, &[&LinearFwd { first: 5, ..op }])?;
     let half = LinearFwd { half: true, ..op };
-    check(&half, &[&LinearFwd { first: 5, ..half }, &LinearFwd { accumulate: false, ..half }])?;
-    swiglu(gpu, sizes, check)
+    check(&half, &[&LinearFwd { first: 5, ..half }, &LinearFwd { accumulate: false, ..half }])
 }
 
-fn swiglu(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+/// Inputs that are made as they are read, and LoRA's branch.
+fn fused(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
-    let (w, mut values) = (matrix(gpu, n, k, storage), noise(2 * m * k, "gate, up"));
+    let w = matrix(gpu, n, k, storage);
+    let mut values = noise(2 * m * k, "gate, up");
     values.iter_mut().for_each(|v| *v *= 4.0);
     let gate_up = floats(gpu, "gate, up", &[2, m, k], &values);
     values.rotate_left(m * k);
     let swapped = floats(gpu, "up, gate", &[2, m, k], &values);
-    let y = nan(gpu, "y", &[m, n]);
-    let op = SwigluLinear { gate_up: &gate_up, w: &w, y: &y, accumulate: false };
-    check(&op, &[&SwigluLinear { gate_up: &swapped, ..op }])?;
-    let y = random(gpu, "y", &[m, n]);
-    let op = SwigluLinear { y: &y, accumulate: true, ..op };
-    check(&op, &[&SwigluLinear { accumulate: false, ..op }])
+    let (x, weight) = (random(gpu, "x", &[m, k]), random(gpu, "norm", &[k]));
+    let other = random(gpu, "another norm", &[k]);
+    let norm = |weight, eps| Input::Norm { weight, eps };
+    for rank in [1, 5, 16] {
+        let (low, b) = (random(gpu, "low", &[m, rank]), random(gpu, "b", &[n, rank]));
+        let branch = |scale| Some(Branch { low: &low, b: &b, scale });
+        let fresh = nan(gpu, "y", &[m, n]);
+        let plain = LinearFwd { branch: branch(2.0), ..LinearFwd::new(&x, &w, &fresh) };
+        check(&plain, &[&LinearFwd { branch: branch(1.99), ..plain }])?;
+        let swiglu = LinearFwd { x: &gate_up, input: Input::Swiglu, branch: None, ..plain };
+        check(&swiglu, &[&LinearFwd { x: &swapped, ..swiglu }])?;
+        let normed = LinearFwd { input: norm(&weight, 1e-5), branch: None, ..plain };
+        check(
+            &normed,
+            &[
+                &LinearFwd { input: norm(&weight, 0.1), ..normed },
+                &LinearFwd { input: norm(&other, 1e-5), ..normed },
+            ],
+        )?;
+        let y = random(gpu, "y", &[m, (n + 12) / 4 * 4]);
+        for op in [swiglu, normed] {
+            let op = LinearFwd { branch: branch(0.5), y: &y, first: 4, accumulate: true, ..op };
+            check(
+                &op,
+                &[
+                    &LinearFwd { accumulate: false, ..op },
+                    &LinearFwd { branch: None, ..op },
+                    &LinearFwd { scale: 0.5, ..op },
+                ],
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
@@ -172,7 +199,11 @@ pub fn cases() -> Vec<Case> {
     ];
     for [m, n, k] in shapes {
         for storage in 0..5 {
-            all.extend(harness_cases("linear_fwd", &[&[m, n, k, storage]], fwd));
+            let name = if m <= LinearFwd::FEW { "linear_few" } else { "linear_fwd" };
+            all.extend(harness_cases(name, &[&[m, n, k, storage]], fwd));
+            if m <= LinearFwd::FEW {
+                all.extend(harness_cases("linear_few::fused", &[&[m, n, k, storage]], fused));
+            }
             all.extend(harness_cases("linear_bwd", &[&[m, n, k, storage]], bwd));
         }
         all.extend(harness_cases("linear_grad", &[&[m, n, k]], grad));

@@ -7,7 +7,7 @@ use crate::linear::matrix;
 use libtest_mimic::{Failed, Trial};
 use wgpu_lora::Result;
 use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, HostBuffers, Kernel, Op, Selection, Tensor};
-use wgpu_lora::kernels::{Add, LinearFwd, LoraDown, Mask, Matrix};
+use wgpu_lora::kernels::{Add, Branch, Input, LinearFwd, LoraDown, Mask, Matrix};
 
 /// Tensors of the given sizes in one buffer, with room between them that nobody may write.
 struct Slab {
@@ -115,7 +115,41 @@ fn products(
         let op = |i: usize| {
             let (x, w, y) = (&x[i], &w[i], &y[i]);
             let scale = 1.0 + i as f32;
-            LinearFwd { x, w, y, first: 0, accumulate: shared, scale, half: !shared }
+            LinearFwd { accumulate: shared, scale, half: !shared, ..LinearFwd::new(x, w, y) }
+        };
+        let ops: Vec<_> = (0..rows.len()).map(op).collect();
+        let ops: Vec<&dyn Op> = ops.iter().map(|op| op as &dyn Op).collect();
+        names.extend(compare(gpu, &ops, &outputs, 1)?);
+    }
+    Ok(names)
+}
+
+/// Products of few rows with inputs of their own and LoRA's branches.
+fn fused(
+    gpu: &Gpu,
+    [m, k]: [usize; 2],
+    rows: &[usize],
+    storage: usize,
+) -> Result<BTreeSet<String>> {
+    const R: usize = 8;
+    let alone: Vec<Matrix> = rows.iter().map(|&n| matrix(gpu, n, k, storage)).collect();
+    let w = stacked(gpu, &alone);
+    let inputs = Slab::of(gpu, "x", &[vec![2, m, k]]);
+    let norms = Slab::of(gpu, "norm", &[vec![k]]);
+    let low = Slab::of(gpu, "low", &vec![vec![m, R]; rows.len()]);
+    let b = Slab::of(gpu, "b", &rows.iter().map(|&n| vec![n, R]).collect::<Vec<_>>());
+    let outputs = Slab::of(gpu, "y", &rows.iter().map(|&n| vec![m, n]).collect::<Vec<_>>());
+    let (gate_up, weight) = (inputs.tensor(0), norms.tensor(0));
+    let x = gate_up.view(&[m, k])?;
+    let parts: Vec<_> =
+        (0..rows.len()).map(|i| (low.tensor(i), b.tensor(i), outputs.tensor(i))).collect();
+    let mut names = BTreeSet::new();
+    for (x, input) in [(&x, Input::Norm { weight: &weight, eps: 1e-5 }), (&gate_up, Input::Swiglu)]
+    {
+        let op = |i: usize| {
+            let (low, b, y) = &parts[i];
+            let branch = Some(Branch { low, b, scale: 1.0 + i as f32 });
+            LinearFwd { input, branch, ..LinearFwd::new(x, &w[i], y) }
         };
         let ops: Vec<_> = (0..rows.len()).map(op).collect();
         let ops: Vec<&dyn Op> = ops.iter().map(|op| op as &dyn Op).collect();
@@ -144,6 +178,8 @@ fn all(gpu: &Gpu) -> Result<BTreeSet<String>> {
             names.extend(products(gpu, [m, 64], &[40, 100], storage)?);
         }
         names.extend(products(gpu, [3, 33], &[5, 7, 9], storage)?);
+        names.extend(fused(gpu, [2, 128], &[96, 32, 36], storage)?);
+        names.extend(fused(gpu, [1, 33], &[5, 7], storage)?);
     }
     for (m, p) in [(1, 0.0), (40, 0.0), (40, 0.25)] {
         names.extend(ways_down(gpu, [m, 72], &[16, 8, 24], p)?);

@@ -18,7 +18,7 @@ fn open(options: GpuOptions) -> Gpu {
     pollster::block_on(Gpu::with(options)).expect("a device")
 }
 
-const CONTEXT: &str = "linear_fwd weight_nf4_quads aligned many";
+const CONTEXT: &str = "linear_fwd weight_nf4_quads aligned";
 
 /// What a device without a driver runs for [`CONTEXT`], where `body` is to be chosen.
 fn runs(policy: Policy, body: &str) -> String {

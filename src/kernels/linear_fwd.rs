@@ -1,0 +1,305 @@
+//! Products with a weight matrix, of many rows and of few.
+
+use super::linear::{Params, bound, roles, tiles, work};
+use super::params;
+use super::weight::Matrix;
+use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::{Error, Result, reference};
+
+/// The product of many rows.
+pub(super) static FWD: Kernel = kernel!(
+    joins "linear_fwd",
+    [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
+    "tile": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "tile_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
+    "workgroup": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "workgroup_f16": Needs::F16, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "cooperative": Needs::CooperativeF32, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "cooperative_f16": Needs::CooperativeF16, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
+    "subgroup8_dense": Needs::Subgroup(8), only [
+        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+    ],
+);
+
+/// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever they are
+/// multiplied with is made as it is read, and LoRA's branch is added before anything is written.
+pub(super) static FEW_ROWS: Kernel = kernel!(
+    joins "linear_few",
+    [
+        x: Read, norm: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read,
+        y: Update,
+    ],
+    "vec": Needs::Nothing, only [
+        "weight_nf4_quads", "rows_nf4_quads", "aligned",
+    ],
+    "vec_dense": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+    ],
+    "workgroup": Needs::Nothing, only [
+        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
+        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
+        "aligned",
+    ],
+    "vec8": Needs::Subgroup(8), only [
+        "weight_nf4_quads", "rows_nf4_quads", "aligned",
+    ],
+    "vec8_dense": Needs::Subgroup(8), only [
+        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
+    ],
+);
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct FewParams {
+    product: Params,
+    rank: u32,
+    branch_scale: f32,
+    eps: f32,
+}
+
+/// Up to so many rows of `x` the tiles of the bodies for many would be mostly idle.
+pub(super) const FEW: usize = 4;
+
+/// Workgroups of a product with `m` rows and `n` columns.
+fn groups(selection: &Selection, m: usize, n: usize) -> Result<[u32; 3]> {
+    // Few rows: one of them in each workgroup.
+    let vectors = |columns: usize| {
+        let [x, y, _] = grid(n.div_ceil(columns))?;
+        Ok([x, y, m as u32])
+    };
+    match (selection.kernel.name, selection.body.name) {
+        ("linear_few", "vec8") => vectors(32),
+        ("linear_few", "vec8_dense") => vectors(8),
+        ("linear_few", "vec" | "vec_dense") => vectors(256),
+        ("linear_few", "workgroup") => vectors(4),
+        ("linear_few", _) => vectors(1),
+        (_, "tile" | "tile_nf4") => Ok(tiles(m, n, [32, 64])),
+        (_, "subgroup8") => Ok(tiles(m, n, [16, 64])),
+        (_, "workgroup" | "workgroup_f16" | "cooperative" | "cooperative_f16") => {
+            Ok(tiles(m, n, [64, 64]))
+        }
+        _ => Ok(tiles(m, n, [32, 32])),
+    }
+}
+
+/// What a product makes of `x` as it reads it.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// `x (M, K)` as it lies.
+    Plain,
+    /// `in = x · rstd · weight`, `rstd = 1/√(mean(x²) + eps)`: [`RmsNormFwd`](super::RmsNormFwd) of `x (M, K)`.
+    Norm {
+        /// `(K)`.
+        weight: &'a Tensor,
+        /// ε.
+        eps: f32,
+    },
+    /// `in = silu(gate) ⊙ up`: [`SwigluFwd`](super::SwigluFwd) of `x (2, M, K)`, which is gate and then up.
+    Swiglu,
+}
+
+/// LoRA's way up: `scale · low·Bᵀ`.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch<'a> {
+    /// `in·Aᵀ`, `(M, R)`.
+    pub low: &'a Tensor,
+    /// `(N, R)`.
+    pub b: &'a Tensor,
+    /// alpha/R or alpha/√R.
+    pub scale: f32,
+}
+
+/// `y[m, first + n] = scale · Σ_k in(x)[m, k] · w[n, k] + branch.scale · Σ_r low[m, r] · b[n, r]`, or `+=` with
+/// `accumulate`; without a branch only the former. What is made of `x` is never stored.
+///
+/// `half` allows `x` and `w` to be rounded to 16 bits where the adapter gains by it; sums are f32.
+/// **Shapes** `x` as [`Input`] says, `w (N, K)`, `y (M, stride)` with `first + N ≤ stride`: the shards of a
+/// large matrix fill their columns of one `y`. Anything but a plain input and no branch: at most
+/// [`LinearFwd::FEW`] rows. **Errors** [`Shape`](crate::Error::Shape); [`Invalid`](crate::Error::Invalid) for more
+/// rows than that. **Source** Dettmers et al. 2023 (arXiv:2305.14314), eq. 5 and 6. **Twin**
+/// [`reference::rms_norm_fwd`] or [`reference::swiglu_fwd`], then [`reference::linear_fwd`] of each product.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the formula above names every field")]
+pub struct LinearFwd<'a> {
+    pub x: &'a Tensor,
+    pub input: Input<'a>,
+    pub w: &'a Matrix,
+    pub branch: Option<Branch<'a>>,
+    pub y: &'a Tensor,
+    pub first: usize,
+    pub accumulate: bool,
+    pub scale: f32,
+    pub half: bool,
+}
+
+impl<'a> LinearFwd<'a> {
+    /// Up to so many rows a product may make its input itself and add LoRA's branch.
+    pub const FEW: usize = FEW;
+
+    /// `y = x·Wᵀ`.
+    pub fn new(x: &'a Tensor, w: &'a Matrix, y: &'a Tensor) -> LinearFwd<'a> {
+        let (input, branch, first, accumulate) = (Input::Plain, None, 0, false);
+        LinearFwd { x, input, w, branch, y, first, accumulate, scale: 1.0, half: false }
+    }
+
+    fn is_few(&self) -> bool {
+        self.y.dim(0) <= FEW
+    }
+
+    fn product(&self) -> Params {
+        Params {
+            m: self.y.dim(0) as u32,
+            n: self.w.rows as u32,
+            k: self.w.cols as u32,
+            stride: self.y.dim(1) as u32,
+            first: self.first as u32,
+            accumulate: self.accumulate.into(),
+            scale: self.scale,
+            offset: self.w.offset(),
+        }
+    }
+
+    fn check(&self, name: &str, m: usize) -> Result<()> {
+        let k = self.w.cols;
+        if !self.is_few() && !matches!((self.input, self.branch), (Input::Plain, None)) {
+            let why =
+                format!("{m} rows, and only {FEW} may have an input of their own or a branch");
+            return Err(Error::invalid(name, why));
+        }
+        match self.input {
+            Input::Plain => self.x.expect(name, &[m, k])?,
+            Input::Norm { weight, .. } => {
+                self.x.expect(name, &[m, k])?;
+                weight.expect(name, &[k])?;
+            }
+            Input::Swiglu => self.x.expect(name, &[2, m, k])?,
+        }
+        if let Some(Branch { low, b, .. }) = self.branch {
+            let [_, rank] = low.matrix(name)?;
+            low.expect(name, &[m, rank])?;
+            b.expect(name, &[self.w.rows, rank])?;
+        }
+        self.y.expect(name, &[m, self.y.dim(1).max(self.first + self.w.rows)])
+    }
+
+    /// What is multiplied with the weights, on the host.
+    fn input_on_host(&self, x: &[f32], norm: &[f32]) -> Vec<f32> {
+        match self.input {
+            Input::Plain => x.to_vec(),
+            Input::Norm { eps, .. } => {
+                let (mut y, mut rstd) = (vec![0.0; x.len()], vec![0.0; self.y.dim(0)]);
+                reference::rms_norm_fwd(x, norm, eps, &mut y, &mut rstd);
+                y
+            }
+            Input::Swiglu => {
+                let (gate, up) = x.split_at(x.len() / 2);
+                let mut y = vec![0.0; gate.len()];
+                reference::swiglu_fwd(gate, up, &mut y);
+                y
+            }
+        }
+    }
+}
+
+impl Op for LinearFwd<'_> {
+    fn kernel(&self) -> &'static Kernel {
+        if self.is_few() { &FEW_ROWS } else { &FWD }
+    }
+    fn tensors(&self) -> Vec<&Tensor> {
+        let (x, w) = (self.x, self.w);
+        if !self.is_few() {
+            return vec![x, &w.w, &w.scales, &w.nested, &w.table, self.y];
+        }
+        // What is not used only fills its binding.
+        let norm = if let Input::Norm { weight, .. } = self.input { weight } else { x };
+        let (low, b) = self.branch.map_or((x, x), |branch| (branch.low, branch.b));
+        vec![x, norm, &w.w, &w.scales, &w.nested, &w.table, low, b, self.y]
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        if !self.is_few() {
+            return roles(self.w, self.y.dim(1), self.first, self.half);
+        }
+        let mut roles = roles(self.w, self.y.dim(1), self.first, false);
+        match self.input {
+            Input::Plain => {}
+            Input::Norm { .. } => {
+                roles.extend([("input", "input_norm"), ("input4", "input4_norm")])
+            }
+            Input::Swiglu => {
+                roles.extend([("input", "input_swiglu"), ("input4", "input4_swiglu")]);
+            }
+        }
+        roles.extend(self.branch.map(|_| ("branch", "branch_lora")));
+        roles
+    }
+    fn params(&self) -> Vec<u8> {
+        let product = self.product();
+        if !self.is_few() {
+            return params(&product);
+        }
+        let (rank, branch_scale) = self.branch.map_or((0, 0.0), |b| (b.low.dim(1) as u32, b.scale));
+        let eps = if let Input::Norm { eps, .. } = self.input { eps } else { 0.0 };
+        params(&FewParams { product, rank, branch_scale, eps })
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
+        let name = selection.kernel.name;
+        let [m, _] = self.y.matrix(name)?;
+        self.check(name, m)?;
+        groups(selection, m, self.w.rows)
+    }
+    fn work(&self) -> Work {
+        let (m, n, k) = (self.y.dim(0) as u64, self.w.rows as u64, self.w.cols as u64);
+        let Work { mut flops, mut bytes } = work(self.y.dim(0), self.w);
+        match self.input {
+            Input::Plain => {}
+            Input::Norm { .. } => (flops, bytes) = (flops + 4 * m * k, bytes + 4 * k),
+            Input::Swiglu => (flops, bytes) = (flops + 5 * m * k, bytes + 4 * m * k),
+        }
+        if let Some(branch) = self.branch {
+            let r = branch.low.dim(1) as u64;
+            (flops, bytes) = (flops + 2 * m * n * r, bytes + 4 * r * (m + n));
+        }
+        Work { flops, bytes }
+    }
+    fn twin(&self, host: &mut HostBuffers) {
+        let out = reference::Columns { stride: self.y.dim(1), first: self.first };
+        let (k, scale, accumulate) = (self.w.cols, self.scale, self.accumulate);
+        if !self.is_few() {
+            let [x, w, scales, nested, table, y] = host.all();
+            let w = self.w.values(w, scales, nested, table);
+            return reference::linear_fwd(x.f32(), &w, k, accumulate, scale, out, y.f32_mut());
+        }
+        let [x, norm, w, scales, nested, table, low, b, y] = host.all();
+        let x = self.input_on_host(x.f32(), norm.f32());
+        let w = self.w.values(w, scales, nested, table);
+        reference::linear_fwd(&x, &w, k, accumulate, scale, out, y.f32_mut());
+        if let Some(Branch { low: shape, scale, .. }) = self.branch {
+            let rank = shape.dim(1);
+            reference::linear_fwd(low.f32(), b.f32(), rank, true, scale, out, y.f32_mut());
+        }
+    }
+    fn bound(&self) -> f32 {
+        bound(self.half && !self.is_few())
+    }
+}
