@@ -9,34 +9,61 @@ struct Params {
 
 @group(0) @binding(0) var<uniform>             p:         Params;
 @group(0) @binding(1) var<storage, read>       qkv:       array<vec4f>;  // (B, H·E); k, v (B, G·E) behind
-@group(0) @binding(2) var<storage, read>       cos:       array<f32>;    // (P, E/2)
-@group(0) @binding(3) var<storage, read>       sin:       array<f32>;    // (P, E/2)
+@group(0) @binding(2) var<storage, read>       cos:       array<vec4f>;  // (P, E/2)
+@group(0) @binding(3) var<storage, read>       sin:       array<vec4f>;  // (P, E/2)
 @group(0) @binding(4) var<storage, read>       positions: array<u32>;    // (B), each below P
-@group(0) @binding(5) var<storage, read_write> keys:      array<f32>;    // (B·S, G·E)
-@group(0) @binding(6) var<storage, read_write> values:    array<f32>;    // (B·S, G·E)
+@group(0) @binding(5) var<storage, read_write> keys:      array<vec4f>;  // (B·S, G·E)
+@group(0) @binding(6) var<storage, read_write> values:    array<vec4f>;  // (B·S, G·E)
 @group(0) @binding(7) var<storage, read_write> y:         array<vec4f>;  // (B, H·E)
 
-const PARTS: u32 = HEAD / 8u;
+const QUADS: u32 = HEAD / 4u;
+const BLOCKS: u32 = HEAD / 32u;
 
-// A head's row in parts of eight columns.
-struct Row { lo: array<vec4f, PARTS>, hi: array<vec4f, PARTS> }
+// One row of a head: blocks of eight quads, as the lanes load them.
+alias Row = array<array<vec4f, 8>, BLOCKS>;
 
-fn lo(x: f32) -> vec4f {
-    return vec4f(
-        subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u),
-        subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u),
-    );
+// Two quads up, for loops over p.e, which are not unrolled: a load or store is slow to compile.
+fn up(row: Row) -> Row {
+    var moved = row;
+    for (var j = 0u; j < BLOCKS; j++) {
+        for (var c = 0u; c < 6u; c++) { moved[j][c] = row[j][c + 2u]; }
+    }
+    for (var j = 1u; j < BLOCKS; j++) {
+        moved[j - 1u][6] = row[j][0];
+        moved[j - 1u][7] = row[j][1];
+    }
+    return moved;
 }
 
-fn hi(x: f32) -> vec4f {
-    return vec4f(
-        subgroupBroadcast(x, 4u), subgroupBroadcast(x, 5u),
-        subgroupBroadcast(x, 6u), subgroupBroadcast(x, 7u),
+// Quad `c` of four keys or values, in every lane.
+fn quads(x: mat4x4f, c: u32) -> mat4x4f {
+    return mat4x4f(
+        subgroupShuffle(x[0], c), subgroupShuffle(x[1], c),
+        subgroupShuffle(x[2], c), subgroupShuffle(x[3], c),
     );
 }
 
 fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
     return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
+}
+
+fn add_dots(sum: vec4f, a: vec4f, b: mat4x4f) -> vec4f {
+    return vec4f(
+        add_dot(sum.x, a, b[0]), add_dot(sum.y, a, b[1]),
+        add_dot(sum.z, a, b[2]), add_dot(sum.w, a, b[3]),
+    );
+}
+
+fn add_weighted(sum: vec4f, w: vec4f, x: mat4x4f) -> vec4f {
+    return fma(w.xxxx, x[0], fma(w.yyyy, x[1], fma(w.zzzz, x[2], fma(w.wwww, x[3], sum))));
+}
+
+// Quad `c` of the head at `head`, rotated.
+fn rotated(head: u32, c: u32, angle: u32, scale: f32) -> vec4f {
+    let half = QUADS / 2u;
+    let at = angle + c % half;
+    let other = qkv[head + (c + half) % QUADS] * scale;
+    return qkv[head + c] * scale * cos[at] + select(other, -other, c < half) * sin[at];
 }
 
 @compute @workgroup_size(8)
@@ -52,48 +79,32 @@ fn attention_decode(
     let g = i / tiles % p.kv_heads;
     let b = i / tiles / p.kv_heads;
     if b >= p.batch { return; }
-    let stride = p.kv_heads * HEAD;
-    let first = b * p.keys * stride + g * HEAD + lane;
+    let stride = p.kv_heads * QUADS;
+    let first = b * p.keys * stride + g * QUADS + lane;
 
-    // A lane has columns lane + 8c of the newest key and value, and a head's whole query; lanes beyond the
+    // A lane has quads lane + 8j of the newest key and value, and a head's whole query; lanes beyond the
     // last head repeat it and store nothing.
-    let head = (b * p.heads + g * shared_by + min(tile + lane, shared_by - 1u)) * (HEAD / 4u);
-    let origin = (b * p.kv_heads + g) * HEAD + lane;
-    let angle = min(positions[b], p.positions - 1u) * (HEAD / 2u) + lane;
-    var key: array<f32, PARTS>;
-    var value: array<f32, PARTS>;
+    let head = (b * p.heads + g * shared_by + min(tile + lane, shared_by - 1u)) * QUADS;
+    let origin = (b * p.kv_heads + g) * QUADS;
+    let angle = min(positions[b], p.positions - 1u) * (QUADS / 2u);
     var query: Row;
-    for (var c = 0u; c < PARTS; c++) {
-        let ki = p.k + origin + 8u * c;
-        let vi = p.v + origin + 8u * c;
-        key[c] = qkv[ki / 4u][ki % 4u];
-        value[c] = qkv[vi / 4u][vi % 4u];
-        query.lo[c] = qkv[head + 2u * c] * p.scale;
-        query.hi[c] = qkv[head + 2u * c + 1u] * p.scale;
-    }
-    for (var c = 0u; c < PARTS / 2u; c++) {
-        let d = c + PARTS / 2u;
-        let cosine = cos[angle + 8u * c];
-        let sine = sin[angle + 8u * c];
-        let k = key[c];
-        key[c] = k * cosine - key[d] * sine;
-        key[d] = key[d] * cosine + k * sine;
-        let l = query.lo[c];
-        query.lo[c] = l * lo(cosine) - query.lo[d] * lo(sine);
-        query.lo[d] = query.lo[d] * lo(cosine) + l * lo(sine);
-        let h = query.hi[c];
-        query.hi[c] = h * hi(cosine) - query.hi[d] * hi(sine);
-        query.hi[d] = query.hi[d] * hi(cosine) + h * hi(sine);
+    for (var c = 0u; c < p.e / 4u; c += 2u) {
+        query = up(query);
+        query[BLOCKS - 1u][6] = rotated(head, c, angle, p.scale);
+        query[BLOCKS - 1u][7] = rotated(head, c + 1u, angle, p.scale);
     }
     var top = 0.0;
     var acc: Row;
-    for (var c = 0u; c < PARTS; c++) {
-        top = add_dot(add_dot(top, query.lo[c], lo(key[c])), query.hi[c], hi(key[c]));
-        acc.lo[c] = lo(value[c]);
-        acc.hi[c] = hi(value[c]);
+    for (var j = 0u; j < BLOCKS; j++) {
+        let key = rotated(p.k / 4u + origin, 8u * j + lane, angle, 1.0);
+        let value = qkv[p.v / 4u + origin + 8u * j + lane];
+        for (var c = 0u; c < 8u; c++) {
+            top = add_dot(top, query[j][c], subgroupShuffle(key, c));
+            acc[j][c] = subgroupShuffle(value, c);
+        }
         if tile == 0u {
-            keys[first + p.start * stride + 8u * c] = key[c];
-            values[first + p.start * stride + 8u * c] = value[c];
+            keys[first + p.start * stride + 8u * j] = key;
+            values[first + p.start * stride + 8u * j] = value;
         }
     }
 
@@ -103,15 +114,10 @@ fn attention_decode(
         let at = vec4u(s, s + 1u, s + 2u, s + 3u);
         let base = first + min(at, vec4u(p.start - 1u)) * stride;
         var weight: vec4f;
-        for (var c = 0u; c < PARTS; c++) {
-            let k = base + c * 8u;
-            let x = vec4f(keys[k.x], keys[k.y], keys[k.z], keys[k.w]);
-            let l = query.lo[c];
-            let h = query.hi[c];
-            weight.x = add_dot(add_dot(weight.x, l, lo(x.x)), h, hi(x.x));
-            weight.y = add_dot(add_dot(weight.y, l, lo(x.y)), h, hi(x.y));
-            weight.z = add_dot(add_dot(weight.z, l, lo(x.z)), h, hi(x.z));
-            weight.w = add_dot(add_dot(weight.w, l, lo(x.w)), h, hi(x.w));
+        for (var j = 0u; j < BLOCKS; j++) {
+            let k = base + 8u * j;
+            let x = mat4x4f(keys[k.x], keys[k.y], keys[k.z], keys[k.w]);
+            for (var c = 0u; c < 8u; c++) { weight = add_dots(weight, query[j][c], quads(x, c)); }
         }
         let score = select(vec4f(-3.0e38), weight, at < vec4u(p.start));
         let higher = max(max(top, max(score.x, score.y)), max(score.z, score.w));
@@ -119,19 +125,19 @@ fn attention_decode(
         let keep = exp(top - higher);
         sum = sum * keep + w.x + w.y + w.z + w.w;
         top = higher;
-        for (var c = 0u; c < PARTS; c++) {
-            let v = base + c * 8u;
-            let x = vec4f(values[v.x], values[v.y], values[v.z], values[v.w]);
-            let l = fma(w.zzzz, lo(x.z), fma(w.wwww, lo(x.w), acc.lo[c] * keep));
-            let h = fma(w.zzzz, hi(x.z), fma(w.wwww, hi(x.w), acc.hi[c] * keep));
-            acc.lo[c] = fma(w.xxxx, lo(x.x), fma(w.yyyy, lo(x.y), l));
-            acc.hi[c] = fma(w.xxxx, hi(x.x), fma(w.yyyy, hi(x.y), h));
+        for (var j = 0u; j < BLOCKS; j++) {
+            let v = base + 8u * j;
+            let x = mat4x4f(values[v.x], values[v.y], values[v.z], values[v.w]);
+            for (var c = 0u; c < 8u; c++) {
+                acc[j][c] = add_weighted(acc[j][c] * keep, w, quads(x, c));
+            }
         }
     }
-    if tile + lane < shared_by {
-        for (var c = 0u; c < PARTS; c++) {
-            y[head + c * 2u] = acc.lo[c] / sum;
-            y[head + c * 2u + 1u] = acc.hi[c] / sum;
+    for (var c = 0u; c < p.e / 4u; c += 2u) {
+        if tile + lane < shared_by {
+            y[head + c] = acc[0][0] / sum;
+            y[head + c + 1u] = acc[0][1] / sum;
         }
+        acc = up(acc);
     }
 }
