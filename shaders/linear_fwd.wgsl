@@ -1,9 +1,10 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. 4×4 outputs an invocation.
-// roles: weight
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. 4×4 outputs an invocation.
+// roles: weight, branch
 // dispatch: (N/32, M/32)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -12,7 +13,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;  // one per block of 64
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;  // scales of scales, one per 256 blocks
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<f32>;  // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;  // (M, R)
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;  // (N, R)
+@group(0) @binding(8) var<storage, read_write> y:      array<f32>;  // (M, stride)
 
 @compute @workgroup_size(8, 8)
 fn linear_fwd(
@@ -50,7 +53,9 @@ fn store(m: u32, n: u32, sums: vec4f) {
     for (var j = 0u; j < 4u; j++) {
         if n + j < p.n {
             let i = m * p.stride + p.first + n + j;
-            y[i] = select(0.0, y[i], p.accumulate == 1u) + sums[j] * p.scale;
+            var sum = sums[j] * p.scale;
+            for (var r = 0u; r < branch_rank(); r++) { sum += branch_at(m, n + j, r); }
+            y[i] = select(0.0, y[i], p.accumulate == 1u) + sum;
         }
     }
 }

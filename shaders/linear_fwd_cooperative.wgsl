@@ -8,6 +8,7 @@
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -16,7 +17,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // scales of blocks
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // scales of scales
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<f32>;        // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // none
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // none
+@group(0) @binding(8) var<storage, read_write> y:      array<f32>;        // (M, stride)
 
 alias Left = coop_mat8x8<f32, A>;
 alias Right = coop_mat8x8<f32, B>;
@@ -69,10 +72,10 @@ fn linear_fwd(
             workgroupBarrier();
             for (var unit = 0u; unit < 16u; unit += 8u) {
                 for (var i = 0u; i < 4u; i++) {
-                    let a = coopLoadT<Left>(&shared_memory[16u * (top + 8u * i) + unit], 16u);
+                    let r = coopLoadT<Left>(&shared_memory[16u * (top + 8u * i) + unit], 16u);
                     for (var j = 0u; j < 4u; j++) {
-                        let b = coopLoad<Right>(&shared_memory[W_TILE + 16u * (left + 8u * j) + unit], 16u);
-                        acc[i][j] = coopMultiplyAdd(a, b, acc[i][j]);
+                        let c = coopLoad<Right>(&shared_memory[W_TILE + 16u * (left + 8u * j) + unit], 16u);
+                        acc[i][j] = coopMultiplyAdd(r, c, acc[i][j]);
                     }
                 }
             }

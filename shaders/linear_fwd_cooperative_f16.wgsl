@@ -7,6 +7,7 @@
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -15,7 +16,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // scales of blocks
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // scales of scales
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<f32>;        // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // none
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // none
+@group(0) @binding(8) var<storage, read_write> y:      array<f32>;        // (M, stride)
 
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
@@ -68,10 +71,10 @@ fn linear_fwd(
             workgroupBarrier();
             for (var unit = 0u; unit < 32u; unit += 16u) {
                 for (var i = 0u; i < 2u; i++) {
-                    let a = coopLoadT<Left>(&x_tile[32u * (top + 16u * i) + unit], 32u);
+                    let r = coopLoadT<Left>(&x_tile[32u * (top + 16u * i) + unit], 32u);
                     for (var j = 0u; j < 2u; j++) {
-                        let b = coopLoad<Right>(&w_tile[32u * (left + 16u * j) + unit], 32u);
-                        acc[i][j] = coopMultiplyAdd(a, b, acc[i][j]);
+                        let c = coopLoad<Right>(&w_tile[32u * (left + 16u * j) + unit], 32u);
+                        acc[i][j] = coopMultiplyAdd(r, c, acc[i][j]);
                     }
                 }
             }

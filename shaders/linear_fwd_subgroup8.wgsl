@@ -6,6 +6,7 @@
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -14,7 +15,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // (K/64, N/4): codes of 4 rows
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // one per 256 blocks
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // none
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // none
+@group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
 const TM = 16u;         // rows of an invocation
 const LOADS = TM / 4u;  // vec4 loads of x per step of 8 k: the subgroup's 32 values serve 4 rows
@@ -84,10 +87,10 @@ fn linear_fwd(
             for (var g = 0u; g < LOADS; g++) {
                 let v = x[x_at[g] + 2u * step];
                 for (var i = 0u; i < 4u; i++) {
-                    let a = subgroupShuffle(v, 2u * i);
-                    let b = subgroupShuffle(v, 2u * i + 1u);
+                    let even = subgroupShuffle(v, 2u * i);
+                    let odd = subgroupShuffle(v, 2u * i + 1u);
                     for (var t = 0u; t < QUADS; t++) {
-                        acc[g][i][t] += low[t] * a + high[t] * b;
+                        acc[g][i][t] += low[t] * even + high[t] * odd;
                     }
                 }
             }

@@ -5,6 +5,7 @@
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -13,7 +14,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // one per block of 64
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // one per 256 blocks
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // none
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // none
+@group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
 @compute @workgroup_size(16, 4)
 fn linear_fwd(
@@ -38,13 +41,13 @@ fn linear_fwd(
     var s6: vec4f;
     var s7: vec4f;
     for (var i = 0u; i < k4; i += 2u) {
-        let a = rows8(n0, i / 2u);
-        let b = rows8(n0 + 1u, i / 2u);
-        let c = rows8(n0 + 2u, i / 2u);
-        let d = rows8(n0 + 3u, i / 2u);
+        let r0 = rows8(n0, i / 2u);
+        let r1 = rows8(n0 + 1u, i / 2u);
+        let r2 = rows8(n0 + 2u, i / 2u);
+        let r3 = rows8(n0 + 3u, i / 2u);
         // Column j of `low` holds k = j of the four rows of w: each product is one vector operation.
-        let low = transpose(mat4x4f(a[0], b[0], c[0], d[0]));
-        let high = transpose(mat4x4f(a[1], b[1], c[1], d[1]));
+        let low = transpose(mat4x4f(r0[0], r1[0], r2[0], r3[0]));
+        let high = transpose(mat4x4f(r0[1], r1[1], r2[1], r3[1]));
         s0 += low * x[low4.x + i] + high * x[low4.x + i + 1u];
         s1 += low * x[low4.y + i] + high * x[low4.y + i + 1u];
         s2 += low * x[low4.z + i] + high * x[low4.z + i + 1u];

@@ -5,6 +5,7 @@
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -13,7 +14,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // (K/64, N/4): codes of 4 rows
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // one per 256 blocks
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // none
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // none
+@group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
 // The scales of a block of 64 k in the four rows of a quad.
 fn scale_of(quad: u32, block: u32) -> vec4f {

@@ -1,12 +1,13 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows, shared
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
+// roles: rows, shared, branch
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// tiles of 16 k in shared memory, an invocation 8 × 4: every 8th row, four successive columns. What the next
-// tile needs from memory is on its way while one is multiplied. Counted in docs/performance.md, "Tiles on
-// paper".
+// 64 × 64 outputs from tiles of 16 k in shared memory, an invocation 8 × 4: every 8th row, four successive
+// columns. What the next tile needs from memory is on its way while one is multiplied. The branch's terms are
+// 16 k more. Counted in docs/performance.md, "Tiles on paper".
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -15,7 +16,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // scales of blocks
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // scales of scales
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // (M, R)
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // (N, R)
+@group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
 // vec4 from four k to the next four of a tile, and from a column to the next: more than are used, so that the
 // eight invocations that store at once meet different banks.
@@ -33,6 +36,23 @@ fn load(x_row: u32, w_row: u32, i: u32) -> Loaded {
     return Loaded(x[x_row + 2u * i], x[x_row + 2u * i + 1u], rows8_load(w_row, i));
 }
 
+// Adds the products of the tiles to the sums of rows ty, ty + 8, … and columns 4·tx to 4·tx + 3.
+fn multiply(acc: ptr<function, array<vec4f, 8>>, tx: u32, ty: u32) {
+    for (var q = 0u; q < 4u; q++) {
+        let c = W_LINE * q + tx;
+        let tile = transpose(mat4x4f(
+            w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
+        ));
+        for (var i = 0u; i < 8u; i++) {
+            let v = x_tile[X_LINE * q + ty + 8u * i];
+            (*acc)[i] = fma(tile[0], v.xxxx, (*acc)[i]);
+            (*acc)[i] = fma(tile[1], v.yyyy, (*acc)[i]);
+            (*acc)[i] = fma(tile[2], v.zzzz, (*acc)[i]);
+            (*acc)[i] = fma(tile[3], v.wwww, (*acc)[i]);
+        }
+    }
+}
+
 @compute @workgroup_size(128)
 fn linear_fwd(
     @builtin(workgroup_id) group: vec3u,
@@ -48,7 +68,8 @@ fn linear_fwd(
     // repeat the last one; only the stores are guarded. Four rows side by side, as NF4 quads lie.
     let part = local / 8u * 4u + local % 4u;
     let eight = local / 4u % 2u;
-    let x_row = min(group.y * 64u + part, p.m - 1u) * 2u * k8;
+    let down_row = min(group.y * 64u + part, p.m - 1u);
+    let x_row = down_row * 2u * k8;
     let w_row = min(group.x * 64u + part, p.n - 1u);
     let x_to = 2u * X_LINE * eight + part;
     let w_to = 2u * W_LINE * eight + COLUMN * (part % 4u) + part / 4u;
@@ -68,27 +89,28 @@ fn linear_fwd(
         w_tile[w_to + W_LINE] = both[1];
         workgroupBarrier();
         next = load(x_row, w_row, min(k + 2u + eight, k8 - 1u));
-        for (var q = 0u; q < 4u; q++) {
-            let c = W_LINE * q + tx;
-            let tile = transpose(mat4x4f(
-                w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
-            ));
-            for (var i = 0u; i < 8u; i++) {
-                let v = x_tile[X_LINE * q + ty + 8u * i];
-                acc[i] = fma(tile[0], v.xxxx, acc[i]);
-                acc[i] = fma(tile[1], v.yyyy, acc[i]);
-                acc[i] = fma(tile[2], v.zzzz, acc[i]);
-                acc[i] = fma(tile[3], v.wwww, acc[i]);
-            }
-        }
+        multiply(&acc, tx, ty);
         both = rows8_decode(next.w);
         workgroupBarrier();
+    }
+
+    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
+    if BRANCH {
+        for (var r = 0u; r < p.rank; r += 16u) {
+            let first = r + 8u * eight;
+            x_tile[x_to] = branch_down4(down_row, first);
+            x_tile[x_to + X_LINE] = branch_down4(down_row, first + 4u);
+            w_tile[w_to] = branch_up4(w_row, first);
+            w_tile[w_to + W_LINE] = branch_up4(w_row, first + 4u);
+            workgroupBarrier();
+            multiply(&acc, tx, ty);
+            workgroupBarrier();
+        }
     }
 
     let n4 = p.n / 4u;
     let row = group.y * 64u + ty;
     let column = group.x * 16u + tx;
-    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
     if p.accumulate == 1u {
         // No row waits for another one's load; those past the end are not stored.
         for (var i = 0u; i < 8u; i++) {

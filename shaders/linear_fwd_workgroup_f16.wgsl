@@ -1,14 +1,16 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows, shared, half
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
+// roles: rows, shared, half, branch
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// tiles of 16 k as linear_fwd_workgroup does, but of f16: half the bytes of shared memory held and read.
-// Four products are summed in f16 and the sums in f32, which with its conversions takes as many instructions
-// as f32 does; to convert every factor would take half as many again. It adds four roundings of 2⁻¹¹ to the
-// two of the factors, of either sign: errors double. Eight x share a power of two, so that none is lost below
-// f16's range; weights are taken as they are, up to ±8,000.
+// 64 × 64 outputs from tiles of 16 k as linear_fwd_workgroup does, but of f16: half the bytes of shared
+// memory held and read. Four products are summed in f16 and the sums in f32, which with its conversions takes
+// as many instructions as f32 does; to convert every factor would take half as many again. It adds four
+// roundings of 2⁻¹¹ to the two of the factors, of either sign: errors double. Eight x share a power of two,
+// so that none is lost below f16's range, and eight factors of the branch do; weights are taken as they are,
+// up to ±8,000.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
+    rank: u32, branch_scale: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<uniform>             p:      Params;
@@ -17,7 +19,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // scales of blocks
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // scales of scales
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
+@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // (M, R)
+@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // (N, R)
+@group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
 // vec4 from four k to the next four of a tile, and from a column to the next: more than are used, so that the
 // sixteen invocations that store at once meet different banks.
@@ -28,6 +32,7 @@ const COLUMN = 18u;
 var<workgroup> x_tile: array<vec4h, 272>;  // (4, X_LINE): four k of a row
 var<workgroup> w_tile: array<vec4h, 304>;  // (4, W_LINE): four k of a column, the first of each four in front
 var<workgroup> x_power: array<f32, 128>;   // (2, 64): the power of two of eight k of a row
+var<workgroup> b_power: array<f32, 128>;   // (2, 64): the same of a column, for the branch
 
 // What an invocation loads for a tile: eight k of a row of x, and of a row of w as it is stored.
 struct Loaded { low: vec4f, high: vec4f, w: Rows8 }
@@ -50,6 +55,25 @@ fn halves(loaded: Loaded, is_in: bool) -> Halves {
     );
 }
 
+// Adds the products of eight k of the tiles to the sums of rows ty, ty + 8, … and columns 4·tx to 4·tx + 3,
+// which have these powers.
+fn multiply(acc: ptr<function, array<vec4f, 8>>, tx: u32, ty: u32, e: u32, powers: vec4f) {
+    let q = 2u * X_LINE * e;
+    let c = 2u * W_LINE * e + tx;
+    let d = c + W_LINE;
+    let first = mat4x4h(
+        w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
+    );
+    let second = mat4x4h(
+        w_tile[d], w_tile[d + COLUMN], w_tile[d + 2u * COLUMN], w_tile[d + 3u * COLUMN],
+    );
+    for (var i = 0u; i < 8u; i++) {
+        let r = ty + 8u * i;
+        let sums = vec4f(x_tile[q + r] * first) + vec4f(x_tile[q + r + X_LINE] * second);
+        (*acc)[i] = fma(x_power[64u * e + r] * powers, sums, (*acc)[i]);
+    }
+}
+
 @compute @workgroup_size(128)
 fn linear_fwd(
     @builtin(workgroup_id) group: vec3u,
@@ -65,7 +89,8 @@ fn linear_fwd(
     // repeat the last one; only the stores are guarded. Four rows side by side, as NF4 quads lie.
     let part = local / 8u * 4u + local % 4u;
     let eight = local / 4u % 2u;
-    let x_row = min(group.y * 64u + part, p.m - 1u) * 2u * k8;
+    let down_row = min(group.y * 64u + part, p.m - 1u);
+    let x_row = down_row * 2u * k8;
     let w_row = min(group.x * 64u + part, p.n - 1u);
     let x_to = 2u * X_LINE * eight + part;
     let w_to = 2u * W_LINE * eight + COLUMN * (part % 4u) + part / 4u;
@@ -86,30 +111,40 @@ fn linear_fwd(
         // Past the end x is 0, and the last weights are repeated.
         let at = k + 2u + eight;
         let loaded = load(x_row, w_row, min(at, k8 - 1u));
-        for (var e = 0u; e < 2u; e++) {
-            let q = 2u * X_LINE * e;
-            let c = 2u * W_LINE * e + tx;
-            let d = c + W_LINE;
-            let first = mat4x4h(
-                w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
-            );
-            let second = mat4x4h(
-                w_tile[d], w_tile[d + COLUMN], w_tile[d + 2u * COLUMN], w_tile[d + 3u * COLUMN],
-            );
-            for (var i = 0u; i < 8u; i++) {
-                let r = ty + 8u * i;
-                let sums = vec4f(x_tile[q + r] * first) + vec4f(x_tile[q + r + X_LINE] * second);
-                acc[i] = fma(vec4f(x_power[64u * e + r]), sums, acc[i]);
-            }
-        }
+        for (var e = 0u; e < 2u; e++) { multiply(&acc, tx, ty, e, vec4f(1.0)); }
         next = halves(loaded, at < k8);
         workgroupBarrier();
+    }
+
+    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
+    if BRANCH {
+        for (var r = 0u; r < p.rank; r += 16u) {
+            let at = r + 8u * eight;
+            let low = branch_down4(down_row, at);
+            let high = branch_down4(down_row, at + 4u);
+            let up_low = branch_up4(w_row, at);
+            let up_high = branch_up4(w_row, at + 4u);
+            let power = half_power(low, high);
+            let up_power = half_power(up_low, up_high);
+            x_tile[x_to] = half_of(low, power);
+            x_tile[x_to + X_LINE] = half_of(high, power);
+            x_power[64u * eight + part] = bitcast<f32>(power);
+            w_tile[w_to] = half_of(up_low, up_power);
+            w_tile[w_to + W_LINE] = half_of(up_high, up_power);
+            b_power[64u * eight + part] = bitcast<f32>(up_power);
+            workgroupBarrier();
+            for (var e = 0u; e < 2u; e++) {
+                let i = 64u * e + 4u * tx;
+                let powers = vec4f(b_power[i], b_power[i + 1u], b_power[i + 2u], b_power[i + 3u]);
+                multiply(&acc, tx, ty, e, powers);
+            }
+            workgroupBarrier();
+        }
     }
 
     let n4 = p.n / 4u;
     let row = group.y * 64u + ty;
     let column = group.x * 16u + tx;
-    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
     if p.accumulate == 1u {
         // No row waits for another one's load; those past the end are not stored.
         for (var i = 0u; i < 8u; i++) {

@@ -2,8 +2,8 @@
 // [1, 2): a gradient far below f16's range keeps eleven bits as an activation does. Powers are within 2^±100.
 
 // The power's bits.
-fn half_power(a: vec4f, b: vec4f) -> u32 {
-    let fours = max(abs(a), abs(b));
+fn half_power(low: vec4f, high: vec4f) -> u32 {
+    let fours = max(abs(low), abs(high));
     let largest = max(max(fours.x, fours.y), max(fours.z, fours.w));
     return clamp(bitcast<u32>(largest) & 0x7f800000u, 0x0d800000u, 0x71800000u);
 }

@@ -41,13 +41,17 @@ impl Needs {
 /// The choice of an operation whose factors may be rounded to 16 bits. It opens bodies and closes none.
 pub const HALF: (&str, &str) = ("precision", "half");
 
-/// Roles of which every body of a kernel takes any module, so that they do not decide on the body; and the module of
-/// operations that choose none.
+/// Roles that an operation need not choose, and the module of those that do not, which does nothing. A body with such a
+/// role takes any of its modules, one without it only this.
 pub(super) const FREE: [(&str, &str); 3] =
     [("input", "input_plain"), ("input4", "input4_plain"), ("branch", "branch_none")];
 
 pub(super) fn is_free(role: &str) -> bool {
     FREE.iter().any(|(free, _)| *free == role)
+}
+
+fn is_idle(module: &str) -> bool {
+    FREE.iter().any(|(_, idle)| *idle == module)
 }
 
 /// One spelling of a kernel.
@@ -60,7 +64,7 @@ pub struct Body {
     /// What the adapter must offer.
     pub needs: Needs,
     /// What it was written for: every choice of the operation must be among these, those of free
-    /// roles excepted; empty: anything.
+    /// roles excepted, which must be among the body's; empty: anything.
     pub only: &'static [&'static str],
 }
 
@@ -73,8 +77,18 @@ impl Body {
     /// Whether this body can be composed with the modules that the data decide.
     pub fn accepts(&self, roles: &[(&str, &str)]) -> bool {
         let allowed = !self.needs.half() || roles.contains(&HALF);
-        let mut others = roles.iter().filter(|role| **role != HALF && !is_free(role.0));
-        allowed && (self.only.is_empty() || others.all(|(_, module)| self.only.contains(module)))
+        // What is read one by one or by fours is one choice.
+        fn kind(role: &str) -> &str {
+            role.trim_end_matches('4')
+        }
+        let own = self.roles();
+        let takes = |role: &str| own.iter().any(|own| kind(own) == kind(role));
+        let mut others = roles.iter().filter(|role| **role != HALF);
+        allowed
+            && others.all(|&(role, module)| match is_free(role) {
+                true => is_idle(module) || takes(role),
+                false => self.only.is_empty() || self.only.contains(&module),
+            })
     }
 }
 
@@ -118,8 +132,7 @@ impl Selection {
     /// `rms_norm_fwd[baseline+reduce_workgroup]`, without modules that do nothing.
     pub fn name(&self) -> String {
         let mut pieces = vec![self.body.name];
-        let idle = |module: &&&str| FREE.iter().any(|(_, idle)| idle == *module);
-        pieces.extend(self.modules.iter().filter(|module| !idle(module)));
+        pieces.extend(self.modules.iter().filter(|module| !is_idle(module)));
         pieces.extend(self.form.name());
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::form::{Form, storage};
-use super::op::{Access, Op, Selection};
+use super::op::{Access, Body, Op, Selection};
 use super::{Gpu, Target, Tensor, compose};
 use crate::Result;
 
@@ -90,6 +90,11 @@ impl Gpu {
         let variant = self.variant_of(self.caps().select(kernel, &wanted.1)?);
         lock(&self.inner.pipelines.selected).insert(wanted, variant.clone());
         Ok(variant)
+    }
+
+    /// The body that this device runs for an operation.
+    pub(crate) fn body(&self, op: &dyn Op) -> Result<&'static Body> {
+        Ok(self.variant(op)?.selection.body)
     }
 
     /// A variant that this device can run.

@@ -22,19 +22,28 @@ pub struct Case {
     pub run: fn(&Inputs, [usize; 3], Each) -> Result<()>,
 }
 
+/// LoRA's rank where a product has its branch.
+const R: usize = 16;
+
+/// Also with LoRA's branch, where the device adds it as it makes the product.
 fn linear_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, n])?);
+    let (low, b) = (i.random("low", &[m, R])?, i.random("b", &[n, R])?);
     for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
-        let op = LinearFwd::new(&x, &w, &y);
-        i.both(&op, &LinearFwd { half: true, ..op }, each)?;
+        for branch in [None, Some(Branch { low: &low, b: &b, scale: 2.0 })] {
+            let op = LinearFwd { branch, ..LinearFwd::new(&x, &w, &y) };
+            let half = LinearFwd { half: true, ..op };
+            if branch.is_none() || (op.adds_branch(i.gpu())? && half.adds_branch(i.gpu())?) {
+                i.both(&op, &half, each)?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Also what only products of few rows do: an input of their own, LoRA's branch.
+/// Also what only products of few rows do: an input of their own.
 fn linear_few(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
-    const R: usize = 16;
     linear_fwd(i, [m, n, k], each)?;
     if m > LinearFwd::FEW {
         return Ok(());
@@ -43,18 +52,12 @@ fn linear_few(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let (gate_up, norm) = (i.random("gate, up", &[2, m, k])?, i.random("norm", &[k])?);
     let (low, b) = (i.random("low", &[m, R])?, i.random("b", &[n, R])?);
     let branch = Branch { low: &low, b: &b, scale: 2.0 };
-    let inputs = [
-        (&x, Input::Plain),
-        (&x, Input::Norm { weight: &norm, eps: 1e-5 }),
-        (&gate_up, Input::Swiglu),
-    ];
+    let inputs = [(&x, Input::Norm { weight: &norm, eps: 1e-5 }), (&gate_up, Input::Swiglu)];
     for &storage in i.storages {
         let w = i.matrix(n, k, storage)?;
         for (x, input) in inputs {
             for branch in [None, Some(branch)] {
-                if branch.is_some() || !matches!(input, Input::Plain) {
-                    each(&LinearFwd { input, branch, ..LinearFwd::new(x, &w, &y) })?;
-                }
+                each(&LinearFwd { input, branch, ..LinearFwd::new(x, &w, &y) })?;
             }
         }
     }

@@ -3,13 +3,15 @@
 use super::linear::{Params, bound, roles, tiles, work};
 use super::params;
 use super::weight::Matrix;
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{Gpu, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
 /// The product of many rows.
 pub(super) static FWD: Kernel = kernel!(
     joins "linear_fwd",
-    [x: Read, w: Read, scales: Read, nested: Read, table: Table, y: Update],
+    [
+        x: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read, y: Update,
+    ],
     "tile": Needs::Nothing, only [
         "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
@@ -71,7 +73,7 @@ pub(super) static FEW_ROWS: Kernel = kernel!(
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct FewParams {
+struct FwdParams {
     product: Params,
     rank: u32,
     branch_scale: f32,
@@ -133,12 +135,12 @@ pub struct Branch<'a> {
 /// `y[m, first + n] = scale · Σ_k in(x)[m, k] · w[n, k] + branch.scale · Σ_r low[m, r] · b[n, r]`, or `+=` with
 /// `accumulate`; without a branch only the former. What is made of `x` is never stored.
 ///
-/// `half` allows `x` and `w` to be rounded to 16 bits where the adapter gains by it; sums are f32.
+/// `half` allows all factors to be rounded to 16 bits where the adapter gains by it; sums are f32.
 /// **Shapes** `x` as [`Input`] says, `w (N, K)`, `y (M, stride)` with `first + N ≤ stride`: the shards of a
-/// large matrix fill their columns of one `y`. Anything but a plain input and no branch: at most
-/// [`LinearFwd::FEW`] rows. **Errors** [`Shape`](crate::Error::Shape); [`Invalid`](crate::Error::Invalid) for more
-/// rows than that. **Source** Dettmers et al. 2023 (arXiv:2305.14314), eq. 5 and 6. **Twin**
-/// [`reference::rms_norm_fwd`] or [`reference::swiglu_fwd`], then [`reference::linear_fwd`] of each product.
+/// large matrix fill their columns of one `y`. Anything but a plain input: at most [`LinearFwd::FEW`] rows.
+/// **Errors** [`Shape`](crate::Error::Shape); [`Invalid`](crate::Error::Invalid) for more rows than that. **Source**
+/// Dettmers et al. 2023 (arXiv:2305.14314), eq. 5 and 6. **Twin** [`reference::rms_norm_fwd`] or
+/// [`reference::swiglu_fwd`], then [`reference::linear_fwd`] of each product.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct LinearFwd<'a> {
@@ -154,13 +156,26 @@ pub struct LinearFwd<'a> {
 }
 
 impl<'a> LinearFwd<'a> {
-    /// Up to so many rows a product may make its input itself and add LoRA's branch.
+    /// Up to so many rows a product may make its input itself.
     pub const FEW: usize = FEW;
 
     /// `y = x·Wᵀ`.
     pub fn new(x: &'a Tensor, w: &'a Matrix, y: &'a Tensor) -> LinearFwd<'a> {
         let (input, branch, first, accumulate) = (Input::Plain, None, 0, false);
         LinearFwd { x, input, w, branch, y, first, accumulate, scale: 1.0, half: false }
+    }
+
+    /// Whether this device does well to add the branch as it makes this product: of few rows always, of many where
+    /// what it runs without the branch, a body that was written for such data, takes one.
+    ///
+    /// **Errors** [`Unsupported`](crate::Error::Unsupported) if no body takes such data, which is a bug.
+    pub fn adds_branch(&self, gpu: &Gpu) -> Result<bool> {
+        if self.is_few() {
+            return Ok(true);
+        }
+        let body = gpu.body(self)?;
+        let without = gpu.body(&LinearFwd { branch: None, ..*self })?;
+        Ok(body.name == without.name && !body.only.is_empty())
     }
 
     fn is_few(&self) -> bool {
@@ -182,9 +197,8 @@ impl<'a> LinearFwd<'a> {
 
     fn check(&self, name: &str, m: usize) -> Result<()> {
         let k = self.w.cols;
-        if !self.is_few() && !matches!((self.input, self.branch), (Input::Plain, None)) {
-            let why =
-                format!("{m} rows, and only {FEW} may have an input of their own or a branch");
+        if !self.is_few() && !matches!(self.input, Input::Plain) {
+            let why = format!("{m} rows, and only {FEW} may have an input of their own");
             return Err(Error::invalid(name, why));
         }
         match self.input {
@@ -228,19 +242,15 @@ impl Op for LinearFwd<'_> {
     }
     fn tensors(&self) -> Vec<&Tensor> {
         let (x, w) = (self.x, self.w);
-        if !self.is_few() {
-            return vec![x, &w.w, &w.scales, &w.nested, &w.table, self.y];
-        }
         // What is not used only fills its binding.
         let norm = if let Input::Norm { weight, .. } = self.input { weight } else { x };
         let (low, b) = self.branch.map_or((x, x), |branch| (branch.low, branch.b));
-        vec![x, norm, &w.w, &w.scales, &w.nested, &w.table, low, b, self.y]
+        let others = [&w.w, &w.scales, &w.nested, &w.table, low, b, self.y];
+        let first = if self.is_few() { &[x, norm][..] } else { &[x] };
+        first.iter().copied().chain(others).collect()
     }
     fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        if !self.is_few() {
-            return roles(self.w, self.y.dim(1), self.first, self.half);
-        }
-        let mut roles = roles(self.w, self.y.dim(1), self.first, false);
+        let mut roles = roles(self.w, self.y.dim(1), self.first, self.half && !self.is_few());
         match self.input {
             Input::Plain => {}
             Input::Norm { .. } => {
@@ -255,12 +265,9 @@ impl Op for LinearFwd<'_> {
     }
     fn params(&self) -> Vec<u8> {
         let product = self.product();
-        if !self.is_few() {
-            return params(&product);
-        }
         let (rank, branch_scale) = self.branch.map_or((0, 0.0), |b| (b.low.dim(1) as u32, b.scale));
         let eps = if let Input::Norm { eps, .. } = self.input { eps } else { 0.0 };
-        params(&FewParams { product, rank, branch_scale, eps })
+        params(&FwdParams { product, rank, branch_scale, eps })
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let name = selection.kernel.name;
@@ -285,13 +292,15 @@ impl Op for LinearFwd<'_> {
     fn twin(&self, host: &mut HostBuffers) {
         let out = reference::Columns { stride: self.y.dim(1), first: self.first };
         let (k, scale, accumulate) = (self.w.cols, self.scale, self.accumulate);
-        if !self.is_few() {
-            let [x, w, scales, nested, table, y] = host.all();
-            let w = self.w.values(w, scales, nested, table);
-            return reference::linear_fwd(x.f32(), &w, k, accumulate, scale, out, y.f32_mut());
-        }
-        let [x, norm, w, scales, nested, table, low, b, y] = host.all();
-        let x = self.input_on_host(x.f32(), norm.f32());
+        let (x, norm, others) = if self.is_few() {
+            let [x, norm, others @ ..] = host.all::<9>();
+            (x.f32(), norm.f32(), others)
+        } else {
+            let [x, others @ ..] = host.all::<8>();
+            (x.f32(), &[][..], others)
+        };
+        let [w, scales, nested, table, low, b, y] = others;
+        let x = self.input_on_host(x, norm);
         let w = self.w.values(w, scales, nested, table);
         reference::linear_fwd(&x, &w, k, accumulate, scale, out, y.f32_mut());
         if let Some(Branch { low: shape, scale, .. }) = self.branch {

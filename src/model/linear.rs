@@ -59,8 +59,7 @@ impl Linear<'_> {
         self.pair.is_some_and(|p| p.dora.is_some())
     }
 
-    /// Whether its products make their input of so many rows themselves, by [`Site::input`], and add LoRA's branch as
-    /// they are made.
+    /// Whether its products make their input of so many rows themselves, by [`Site::input`].
     pub(super) fn makes_input(&self, rows: usize) -> bool {
         let simple = self.shards.len() == 1 && !self.is_rescaled() && self.mask.is_none();
         simple && rows <= LinearFwd::FEW
@@ -85,10 +84,8 @@ impl Linear<'_> {
         layers: &[(Linear, Site, &Tensor)],
         accumulate: bool,
     ) -> Result<()> {
-        if layers.iter().all(|(layer, _, y)| layer.makes_input(y.dim(0))) {
-            Linear::products_of_few(rec, layers, accumulate)?;
-        } else if layers.iter().all(|(layer, ..)| layer.shards.len() == 1 && !layer.is_rescaled()) {
-            Linear::products_of_many(rec, layers, accumulate)?;
+        if layers.iter().all(|(layer, ..)| layer.shards.len() == 1 && !layer.is_rescaled()) {
+            Linear::products(rec, layers, accumulate)?;
         } else {
             for (layer, at, y) in layers {
                 layer.product(rec, at, y, accumulate)?;
@@ -100,8 +97,8 @@ impl Linear<'_> {
         })
     }
 
-    /// LoRA's ways down, then everything else.
-    fn products_of_few(
+    /// LoRA's ways down, the products with its ways up where these can be added as they are made, and the others.
+    fn products(
         rec: &mut Recorder,
         layers: &[(Linear, Site, &Tensor)],
         accumulate: bool,
@@ -113,47 +110,36 @@ impl Linear<'_> {
                 None => plain.push(layer.whole(at, y, accumulate)),
             }
         }
-        let down = adapted.iter().map(|(_, at, pair, low, _)| LinearFwd {
-            input: at.input,
-            ..LinearFwd::new(at.x, &pair.a, low)
-        });
-        together(rec, &down.collect::<Vec<_>>())?;
-        let whole = adapted.iter().map(|(layer, at, pair, low, y)| {
+        let (mut made, mut down) = (Vec::new(), Vec::new());
+        let (mut whole, mut up) = (Vec::new(), Vec::new());
+        for (layer, at, pair, low, y) in &adapted {
+            match layer.makes_input(y.dim(0)) {
+                true => {
+                    made.push(LinearFwd { input: at.input, ..LinearFwd::new(at.x, &pair.a, low) })
+                }
+                false => down.push(LoraDown { x: at.x, a: &pair.a.w, mask: layer.mask, low }),
+            }
+            let without = layer.whole(at, y, accumulate);
             let branch = Some(Branch { low, b: &pair.b.w, scale: pair.scale });
-            LinearFwd { branch, ..layer.whole(at, y, accumulate) }
-        });
-        together(rec, &whole.collect::<Vec<_>>())?;
-        together(rec, &plain)
+            let with = LinearFwd { branch, ..without };
+            if with.adds_branch(rec.gpu())? {
+                whole.push(with);
+            } else {
+                plain.push(without);
+                up.push(pair.up(low, y));
+            }
+        }
+        together(rec, &made)?;
+        together(rec, &down)?;
+        together(rec, &whole)?;
+        together(rec, &plain)?;
+        together(rec, &up)
     }
 
     /// The product with the frozen weights in one shard.
     fn whole<'b>(&'b self, at: &'b Site, y: &'b Tensor, accumulate: bool) -> LinearFwd<'b> {
         let product = LinearFwd::new(at.x, &self.shards[0].matrix, y);
         LinearFwd { input: at.input, accumulate, half: self.half, ..product }
-    }
-
-    fn products_of_many(
-        rec: &mut Recorder,
-        layers: &[(Linear, Site, &Tensor)],
-        accumulate: bool,
-    ) -> Result<()> {
-        let frozen = layers.iter().map(|(layer, at, y)| layer.whole(at, y, accumulate));
-        together(rec, &frozen.collect::<Vec<_>>())?;
-        let mut adapted = Vec::new();
-        for (layer, at, y) in layers {
-            if let Some(pair) = layer.pair {
-                adapted.push((pair, layer.mask, at, at.low(pair, y.dim(0))?, *y));
-            }
-        }
-        let down = adapted.iter().map(|(pair, mask, at, low, _)| LoraDown {
-            x: at.x,
-            a: &pair.a.w,
-            mask: *mask,
-            low,
-        });
-        together(rec, &down.collect::<Vec<_>>())?;
-        let up = adapted.iter().map(|(pair, _, _, low, y)| pair.up(low, y));
-        together(rec, &up.collect::<Vec<_>>())
     }
 
     /// `y = W x`, or `+=`.

@@ -96,6 +96,41 @@ fn fused(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     Ok(())
 }
 
+/// LoRA's branch in products of many rows.
+fn branched(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
+    let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
+    let (x, w) = (random(gpu, "x", &[m, k]), matrix(gpu, n, k, storage));
+    for rank in [1, 5, 16, 36] {
+        let (low, b) = (random(gpu, "low", &[m, rank]), random(gpu, "b", &[n, rank]));
+        let branch = |scale| Some(Branch { low: &low, b: &b, scale });
+        let fresh = nan(gpu, "y", &[m, n]);
+        let plain = LinearFwd { branch: branch(2.0), ..LinearFwd::new(&x, &w, &fresh) };
+        let half = LinearFwd { half: true, ..plain };
+        check(&plain, &[&LinearFwd { branch: branch(1.99), ..plain }])?;
+        check(&half, &[&LinearFwd { branch: branch(1.5), ..half }])?;
+        let y = random(gpu, "y", &[m, (n + 12) / 4 * 4]);
+        for op in [plain, half] {
+            let op = LinearFwd { branch: branch(0.5), y: &y, first: 4, accumulate: true, ..op };
+            check(
+                &op,
+                &[
+                    &LinearFwd { accumulate: false, ..op },
+                    &LinearFwd { branch: None, ..op },
+                    &LinearFwd { scale: 0.5, ..op },
+                    &LinearFwd { first: 5, ..op },
+                ],
+            )?;
+        }
+        // A B below f16's range, beside as small a product.
+        let tiny: Vec<f32> = noise(n * rank, "tiny").iter().map(|v| v * 1e-9).collect();
+        let tiny = floats(gpu, "tiny", &[n, rank], &tiny);
+        let branch = |scale| Some(Branch { low: &low, b: &tiny, scale });
+        let op = LinearFwd { branch: branch(2.0), scale: 1e-9, ..half };
+        check(&op, &[&LinearFwd { branch: branch(1.5), ..op }])?;
+    }
+    Ok(())
+}
+
 fn bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let &[m, n, k, storage] = sizes else { return Err("sizes".into()) };
     let (dy, w) = (random(gpu, "dy", &[m, n + 3]), matrix(gpu, n, k, storage));
@@ -203,6 +238,8 @@ pub fn cases() -> Vec<Case> {
             all.extend(harness_cases(name, &[&[m, n, k, storage]], fwd));
             if m <= LinearFwd::FEW {
                 all.extend(harness_cases("linear_few::fused", &[&[m, n, k, storage]], fused));
+            } else {
+                all.extend(harness_cases("linear_fwd::branch", &[&[m, n, k, storage]], branched));
             }
             all.extend(harness_cases("linear_bwd", &[&[m, n, k, storage]], bwd));
         }

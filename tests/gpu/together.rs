@@ -124,7 +124,7 @@ fn products(
     Ok(names)
 }
 
-/// Products of few rows with inputs of their own and LoRA's branches.
+/// Products with LoRA's branches; those of few rows also with inputs of their own.
 fn fused(
     gpu: &Gpu,
     [m, k]: [usize; 2],
@@ -144,12 +144,13 @@ fn fused(
     let parts: Vec<_> =
         (0..rows.len()).map(|i| (low.tensor(i), b.tensor(i), outputs.tensor(i))).collect();
     let mut names = BTreeSet::new();
-    for (x, input) in [(&x, Input::Norm { weight: &weight, eps: 1e-5 }), (&gate_up, Input::Swiglu)]
-    {
+    let norm = (&x, Input::Norm { weight: &weight, eps: 1e-5 });
+    let (few, many) = ([norm, (&gate_up, Input::Swiglu)], [(&x, Input::Plain)]);
+    for &(x, input) in if m <= LinearFwd::FEW { &few[..] } else { &many } {
         let op = |i: usize| {
             let (low, b, y) = &parts[i];
             let branch = Some(Branch { low, b, scale: 1.0 + i as f32 });
-            LinearFwd { input, branch, ..LinearFwd::new(x, &w[i], y) }
+            LinearFwd { input, branch, half: true, ..LinearFwd::new(x, &w[i], y) }
         };
         let ops: Vec<_> = (0..rows.len()).map(op).collect();
         let ops: Vec<&dyn Op> = ops.iter().map(|op| op as &dyn Op).collect();
@@ -180,6 +181,8 @@ fn all(gpu: &Gpu) -> Result<BTreeSet<String>> {
         names.extend(products(gpu, [3, 33], &[5, 7, 9], storage)?);
         names.extend(fused(gpu, [2, 128], &[96, 32, 36], storage)?);
         names.extend(fused(gpu, [1, 33], &[5, 7], storage)?);
+        names.extend(fused(gpu, [20, 64], &[40, 100], storage)?);
+        names.extend(fused(gpu, [9, 33], &[5, 7], storage)?);
     }
     for (m, p) in [(1, 0.0), (40, 0.0), (40, 0.25)] {
         names.extend(ways_down(gpu, [m, 72], &[16, 8, 24], p)?);

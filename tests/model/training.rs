@@ -194,6 +194,38 @@ fn sequences_end_to_end_give_what_they_give_one_by_one() {
     }
 }
 
+/// LoRA's way up is a product of its own in baseline bodies and a part of the whole product in those for GPUs.
+#[test]
+fn lora_within_the_product_equals_lora_beside_it() {
+    for dropout in [0.0, 0.3] {
+        let [beside, within] =
+            [Policy::Baseline, Policy::Prefer("workgroup".into())].map(|policy| {
+                let gpu = open(policy, false);
+                let mut trainer =
+                    trainer(adapted(&gpu, 6, dropout, false), options(Keep::Recomputed));
+                gpu.profile(true);
+                let made = block_on(trainer.gradients(&[batch(&[24, 9, 17], 3, 0)])).unwrap();
+                (made, gpu.profile(false))
+            });
+        let has_branch = |profile: wgpu_lora::gpu::Profile| {
+            profile
+                .rows
+                .keys()
+                .any(|name| name.starts_with("linear_fwd") && name.contains("+branch_lora"))
+        };
+        // Without timestamps nobody counts.
+        assert_ne!(beside.1.map(has_branch), Some(true));
+        assert_ne!(within.1.map(has_branch), Some(false));
+        let ((expected_loss, expected), (loss, gradients)) = (beside.0, within.0);
+        assert!((loss - expected_loss).abs() <= 1e-6 * expected_loss, "{loss} {expected_loss}");
+        for (key, (_, g)) in &gradients {
+            let most = expected[key].1.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let error = difference(g, &expected[key].1);
+            assert!(error <= 2e-5 * most && most > 0.0, "{key}: {error:e} of {most:e}");
+        }
+    }
+}
+
 fn slope_is_the_gradient(model: Model, lengths: &[usize]) {
     let window = [batch(lengths, 0, 0)];
     let mut trainer = trainer(model, options(Keep::Recomputed));
