@@ -63,6 +63,7 @@ pub(super) static FEW_ROWS: Kernel = kernel!(
         "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
         "aligned",
     ],
+    "workgroup_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
     "vec8": Needs::Subgroup(8), only [
         "weight_nf4_quads", "rows_nf4_quads", "aligned",
     ],
@@ -95,6 +96,7 @@ fn groups(selection: &Selection, m: usize, n: usize) -> Result<[u32; 3]> {
         ("linear_few", "vec8_dense") => vectors(8),
         ("linear_few", "vec" | "vec_dense") => vectors(256),
         ("linear_few", "workgroup") => vectors(4),
+        ("linear_few", "workgroup_nf4") => vectors(8),
         ("linear_few", _) => vectors(1),
         (_, "tile" | "tile_nf4") => Ok(tiles(m, n, [32, 64])),
         (_, "subgroup8") => Ok(tiles(m, n, [16, 64])),

@@ -169,6 +169,7 @@ pub fn policies() -> Vec<Policy> {
         Policy::Baseline,
         prefer("workgroup"),
         prefer("workgroup_f16"),
+        prefer("workgroup_nf4"),
         prefer("tile"),
         prefer("tile_nf4"),
         prefer("vec"),
