@@ -29,11 +29,11 @@ fn linear_few(
     let n = group.y * groups.x + group.x;
     if n >= p.n { return; }
     let row = group.z;
-    if INPUT_SQUARES { input_begin(wg_sum(input_squares(row, lane, WG), lane)); }
     var part = 0.0;
     for (var k = lane; k < p.k; k += WG) { part += input(row, k) * weight_at(n * p.k + k); }
     var up = 0.0;
     for (var r = lane; r < branch_rank(); r += WG) { up += branch_at(row, n, r); }
+    if INPUT_SQUARES { part *= input_factor(wg_sum(input_squares, lane)); }
     let sum = wg_sum(p.scale * part + up, lane);
     if lane == 0u {
         let i = row * p.stride + p.first + n;

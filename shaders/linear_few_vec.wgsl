@@ -47,7 +47,6 @@ fn linear_few(
     let quad = (group.y * groups.x + group.x) * 64u + lane;
     if quad >= p.n / 4u { return; }
     let row = group.z;
-    if INPUT_SQUARES { input_begin(input_squares(row, 0u, 1u)); }
     var sum: vec4f;
     for (var block = 0u; block < p.k / 64u; block++) {
         var part = vec4f();
@@ -57,7 +56,7 @@ fn linear_few(
         }
         sum += part * scale_of(quad, block);
     }
-    sum *= p.scale;
+    sum *= p.scale * input_factor(input_squares);
     let n = 4u * quad;
     for (var r = 0u; r < branch_rank(); r++) {
         sum += vec4f(

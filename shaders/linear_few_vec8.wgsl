@@ -65,13 +65,6 @@ fn linear_few(
     let end = n4 * k8 - 1u;
     var touched = 0u;
 
-    if INPUT_SQUARES {
-        var squares = input_squares(row, lane, 8u);
-        squares += subgroupShuffleXor(squares, 1u);
-        squares += subgroupShuffleXor(squares, 2u);
-        input_begin(squares + subgroupShuffleXor(squares, 4u));
-    }
-
     var acc: array<vec4f, QUADS>;
     for (var block = 0u; block < blocks; block++) {
         touched |= w[min(ahead + 64u * block, end)].x | w[min(ahead + 64u * block + 32u, end)].x;
@@ -87,8 +80,15 @@ fn linear_few(
         }
     }
 
+    var scale = p.scale;
+    if INPUT_SQUARES {
+        var squares = input_squares;
+        squares += subgroupShuffleXor(squares, 1u);
+        squares += subgroupShuffleXor(squares, 2u);
+        scale *= input_factor(squares + subgroupShuffleXor(squares, 4u));
+    }
     for (var t = 0u; t < QUADS; t++) {
-        acc[t] *= p.scale;
+        acc[t] *= scale;
         let n = 4u * min(first + t, n4 - 1u);
         for (var r = lane; r < branch_rank(); r += 8u) {
             acc[t] += vec4f(

@@ -33,13 +33,6 @@ fn linear_few(
     let row = group.z;
     let first = (group.y * groups.x + group.x) * COLUMNS;
 
-    if INPUT_SQUARES {
-        var squares = input_squares(row, lane, 8u);
-        squares += subgroupShuffleXor(squares, 1u);
-        squares += subgroupShuffleXor(squares, 2u);
-        input_begin(squares + subgroupShuffleXor(squares, 4u));
-    }
-
     let ahead = (first + COLUMNS) * k8 + 4u * lane;
     let end = p.n * k8 - 1u;
     var touched = 0u;
@@ -49,9 +42,12 @@ fn linear_few(
     for (var step = 0u; step < k8; step += 8u) {
         // Past the end x is 0, and the last weights are repeated.
         let i = min(step + lane, k8 - 1u);
-        let is_in = step + lane < k8;
-        let even = select(vec4f(), input4(row, 2u * i), is_in);
-        let odd = select(vec4f(), input4(row, 2u * i + 1u), is_in);
+        var even = vec4f();
+        var odd = vec4f();
+        if step + lane < k8 {
+            even = input4(row, 2u * i);
+            odd = input4(row, 2u * i + 1u);
+        }
         for (var t = 0u; t < COLUMNS; t++) {
             // Columns past the end repeat the last one and are not stored.
             let both = rows8(min(first + t, p.n - 1u), i);
@@ -59,6 +55,13 @@ fn linear_few(
         }
     }
 
+    var scale = p.scale;
+    if INPUT_SQUARES {
+        var squares = input_squares;
+        squares += subgroupShuffleXor(squares, 1u);
+        squares += subgroupShuffleXor(squares, 2u);
+        scale *= input_factor(squares + subgroupShuffleXor(squares, 4u));
+    }
     // Every lane has all sums; it stores its own.
     var sum = 0.0;
     for (var t = 0u; t < COLUMNS; t++) {
@@ -70,7 +73,7 @@ fn linear_few(
     }
     let n = first + lane;
     if n < p.n && (p.k > 0u || touched == 0u) {  // always, if n < N; but what was touched is needed
-        sum *= p.scale;
+        sum *= scale;
         for (var r = 0u; r < branch_rank(); r++) { sum += branch_at(row, n, r); }
         let i = row * p.stride + p.first + n;
         y[i] = select(0.0, y[i], p.accumulate == 1u) + sum;

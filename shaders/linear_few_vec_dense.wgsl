@@ -28,7 +28,6 @@ fn linear_few(
     let n = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if n >= p.n { return; }
     let row = group.z;
-    if INPUT_SQUARES { input_begin(input_squares(row, 0u, 1u)); }
     // Products of four k side by side, for each of the four columns.
     var s: mat4x4f;
     for (var i = 0u; i < p.k / 8u; i++) {
@@ -39,7 +38,7 @@ fn linear_few(
             s[j] += both[0] * even + both[1] * odd;
         }
     }
-    var sum = p.scale * (vec4f(1.0) * s);  // the sum of each column
+    var sum = p.scale * input_factor(input_squares) * (vec4f(1.0) * s);  // the sum of each column
     for (var r = 0u; r < branch_rank(); r++) {
         sum += vec4f(
             branch_at(row, n, r), branch_at(row, n + 1u, r),

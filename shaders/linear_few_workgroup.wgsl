@@ -57,7 +57,6 @@ fn linear_few(
     let mine = lane / COLUMNS;
     rows8_begin(lane);
     workgroupBarrier();
-    if INPUT_SQUARES { input_begin(summed(input_squares(row, lane, COLUMNS * LANES), lane, 1u)); }
 
     var acc: vec4f;
     for (var i = mine; i < k8; i += 2u * LANES) {
@@ -65,8 +64,9 @@ fn linear_few(
         let first = rows8_load(n, i);
         let second = rows8_load(n, j);
         acc += product(first, row, i);
-        acc += select(vec4f(), product(second, row, j), i + LANES < k8);
+        if i + LANES < k8 { acc += product(second, row, j); }
     }
+    if INPUT_SQUARES { acc *= input_factor(summed(input_squares, lane, COLUMNS)); }
     var up = 0.0;
     for (var r = mine; r < branch_rank(); r += LANES) { up += branch_at(row, n, r); }
 

@@ -26,16 +26,16 @@ const LANES = 32u;  // invocations of a quad
 
 var<workgroup> sums: array<vec4f, 64>;
 
-// The sum over the first `many` invocations of each `many`, a power of two, in all of them.
-fn summed(value: vec4f, lane: u32, many: u32) -> vec4f {
+// The sum over the invocations of a quad, in all of them.
+fn summed(value: vec4f, lane: u32) -> vec4f {
     workgroupBarrier();
     sums[lane] = value;
     workgroupBarrier();
-    for (var half = many / 2u; half > 0u; half /= 2u) {
-        if lane % many < half { sums[lane] += sums[lane + half]; }
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if lane % LANES < half { sums[lane] += sums[lane + half]; }
         workgroupBarrier();
     }
-    return sums[lane / many * many];
+    return sums[lane / LANES * LANES];
 }
 
 // Σ over the word's eight k of four rows of W (components), not yet scaled.
@@ -65,10 +65,6 @@ fn linear_few(
     let mine = lane % LANES;
     nf4_begin(lane);
     workgroupBarrier();
-    if INPUT_SQUARES {
-        let share = vec4f(input_squares(row, lane, QUADS * LANES), 0.0, 0.0, 0.0);
-        input_begin(summed(share, lane, QUADS * LANES).x);
-    }
 
     // A row of W has at most 256 blocks, so at most two nested scales; `turn` is its first block under
     // the second one.
@@ -92,6 +88,7 @@ fn linear_few(
         acc = fma(products(word, even, odd), absmax, acc);
     }
     acc *= p.scale;
+    if INPUT_SQUARES { acc *= input_factor(summed(vec4f(input_squares), lane).x); }
     for (var r = mine; r < branch_rank(); r += LANES) {
         let n = 4u * quad;
         acc += vec4f(
@@ -100,7 +97,7 @@ fn linear_few(
         );
     }
 
-    let sum = summed(acc, lane, LANES);
+    let sum = summed(acc, lane);
     if mine == 0u && column < n4 {
         let i = (row * p.stride + p.first) / 4u + column;
         y[i] = select(vec4f(), y[i], p.accumulate == 1u) + sum;
