@@ -8,7 +8,7 @@ use wgpu_lora::gpu::{Choices, Gpu, GpuOptions, Origin};
 
 use crate::program::{Done, Place};
 
-const CONTEXT: &str = "linear_fwd weight_nf4_quads aligned many";
+const CONTEXT: &str = "linear_fwd weight_nf4_quads aligned";
 
 /// The folder that the program keeps its files in, with `place` as the user's.
 fn kept(place: &Place) -> PathBuf {
@@ -98,7 +98,7 @@ fn an_unknown_adapter_is_measured_once() {
         return;
     }
     assert!(first.contains(MEASURES) && first.contains("tuned kernel variants"), "{first}");
-    assert!(first.contains("linear_fwd weight_nf4_quads aligned many: "), "{first}");
+    assert!(first.contains("linear_fwd weight_nf4_quads aligned: "), "{first}");
     let second = train("second", "");
     assert!(!second.contains(MEASURES) && second.contains("tuned kernel variants"), "{second}");
 }
