@@ -245,6 +245,12 @@ impl Caps {
         self.origin() == "shipped" && !(self.software && known)
     }
 
+    /// Whether a product of few rows that makes its input as it reads it takes less time than a dispatch before it.
+    /// Not on software adapters without subgroups of 8: there every invocation makes the input's whole row.
+    pub(crate) fn gains_by_making_input(&self) -> bool {
+        !self.software || self.runs(Needs::Subgroup(8))
+    }
+
     fn runs(&self, needs: Needs) -> bool {
         match needs {
             Needs::Nothing => true,

@@ -105,10 +105,11 @@ impl Block<'_> {
         rec.record(&Add { x, y })
     }
 
-    /// Whether these layers make their input of so many rows themselves; in training it is kept for backward.
+    /// Whether these layers make their input of so many rows themselves, and the device gains by it; in training it is
+    /// kept for backward.
     fn make_input(&self, frame: &Frame, modules: &[Module], rows: usize) -> bool {
         let all = modules.iter().all(|&module| self.linear(module).makes_input(rows));
-        all && !frame.keeps_activations()
+        all && !frame.keeps_activations() && self.model.gpu.caps().gains_by_making_input()
     }
 
     /// `x` behind a norm, as `modules` read it: made by them, or stored in `h`.
