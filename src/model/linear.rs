@@ -187,7 +187,12 @@ impl Linear<'_> {
         }
         let Some(pair) = self.pair else { return Ok(()) };
         let low = at.low(pair, y.dim(0))?;
-        rec.record(&LoraDown { x: at.x, a: &pair.a.w, mask: self.mask, low: &low })?;
+        match self.mask {
+            None if low.dim(0) <= LinearFwd::FEW => {
+                rec.record(&LinearFwd::new(at.x, &pair.a, &low))?;
+            }
+            mask => rec.record(&LoraDown { x: at.x, a: &pair.a.w, mask, low: &low })?,
+        }
         rec.record(&pair.up(&low, out))?;
         if let Some((dora, before)) = dora {
             rec.record(&DoraScale { z: before, magnitude: &dora.magnitude, norm: &dora.norm, y })?;
