@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_table_of_variants_is_read_back() {
         let variants = [
-            ("linear_fwd weight_f32 aligned many", "linear_fwd[tile+rows_f32]"),
+            ("linear_fwd weight_f32 aligned", "linear_fwd[tile+rows_f32]"),
             ("add", "add[baseline]"),
             ("adapter", "A card (1.0)"),
             ("policy", "auto"),
@@ -187,9 +187,7 @@ mod tests {
         let variants = variants.map(|(context, name)| (context.into(), name.into())).into();
         let choices = Choices::recorded(&variants);
         assert_eq!(choices.bodies.len(), 2);
-        let roles = |weight| {
-            [("weight", weight), ("rows", "rows_f32"), ("shape", "aligned"), ("size", "many")]
-        };
+        let roles = |weight| [("weight", weight), ("rows", "rows_f32"), ("shape", "aligned")];
         let kernel = |name| Kernel { name, bindings: &[], bodies: &[], joins: false };
         let (product, add) = (kernel("linear_fwd"), kernel("add"));
         assert_eq!(choices.body(&product, &roles("weight_f32")), Some("tile"));
