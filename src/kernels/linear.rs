@@ -8,29 +8,39 @@ use crate::Result;
 use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
 use crate::reference;
 
+/// Bodies for aligned products with weights in NF4 quads.
+pub(super) const ALIGNED_QUADS: [&str; 3] = ["weight_nf4_quads", "rows_nf4_quads", "aligned"];
+
+/// Bodies for aligned products with dense weights.
+pub(super) const ALIGNED_DENSE: [&str; 7] =
+    ["weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned"];
+
+/// Bodies for aligned products with any weights.
+pub(super) const ALIGNED: [&str; 13] = [
+    "weight_f32",
+    "weight_f16",
+    "weight_bf16",
+    "weight_nf4_quads",
+    "weight_nf4",
+    "weight_nf4_single",
+    "rows_f32",
+    "rows_f16",
+    "rows_bf16",
+    "rows_nf4_quads",
+    "rows_nf4",
+    "rows_nf4_single",
+    "aligned",
+];
+
 pub(super) static BWD: Kernel = kernel!(
     "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
-    "tile": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "tile_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
-    "workgroup": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "workgroup_f16": Needs::F16, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
-    "subgroup8_dense": Needs::Subgroup(8), only [
-        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
-    ],
+    "tile": Needs::Nothing, only ALIGNED,
+    "tile_nf4": Needs::Nothing, only ALIGNED_QUADS,
+    "workgroup": Needs::Nothing, only ALIGNED,
+    "workgroup_f16": Needs::F16, only ALIGNED,
+    "subgroup8": Needs::Subgroup(8), only ALIGNED_QUADS,
+    "subgroup8_dense": Needs::Subgroup(8), only ALIGNED_DENSE,
 );
 pub(super) static GRAD: Kernel = kernel!(
     "linear_grad",

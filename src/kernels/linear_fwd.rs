@@ -1,6 +1,6 @@
 //! Products with a weight matrix, of many rows and of few.
 
-use super::linear::{Params, bound, roles, tiles, work};
+use super::linear::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, tiles, work};
 use super::params;
 use super::weight::Matrix;
 use crate::gpu::{Gpu, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
@@ -12,36 +12,14 @@ pub(super) static FWD: Kernel = kernel!(
     [
         x: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read, y: Update,
     ],
-    "tile": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "tile_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
-    "workgroup": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "workgroup_f16": Needs::F16, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "cooperative": Needs::CooperativeF32, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "cooperative_f16": Needs::CooperativeF16, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "subgroup8": Needs::Subgroup(8), only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
-    "subgroup8_dense": Needs::Subgroup(8), only [
-        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
-    ],
+    "tile": Needs::Nothing, only ALIGNED,
+    "tile_nf4": Needs::Nothing, only ALIGNED_QUADS,
+    "workgroup": Needs::Nothing, only ALIGNED,
+    "workgroup_f16": Needs::F16, only ALIGNED,
+    "cooperative": Needs::CooperativeF32, only ALIGNED,
+    "cooperative_f16": Needs::CooperativeF16, only ALIGNED,
+    "subgroup8": Needs::Subgroup(8), only ALIGNED_QUADS,
+    "subgroup8_dense": Needs::Subgroup(8), only ALIGNED_DENSE,
 );
 
 /// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever they are
@@ -52,24 +30,12 @@ pub(super) static FEW_ROWS: Kernel = kernel!(
         x: Read, norm: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read,
         y: Update,
     ],
-    "vec": Needs::Nothing, only [
-        "weight_nf4_quads", "rows_nf4_quads", "aligned",
-    ],
-    "vec_dense": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
-    ],
-    "workgroup": Needs::Nothing, only [
-        "weight_f32", "weight_f16", "weight_bf16", "weight_nf4_quads", "weight_nf4", "weight_nf4_single",
-        "rows_f32", "rows_f16", "rows_bf16", "rows_nf4_quads", "rows_nf4", "rows_nf4_single",
-        "aligned",
-    ],
-    "workgroup_nf4": Needs::Nothing, only ["weight_nf4_quads", "rows_nf4_quads", "aligned"],
-    "vec8": Needs::Subgroup(8), only [
-        "weight_nf4_quads", "rows_nf4_quads", "aligned",
-    ],
-    "vec8_dense": Needs::Subgroup(8), only [
-        "weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned",
-    ],
+    "vec": Needs::Nothing, only ALIGNED_QUADS,
+    "vec_dense": Needs::Nothing, only ALIGNED_DENSE,
+    "workgroup": Needs::Nothing, only ALIGNED,
+    "workgroup_nf4": Needs::Nothing, only ALIGNED_QUADS,
+    "vec8": Needs::Subgroup(8), only ALIGNED_QUADS,
+    "vec8_dense": Needs::Subgroup(8), only ALIGNED_DENSE,
 );
 
 #[repr(C)]

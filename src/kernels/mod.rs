@@ -9,7 +9,7 @@ macro_rules! kernel {
         $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
     };
     ($name:literal, [$($binding:ident: $access:ident),* $(,)?]
-     $(, $body:literal: $needs:expr, only [$($only:literal),* $(,)?])* $(,)?) => {
+     $(, $body:literal: $needs:expr, only $only:expr)* $(,)?) => {
         $crate::gpu::Kernel {
             name: $name,
             bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],
@@ -24,7 +24,7 @@ macro_rules! kernel {
                     name: $body,
                     source: include_str!(concat!("../../shaders/", $name, "_", $body, ".wgsl")),
                     needs: $needs,
-                    only: &[$($only),*],
+                    only: &$only,
                 }),*
             ],
             joins: false,
