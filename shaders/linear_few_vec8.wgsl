@@ -1,5 +1,5 @@
 // linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads. A
-// roles: nf4, input4, branch
+// roles: nf4, quads, input4, branch
 // dispatch: (N/32 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
 // subgroup of 8 lanes makes one row × 32 columns, a lane an eighth of each sum: it takes 8 k of every block
 // of 64, so that a block's words lie side by side and x is loaded once for all columns. With each block it
@@ -22,18 +22,6 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> y:      array<f32>;        // (M, stride)
 
 const QUADS = 8u;  // groups of 4 columns, as many as lanes: each lane loads the scales of one
-
-// Σ over the word's eight k of four rows of W (components), not yet scaled.
-fn products(word: vec4u, even: vec4f, odd: vec4f) -> vec4f {
-    var sum = nf4_values(word & vec4u(15u)) * even.x;
-    sum = fma(nf4_values((word >> vec4u(4u)) & vec4u(15u)), even.yyyy, sum);
-    sum = fma(nf4_values((word >> vec4u(8u)) & vec4u(15u)), even.zzzz, sum);
-    sum = fma(nf4_values((word >> vec4u(12u)) & vec4u(15u)), even.wwww, sum);
-    sum = fma(nf4_values((word >> vec4u(16u)) & vec4u(15u)), odd.xxxx, sum);
-    sum = fma(nf4_values((word >> vec4u(20u)) & vec4u(15u)), odd.yyyy, sum);
-    sum = fma(nf4_values((word >> vec4u(24u)) & vec4u(15u)), odd.zzzz, sum);
-    return fma(nf4_values(word >> vec4u(28u)), odd.wwww, sum);
-}
 
 @compute @workgroup_size(8)
 fn linear_few(
@@ -76,7 +64,7 @@ fn linear_few(
         let odd = input4(row, at + 1u);
         for (var t = 0u; t < QUADS; t++) {
             let word = w[min(first + t, n4 - 1u) * k8 + 8u * block + lane];
-            acc[t] = fma(products(word, even, odd), subgroupShuffle(absmax, t), acc[t]);
+            acc[t] = fma(quad_products(word, even, odd), subgroupShuffle(absmax, t), acc[t]);
         }
     }
 

@@ -1,5 +1,5 @@
 // linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads. A
-// roles: shared, input4, branch
+// roles: shared, quads, input4, branch
 // dispatch: (N/8 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
 // workgroup makes two quads of outputs, 32 invocations each: they take every 32nd eight of k, all four rows
 // of it at once, so that x and addresses are shared and what a wave loads lies side by side. Counted in
@@ -38,18 +38,6 @@ fn summed(value: vec4f, lane: u32) -> vec4f {
     return sums[lane / LANES * LANES];
 }
 
-// Σ over the word's eight k of four rows of W (components), not yet scaled.
-fn products(word: vec4u, even: vec4f, odd: vec4f) -> vec4f {
-    var sum = nf4_values(word & vec4u(15u)) * even.x;
-    sum = fma(nf4_values((word >> vec4u(4u)) & vec4u(15u)), even.yyyy, sum);
-    sum = fma(nf4_values((word >> vec4u(8u)) & vec4u(15u)), even.zzzz, sum);
-    sum = fma(nf4_values((word >> vec4u(12u)) & vec4u(15u)), even.wwww, sum);
-    sum = fma(nf4_values((word >> vec4u(16u)) & vec4u(15u)), odd.xxxx, sum);
-    sum = fma(nf4_values((word >> vec4u(20u)) & vec4u(15u)), odd.yyyy, sum);
-    sum = fma(nf4_values((word >> vec4u(24u)) & vec4u(15u)), odd.zzzz, sum);
-    return fma(nf4_values(word >> vec4u(28u)), odd.wwww, sum);
-}
-
 @compute @workgroup_size(64)
 fn linear_few(
     @builtin(workgroup_id) group: vec3u,
@@ -85,7 +73,7 @@ fn linear_few(
         let odd = input4(row, 2u * i + 1u);
         let s = vec4f(nf4_scale(c.x), nf4_scale(c.y), nf4_scale(c.z), nf4_scale(c.w));
         let absmax = s * select(nested0, nested1, vec4u(block) >= turn) + p.offset;
-        acc = fma(products(word, even, odd), absmax, acc);
+        acc = fma(quad_products(word, even, odd), absmax, acc);
     }
     acc *= p.scale;
     if INPUT_SQUARES { acc *= input_factor(summed(vec4f(input_squares), lane).x); }

@@ -329,6 +329,7 @@ impl Caps {
                 "indexed" => "indexed_nf4",
                 "shared" => "shared_nf4",
                 "half" => "half_eights",
+                "quads" => "quads_nf4",
                 _ => roles
                     .iter()
                     .chain(&FREE)

@@ -61,6 +61,7 @@ const LIBRARY: &[(&str, &str)] = modules![
     "input_swiglu",
     "mask_none",
     "mask_pcg",
+    "quads_nf4",
     "reduce_subgroup",
     "reduce_workgroup",
     "rows_bf16",
