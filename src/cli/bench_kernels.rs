@@ -10,7 +10,7 @@ use super::args::{BenchArgs, Inspect};
 use super::bench_shapes::{MODELS, ROWS, Size, sizes};
 use super::model::Session;
 use crate::Error;
-use crate::gpu::{Access, Gpu, HALF, Host, HostBuffers, Op, Policy, Work, difference};
+use crate::gpu::{Gpu, HALF, Op, Policy, Work};
 use crate::kernels;
 use crate::kernels::cases::{CASES, Case, Inputs, STORAGES};
 
@@ -205,7 +205,7 @@ fn verify(
             if !names.contains(&name) || verdicts.fine.contains(&name) {
                 return Ok(());
             }
-            match disagreement(gpu, op)? {
+            match gpu.disagreement(op)? {
                 None => drop(verdicts.fine.insert(name)),
                 Some(why) => {
                     session.printer.warn(format!("{name} is not timed: {why}"));
@@ -266,30 +266,6 @@ fn due(
         }
     }
     Ok(names)
-}
-
-/// Runs an operation and its twin: why they do not agree, or `None`.
-fn disagreement(gpu: &Gpu, op: &dyn Op) -> crate::Result<Option<String>> {
-    let tensors = op.tensors();
-    let read = || -> crate::Result<Vec<Host>> {
-        tensors.iter().map(|t| Ok(Host(pollster::block_on(gpu.read_words(t))?))).collect()
-    };
-    let mut twin = HostBuffers(read()?);
-    let mut rec = gpu.recorder("bench");
-    rec.record(op)?;
-    rec.submit()?;
-    op.twin(&mut twin);
-    let device = read()?;
-    for (at, (binding, access)) in op.kernel().bindings.iter().enumerate() {
-        if *access == Access::Read {
-            continue;
-        }
-        let error = difference(&device[at], &twin.0[at], tensors[at].elem());
-        if error.is_nan() || error > op.bound() {
-            return Ok(Some(format!("`{binding}` differs by {error:e}, bound {:e}", op.bound())));
-        }
-    }
-    Ok(None)
 }
 
 /// Half of the runs are faster.
