@@ -107,8 +107,8 @@ impl Block<'_> {
 
     /// Whether these layers make their input of so many rows themselves, and the device gains by it; in training it is
     /// kept for backward.
-    fn make_input(&self, frame: &Frame, modules: &[Module], rows: usize) -> bool {
-        let all = modules.iter().all(|&module| self.linear(module).makes_input(rows));
+    fn makes_input(&self, frame: &Frame, modules: &[Module], rows: usize) -> bool {
+        let all = modules.iter().all(|&module| self.linear(module).can_make_input(rows));
         all && !frame.keeps_activations() && self.model.gpu.caps().gains_by_making_input()
     }
 
@@ -122,7 +122,7 @@ impl Block<'_> {
         frame: &Frame,
     ) -> Result<Read<'b>> {
         let eps = self.model.config.rms_norm_eps;
-        if modules.is_some_and(|modules| self.make_input(frame, modules, x.dim(0))) {
+        if modules.is_some_and(|modules| self.makes_input(frame, modules, x.dim(0))) {
             return Ok(Read { x: x.clone(), input: Input::Norm { weight, eps } });
         }
         rec.record(&RmsNormFwd { x, w: weight, eps, y: h, rstd })?;
@@ -133,7 +133,7 @@ impl Block<'_> {
     fn gated(&self, rec: &mut Recorder, frame: &Frame, a: &Activations) -> Result<Read<'static>> {
         let rows = a.gate.dim(0);
         let side_by_side = a.up.words_behind(&a.gate) == Some(a.gate.len());
-        if side_by_side && self.make_input(frame, &[Module::Down], rows) {
+        if side_by_side && self.makes_input(frame, &[Module::Down], rows) {
             let x = a.gate.reaching(&[2, rows, a.gate.dim(1)], "gate, up")?;
             return Ok(Read { x, input: Input::Swiglu });
         }

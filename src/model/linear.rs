@@ -25,7 +25,7 @@ pub(super) struct Linear<'a> {
 pub(super) struct Site<'a> {
     /// Input `(N, in)`, or what it is made of.
     pub(super) x: &'a Tensor,
-    /// How, where [`Linear::makes_input`].
+    /// How, where [`Linear::can_make_input`].
     pub(super) input: Input<'a>,
     /// `x·Aᵀ`, `(N, R)` of the largest rank.
     pub(super) low: &'a Tensor,
@@ -59,8 +59,8 @@ impl Linear<'_> {
         self.pair.is_some_and(|p| p.dora.is_some())
     }
 
-    /// Whether its products make their input of so many rows themselves, by [`Site::input`].
-    pub(super) fn makes_input(&self, rows: usize) -> bool {
+    /// Whether its products are able to make their input of so many rows themselves, by [`Site::input`].
+    pub(super) fn can_make_input(&self, rows: usize) -> bool {
         let simple = self.shards.len() == 1 && !self.is_rescaled() && self.mask.is_none();
         simple && rows <= LinearFwd::FEW
     }
@@ -113,7 +113,7 @@ impl Linear<'_> {
         let (mut made, mut down) = (Vec::new(), Vec::new());
         let (mut whole, mut up) = (Vec::new(), Vec::new());
         for (layer, at, pair, low, y) in &adapted {
-            match layer.makes_input(y.dim(0)) {
+            match layer.can_make_input(y.dim(0)) {
                 true => {
                     made.push(LinearFwd { input: at.input, ..LinearFwd::new(at.x, &pair.a, low) })
                 }
