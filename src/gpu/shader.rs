@@ -64,6 +64,7 @@ const LIBRARY: &[(&str, &str)] = modules![
     "quads_nf4",
     "reduce_subgroup",
     "reduce_workgroup",
+    "row_lanes8",
     "rows_bf16",
     "rows_f16",
     "rows_f32",
