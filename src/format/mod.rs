@@ -28,7 +28,6 @@ mod safetensors;
 mod safetensors_write;
 mod source;
 mod tokenizer;
-mod tokenizer_check;
 
 #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
 pub(crate) use atomic::PendingFile;

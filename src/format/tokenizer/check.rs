@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokenizers::PostProcessorWrapper;
 
-use super::json;
 use crate::error::{Error, Result, brief};
+use crate::format::json;
 
 /// The models of the tokenizers crate.
 const KINDS: [&str; 4] = ["BPE", "Unigram", "WordPiece", "WordLevel"];

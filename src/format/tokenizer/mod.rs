@@ -1,12 +1,15 @@
 //! `tokenizer.json`: text to token ids and back.
 
+mod chat;
+mod check;
+mod stream;
+
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::chat_template::ChatTemplate;
+pub use self::stream::DecodeStream;
 use super::json::{self, Object};
-use super::tokenizer_check;
 use crate::error::{Error, Result};
 
 /// Token ids, and the bytes of the text that each stands for.
@@ -54,9 +57,9 @@ impl Tokenizer {
     ///
     /// **Errors** [`Error::Format`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer_check::text(name, bytes)?)
+        let mut inner = tokenizers::Tokenizer::from_bytes(check::text(name, bytes)?)
             .map_err(|e| Error::format(name, "tokenizer", e))?;
-        tokenizer_check::post_processor(name, inner.get_post_processor())?;
+        check::post_processor(name, inner.get_post_processor())?;
         // Files often keep the settings of the last run that saved them; they would cut texts silently.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::format(name, "truncation", e))?;
@@ -77,44 +80,8 @@ impl Tokenizer {
             self.token_to_id(token.as_str().or_else(|| token.get("content")?.as_str())?)
         };
         (self.bos, self.eos, self.pad) = (id("bos_token"), id("eos_token"), id("pad_token"));
-        // One template, or several with names.
-        let named = |name: &str| {
-            let all = o.get("chat_template")?.as_array()?.iter();
-            let found = all.clone().find(|t| t.get("name").is_some_and(|n| n == name));
-            found?.get("template")?.as_str()
-        };
-        let single = o.get("chat_template").and_then(Value::as_str);
-        if let Some(text) = single.or_else(|| named("default")) {
-            self.set_chat_template(label, text.to_owned());
-        }
+        self.take_chat_template(label, &o);
         Ok(())
-    }
-
-    /// The text of the chat template, if there is one.
-    pub fn chat_template_text(&self) -> Option<&str> {
-        self.chat.as_ref().map(|(_, text)| text.as_str())
-    }
-
-    /// Takes a chat template; `label` is its name in messages.
-    pub fn set_chat_template(&mut self, label: &str, text: String) {
-        self.chat = Some((label.to_owned(), text));
-    }
-
-    /// The model's chat template, from `chat_template.jinja` or `tokenizer_config.json`.
-    ///
-    /// **Errors** [`Error::Unsupported`] if there is none; [`Error::Format`] if it is not Jinja.
-    pub fn chat_template(&self) -> Result<ChatTemplate> {
-        let Some((label, text)) = &self.chat else {
-            return Err(Error::Unsupported {
-                what: format!("{}: messages, for a model without a chat template,", self.name),
-                hint:
-                    "use the instruct model, put its chat_template.jinja beside tokenizer.json, or \
-                       give prompt and completion"
-                        .into(),
-            });
-        };
-        let token = |id: Option<u32>| id.and_then(|id| self.id_to_token(id)).unwrap_or_default();
-        ChatTemplate::new(label, text, &token(self.bos), &token(self.eos))
     }
 
     /// Takes the special tokens that `tokenizer_config.json` left open from the model's configuration.
@@ -186,55 +153,5 @@ impl Tokenizer {
     /// `pad_token` of `tokenizer_config.json`. Llama 3.2 has none.
     pub fn pad_id(&self) -> Option<u32> {
         self.pad
-    }
-}
-
-/// Turns tokens into text as they come, holding back what is not yet whole UTF-8.
-///
-/// The pieces and [`DecodeStream::finish`] joined are what [`Tokenizer::decode`] gives for all tokens at once.
-#[derive(Clone, Debug, Default)]
-pub struct DecodeStream {
-    skip_special: bool,
-    /// The tokens that still matter: those of the last piece, for context, and those after it.
-    ids: Vec<u32>,
-    /// How many of `ids` belong to pieces already given.
-    given: usize,
-}
-
-impl DecodeStream {
-    /// Starts a text; with `skip_special`, special tokens give nothing.
-    pub fn new(skip_special: bool) -> Self {
-        Self { skip_special, ..Self::default() }
-    }
-
-    /// Adds a token; returns the text that is complete now, if any.
-    ///
-    /// **Errors** as [`Tokenizer::decode`].
-    pub fn step(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<Option<String>> {
-        self.ids.push(id);
-        let piece = self.pending(tokenizer)?;
-        // Half a character decodes to a replacement character at the end.
-        if piece.is_empty() || piece.ends_with('\u{FFFD}') {
-            return Ok(None);
-        }
-        self.ids.drain(..self.given);
-        self.given = self.ids.len();
-        Ok(Some(piece))
-    }
-
-    /// The text held back when no more tokens come, with replacement characters for what is not UTF-8.
-    ///
-    /// **Errors** as [`Tokenizer::decode`].
-    pub fn finish(&mut self, tokenizer: &Tokenizer) -> Result<String> {
-        let piece = self.pending(tokenizer)?;
-        self.ids.clear();
-        self.given = 0;
-        Ok(piece)
-    }
-
-    fn pending(&self, tokenizer: &Tokenizer) -> Result<String> {
-        let before = tokenizer.decode(&self.ids[..self.given], self.skip_special)?;
-        let mut all = tokenizer.decode(&self.ids, self.skip_special)?;
-        Ok(if all.starts_with(&before) { all.split_off(before.len()) } else { String::new() })
     }
 }
