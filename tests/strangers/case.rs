@@ -79,6 +79,21 @@ impl Case {
         BufReader::new(source).lines().map(read).collect()
     }
 
+    /// A refusal: the error's text without what only this case has, its folder and its numbers.
+    pub fn refused(&self, error: &dyn std::fmt::Display) -> Verdict {
+        let text = format!("{error:#}").replace(&self.path("").display().to_string(), "");
+        let text = text.replace(&self.folder.path().display().to_string(), "");
+        let mut short = String::new();
+        for c in text.chars() {
+            match c.is_ascii_digit() {
+                true if short.ends_with('#') => {}
+                true => short.push('#'),
+                false => short.push(c),
+            }
+        }
+        Verdict::Refused(short)
+    }
+
     /// The place of one of its files.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

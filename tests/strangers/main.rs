@@ -11,6 +11,7 @@ mod case;
 mod chats;
 mod configurations;
 mod gguf;
+mod model;
 mod tables;
 mod templates;
 mod tokenizers;

@@ -1,4 +1,4 @@
-//! The set-up that cargo cannot do: `cargo xtask models | demo | test | shaders | web`.
+//! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders | web`.
 //!
 //! It is the first thing a new user builds, so it has three small dependencies and starts other programs
 //! for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node (Tint).
@@ -12,6 +12,7 @@ mod models;
 mod serve;
 mod sh;
 mod shaders;
+mod strangers;
 mod test;
 mod wasm;
 mod web;
@@ -27,6 +28,10 @@ cargo xtask <command>
                                    --quick: cargo tests and the reduced goldens only; --ci: also fmt, clippy and doc
   shaders [--ci] [--dir DIR]       every kernel variant through naga (SPIR-V, MSL, HLSL) and Tint;
                                    --dir: check this folder instead of asking wgpu-lora for its shaders
+  strangers [--kind KIND]... [--cases N] [--seed S] [--fixture]
+                                   random files, and what transformers, PEFT, TRL and pandas make of them (in a Python
+                                   environment of its own in the cache folder, several GB): the program must agree or refuse
+                                   --fixture: the small set in tests/strangers/cases, made again
   demo    [--model MODEL]          prepare, evaluate, train, evaluate, predict on the embedded model and data; a report in target/demo
   web     [--serve] [--port N]     the page and the npm package in web/dist; --serve: on http://127.0.0.1:8080
 ";
@@ -70,7 +75,12 @@ impl Flags {
 
     /// The flag's value; the last one wins.
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(flag, _)| *flag == name).map(|(_, value)| value.as_str())
+        self.values(name).last()
+    }
+
+    /// All values of a flag that may be given several times.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(flag, _)| *flag == name).map(|(_, value)| value.as_str())
     }
 
     /// The flag's value as a path, relative to where the user stands.
@@ -89,6 +99,9 @@ fn main() -> ExitCode {
         "models" => &[("--dir", true), ("--verify", false)],
         "test" => &[("--quick", false), ("--ci", false)],
         "shaders" => &[("--ci", false), ("--dir", true)],
+        "strangers" => {
+            &[("--kind", true), ("--cases", true), ("--seed", true), ("--fixture", false)]
+        }
         "demo" => &[("--model", true)],
         "web" => &[("--serve", false), ("--port", true)],
         "help" | "--help" | "-h" => {
@@ -111,6 +124,7 @@ fn main() -> ExitCode {
         "models" => models::command(&flags),
         "test" => test::command(&flags),
         "shaders" => shaders::command(&flags),
+        "strangers" => strangers::command(&flags),
         "web" => web::command(&flags),
         _ => demo::command(&flags),
     };

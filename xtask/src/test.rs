@@ -46,7 +46,7 @@ impl Report {
 /// Lines of cargo test, nextest, the golden test and the shader check that say how it went.
 fn is_summary(line: &str) -> bool {
     let line = line.trim_start();
-    ["test result: ", "Summary [", "golden: ", "shaders: ", "tint self test: ", "browser: ", "web: ", "killed after"]
+    ["test result: ", "Summary [", "golden: ", "strangers: ", "shaders: ", "tint self test: ", "browser: ", "web: ", "killed after"]
         .iter()
         .any(|start| line.starts_with(start))
         // Failures, so that the end of a long log names them.
@@ -179,6 +179,7 @@ mod tests {
             "test result: ok. 3 passed; 0 failed; 0 ignored",
             "     Summary [   0.004s] 3 tests run: 3 passed, 0 skipped",
             "golden: 12 cases, 0 failed, set tests/golden",
+            "strangers: tables: 40 cases, 39 agreed, 1 refused, 0 disagreed",
             "test gpu::rms_norm ... FAILED",
             "        FAIL [   0.010s] wgpu-lora::laws architecture",
         ] {
