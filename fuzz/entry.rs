@@ -5,8 +5,8 @@
 
 use wgpu_lora::data::{ColumnMap, Record, for_each_record, for_each_record_in};
 use wgpu_lora::format::{
-    AdapterConfig, AdapterFile, Checkpoint, GgufFile, MemorySource, ModelConfig, SafetensorsFile,
-    Tokenizer,
+    AdapterConfig, AdapterFile, Checkpoint, Conversation, GgufFile, MemorySource, ModelConfig,
+    SafetensorsFile, Tokenizer,
 };
 
 /// Values read of one tensor.
@@ -75,7 +75,7 @@ pub fn tokenizer(data: &[u8]) -> bool {
     let read = tokenizer.apply_config("tokenizer_config.json", data).is_ok();
     if let Ok(template) = tokenizer.chat_template() {
         let messages = [serde_json::json!({"role": "user", "content": "a"})];
-        let _ = template.render(&messages, true);
+        let _ = template.render(&Conversation::new(&messages).with_generation_prompt());
     }
     read
 }

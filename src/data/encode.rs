@@ -1,7 +1,7 @@
 //! What a row's texts become: token ids, and which of them are targets.
 
 use super::dataset::to_u32;
-use crate::format::{ChatTemplate, Offsets};
+use crate::format::{ChatTemplate, Conversation, Offsets};
 use crate::{Error, Result};
 use serde_json::Value;
 
@@ -67,11 +67,16 @@ pub(super) fn chat(
     messages: &[Value],
     tokenizer: &(impl Encode + ?Sized),
 ) -> Result<(Vec<u32>, Spans)> {
-    let text = template.render(messages, false)?;
+    let render = |messages, add_generation_prompt| {
+        let conversation =
+            Conversation { messages, add_generation_prompt, ..Conversation::default() };
+        Ok::<_, Error>(template.render(&conversation)?.text)
+    };
+    let text = render(messages, false)?;
     let mut said = Vec::new();
     for (i, message) in messages.iter().enumerate().filter(|(_, m)| m["role"] == "assistant") {
-        let before = template.render(&messages[..i], true)?;
-        let after = template.render(&messages[..=i], false)?;
+        let before = render(&messages[..i], true)?;
+        let after = render(&messages[..=i], false)?;
         // Some templates ask for the assistant's words whether told to or not: `after` may go on otherwise.
         let turn = text.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
         let words = message["content"].as_str().unwrap_or_default().trim();

@@ -6,6 +6,7 @@ use minijinja::{Environment, Value, syntax::SyntaxConfig};
 use serde::Serialize;
 use serde_json::json;
 
+use super::conversation::{Conversation, Rendered};
 use crate::error::{Error, Result};
 
 /// Steps that a template may take; the largest published ones take some hundred per message.
@@ -49,27 +50,23 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, name: name.into(), bos: bos.into(), eos: eos.into() })
     }
 
-    /// The text of a conversation; with `add_generation_prompt` up to where the assistant's next words
-    /// begin. Messages are objects with `role` and `content`.
+    /// The text of a conversation, and what of it the template marks as the assistant's.
     ///
     /// **Errors** [`Error::Format`] with what the template says, such as that roles must alternate.
-    pub fn render(
-        &self,
-        messages: &[serde_json::Value],
-        add_generation_prompt: bool,
-    ) -> Result<String> {
+    pub fn render(&self, conversation: &Conversation) -> Result<Rendered> {
         let context = json!({
-            "messages": messages,
-            "add_generation_prompt": add_generation_prompt,
+            "messages": conversation.messages,
+            "add_generation_prompt": conversation.add_generation_prompt,
             "bos_token": self.bos,
             "eos_token": self.eos,
-            "tools": null,
-            "documents": null,
+            "tools": conversation.tools,
+            "documents": conversation.documents,
         });
         let context: Value = serde_json::from_value(context)
             .map_err(|e| Error::format(&self.name, "messages", e))?;
         let template = self.environment.get_template("chat").map_err(|e| bad(&self.name, e))?;
-        template.render(context).map_err(|e| bad(&self.name, e))
+        let text = template.render(context).map_err(|e| bad(&self.name, e))?;
+        Ok(Rendered { text, generation: None })
     }
 }
 
@@ -150,7 +147,10 @@ mod tests {
 
     fn render(template: &str, messages: serde_json::Value, prompt: bool) -> Result<String> {
         let template = ChatTemplate::new("m", template, "<s>", "</s>")?;
-        template.render(messages.as_array().unwrap(), prompt)
+        let messages = messages.as_array().unwrap();
+        let conversation =
+            Conversation { messages, add_generation_prompt: prompt, ..Conversation::default() };
+        Ok(template.render(&conversation)?.text)
     }
 
     #[test]

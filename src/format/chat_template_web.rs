@@ -1,6 +1,7 @@
 //! Chat templates are not in the browser's build: their language would make the `.wasm` a fifteenth larger, and no
 //! page of ours shows a chat.
 
+use super::conversation::{Conversation, Rendered};
 use crate::{Error, Result};
 
 /// Stands for a template that cannot be rendered here.
@@ -16,7 +17,7 @@ impl ChatTemplate {
     }
 
     /// Never called: there is no value of this type.
-    pub fn render(&self, _: &[serde_json::Value], _: bool) -> Result<String> {
+    pub fn render(&self, _: &Conversation) -> Result<Rendered> {
         match *self {}
     }
 }

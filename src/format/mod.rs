@@ -4,6 +4,7 @@ mod atomic;
 #[cfg_attr(target_arch = "wasm32", path = "chat_template_web.rs")]
 mod chat_template;
 mod checkpoint;
+mod conversation;
 mod family;
 mod gguf;
 mod gguf_blocks;
@@ -34,6 +35,7 @@ pub(crate) use atomic::PendingFile;
 pub use atomic::write_atomic;
 pub use chat_template::ChatTemplate;
 pub use checkpoint::{Checkpoint, WeightFile, is_gguf};
+pub use conversation::{Conversation, Rendered};
 pub use family::Family;
 pub(crate) use family::check_window;
 pub use gguf::{GgufFile, GgufNumbers, GgufTensor, GgufValue};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use wgpu_lora::data::{Dataset, DatasetOptions};
-use wgpu_lora::format::{ChatTemplate, Tokenizer};
+use wgpu_lora::format::{ChatTemplate, Conversation, Tokenizer};
 
 #[test]
 fn chats_are_rendered_as_transformers_renders_them() {
@@ -17,8 +17,10 @@ fn chats_are_rendered_as_transformers_renders_them() {
         for case in golden["cases"].as_array().unwrap() {
             let messages = case["messages"].as_array().unwrap();
             let prompt = case["add_generation_prompt"].as_bool().unwrap();
-            match (template.render(messages, prompt), case["text"].as_str()) {
-                (Ok(got), Some(expected)) => assert_eq!(got, expected, "{name}: {messages:?}"),
+            let conversation =
+                Conversation { messages, add_generation_prompt: prompt, ..Conversation::default() };
+            match (template.render(&conversation), case["text"].as_str()) {
+                (Ok(got), Some(expected)) => assert_eq!(got.text, expected, "{name}: {messages:?}"),
                 (Err(got), None) => {
                     let (got, expected) = (got.to_string(), case["error"].as_str().unwrap());
                     assert!(got.contains(expected) && got.contains(name), "{got}");

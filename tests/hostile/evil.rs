@@ -7,7 +7,8 @@ use std::path::Path;
 
 use wgpu_lora::data::{for_each_record, for_each_record_in};
 use wgpu_lora::format::{
-    AdapterConfig, ChatTemplate, GgufFile, MemorySource, ModelConfig, SafetensorsFile, Tokenizer,
+    AdapterConfig, ChatTemplate, Conversation, GgufFile, MemorySource, ModelConfig,
+    SafetensorsFile, Tokenizer,
 };
 use wgpu_lora::{Error, Result};
 
@@ -327,7 +328,11 @@ fn all() -> String {
         let message = serde_json::json!({"role": "user", "content": "a"});
         let template = String::from_utf8(bytes).map_err(|e| Error::format("x.jinja", "content", e));
         let template = template.and_then(|text| ChatTemplate::new("x.jinja", &text, "", ""));
-        said(template.and_then(|template| template.render(&[message], true)))
+        let said_to = |template: ChatTemplate| {
+            let messages = &[message];
+            template.render(&Conversation::new(messages).with_generation_prompt())
+        };
+        said(template.and_then(said_to))
     });
     section("jsonl", jsonl(), FLOOR, &|bytes| {
         said(for_each_record_in("x.jsonl", &bytes[..], |_, _| Ok(())))
