@@ -8,7 +8,9 @@ use serde_json::json;
 use super::args::GenerateArgs;
 use super::model::{Files, Session, attach};
 use crate::Error;
-use crate::generate::{GenerateOptions, Generator, SamplerOptions, prompt_ids, samples};
+use crate::generate::{
+    GenerateOptions, Generator, SamplerOptions, prompt_ids, prompt_notes, samples,
+};
 use crate::model::Model;
 
 /// `NAME=PATH`, or a path whose folder name is the name.
@@ -59,6 +61,9 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
     let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
     model.set_precision(args.precision.into());
     adapters(&mut model, args).await?;
+    for note in prompt_notes(&model, &tokenizer, &prompt)? {
+        session.printer.note(note);
+    }
     let options = GenerateOptions {
         max_new_tokens: args.max_new_tokens,
         sampler: SamplerOptions {

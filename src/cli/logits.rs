@@ -7,7 +7,7 @@ use super::args::LogitsArgs;
 use super::model::{Files, Session, attach};
 use crate::Error;
 use crate::format::{DType, TensorData, write_safetensors};
-use crate::generate::{prompt_ids, top};
+use crate::generate::{bos_note, prompt_ids, top};
 use crate::model::Pass;
 
 pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
@@ -35,8 +35,16 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
     if let Some(adapter) = &args.adapter {
         attach(&mut model, "adapter", adapter).await?;
     }
+    if let (Some(prompt), Some(tokenizer)) = (&args.prompt, &tokenizer)
+        && let Some(note) = bos_note(&model, tokenizer, prompt)?
+    {
+        session.printer.note(note);
+    }
+    // As the tokenizer makes them, what it puts behind a text included.
     let ids = match (&args.prompt, &tokenizer) {
-        (Some(prompt), Some(tokenizer)) => prompt_ids(&model, tokenizer, prompt)?,
+        (Some(prompt), Some(tokenizer)) if encoded.is_empty() => {
+            prompt_ids(&model, tokenizer, prompt)?
+        }
         _ => encoded,
     };
     let (t, v) = (ids.len(), model.config().vocab_size);

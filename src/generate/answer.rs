@@ -1,7 +1,7 @@
 //! One answer as it grows: which token comes, what text it completes, and when it ends.
 
 use super::sampler::Sampler;
-use super::stops::Stops;
+use super::stops::{Place, Seen, Stops};
 use super::stream::GenerateOptions;
 use crate::Result;
 use crate::format::{DecodeStream, Tokenizer};
@@ -42,8 +42,15 @@ impl Finish {
 pub(super) struct Answer {
     eos: Vec<u32>,
     sampler: Sampler,
+    /// As it was before the first token.
+    start: DecodeStream,
     decode: DecodeStream,
     stops: Stops,
+    /// What will not change any more; the first `shown` bytes went out.
+    text: String,
+    shown: usize,
+    /// How long `text` was after each token.
+    ends: Vec<usize>,
     left: usize,
     finish: Option<Finish>,
     ids: Vec<u32>,
@@ -51,13 +58,33 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Answer `n` of several to one prompt; the tokens in `eos` end it.
-    pub(super) fn new(options: &GenerateOptions, n: u64, eos: Vec<u32>) -> Result<Answer> {
+    pub(super) fn new(
+        options: &GenerateOptions,
+        n: u64,
+        eos: Vec<u32>,
+        tokenizer: &Tokenizer,
+        prompt: &[u32],
+    ) -> Result<Answer> {
+        let mut stops = Stops::new(&options.stop);
+        let mut before = Vec::new();
+        for &id in prompt.iter().rev() {
+            if before.len() >= stops.reach() {
+                break;
+            }
+            before.splice(0..0, tokenizer.token_bytes(id)?);
+        }
+        stops.begin_behind(before);
+        let start = DecodeStream::after(tokenizer, prompt, true)?;
         let left = options.max_new_tokens;
         Ok(Answer {
             eos,
             sampler: Sampler::nth(options.sampler, n)?,
-            decode: DecodeStream::new(true),
-            stops: Stops::new(options.stop.clone()),
+            decode: start.clone(),
+            start,
+            stops,
+            text: String::new(),
+            shown: 0,
+            ends: Vec::new(),
             left,
             finish: (left == 0).then_some(Finish::Length),
             ids: Vec::new(),
@@ -74,30 +101,62 @@ impl Answer {
     ) -> Result<(u32, Option<Token>)> {
         let id = self.sampler.sample_after(logits, &[prompt, &self.ids])?;
         self.left = self.left.saturating_sub(1);
-        if self.eos.contains(&id) {
-            self.finish = Some(Finish::Eos);
-            let text = self.rest(tokenizer)?;
-            return Ok((id, (!text.is_empty()).then_some(Token { id, text })));
-        }
+        let is_eos = self.eos.contains(&id);
+        let seen = match self.stops.is_empty() {
+            true => Seen::Nothing,
+            false => self.stops.push(&tokenizer.token_bytes(id)?),
+        };
         self.ids.push(id);
-        let piece = self.decode.step(tokenizer, id)?.unwrap_or_default();
-        let (mut text, stopped) = self.stops.push(&piece);
-        if stopped {
-            self.finish = Some(Finish::Stop);
-        } else if self.left == 0 {
-            self.finish = Some(Finish::Length);
-            text.push_str(&self.rest(tokenizer)?);
+        if !is_eos {
+            self.text.push_str(&self.decode.step(tokenizer, id)?.unwrap_or_default());
         }
-        Ok((id, Some(Token { id, text })))
+        self.ends.push(self.text.len());
+        if let Seen::Stop(place) = seen {
+            self.finish = Some(Finish::Stop);
+            self.text = self.text_before(tokenizer, place)?;
+        } else if is_eos || self.left == 0 {
+            self.finish = Some(Finish::Length);
+            self.text.push_str(&self.decode.finish(tokenizer)?);
+        }
+        if is_eos {
+            self.finish = Some(Finish::Eos);
+            self.ids.pop();
+        }
+        let end = match seen {
+            _ if self.finish.is_some() => self.text.len(),
+            // The token in which a stop text may begin waits, and what follows it.
+            Seen::Perhaps(Place::Answer(token @ 1.., _)) => self.ends[token - 1],
+            Seen::Perhaps(_) => 0,
+            _ => self.text.len(),
+        };
+        let text = self.text.get(self.shown..end).unwrap_or_default().to_owned();
+        self.shown = self.shown.max(end);
+        Ok((id, (!is_eos || !text.is_empty()).then_some(Token { id, text })))
     }
 
-    /// Text held back by the decoder and for stop texts.
-    fn rest(&mut self, tokenizer: &Tokenizer) -> Result<String> {
-        let (mut text, stopped) = self.stops.push(&self.decode.finish(tokenizer)?);
-        if !stopped {
-            text.push_str(&self.stops.finish());
+    /// The text of the answer before a place.
+    fn text_before(&self, tokenizer: &Tokenizer, place: Place) -> Result<String> {
+        let Place::Answer(token, byte) = place else { return Ok(String::new()) };
+        let text = |ids: &[u32]| -> Result<String> {
+            let mut decode = self.start.clone();
+            let mut text = String::new();
+            for &id in ids {
+                text.push_str(&decode.step(tokenizer, id)?.unwrap_or_default());
+            }
+            Ok(text + &decode.finish(tokenizer)?)
+        };
+        let before = text(&self.ids[..token])?;
+        let id = self.ids[token];
+        if byte == 0 || tokenizer.decode(&[id], true)?.is_empty() {
+            return Ok(before);
         }
-        Ok(text)
+        let mut with = text(&self.ids[..=token])?;
+        let rest = String::from_utf8_lossy(&tokenizer.token_bytes(id)?[byte..]).into_owned();
+        if !with.ends_with(&rest) {
+            return Ok(before);
+        }
+        with.truncate(with.len() - rest.len());
+        Ok(with)
     }
 
     /// Ids so far, without the one that ended the answer.

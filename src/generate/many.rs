@@ -1,7 +1,8 @@
 //! Several answers to one prompt in one batch: the prompt runs once, then a token of each answer per pass.
 
 use super::answer::{Answer, Finish};
-use super::stream::{GenerateOptions, Timings, end_tokens};
+use super::prompt::end_tokens;
+use super::stream::{GenerateOptions, Timings};
 use crate::clock::Clock;
 use crate::format::Tokenizer;
 use crate::model::{Model, Pass, SlotCache, SlotRow};
@@ -34,7 +35,7 @@ pub async fn samples(
         return Err(Error::invalid("samples", "need at least one, of a prompt with tokens"));
     }
     let eos = end_tokens(model, tokenizer);
-    let answer = |i| Answer::new(options, i as u64, eos.clone());
+    let answer = |i| Answer::new(options, i as u64, eos.clone(), tokenizer, prompt);
     let mut answers: Vec<Answer> = (0..n).map(answer).collect::<Result<_>>()?;
     let mut texts = vec![String::new(); n];
     let mut timings = Timings::default();

@@ -3,6 +3,7 @@
 mod answer;
 mod many;
 mod next;
+mod prompt;
 pub mod sampler;
 mod stops;
 pub mod stream;
@@ -10,6 +11,6 @@ pub mod stream;
 pub use answer::{Finish, Token};
 pub use many::{Sample, samples};
 pub use next::next_tokens;
+pub use prompt::{bos_note, prompt_ids, prompt_notes};
 pub use sampler::{Candidate, Sampler, SamplerOptions, argmax, penalize, probabilities, top};
-pub use stops::Stops;
-pub use stream::{GenerateOptions, Generator, Timings, prompt_ids};
+pub use stream::{GenerateOptions, Generator, Timings};

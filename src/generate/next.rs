@@ -1,7 +1,7 @@
 //! What may come next, without choosing.
 
+use super::prompt::prompt_ids;
 use super::sampler::{Candidate, top};
-use super::stream::prompt_ids;
 use crate::Result;
 use crate::format::Tokenizer;
 use crate::model::{Model, Pass};

@@ -1,40 +1,83 @@
-//! Stop texts in a stream: what may be the beginning of one is held back.
+//! Stop texts among the bytes of tokens: they may begin in the prompt, in the middle of a token or in a special one.
 
-/// Text on its way out.
+/// A place in an answer: a token, and a byte of what it adds to the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Before the answer.
+    Prompt,
+    /// Token and byte.
+    Answer(usize, usize),
+}
+
+/// What a new token does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It completes a stop text, which begins here.
+    Stop(Place),
+    /// From here on there may be the beginning of one.
+    Perhaps(Place),
+    /// No stop text has begun.
+    Nothing,
+}
+
+/// Watches the tokens of an answer.
+///
+/// **Source** transformers 5.24, `StopStringCriteria`: a stop text counts if the last token completes it, wherever it
+/// begins; every token counts with what it adds to the text, special ones written out.
 #[derive(Clone, Debug, Default)]
-pub struct Stops {
-    stops: Vec<String>,
-    held: String,
+pub(super) struct Stops {
+    stops: Vec<Vec<u8>>,
+    /// The end of the prompt, then the answer.
+    bytes: Vec<u8>,
+    /// Where each token of the answer begins in `bytes`.
+    starts: Vec<usize>,
 }
 
 impl Stops {
     /// Watches for these texts; empty ones are ignored.
-    pub fn new(stops: impl IntoIterator<Item = String>) -> Stops {
-        let stops = stops.into_iter().filter(|stop| !stop.is_empty()).collect();
-        Stops { stops, held: String::new() }
+    pub(super) fn new(stops: &[String]) -> Stops {
+        let stops = stops.iter().filter(|stop| !stop.is_empty());
+        Stops { stops: stops.map(|stop| stop.clone().into_bytes()).collect(), ..Stops::default() }
     }
 
-    /// Adds text; returns what may go out, and whether a stop text was found (which does not go out,
-    /// nor does anything behind it).
-    pub fn push(&mut self, text: &str) -> (String, bool) {
-        self.held.push_str(text);
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop)).min() {
-            self.held.truncate(at);
-            return (self.finish(), true);
+    /// The bytes before an answer that may be of a stop text in it: one less than the longest.
+    pub(super) fn reach(&self) -> usize {
+        self.stops.iter().map(|stop| stop.len() - 1).max().unwrap_or(0)
+    }
+
+    /// Takes the end of the prompt.
+    pub(super) fn begin_behind(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
+    /// Whether there is anything to watch for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.stops.is_empty()
+    }
+
+    /// Adds a token of the answer.
+    pub(super) fn push(&mut self, token: &[u8]) -> Seen {
+        let end = self.bytes.len();
+        self.starts.push(end);
+        self.bytes.extend(token);
+        let found = self.stops.iter().filter_map(|stop| {
+            let from = (end + 1).saturating_sub(stop.len());
+            let at = self.bytes[from..].windows(stop.len()).position(|bytes| bytes == stop)?;
+            Some(from + at)
+        });
+        if let Some(at) = found.min() {
+            return Seen::Stop(self.place(at));
         }
-        let may_begin = |at: &usize| {
-            let rest = &self.held[*at..];
-            self.stops.iter().any(|stop| stop.starts_with(rest))
-        };
-        let starts = self.held.char_indices().map(|(at, _)| at);
-        let cut = starts.into_iter().find(may_begin).unwrap_or(self.held.len());
-        let rest = self.held.split_off(cut);
-        (std::mem::replace(&mut self.held, rest), false)
+        let mut from = self.bytes.len().saturating_sub(self.reach())..self.bytes.len();
+        let begins = |at: &usize| self.stops.iter().any(|s| s.starts_with(&self.bytes[*at..]));
+        from.find(begins).map_or(Seen::Nothing, |at| Seen::Perhaps(self.place(at)))
     }
 
-    /// What was held back, when nothing more comes.
-    pub fn finish(&mut self) -> String {
-        std::mem::take(&mut self.held)
+    fn place(&self, at: usize) -> Place {
+        match self.starts.partition_point(|&start| start <= at) {
+            0 => Place::Prompt,
+            n => Place::Answer(n - 1, at - self.starts[n - 1]),
+        }
     }
 }
 
@@ -42,15 +85,37 @@ impl Stops {
 mod tests {
     use super::*;
 
+    fn watch(stops: &[&str], prompt: &str) -> Stops {
+        let stops: Vec<String> = stops.iter().map(|stop| (*stop).into()).collect();
+        let mut stops = Stops::new(&stops);
+        stops.begin_behind(prompt.into());
+        stops
+    }
+
     #[test]
-    fn text_is_held_back_only_as_long_as_it_may_be_a_stop() {
-        let mut stops = Stops::new(["\n\n".to_owned(), "END".to_owned(), String::new()]);
-        assert_eq!(stops.push("a\n"), ("a".into(), false));
-        assert_eq!(stops.push("b E"), ("\nb ".into(), false));
-        assert_eq!(stops.push("N"), (String::new(), false));
-        assert_eq!(stops.push("T é"), ("ENT é".into(), false));
-        assert_eq!(stops.push("x ENDE"), ("x ".into(), true));
-        let mut stops = Stops::new(["END".to_owned()]);
-        assert_eq!(stops.push("EN").0 + &stops.finish(), "EN");
+    fn a_stop_text_may_lie_anywhere_over_the_last_token() {
+        let mut stops = watch(&["\n\n", "END", ""], "");
+        assert_eq!(stops.push(b"a\n"), Seen::Perhaps(Place::Answer(0, 1)));
+        assert_eq!(stops.push(b"b E"), Seen::Perhaps(Place::Answer(1, 2)));
+        assert_eq!(stops.push(b"N"), Seen::Perhaps(Place::Answer(1, 2)));
+        assert_eq!(stops.push("T é".as_bytes()), Seen::Nothing);
+        assert_eq!(stops.push(b""), Seen::Nothing);
+        assert_eq!(stops.push(b"x ENDE"), Seen::Stop(Place::Answer(5, 2)));
+        // Of several the one that begins first.
+        assert_eq!(watch(&["b", "ab c"], "").push(b"xab c"), Seen::Stop(Place::Answer(0, 1)));
+        // Half a letter is a beginning.
+        let mut stops = watch(&["é"], "");
+        assert_eq!(stops.push(b"\xE9\xC3"), Seen::Perhaps(Place::Answer(0, 1)));
+        assert_eq!(stops.push(b"\xA9"), Seen::Stop(Place::Answer(0, 1)));
+    }
+
+    #[test]
+    fn a_stop_text_may_begin_in_the_prompt_but_not_end_there() {
+        let mut stops = watch(&["END"], "END EN");
+        assert_eq!(stops.push(b" "), Seen::Nothing);
+        let mut stops = watch(&["END"], "EN");
+        assert_eq!(stops.reach(), 2);
+        assert_eq!(stops.push(b""), Seen::Perhaps(Place::Prompt));
+        assert_eq!(stops.push(b"D!"), Seen::Stop(Place::Prompt));
     }
 }

@@ -1,6 +1,7 @@
 //! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and decoded.
 
 use super::answer::{Answer, Finish, Token};
+use super::prompt::{end_tokens, prompt_ids};
 use super::sampler::SamplerOptions;
 use crate::clock::Clock;
 use crate::format::Tokenizer;
@@ -17,7 +18,8 @@ pub struct GenerateOptions {
     pub max_new_tokens: usize,
     /// How to choose tokens.
     pub sampler: SamplerOptions,
-    /// Texts that end the answer and do not belong to it.
+    /// Texts that end the answer and do not belong to it. They may begin in the prompt, and special tokens count as they
+    /// are written.
     pub stop: Vec<String>,
 }
 
@@ -59,31 +61,6 @@ pub struct Generator<'a> {
     timings: Timings,
 }
 
-/// The ids of a prompt; for an empty one the token that begins a text.
-///
-/// **Errors** [`Error::Invalid`] if the prompt is empty and the model has no such token.
-pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
-    let ids = tokenizer.encode(prompt, true)?;
-    if !ids.is_empty() {
-        return Ok(ids);
-    }
-    match tokenizer.bos_id().or(model.config().bos_token_id) {
-        Some(bos) => Ok(vec![bos]),
-        None => {
-            let why =
-                "is empty, and this tokenizer has no token that begins a text; give some text";
-            Err(Error::invalid("prompt", why))
-        }
-    }
-}
-
-/// The tokens that end an answer: those of `generation_config.json` or `config.json`, and the tokenizer's.
-pub(super) fn end_tokens(model: &Model, tokenizer: &Tokenizer) -> Vec<u32> {
-    let mut eos = model.config().eos_token_ids.clone();
-    eos.extend(tokenizer.eos_id());
-    eos
-}
-
 impl<'a> Generator<'a> {
     /// Prepares to answer a prompt. **Errors** [`Error::Invalid`] for an empty prompt without a BOS, ids
     /// outside the vocabulary, or options that make no sense; [`Error::OutOfMemory`].
@@ -107,7 +84,8 @@ impl<'a> Generator<'a> {
         if prompt.is_empty() {
             return Err(Error::invalid("prompt", "has no tokens"));
         }
-        let answer = Answer::new(&options, 0, end_tokens(model, tokenizer))?;
+        let eos = end_tokens(model, tokenizer);
+        let answer = Answer::new(&options, 0, eos, tokenizer, &prompt)?;
         let capacity = prompt.len() + options.max_new_tokens;
         let pass = Pass { batch: 1, queries: prompt.len().min(CHUNK), targets: 1 };
         Ok(Generator {

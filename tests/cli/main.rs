@@ -5,6 +5,7 @@
     reason = "long tests say what they tried and what was left out"
 )]
 
+mod answers;
 mod continued;
 mod data;
 mod errors;

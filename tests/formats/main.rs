@@ -9,6 +9,7 @@ mod gguf;
 mod nf4;
 mod prequant;
 mod safetensors;
+mod stream;
 mod tokenizer;
 
 #[path = "../common/tiny.rs"]

@@ -2,6 +2,7 @@
 
 mod chat;
 mod check;
+mod decoding;
 mod stream;
 
 use std::path::Path;

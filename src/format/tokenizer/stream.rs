@@ -1,15 +1,20 @@
-//! Text from tokens that come one by one.
+//! From tokens back to text as they come.
+
+use std::ops::Range;
 
 use super::Tokenizer;
+use super::decoding::{Decoding, fallback_byte};
 use crate::error::Result;
 
-/// Turns tokens into text as they come, holding back what is not yet whole UTF-8.
+/// Turns tokens into text as they come, holding back what may still change: half a character, and with byte fallback
+/// a run of bytes, which are U+FFFD each if one of them is not UTF-8.
 ///
-/// The pieces and [`DecodeStream::finish`] joined are what [`Tokenizer::decode`] gives for all tokens at once.
+/// The pieces and [`DecodeStream::finish`] joined are what [`Tokenizer::decode`] gives for all tokens at once; behind
+/// a prompt ([`DecodeStream::after`]) what it gives for both, without the prompt's text.
 #[derive(Clone, Debug, Default)]
 pub struct DecodeStream {
     skip_special: bool,
-    /// The tokens that still matter: those of the last piece, for context, and those after it.
+    /// The tokens that still matter: some before the last piece, for context, and those after it.
     ids: Vec<u32>,
     /// How many of `ids` belong to pieces already given.
     given: usize,
@@ -21,18 +26,34 @@ impl DecodeStream {
         Self { skip_special, ..Self::default() }
     }
 
+    /// Goes on behind a prompt. A first space is kept, which a SentencePiece tokenizer drops where a text begins.
+    ///
+    /// **Errors** as [`Tokenizer::decode`].
+    pub fn after(tokenizer: &Tokenizer, prompt: &[u32], skip_special: bool) -> Result<Self> {
+        let mut stream = Self { skip_special, ids: prompt.to_vec(), given: prompt.len() };
+        stream.forget(tokenizer)?;
+        Ok(stream)
+    }
+
     /// Adds a token; returns the text that is complete now, if any.
     ///
     /// **Errors** as [`Tokenizer::decode`].
     pub fn step(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<Option<String>> {
         self.ids.push(id);
+        if self.may_change(tokenizer) {
+            return Ok(None);
+        }
         let piece = self.pending(tokenizer)?;
         // Half a character decodes to a replacement character at the end.
         if piece.is_empty() || piece.ends_with('\u{FFFD}') {
             return Ok(None);
         }
-        self.ids.drain(..self.given);
-        self.given = self.ids.len();
+        let before = std::mem::replace(&mut self.given, self.ids.len());
+        // The last piece is context enough, if it says anything when it begins a text.
+        if !self.decode(tokenizer, before..self.given)?.is_empty() {
+            self.ids.drain(..before);
+            self.given = self.ids.len();
+        }
         Ok(Some(piece))
     }
 
@@ -46,9 +67,48 @@ impl DecodeStream {
         Ok(piece)
     }
 
+    /// Whether more tokens may change what the pending ones give.
+    fn may_change(&self, tokenizer: &Tokenizer) -> bool {
+        let decoding = Decoding::of(tokenizer);
+        if decoding.whole || !decoding.byte_fallback {
+            return decoding.whole;
+        }
+        let own = self.ids[self.given..].iter().rev();
+        let last = own.copied().find_map(|id| tokenizer.shown(id, self.skip_special));
+        last.is_some_and(|token| fallback_byte(&token).is_some())
+    }
+
+    fn decode(&self, tokenizer: &Tokenizer, range: Range<usize>) -> Result<String> {
+        tokenizer.decode(&self.ids[range], self.skip_special)
+    }
+
     fn pending(&self, tokenizer: &Tokenizer) -> Result<String> {
-        let before = tokenizer.decode(&self.ids[..self.given], self.skip_special)?;
-        let mut all = tokenizer.decode(&self.ids, self.skip_special)?;
-        Ok(if all.starts_with(&before) { all.split_off(before.len()) } else { String::new() })
+        let before = self.decode(tokenizer, 0..self.given)?;
+        let all = self.decode(tokenizer, 0..self.ids.len())?;
+        match all.strip_prefix(&before) {
+            Some(piece) => Ok(piece.into()),
+            // Broken bytes behind a prompt that ends in bytes: its text stays as it is.
+            None => self.decode(tokenizer, self.given..self.ids.len()),
+        }
+    }
+
+    /// Keeps only as much of the prompt as is text: what follows must not begin one.
+    fn forget(&mut self, tokenizer: &Tokenizer) -> Result<()> {
+        let is_byte = |id| tokenizer.id_to_token(id).is_some_and(|t| fallback_byte(&t).is_some());
+        let mut keep = 8;
+        while keep < self.given {
+            let mut from = self.given - keep;
+            // Not from within a run of bytes.
+            while from > 0 && is_byte(self.ids[from]) {
+                from -= 1;
+            }
+            if !self.decode(tokenizer, from..self.given)?.is_empty() {
+                self.ids.drain(..from);
+                self.given = self.ids.len();
+                return Ok(());
+            }
+            keep *= 2;
+        }
+        Ok(())
     }
 }

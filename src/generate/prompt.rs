@@ -1,0 +1,72 @@
+//! From a prompt's text to the ids that an answer goes on from.
+
+use crate::format::Tokenizer;
+use crate::model::Model;
+use crate::{Error, Result};
+
+/// The ids of a prompt; for an empty one the token that begins a text. An end token that the tokenizer puts behind every
+/// text is left off: behind it there would be nothing to say.
+///
+/// **Errors** [`Error::Invalid`] if the prompt is empty and the model has no such token.
+pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
+    let mut ids = tokenizer.encode(prompt, true)?;
+    ids.truncate(ids.len() - ends_behind(model, tokenizer, prompt, &ids)?);
+    if !ids.is_empty() {
+        return Ok(ids);
+    }
+    match tokenizer.bos_id().or(model.config().bos_token_id) {
+        Some(bos) => Ok(vec![bos]),
+        None => {
+            let why =
+                "is empty, and this tokenizer has no token that begins a text; give some text";
+            Err(Error::invalid("prompt", why))
+        }
+    }
+}
+
+/// What a person should know about the ids of a prompt, a line each: an end token that was left off, and
+/// [`bos_note`].
+///
+/// **Errors** as [`Tokenizer::encode`].
+pub fn prompt_notes(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<String>> {
+    let ids = tokenizer.encode(prompt, true)?;
+    let mut notes = Vec::new();
+    if let (Some(&last), false, 1..) =
+        (ids.last(), prompt.is_empty(), ends_behind(model, tokenizer, prompt, &ids)?)
+    {
+        let last = tokenizer.id_to_token(last).unwrap_or_default();
+        notes.push(format!(
+            "the tokenizer ends every text with `{last}`: left off behind the prompt"
+        ));
+    }
+    notes.extend(bos_note(model, tokenizer, prompt)?);
+    Ok(notes)
+}
+
+/// A line about a token that begins the text twice: by the tokenizer and by the text (as llama.cpp warns).
+///
+/// **Errors** as [`Tokenizer::encode`].
+pub fn bos_note(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Option<String>> {
+    let Some(bos) = tokenizer.bos_id().or(model.config().bos_token_id) else { return Ok(None) };
+    let twice = tokenizer.encode(prompt, true)?.starts_with(&[bos, bos])
+        && !tokenizer.encode(prompt, false)?.starts_with(&[bos, bos]);
+    let bos = tokenizer.id_to_token(bos).unwrap_or_default();
+    Ok(twice.then(|| {
+        format!("the prompt begins with `{bos}` twice: the tokenizer puts it before every text; leave it out")
+    }))
+}
+
+/// The tokens that end an answer: those of `generation_config.json` or `config.json`, and the tokenizer's, which
+/// training puts behind every completion.
+pub(super) fn end_tokens(model: &Model, tokenizer: &Tokenizer) -> Vec<u32> {
+    let mut eos = model.config().eos_token_ids.clone();
+    eos.extend(tokenizer.eos_id());
+    eos
+}
+
+/// How many end tokens the tokenizer has put behind a text.
+fn ends_behind(model: &Model, tokenizer: &Tokenizer, text: &str, ids: &[u32]) -> Result<usize> {
+    let ends = end_tokens(model, tokenizer);
+    let count = |ids: &[u32]| ids.iter().rev().take_while(|id| ends.contains(id)).count();
+    Ok(count(ids).saturating_sub(count(&tokenizer.encode(text, false)?)))
+}
