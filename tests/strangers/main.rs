@@ -39,12 +39,9 @@ const KINDS: [Kind; 8] = [
 /// At most this share of inputs that the reference reads may be refused.
 const MOST_REFUSED: f64 = 0.05;
 
-/// The folder of the cases.
-fn folder() -> PathBuf {
-    match std::env::var_os("WGPU_LORA_STRANGERS").filter(|path| !path.is_empty()) {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/strangers/cases"),
-    }
+/// A folder that a person names.
+fn named() -> Option<PathBuf> {
+    std::env::var_os("WGPU_LORA_STRANGERS").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Judges all cases of a kind; prints the counts, each refusal's text with its count, and each disagreement.
@@ -82,10 +79,16 @@ fn main() -> std::process::ExitCode {
     let mut arguments = Arguments::from_args();
     // Each kind uses the adapter alone, and its lines stay together.
     arguments.test_threads = Some(1);
-    let folder = folder();
-    let trials = KINDS.into_iter().filter_map(|(name, judge)| {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/strangers/cases");
+    let folder = named().unwrap_or(kept);
+    let found = KINDS.into_iter().filter_map(|(name, judge)| {
         let path = case::file_of(&folder, name)?;
         Some(Trial::test(name, move || walk(name, judge, &Case::read_all(&path)?)))
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let mut trials: Vec<Trial> = found.collect();
+    if trials.is_empty() {
+        let why = format!("no cases in {}", folder.display());
+        trials.push(Trial::test("cases", move || Err(why.into())));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -85,15 +85,24 @@ pub fn command(flags: &Flags) -> Result<()> {
 
     // Not `--workspace`: the tools want features of naga that a build of the program alone does not have, and
     // everything that depends on it would be compiled twice.
-    let has_golden = has_test_target(&sh::metadata()?, "golden");
+    let metadata = sh::metadata()?;
+    let has_golden = has_test_target(&metadata, "golden");
     if sh::works("cargo", &["nextest", "--version"]) {
         let profile = if ci { "ci" } else { "default" };
         let args = ["nextest", "run", "--release", "--no-fail-fast", "--profile", profile];
-        // A process for each case would load the model for each case, so nextest leaves the goldens out.
-        let filter: &[&str] = if has_golden { &["-E", "not binary(golden)"] } else { &[] };
+        // A process for each case would load the model and compile its kernels for each, and say nothing when it
+        // passes; so nextest leaves these out.
+        let alone: Vec<&str> = ["golden", "strangers"]
+            .into_iter()
+            .filter(|name| has_test_target(&metadata, name))
+            .collect();
+        let filter: Vec<String> = alone.iter().map(|name| format!("not binary({name})")).collect();
+        let filter = filter.join(" and ");
+        let filter: &[&str] = if alone.is_empty() { &[] } else { &["-E", &filter] };
         report.part("tests", &mut cargo(&[&args, filter].concat()))?;
-        if has_golden {
-            report.part("goldens", &mut cargo(&["test", "--release", "--test", "golden"]))?;
+        for name in alone {
+            let part = if name == "golden" { "goldens" } else { "files of strangers" };
+            report.part(part, &mut cargo(&["test", "--release", "--test", name]))?;
         }
     } else {
         // Examples are compiled; benches run once where their manifest entry says `test = true`.
