@@ -140,9 +140,32 @@ fn describe(session: &Session, what: &str, report: DatasetReport, max_length: us
     if report.rows_prompt_mismatch > 0 {
         printer.warn(format!(
             "{what}: in {} of {} rows the prompt's tokens are not how the row's begin (a prompt that \
-             ends in a space?); the mask may be off by a token there",
+             ends in a space?); the loss begins at the first that differs, but answers will begin behind \
+             the prompt's own tokens",
             report.rows_prompt_mismatch, report.rows_read
         ));
+    }
+    if report.rows_bos_twice > 0 {
+        printer.warn(format!(
+            "{what}: {} of {} rows begin with two BOS: the text has one, and the tokenizer puts one in front; \
+             take it out of the text",
+            report.rows_bos_twice, report.rows_read
+        ));
+    }
+    if report.rows_without_eos > 0 {
+        printer.warn(format!(
+            "{what}: nothing ends {} of {} rows: this model has no EOS, and answers will not end; \
+             name its `eos_token` in tokenizer_config.json",
+            report.rows_without_eos, report.rows_read
+        ));
+    }
+}
+
+/// Which columns no row is made of.
+fn unread(session: &Session, what: &str, rows: &Dataset) {
+    let columns = Vec::from_iter(rows.unread_columns()).join(", ");
+    if !columns.is_empty() {
+        session.printer.note(format!("{what}: columns that are not read: {columns}"));
     }
 }
 
@@ -161,12 +184,14 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     options.spool = folder.ancestors().find(|folder| folder.is_dir()).map(Path::to_path_buf);
     let rows = Dataset::open(&hub_data::files(&config.data, TRAINING)?, &tokenizer, &options)?;
     describe(session, "training data", rows.report(), config.max_length);
+    unread(session, "training data", &rows);
     let held_out = match &config.eval_data {
         None => None,
         Some(data) => {
             let files = hub_data::files(&[data], HELD_OUT)?;
             let held_out = Dataset::open(&files, &tokenizer, &options)?;
             describe(session, "evaluation data", held_out.report(), config.max_length);
+            unread(session, "evaluation data", &held_out);
             Some(held_out)
         }
     };

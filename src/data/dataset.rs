@@ -1,14 +1,15 @@
 //! Training rows, tokenized and masked as TRL's `SFTTrainer` does. Their tokens go to a `Store`; memory holds 16 bytes
 //! a row.
 
-use super::encode::{Encode, chat, with_eos};
+use super::encode::{self, Encode};
 use super::records;
 use super::rows::{ColumnMap, Row};
 use super::store::Store;
-use crate::format::ChatTemplate;
+use super::turns::Template;
 use crate::random::Fnv;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
@@ -54,11 +55,17 @@ pub struct DatasetReport {
     pub rows_kept: usize,
     /// Rows that were longer than `max_length` and lost their end.
     pub rows_cut: usize,
+    /// Those of them whose last target was lost: the answer does not end.
+    pub rows_answer_cut: usize,
     /// Rows left out because no token of theirs is a target (after cutting).
     pub rows_without_target: usize,
-    /// Rows whose prompt, tokenized alone, is not how prompt + completion begins; their mask is by
-    /// count, as TRL's, and may be off by a token. A prompt that ends in a space is the usual cause.
+    /// Rows whose prompt, tokenized alone, is not how prompt + completion begins; their targets begin at the first token
+    /// that differs, as TRL's. A prompt that ends in a space is the usual cause.
     pub rows_prompt_mismatch: usize,
+    /// Rows that begin with two BOS: their text has one, and the tokenizer puts one in front.
+    pub rows_bos_twice: usize,
+    /// Rows of texts that nothing ends: the model has no EOS.
+    pub rows_without_eos: usize,
     /// Tokens in the dataset.
     pub tokens: usize,
     /// Targets in the dataset.
@@ -110,7 +117,9 @@ pub struct Dataset {
     /// The largest id, and the first row that has it.
     largest: Option<(u32, usize)>,
     /// Read from the tokenizer with the first row of messages.
-    chat: Option<ChatTemplate>,
+    chat: Option<Template>,
+    /// Columns that no row is made of.
+    unread: BTreeSet<String>,
 }
 
 impl Dataset {
@@ -174,7 +183,12 @@ impl Dataset {
         options: &DatasetOptions,
     ) -> Result<()> {
         let at = |why: String| Error::format(name, format!("line {line}"), why);
-        let row = options.columns.row(record).map_err(at)?;
+        let (row, rest) = options.columns.row_and_rest(record).map_err(at)?;
+        for column in rest {
+            if !self.unread.contains(column) {
+                self.unread.insert(column.to_owned());
+            }
+        }
         self.push(&row, name, line, tokenizer, options)
     }
 
@@ -187,24 +201,25 @@ impl Dataset {
         tokenizer: &(impl Encode + ?Sized),
         options: &DatasetOptions,
     ) -> Result<()> {
-        let (mut ids, mut spans) = match row {
-            Row::Text(text) => with_eos(tokenizer.encode(text)?, 0, tokenizer.eos()),
+        let encoded = match row {
+            Row::Text(text) => encode::text(text, tokenizer)?,
             Row::PromptCompletion { prompt, completion } => {
-                let head = tokenizer.encode(prompt)?;
-                let ids = tokenizer.encode(&format!("{prompt}{completion}"))?;
-                self.report.rows_prompt_mismatch += usize::from(!ids.starts_with(&head));
-                with_eos(ids, head.len(), tokenizer.eos())
+                encode::completion(prompt, completion, tokenizer)?
             }
-            Row::Messages(messages) => {
-                let template = match &self.chat {
+            Row::Chat(chat) => {
+                let template = match &mut self.chat {
                     Some(template) => template,
-                    None => self.chat.insert(tokenizer.chat_template()?),
+                    None => self.chat.insert(Template::new(tokenizer.chat_template()?)),
                 };
                 let at = |e: Error| Error::format(name, format!("line {line}"), e);
-                chat(template, messages, tokenizer).map_err(at)?
+                template.encode(chat, options.loss, tokenizer).map_err(at)?
             }
         };
-        if options.loss == LossOn::All {
+        let (mut ids, mut spans) = (encoded.ids, encoded.spans);
+        self.report.rows_prompt_mismatch += usize::from(encoded.parted);
+        self.report.rows_without_eos += usize::from(!encoded.ended);
+        self.report.rows_bos_twice += usize::from(tokenizer.begins_twice(&ids));
+        if options.loss == LossOn::All && !matches!(row, Row::Chat(_)) {
             spans = vec![(0, to_u32(ids.len()))];
         }
         self.report.rows_read += 1;
@@ -212,6 +227,8 @@ impl Dataset {
         if ids.len() > options.max_length {
             ids.truncate(options.max_length);
             self.report.rows_cut += 1;
+            let ends = spans.last().is_some_and(|span| span.1 as usize > ids.len());
+            self.report.rows_answer_cut += usize::from(ends);
         }
         let end = to_u32(ids.len());
         spans.iter_mut().for_each(|span| *span = (span.0.min(end), span.1.min(end)));
@@ -315,6 +332,11 @@ impl Dataset {
     /// What became of the rows that were read.
     pub fn report(&self) -> DatasetReport {
         self.report
+    }
+
+    /// The columns that have values and that no row is made of, by name.
+    pub fn unread_columns(&self) -> impl Iterator<Item = &str> {
+        self.unread.iter().map(String::as_str)
     }
 
     /// The largest id, and the first row that has it, to check against the model's vocabulary.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::format::Offsets;
+use crate::format::{ChatTemplate, Offsets};
 
 /// Bytes as ids, BOS 256, EOS 257; "ab" is one token (300), so that prompts can end inside one.
 struct Bytes;
@@ -72,10 +72,10 @@ fn eos_is_not_doubled_but_an_empty_completion_still_gets_one() {
 }
 
 #[test]
-fn a_prompt_that_is_no_prefix_is_masked_by_count_and_counted() {
+fn targets_begin_at_the_first_token_that_the_prompt_does_not_have() {
     let d = load("{\"prompt\":\"xa\",\"completion\":\"bz\"}", 128, LossOn::Completion).unwrap();
     assert_eq!(d.row(0).unwrap().ids, [256, 120, 300, 122, 257]);
-    assert_eq!(d.row(0).unwrap().spans[0].0, 3);
+    assert_eq!(d.row(0).unwrap().spans, [(2, 5)]);
     assert_eq!(d.report().rows_prompt_mismatch, 1);
     assert_eq!(load(PC, 128, LossOn::Completion).unwrap().report().rows_prompt_mismatch, 0);
 }
@@ -92,6 +92,8 @@ fn long_rows_are_cut_and_rows_without_targets_dropped() {
         (r.rows_read, r.rows_kept, r.rows_cut, r.rows_without_target, r.longest),
         (3, 2, 3, 1, 10)
     );
+    // The third row is cut within its answer, the second before it: both lose its end, as the first does its EOS.
+    assert_eq!(r.rows_answer_cut, 3);
     assert_eq!(d.row(0).unwrap().ids, [256, 120, 121, 122]);
     assert_eq!(d.row(0).unwrap().targets(), 1);
     assert_eq!(d.origin(1), "d.jsonl:3");
@@ -149,14 +151,14 @@ fn files_are_read_in_order_and_missing_ones_named() {
     assert!(Dataset::open(&no_paths, &Bytes, &DatasetOptions::default()).is_err());
 }
 
-/// Bytes as ids, with a chat template.
+/// Bytes as ids, EOS `$`, with a chat template.
 struct Chatty(&'static str);
 impl Encode for Chatty {
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
         Ok(text.bytes().map(u32::from).collect())
     }
     fn eos(&self) -> Option<u32> {
-        None
+        Some(36)
     }
     fn encode_with_offsets(&self, text: &str) -> Result<Offsets> {
         Ok((self.encode(text)?, (0..text.len()).map(|i| (i, i + 1)).collect()))
@@ -167,6 +169,90 @@ impl Encode for Chatty {
 }
 
 const TURNS: &str = "{{ bos_token }}{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{{ eos_token }}\n\n{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
+
+/// The first row of `jsonl` through a template, and its targets, `.` for what is none.
+fn said(template: &'static str, jsonl: &str, loss: LossOn) -> Result<[String; 2]> {
+    let options = DatasetOptions { loss, ..DatasetOptions::default() };
+    let row = Dataset::from_text("d", jsonl.as_bytes(), &Chatty(template), &options)?.row(0)?;
+    let is = |i: usize| row.spans.iter().any(|s| (s.0 as usize..s.1 as usize).contains(&i));
+    let shown = |all: bool| {
+        let ids = row.ids.iter().enumerate();
+        ids.map(|(i, &id)| if all || is(i) { char::from(id as u8) } else { '.' }).collect()
+    };
+    Ok([shown(true), shown(false)])
+}
+
+/// What is said of a row that is refused.
+fn refusal(template: &'static str, jsonl: &str) -> String {
+    said(template, jsonl, LossOn::Completion).unwrap_err().to_string()
+}
+
+#[test]
+fn what_the_template_writes_for_a_turn_counts_whatever_it_says() {
+    let completion = |template, jsonl| said(template, jsonl, LossOn::Completion).unwrap();
+    // A thought that the question opens and the conversation does not have (shared fault 15).
+    let think = "{% for m in messages %}{% if m.role == 'user' %}<U>{{ m.content }}{% else %}<A>{{ m.content.split('</think>')[-1] }}${% endif %}{% endfor %}{% if add_generation_prompt %}<A><think>\n{% endif %}";
+    let row = r#"{"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}"#;
+    assert_eq!(completion(think, row), ["<U>2+2?<A>4$", "..........4$"]);
+    assert_eq!(said(think, row, LossOn::All).unwrap(), ["<U>2+2?<A>4$"; 2]);
+    // A turn that ends in its words ends in what is written behind them.
+    let line = "{% for m in messages %}{{ m.role[0] }}: {{ m.content }}\n\n{% endfor %}{% if add_generation_prompt %}a: {% endif %}";
+    assert_eq!(completion(line, row), ["u: 2+2?\n\na: 4\n\n", "............4\n\n"]);
+    // Thoughts of turns that are not the last are left out; their end is that which ends them.
+    let last = "{% for m in messages %}<{{ m.role[0] }}>{% if loop.last and m.role == 'assistant' %}<t>{% endif %}{{ m.content }}$\n{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
+    let turns = r#"{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "r"}, {"role": "assistant", "content": "y"}]}"#;
+    let text = "<u>q$\n<a>x$\n<u>r$\n<a><t>y$\n";
+    assert_eq!(completion(last, turns), [text, ".........x$..........<t>y$."]);
+    // Of a prompt and a completion, all that is behind the prompt, as TRL.
+    let pair = r#"{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}"#;
+    assert_eq!(completion(TURNS, pair), ["^<u>q$\n\n<a>a$\n\n", "...........a$\n\n"]);
+    // A weight of 0 takes a turn out, whatever counts otherwise.
+    let muted = turns.replace(r#""content": "x""#, r#""content": "x", "weight": 0"#);
+    assert_eq!(completion(last, &muted)[1], ".....................<t>y$.");
+    assert_eq!(said(last, &muted, LossOn::All).unwrap()[1], "<u>q$\n<a>..\n<u>r$\n<a><t>y$\n");
+    let heavy = turns.replace(r#""content": "x""#, r#""content": "x", "weight": 0.5"#);
+    assert!(refusal(last, &heavy).contains("message 2 has a `weight` of 0.5"));
+}
+
+#[test]
+fn rows_say_what_does_not_end_and_what_is_not_read() {
+    struct Endless;
+    impl Encode for Endless {
+        fn encode(&self, text: &str) -> Result<Vec<u32>> {
+            Bytes.encode(text)
+        }
+        fn eos(&self) -> Option<u32> {
+            None
+        }
+        fn begins_twice(&self, ids: &[u32]) -> bool {
+            ids.starts_with(&[256, 63])
+        }
+    }
+    let rows = "{\"prompt\": \"x\", \"completion\": \"y\", \"source\": 1, \"tools\": \"[]\"}\n{\"text\": \"?\", \"id\": null}";
+    let d = Dataset::from_text("d", rows.as_bytes(), &Endless, &DatasetOptions::default()).unwrap();
+    assert_eq!((d.report().rows_without_eos, d.report().rows_bos_twice), (2, 1));
+    assert_eq!(Vec::from_iter(d.unread_columns()), ["source", "tools"]);
+    assert_eq!(d.row(0).unwrap().ids, [256, 120, 121]);
+    // A tokenizer that closes texts itself.
+    struct Closing(Option<u32>);
+    impl Encode for Closing {
+        fn encode(&self, text: &str) -> Result<Vec<u32>> {
+            Bytes.encode(text)
+        }
+        fn encode_open(&self, text: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+            Ok((self.encode(text)?, vec![257]))
+        }
+        fn eos(&self) -> Option<u32> {
+            self.0
+        }
+    }
+    for (eos, expected) in [(None, &[257][..]), (Some(257), &[257]), (Some(9), &[9, 257])] {
+        let options = DatasetOptions::default();
+        let d = Dataset::from_text("d", PC.as_bytes(), &Closing(eos), &options).unwrap();
+        assert_eq!(d.row(0).unwrap().ids, [&[256, 120, 121, 122], expected].concat());
+        assert_eq!(d.report().rows_without_eos, 0);
+    }
+}
 
 #[test]
 fn chats_are_rendered_and_only_the_assistant_is_a_target() {

@@ -1,16 +1,27 @@
 //! What a row's texts become: token ids, and which of them are targets.
 
 use super::dataset::to_u32;
-use crate::format::{ChatTemplate, Conversation, Offsets};
+use crate::format::{ChatTemplate, Offsets};
 use crate::{Error, Result};
-use serde_json::Value;
 
 /// What the dataset needs from a tokenizer.
 pub trait Encode {
     /// The ids of `text`, with BOS in front where the tokenizer adds it, without EOS.
     fn encode(&self, text: &str) -> Result<Vec<u32>>;
+    /// The same, and the ids that the tokenizer puts behind a text.
+    fn encode_open(&self, text: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+        Ok((self.encode(text)?, Vec::new()))
+    }
     /// The end-of-sequence id, if the model has one.
     fn eos(&self) -> Option<u32>;
+    /// Whether ids begin with two BOS.
+    fn begins_twice(&self, _ids: &[u32]) -> bool {
+        false
+    }
+    /// Whether an id is that of a special token, such as one that ends a turn.
+    fn is_special(&self, id: u32) -> bool {
+        self.eos() == Some(id)
+    }
     /// The ids of `text`, nothing added, and the bytes that each stands for.
     fn encode_with_offsets(&self, _text: &str) -> Result<Offsets> {
         Err(no_chats())
@@ -28,10 +39,19 @@ fn no_chats() -> Error {
 
 impl Encode for crate::format::Tokenizer {
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        self.encode(text, true)
+        Ok(self.encode_open(text)?.0)
+    }
+    fn encode_open(&self, text: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+        self.encode_open(text)
     }
     fn eos(&self) -> Option<u32> {
         self.eos_id()
+    }
+    fn begins_twice(&self, ids: &[u32]) -> bool {
+        self.begins_twice(ids)
+    }
+    fn is_special(&self, id: u32) -> bool {
+        self.is_special(id)
     }
     fn encode_with_offsets(&self, text: &str) -> Result<Offsets> {
         self.encode_with_offsets(text)
@@ -41,72 +61,65 @@ impl Encode for crate::format::Tokenizer {
     }
 }
 
-/// Appends the EOS (as TRL, only where the text does not end in it already); targets are the tokens from
-/// `prompt` on.
-pub(super) fn with_eos(
-    mut ids: Vec<u32>,
-    prompt: usize,
-    eos: Option<u32>,
-) -> (Vec<u32>, Vec<(u32, u32)>) {
-    if let Some(eos) = eos
-        && (ids.last() != Some(&eos) || ids.len() <= prompt.max(1))
-    {
-        ids.push(eos);
-    }
-    let span = (to_u32(prompt), to_u32(ids.len()));
-    (ids, vec![span])
-}
-
-/// First and last + 1 of tokens that count.
+/// First and last + 1 of tokens that count, in order and apart.
 pub(super) type Spans = Vec<(u32, u32)>;
 
-/// Tokens of a conversation, and those that the assistant says: from behind the prompt that asks for
-/// its words, over its words, to the token that ends its turn.
-pub(super) fn chat(
-    template: &ChatTemplate,
-    messages: &[Value],
+/// A row's tokens and targets.
+pub(super) struct Encoded {
+    pub(super) ids: Vec<u32>,
+    pub(super) spans: Spans,
+    /// Tokens of a prompt that are not how the row begins: the first target stands before its end.
+    pub(super) parted: bool,
+    /// Whether the row ends as the tokenizer's texts end, if it should.
+    pub(super) ended: bool,
+}
+
+/// A text of which everything counts.
+pub(super) fn text(text: &str, tokenizer: &(impl Encode + ?Sized)) -> Result<Encoded> {
+    let (ids, closing) = tokenizer.encode_open(text)?;
+    let eos = tokenizer.eos().or(closing.first().copied());
+    let ends = !text.is_empty() && ids.last().copied() == eos;
+    let (ids, ended) = with_eos(ids, ends, eos, closing);
+    Ok(Encoded { spans: vec![(0, to_u32(ids.len()))], ids, parted: false, ended })
+}
+
+/// A prompt and its completion. The targets begin at the first token that the two together have otherwise than the prompt
+/// alone, as in TRL: a token may hold the prompt's end and the completion's beginning.
+pub(super) fn completion(
+    prompt: &str,
+    completion: &str,
     tokenizer: &(impl Encode + ?Sized),
-) -> Result<(Vec<u32>, Spans)> {
-    let render = |messages, add_generation_prompt| {
-        let conversation =
-            Conversation { messages, add_generation_prompt, ..Conversation::default() };
-        Ok::<_, Error>(template.render(&conversation)?.text)
-    };
-    let text = render(messages, false)?;
-    let mut said = Vec::new();
-    for (i, message) in messages.iter().enumerate().filter(|(_, m)| m["role"] == "assistant") {
-        let before = render(&messages[..i], true)?;
-        let after = render(&messages[..=i], false)?;
-        // Some templates ask for the assistant's words whether told to or not: `after` may go on otherwise.
-        let turn = text.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
-        let words = message["content"].as_str().unwrap_or_default().trim();
-        let found = text.get(before.len()..turn.max(before.len())).and_then(|t| t.find(words));
-        match found.filter(|_| text.starts_with(&before)) {
-            Some(at) => said.push((before.len(), before.len() + at + words.len(), turn)),
-            None => {
-                let why = format!(
-                    "this chat template writes message {} otherwise once more follow, so that what the \
-                     assistant said cannot be told from the rest; end the conversation there, or give \
-                     prompt and completion",
-                    i + 1
-                );
-                return Err(Error::invalid("messages", why));
-            }
-        }
-    }
-    let (ids, offsets) = tokenizer.encode_with_offsets(&text)?;
-    let mut spans = Vec::new();
-    for (from, words_end, turn) in said {
-        let inside =
-            |&i: &usize| (from..turn).contains(&offsets[i].0) && offsets[i].1 > offsets[i].0;
-        let all: Vec<usize> = (0..ids.len()).filter(inside).collect();
-        let Some(&first) = all.first() else { continue };
-        // White space that the template puts behind the words, then one token that is none.
-        let blank =
-            |i: usize| text.get(offsets[i].0..offsets[i].1).is_some_and(|t| t.trim().is_empty());
-        let end = all.iter().find(|&&i| offsets[i].0 >= words_end && !blank(i));
-        let last = end.or_else(|| all.iter().rfind(|&&i| offsets[i].0 < words_end));
-        spans.push((to_u32(first), to_u32(last.map_or(first, |last| last + 1))));
-    }
-    Ok((ids, spans))
+) -> Result<Encoded> {
+    let head = tokenizer.encode(prompt)?;
+    let (ids, closing) = tokenizer.encode_open(&format!("{prompt}{completion}"))?;
+    let from = common(&head, &ids);
+    let eos = tokenizer.eos().or(closing.first().copied());
+    let ends = !completion.is_empty() && ids.last().copied() == eos;
+    let (ids, ended) = with_eos(ids, ends, eos, closing);
+    Ok(Encoded {
+        spans: vec![(to_u32(from), to_u32(ids.len()))],
+        ids,
+        parted: from < head.len(),
+        ended,
+    })
+}
+
+/// Appends EOS (as TRL, only where the text does not end in it already), and what the tokenizer itself puts behind texts
+/// (where that is the EOS, once). Returns whether anything ends the row.
+fn with_eos(
+    mut ids: Vec<u32>,
+    ends: bool,
+    eos: Option<u32>,
+    closing: Vec<u32>,
+) -> (Vec<u32>, bool) {
+    ids.extend(eos.filter(|_| !ends));
+    let twice = eos.is_some() && closing.first().copied() == eos;
+    let ended = eos.is_some();
+    ids.extend(closing.into_iter().skip(usize::from(twice)));
+    (ids, ended)
+}
+
+/// How many ids two rows have in common at their beginning.
+pub(super) fn common<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

@@ -3,6 +3,7 @@
 //! knows the device; everything here works on wasm32 too (rows come from any reader).
 
 pub mod batch;
+mod chat_row;
 mod csv;
 pub mod dataset;
 mod encode;
@@ -14,8 +15,10 @@ mod record_json;
 pub mod records;
 pub mod rows;
 mod store;
+mod turns;
 
 pub use batch::{Batch, IGNORE, Packed, Segment};
+pub use chat_row::Chat;
 pub use dataset::{Dataset, DatasetOptions, DatasetReport, LossOn, TokenizedRow};
 pub use encode::Encode;
 pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order, packs};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::record_json;
+use super::chat_row::{Chat, brief, history, messages};
 use super::records::Record;
 use crate::{Error, Result};
 
@@ -20,17 +20,37 @@ pub enum Row {
     },
     /// `{"text"}`: the loss is on everything.
     Text(String),
-    /// `{"messages"}`: objects with `role` and `content`; the loss is on what the assistant says.
-    Messages(Vec<Value>),
+    /// `{"messages"}`, a `prompt` and a `completion` of messages, or an instruction with `system`, `history` or `tools`: the
+    /// model's chat template writes it; the loss is on what the assistant says.
+    Chat(Box<Chat>),
 }
 
-/// The kinds of rows: the keys that each needs, then those that it may have.
-const KINDS: [(&[&str], &[&str]); 4] = [
-    (&["prompt", "completion"], &[]),
+/// The keys that a kind of row needs, and those that it may have.
+type Kind = (&'static [&'static str], &'static [&'static str]);
+
+const KINDS: [Kind; 4] = [
+    (&["prompt", "completion"], &["tools", "chat_template_kwargs"]),
     (&["text"], &[]),
-    (&["instruction", "response"], &["input"]),
-    (&["messages"], &[]),
+    (&["instruction", "response"], &["input", "system", "history", "tools"]),
+    (&["messages"], &["system", "tools", "chat_template_kwargs"]),
 ];
+
+/// Columns that the references read in place of text, or as more than text.
+const REFUSED: [(&str, &str); 8] = [
+    ("chosen", PREFERENCE),
+    ("rejected", PREFERENCE),
+    ("input_ids", TOKENIZED),
+    ("labels", TOKENIZED),
+    ("image", MEDIA),
+    ("images", MEDIA),
+    ("videos", MEDIA),
+    ("audios", MEDIA),
+];
+const PREFERENCE: &str = "is one half of a preference, which supervised training does not read; to train on the chosen answers alone use \
+     --map completion=chosen, or messages=chosen";
+const PREFERENCE_LABEL: &str = "says whether it is a good one, which supervised training does not read; keep the good rows and take the column out";
+const TOKENIZED: &str = "stands for rows that are tokenized already, which are not read; take the column out to train on the texts";
+const MEDIA: &str = "is not read: models here see text alone; take such rows, or the column, out";
 
 /// Other names of keys, in data sets that are about: Alpaca's answer, ShareGPT's messages.
 const ALIASES: [(&str, &str); 2] = [("response", "output"), ("messages", "conversations")];
@@ -75,10 +95,8 @@ impl ColumnMap {
     }
 
     /// The kinds of rows that have all mapped keys.
-    fn kinds(
-        &self,
-    ) -> impl Iterator<Item = &'static (&'static [&'static str], &'static [&'static str])> {
-        let all = |(needed, may): &&(&[&str], &[&str])| {
+    fn kinds(&self) -> impl Iterator<Item = &'static Kind> {
+        let all = |(needed, may): &&Kind| {
             self.0.keys().all(|ours| needed.iter().chain(*may).any(|k| k == ours))
         };
         KINDS.iter().filter(all)
@@ -86,21 +104,62 @@ impl ColumnMap {
 
     /// The value of one of our keys; null counts as absent.
     fn get<'r>(&self, record: &'r Record, ours: &str) -> Option<&'r Value> {
-        let found = match self.0.get(ours) {
-            Some(theirs) => record.get(theirs),
-            None => {
-                let alias = || Some(ALIASES.iter().find(|(name, _)| *name == ours)?.1);
-                record.get(ours).or_else(|| record.get(alias()?))
-            }
-        };
-        found.filter(|value| !value.is_null())
+        record.get(self.column(record, ours)?)
     }
 
-    /// The row of a record, or what is wrong with it. Keys beyond the known ones are ignored.
+    /// The column that has the value of one of our keys.
+    fn column<'c>(&'c self, record: &Record, ours: &'c str) -> Option<&'c str> {
+        let has = |name: &&str| record.get(*name).is_some_and(|value| !value.is_null());
+        match self.0.get(ours) {
+            Some(theirs) => Some(theirs.as_str()).filter(has),
+            None => {
+                let alias =
+                    || ALIASES.iter().find(|(name, _)| *name == ours).map(|(_, alias)| *alias);
+                Some(ours).filter(has).or_else(|| alias().filter(has))
+            }
+        }
+    }
+
+    /// The row of a record, or what is wrong with it.
     pub fn row(&self, record: &Record) -> std::result::Result<Row, String> {
-        let whole = |(needed, _): &&(&[&str], &[&str])| {
-            needed.iter().all(|key| self.get(record, key).is_some())
+        Ok(self.row_and_rest(record)?.0)
+    }
+
+    /// The row of a record, and the columns with a value that it is not made of.
+    pub(super) fn row_and_rest<'r>(
+        &self,
+        record: &'r Record,
+    ) -> std::result::Result<(Row, impl Iterator<Item = &'r str>), String> {
+        let (needed, may) = self.kind(record)?;
+        let row = self.of_kind(record, needed)?;
+        // Texts are given to no template.
+        let may = if matches!(row, Row::PromptCompletion { .. }) && needed[0] == "prompt" {
+            &[]
+        } else {
+            *may
         };
+        let read = needed.iter().chain(may).filter_map(|ours| self.column(record, ours));
+        let read: Vec<&str> = read.collect();
+        let rest = |(name, value): (&'r String, &Value)| {
+            (!value.is_null() && !read.contains(&name.as_str())).then_some(name.as_str())
+        };
+        let rest: Vec<&str> = record.iter().filter_map(rest).collect();
+        for name in rest.iter().filter(|_| self.0.is_empty()) {
+            if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name)
+                && !record[*name].as_array().is_some_and(Vec::is_empty)
+            {
+                return Err(format!("`{name}` {why}"));
+            }
+            if *name == "label" && needed[0] == "prompt" && record[*name].is_boolean() {
+                return Err(format!("`label` beside a completion {PREFERENCE_LABEL}"));
+            }
+        }
+        Ok((row, rest.into_iter()))
+    }
+
+    /// The one kind of row that a record has all keys of.
+    fn kind(&self, record: &Record) -> std::result::Result<&'static Kind, String> {
+        let whole = |(needed, _): &&Kind| needed.iter().all(|key| self.get(record, key).is_some());
         let found: Vec<_> = self.kinds().filter(whole).collect();
         let key = |(name, value): (&String, &Value)| match value.is_null() {
             true => format!("{name} (null)"),
@@ -117,9 +176,9 @@ impl ColumnMap {
                 Err(format!("found the keys [{}]: {why}", keys()))
             }
             [] => Err(format!("found the keys [{}]; {EXPECTED}", keys())),
-            [(needed, _)] => self.of_kind(record, needed),
+            [kind] => Ok(kind),
             [first, second, ..] => {
-                let names = |kind: &(&[&str], &[&str])| kind.0.join(" and ");
+                let names = |kind: &Kind| kind.0.join(" and ");
                 let (first, second) = (names(first), names(second));
                 let example = second.split(' ').next().unwrap_or_default();
                 Err(format!(
@@ -134,27 +193,65 @@ impl ColumnMap {
     fn of_kind(&self, record: &Record, needed: &[&str]) -> std::result::Result<Row, String> {
         let text = |key: &str| match self.get(record, key) {
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Array(_)) if ["prompt", "completion"].contains(&key) => {
-                Err(format!("`{key}` is a list; give messages under the key `messages`"))
-            }
             Some(Value::Number(n)) => {
                 Err(format!("`{key}` must be a string, found {n}; put it in quotes"))
             }
-            Some(other) => Err(format!("`{key}` must be a string, found {other}")),
+            Some(other) => Err(format!("`{key}` must be a string, found {}", brief(other))),
             None => Ok(String::new()),
         };
+        let chat = |chat: Chat| {
+            let chat = chat.with_tools(self.get(record, "tools"))?;
+            Ok(Row::Chat(chat.with_variables(self.get(record, "chat_template_kwargs"))?.into()))
+        };
+        let list = |key: &str| match self.get(record, key) {
+            Some(value) => messages(key, value),
+            None => Ok(Vec::new()),
+        };
         match needed[0] {
+            "prompt" if ["prompt", "completion"].iter().any(|k| self.is_list(record, k)) => {
+                if !["prompt", "completion"].iter().all(|k| self.is_list(record, k)) {
+                    let why =
+                        "one of `prompt` and `completion` is a list of messages, the other is text";
+                    return Err(why.into());
+                }
+                let mut all = list("prompt")?;
+                let prompt = Some(all.len());
+                all.extend(list("completion")?);
+                chat(Chat { prompt, ..Chat::new(all)? })
+            }
             "prompt" => {
                 let (prompt, completion) = (text("prompt")?, text("completion")?);
                 Ok(Row::PromptCompletion { prompt, completion })
             }
             "text" => Ok(Row::Text(text("text")?)),
             "instruction" => {
-                let prompt = instruction_prompt(&text("instruction")?, &text("input")?);
-                Ok(Row::PromptCompletion { prompt, completion: text("response")? })
+                let (asked, input) = (text("instruction")?, text("input")?);
+                let (system, completion) = (text("system")?, text("response")?);
+                let mut all = match self.get(record, "history") {
+                    Some(Value::String(none)) if none.trim().is_empty() => Vec::new(),
+                    Some(value) => history(value)?,
+                    None => Vec::new(),
+                };
+                let tools = self.get(record, "tools").is_some_and(|tools| {
+                    tools.as_str().is_none_or(|text| !["", "[]"].contains(&text.trim()))
+                        && tools.as_array().is_none_or(|list| !list.is_empty())
+                });
+                if all.is_empty() && system.is_empty() && !tools {
+                    let prompt = instruction_prompt(&asked, &input);
+                    return Ok(Row::PromptCompletion { prompt, completion });
+                }
+                let asked = [asked, input].into_iter().filter(|text| !text.is_empty());
+                let asked = Vec::from_iter(asked).join("\n");
+                all.push(json!({"role": "user", "content": asked}));
+                all.push(json!({"role": "assistant", "content": completion}));
+                chat(Chat::new(all)?.with_system(&system)?)
             }
-            _ => messages(self.get(record, "messages")),
+            _ => chat(Chat::new(list("messages")?)?.with_system(&text("system")?)?),
         }
+    }
+
+    fn is_list(&self, record: &Record, ours: &str) -> bool {
+        self.get(record, ours).is_some_and(Value::is_array)
     }
 }
 
@@ -168,47 +265,6 @@ pub fn instruction_prompt(instruction: &str, input: &str) -> String {
         false => format!("### Input:\n{input}\n\n"),
     };
     format!("### Instruction:\n{instruction}\n\n{input}### Response:\n")
-}
-
-/// Messages as a list, or as its JSON text (in CSV). ShareGPT's `from` and `value` are taken as `role` and
-/// `content`.
-fn messages(value: Option<&Value>) -> std::result::Result<Row, String> {
-    let parsed: Value;
-    let list = match value {
-        Some(Value::Array(list)) => list,
-        Some(Value::String(text)) => {
-            parsed = record_json::value(&mut serde_json::Deserializer::from_str(text))
-                .map_err(|e| format!("`messages` is text that is not JSON ({e})"))?;
-            parsed.as_array().ok_or("`messages` must be a list")?
-        }
-        _ => {
-            return Err("`messages` must be a list of {\"role\": \"…\", \"content\": \"…\"}".into());
-        }
-    };
-    let mut all = Vec::new();
-    for (i, message) in list.iter().enumerate() {
-        let message = match (message.get("from"), message.get("value")) {
-            (Some(Value::String(from)), Some(value)) => {
-                let role = match from.as_str() {
-                    "human" => "user",
-                    "gpt" | "chatgpt" | "bot" => "assistant",
-                    other => other,
-                };
-                json!({"role": role, "content": value})
-            }
-            _ => message.clone(),
-        };
-        let has = |key: &str| message.get(key).is_some_and(Value::is_string);
-        // A call of a tool has no content.
-        if !has("role") || (!has("content") && message.get("tool_calls").is_none()) {
-            return Err(format!("message {} must have a text `role` and a text `content`", i + 1));
-        }
-        all.push(message);
-    }
-    if !all.iter().any(|m| m["role"] == "assistant") {
-        return Err("`messages` has none of role assistant: nothing to train on".into());
-    }
-    Ok(Row::Messages(all))
 }
 
 #[cfg(test)]
@@ -233,12 +289,6 @@ mod tests {
         let got = row(&[], json!({"instruction": "Add.", "input": "1, 2", "output": "3"}));
         let prompt = "### Instruction:\nAdd.\n\n### Input:\n1, 2\n\n### Response:\n";
         assert_eq!(got.unwrap(), pair(prompt, "3"));
-        let said = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
-        let expected = Row::Messages(said.as_array().unwrap().clone());
-        assert_eq!(row(&[], json!({"messages": said})).unwrap(), expected);
-        assert_eq!(row(&[], json!({"messages": said.to_string()})).unwrap(), expected);
-        let shared = json!([{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]);
-        assert_eq!(row(&[], json!({"conversations": shared})).unwrap(), expected);
     }
 
     #[test]
@@ -267,23 +317,68 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_record_is_said() {
+        let (user, pair) =
+            (json!([{"role": "user", "content": "q"}]), json!({"prompt": "a", "completion": "b"}));
+        let with = |key: &str, value: Value| {
+            let mut pair = pair.clone();
+            pair[key] = value;
+            pair
+        };
         for (record, parts) in [
             (json!({"promt": "a", "completion": "b"}), ["promt", "expected"]),
-            (json!({"prompt": "a", "completion": null}), ["completion (null), prompt", "expected"]),
+            (json!({"prompt": "a", "completion": null}), ["completion (null)", "expected"]),
             (json!({"prompt": "a", "completion": 12.5}), ["`completion` must be a string", "12.5"]),
-            (
-                json!({"prompt": [{"role": "user"}], "completion": ""}),
-                ["`prompt` is a list", "messages"],
-            ),
-            (json!({"messages": [{"role": "user", "content": "q"}]}), ["assistant", "messages"]),
+            (json!({"prompt": user, "completion": ""}), ["one of `prompt`", "messages"]),
+            (with("chosen", "c".into()), ["`chosen`", "preference"]),
+            (with("rejected", "c".into()), ["`rejected`", "--map"]),
+            (with("label", true.into()), ["`label`", "supervised"]),
+            (with("input_ids", json!([1])), ["`input_ids`", "tokenized already"]),
+            (with("images", json!(["a.png"])), ["`images`", "text alone"]),
             (json!({"messages": [{"role": "user"}]}), ["message 1", "content"]),
+            (
+                json!({"messages": [{"role": "user", "content": [{"type": "image"}]}]}),
+                ["message 1", "image"],
+            ),
+            (json!({"messages": []}), ["messages", "list"]),
             (json!({"messages": "[{"}), ["messages", "not JSON"]),
             (json!({"messages": 3}), ["messages", "list"]),
+            (json!({"messages": user, "tools": "x"}), ["`tools`", "not JSON"]),
+            (json!({"messages": user, "tools": [1]}), ["`tools`", "list of objects"]),
+            (
+                json!({"messages": user, "chat_template_kwargs": {"chat_template": "x"}}),
+                ["chat_template_kwargs", "cannot"],
+            ),
+            (
+                json!({"messages": [{"role": "system", "content": "q"}], "system": "s"}),
+                ["`system`", "another one"],
+            ),
+            (
+                json!({"conversations": [{"from": "narrator", "value": "q"}]}),
+                ["`from` narrator", "observation"],
+            ),
+            (
+                json!({"conversations": [{"from": "function_call", "value": "{}"}]}),
+                ["function_call", "arguments"],
+            ),
+            (
+                json!({"instruction": "i", "output": "o", "history": [["a"]]}),
+                ["`history`", "answer"],
+            ),
         ] {
             let why = row(&[], record).unwrap_err();
             for part in parts {
                 assert!(why.contains(part), "{part:?} not in {why:?}");
             }
         }
+        // What is no column of that kind of row, or has no value, is not refused.
+        for key in ["chosen", "input_ids", "images"] {
+            assert!(
+                row(&[], with(key, Value::Null)).is_ok()
+                    && row(&[], with("images", json!([]))).is_ok()
+            );
+        }
+        assert!(row(&["prompt=prompt"], with("chosen", "c".into())).is_ok());
+        assert!(row(&[], with("label", 3.into())).is_ok());
+        assert!(row(&[], json!({"text": "t", "label": true})).is_ok());
     }
 }

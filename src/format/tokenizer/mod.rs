@@ -103,6 +103,38 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Token ids of a text that may go on, such as a prompt, with what the post-processor puts in front (BOS); and the ids
+    /// that it puts behind texts (EOS), which would end this one.
+    ///
+    /// **Errors** as [`Tokenizer::encode`].
+    pub fn encode_open(&self, text: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+        let encode = |text: &str| {
+            let encoding = self.inner.encode_fast(text, true);
+            let encoding = encoding.map_err(|e| Error::format(&self.name, "text", e))?;
+            let added = encoding.get_special_tokens_mask();
+            let behind = added.iter().rev().take_while(|added| **added == 1).count();
+            Ok((encoding.get_ids().to_vec(), behind))
+        };
+        let (mut ids, mut behind) = encode(text)?;
+        // Nothing tells what is in front of no text from what is behind it.
+        if behind > 0 && behind == ids.len() {
+            behind = encode("a")?.1.min(behind);
+        }
+        let closing = ids.split_off(ids.len() - behind);
+        Ok((ids, closing))
+    }
+
+    /// Whether ids begin with two BOS: the text has one, and the tokenizer puts one in front.
+    pub fn begins_twice(&self, ids: &[u32]) -> bool {
+        self.bos.is_some_and(|bos| ids.starts_with(&[bos, bos]))
+    }
+
+    /// Whether an id is that of a special token, such as one that ends a turn.
+    pub fn is_special(&self, id: u32) -> bool {
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
+        self.eos == Some(id) || added.get(&id).is_some_and(|token| token.special)
+    }
+
     /// Token ids of a text, nothing added, and the bytes of the text that each stands for.
     ///
     /// **Errors** as [`Tokenizer::encode`].
