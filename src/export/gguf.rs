@@ -5,8 +5,8 @@ use std::path::Path;
 use super::adapted::{Adapted, delta};
 use super::folder::MergeProgress;
 use crate::format::{
-    AdapterFile, DType, GgufAnnounced, GgufField, GgufType, GgufWriter, ModelConfig, ModelFiles,
-    ROPE_FACTORS, Rope, RopeScaling, gguf_name, tokenizer_fields,
+    AdapterFile, DType, Family, GgufAnnounced, GgufField, GgufType, GgufWriter, ModelConfig,
+    ModelFiles, ROPE_FACTORS, Rope, RopeScaling, gguf_name, tokenizer_fields,
 };
 use crate::{Error, Result};
 
@@ -73,6 +73,10 @@ pub fn export_gguf(
     let mut fields = model_fields(files, &announced)?;
     let tokenizer = files.tokenizer()?;
     fields.extend(tokenizer_fields(&tokenizer, config.vocab_size)?);
+    let others = config.eos_token_ids.iter().filter(|id| Some(**id) != tokenizer.eos_id());
+    for (key, id) in ["eot", "eom"].into_iter().zip(others) {
+        fields.push((format!("tokenizer.ggml.{key}_token_id"), GgufField::U32(*id)));
+    }
     if let Some(template) = tokenizer.chat_template_text() {
         let template = GgufField::Text(template.to_owned());
         fields.push(("tokenizer.chat_template".into(), template));
@@ -110,6 +114,14 @@ fn rope_factors(config: &ModelConfig) -> Option<Vec<f32>> {
 fn model_fields(files: &ModelFiles, tensors: &[GgufAnnounced]) -> Result<Fields> {
     let (config, mut fields) = (&files.config, Fields::new());
     let arch = config.family.gguf();
+    let width = config.num_attention_heads * config.head_dim;
+    if arch == Family::Qwen2.gguf() && width != config.hidden_size {
+        let what = format!(
+            "{} heads of {} over {} in a Qwen2 of GGUF",
+            config.num_attention_heads, config.head_dim, config.hidden_size
+        );
+        return Err(Error::Unsupported { what, hint: "llama.cpp wants heads that fill it".into() });
+    }
     let text = |s: &str| GgufField::Text(s.to_owned());
     let number = |n: usize| {
         let n = u32::try_from(n).map_err(|_| Error::invalid("size", format!("{n} is too large")));

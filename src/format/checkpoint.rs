@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::gguf::GgufFile;
-use super::gguf_weights::GgufWeights;
+use super::gguf::GgufWeights;
 use super::json;
 use super::safetensors::{SafetensorsFile, TensorInfo};
 use crate::error::{Error, Result};

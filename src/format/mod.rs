@@ -7,14 +7,6 @@ mod checkpoint;
 mod conversation;
 mod family;
 mod gguf;
-mod gguf_blocks;
-mod gguf_config;
-mod gguf_cursor;
-mod gguf_spm;
-mod gguf_tokenizer;
-mod gguf_vocab;
-mod gguf_weights;
-mod gguf_write;
 mod hf_config;
 mod hf_write;
 mod json;
@@ -38,12 +30,11 @@ pub use checkpoint::{Checkpoint, WeightFile, is_gguf};
 pub use conversation::{Conversation, Rendered};
 pub use family::Family;
 pub(crate) use family::check_window;
-pub use gguf::{GgufFile, GgufNumbers, GgufTensor, GgufValue};
-pub use gguf_blocks::GgufType;
-pub use gguf_vocab::tokenizer_fields;
-pub use gguf_weights::GgufWeights;
-pub(crate) use gguf_weights::{ROPE_FACTORS, gguf_name};
-pub use gguf_write::{GgufAnnounced, GgufField, GgufWriter};
+pub use gguf::{
+    GgufAnnounced, GgufField, GgufFile, GgufNumbers, GgufTensor, GgufType, GgufValue, GgufWeights,
+    GgufWriter, tokenizer_fields,
+};
+pub(crate) use gguf::{ROPE_FACTORS, gguf_name};
 pub use hf_config::{ModelConfig, QuantizationConfig};
 pub(crate) use json::reason as json_error_reason;
 pub use model_files::ModelFiles;

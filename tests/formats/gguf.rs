@@ -236,7 +236,7 @@ fn tokenizers_that_cannot_be_built_say_why() {
     let short = spm.clone().set("tokenizer.ggml.scores", scores(&[0.0]));
     assert_error(tokenizer(short), is_format, &["1 entries for 2 tokens"]);
     let untyped = spm.set("tokenizer.ggml.scores", scores(&[0.0, -1.0]));
-    assert_error(tokenizer(untyped), is_format, &["token_type", "missing", "beside"]);
+    assert!(tokenizer(untyped).is_ok(), "without types all tokens are normal");
     let pre = |name: &str| {
         Draft::new().set("tokenizer.ggml.model", text("gpt2")).set("tokenizer.ggml.pre", text(name))
     };

@@ -6,6 +6,7 @@ mod chat;
 mod checkpoint;
 mod config;
 mod gguf;
+mod gguf_llama_cpp;
 mod nf4;
 mod prequant;
 mod safetensors;

@@ -3,6 +3,7 @@
 
 mod browser;
 mod faults;
+mod gguf;
 mod growth;
 mod inference;
 mod memory;

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::atomic::PendingFile;
-use super::gguf_blocks::GgufType;
+use super::blocks::GgufType;
 use crate::error::{Error, Result};
+use crate::format::atomic::PendingFile;
 
 /// Where tensors begin, and each of them.
 const ALIGNMENT: u64 = 32;

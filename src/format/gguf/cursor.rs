@@ -1,8 +1,8 @@
 //! Reading a GGUF header front to back, through a window: a source may be an address from which ranges are fetched.
 
-use super::gguf::{GgufNumbers, GgufValue};
-use super::source::ByteSource;
+use super::value::{GgufNumbers, GgufValue};
 use crate::error::{Error, Result};
+use crate::format::source::ByteSource;
 
 /// Bytes fetched at a time.
 const WINDOW: u64 = 1 << 20;

@@ -5,10 +5,13 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use super::gguf::{GgufFile, GgufTensor};
-use super::gguf_blocks::GgufType;
-use super::safetensors::{DType, TensorInfo};
+use super::blocks::GgufType;
+use super::config::architecture;
+use super::file::GgufFile;
+use super::table::GgufTensor;
 use crate::error::{Error, Result};
+use crate::format::family::Family;
+use crate::format::safetensors::{DType, TensorInfo};
 
 /// Parts of a block: GGUF's name, Hugging Face's.
 pub(super) const PARTS: [(&str, &str); 9] = [
@@ -34,15 +37,16 @@ pub(super) const WHOLE: [(&str, &str); 3] = [
 pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Hugging Face's name of a tensor, or `None` if it has none.
-pub(super) fn hf_name(name: &str) -> Option<String> {
+pub(super) fn hf_name(name: &str, layers: usize) -> Option<String> {
     if let Some((_, hf)) = WHOLE.iter().find(|(gguf, _)| *gguf == name) {
         return Some((*hf).to_owned());
     }
     let mut parts = name.strip_prefix("blk.")?.split('.');
     let (layer, part, kind) = (parts.next()?, parts.next()?, parts.next()?);
-    let layer: usize = layer.parse().ok()?;
+    let layer = layer.parse::<usize>().ok().filter(|n| *n < layers && layer == n.to_string())?;
     let (_, hf) = PARTS.iter().find(|(gguf, _)| *gguf == part)?;
-    let known = kind == "weight" || kind == "bias" && hf.starts_with("self_attn.");
+    let biased = ["attn_q", "attn_k", "attn_v"].contains(&part);
+    let known = kind == "weight" || kind == "bias" && biased;
     (known && parts.next().is_none()).then(|| format!("model.layers.{layer}.{hf}.{kind}"))
 }
 
@@ -66,7 +70,8 @@ pub(super) fn interleaved(row: usize, head_dim: usize) -> usize {
 }
 
 struct Entry {
-    gguf: String,
+    /// GGUF's name; none for a bias that the file leaves out, which is zeros.
+    gguf: Option<String>,
     /// Rows of a head, where their order differs.
     head_dim: Option<usize>,
 }
@@ -84,14 +89,14 @@ impl GgufWeights {
     /// **Errors** those of [`GgufFile::config`]; [`Error::Unsupported`] for a tensor that is no part of such a model.
     pub fn new(file: GgufFile) -> Result<Self> {
         let config = file.config()?;
-        let permuted = config.family.gguf_permutes();
+        let permuted = architecture(&file)? == Family::Llama.gguf();
         let (mut tensors, mut entries) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in file.tensors() {
-            if name == ROPE_FACTORS {
+            if name == ROPE_FACTORS && permuted {
                 continue;
             }
-            let hf = hf_name(name).ok_or_else(|| {
-                let hint = "models of Llama's architecture work (Llama, Mistral, Qwen2)";
+            let hf = hf_name(name, config.num_hidden_layers).ok_or_else(|| {
+                let hint = "a model has the weights of Llama's blocks, and biases of q, k and v; nothing else is used";
                 file.unsupported(format!("tensor `{name}`"), hint)
             })?;
             let rotates = name.contains(".attn_q.") || name.contains(".attn_k.");
@@ -116,7 +121,27 @@ impl GgufWeights {
                 bytes: elements as u64 * dtype.bytes() as u64,
             };
             tensors.insert(hf.clone(), info);
-            entries.insert(hf, Entry { gguf: name.clone(), head_dim });
+            entries.insert(hf, Entry { gguf: Some(name.clone()), head_dim });
+        }
+        if config.family.qkv_bias() {
+            // A bias that the file leaves out is zeros.
+            let biased = ["q_proj.weight", "k_proj.weight", "v_proj.weight"];
+            let zeros = |(name, info): (&String, &TensorInfo)| {
+                let part = biased.iter().find_map(|end| name.strip_suffix(end).map(|at| (at, end)));
+                let (at, end) = part?;
+                let rows = info.shape.first().copied().unwrap_or(0);
+                let zeros = TensorInfo {
+                    dtype: DType::F32,
+                    shape: vec![rows],
+                    offset: 0,
+                    bytes: 4 * rows as u64,
+                };
+                Some((format!("{at}{}", end.replace("weight", "bias")), zeros))
+            };
+            for (name, zeros) in tensors.iter().filter_map(zeros).collect::<Vec<_>>() {
+                entries.entry(name.clone()).or_insert(Entry { gguf: None, head_dim: None });
+                tensors.entry(name).or_insert(zeros);
+            }
         }
         Ok(Self { file, tensors, entries })
     }
@@ -131,14 +156,14 @@ impl GgufWeights {
         &self.tensors
     }
 
-    fn entry(&self, name: &str) -> Result<(&Entry, &GgufTensor)> {
-        let entry = self.entries.get(name);
-        let found = entry.and_then(|e| Some((e, self.file.tensors().get(&e.gguf)?)));
-        found.ok_or_else(|| Error::MissingTensor {
+    /// Where a tensor is, and what it is in the file; nothing for a bias of zeros.
+    fn entry(&self, name: &str) -> Result<(&Entry, Option<&GgufTensor>)> {
+        let entry = self.entries.get(name).ok_or_else(|| Error::MissingTensor {
             name: name.into(),
             file: self.file.name().into(),
             hint: String::new(),
-        })
+        })?;
+        Ok((entry, entry.gguf.as_ref().and_then(|gguf| self.file.tensors().get(gguf))))
     }
 
     /// Some elements as `f32`, exactly as the blocks say; `0..elements` for all. Reads whole rows, or whole heads
@@ -147,7 +172,7 @@ impl GgufWeights {
     /// **Errors** [`Error::MissingTensor`], [`Error::Invalid`] for a range outside the tensor, or those of the source.
     pub fn read_f32(&self, name: &str, range: Range<usize>) -> Result<Vec<f32>> {
         let (entry, tensor) = self.entry(name)?;
-        let elements: usize = tensor.shape.iter().product();
+        let elements = self.tensors.get(name).map_or(0, TensorInfo::elements);
         if range.start > range.end || range.end > elements {
             return Err(Error::invalid(
                 format!(
@@ -159,6 +184,7 @@ impl GgufWeights {
                 format!("the tensor has {elements}"),
             ));
         }
+        let Some(tensor) = tensor else { return Ok(vec![0.0; range.len()]) };
         let row = tensor.shape.last().copied().unwrap_or(1);
         // A vector of q's bias is a column of rows of one element.
         let row = if tensor.shape.len() == 1 && entry.head_dim.is_some() { 1 } else { row };
@@ -203,8 +229,8 @@ impl GgufWeights {
             ));
         }
         out.clear();
-        let stored = tensor.kind.block() == 1 && entry.head_dim.is_none();
-        if stored {
+        let stored = |tensor: &&GgufTensor| tensor.kind.block() == 1 && entry.head_dim.is_none();
+        if let Some(tensor) = tensor.filter(stored) {
             out.resize((range.end - range.start) as usize, 0);
             return self.file.read_at(tensor, range.start, out);
         }
@@ -246,12 +272,21 @@ mod tests {
             ("blk.12.ffn_norm.weight", "model.layers.12.post_attention_layernorm.weight"),
             ("output.weight", "lm_head.weight"),
         ] {
-            assert_eq!(hf_name(gguf).as_deref(), Some(hf));
+            assert_eq!(hf_name(gguf, 13).as_deref(), Some(hf));
             assert_eq!(gguf_name(hf).as_deref(), Some(gguf));
         }
-        for other in ["blk.x.attn_q.weight", "blk.0.ffn_gate_exps.weight", "blk.0.ffn_up.bias", "a"]
-        {
-            assert_eq!(hf_name(other), None);
+        for other in [
+            "blk.x.attn_q.weight",
+            "blk.13.attn_q.weight",
+            "blk.01.attn_q.weight",
+            "blk.0.ffn_gate_exps.weight",
+            "blk.0.ffn_up.bias",
+            "blk.0.attn_output.bias",
+            "blk.0.attn_q_norm.weight",
+            "output.bias",
+            "a",
+        ] {
+            assert_eq!(hf_name(other, 13), None);
         }
     }
 

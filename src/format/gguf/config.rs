@@ -1,18 +1,20 @@
 //! A model's configuration from GGUF metadata.
 
-use super::family::Family;
-use super::gguf::GgufFile;
-use super::gguf_weights::ROPE_FACTORS;
-use super::hf_config::ModelConfig;
-use super::rope::{Rope, RopeScaling};
+use super::file::GgufFile;
+use super::special::Tokens;
+use super::weights::ROPE_FACTORS;
 use crate::error::{Error, Result};
+use crate::format::family::Family;
+use crate::format::hf_config::ModelConfig;
+use crate::format::rope::{Rope, RopeScaling};
 
-/// The family under `general.architecture`.
-pub(super) fn family(file: &GgufFile) -> Result<Family> {
+/// `general.architecture`.
+///
+/// **Errors** [`Error::Unsupported`] for another than `llama` and `qwen2`.
+pub(super) fn architecture(file: &GgufFile) -> Result<&str> {
     const KEY: &str = "general.architecture";
     match file.text(KEY)? {
-        Some("llama") => Ok(Family::Llama),
-        Some("qwen2") => Ok(Family::Qwen2),
+        Some(arch) if [Family::Llama, Family::Qwen2].iter().any(|f| f.gguf() == arch) => Ok(arch),
         Some(other) => {
             let hint = "llama (also Mistral) and qwen2 work";
             Err(file.unsupported(format!("architecture `{other}`"), hint))
@@ -27,16 +29,13 @@ impl GgufFile {
     /// **Errors** [`Error::Unsupported`] for another architecture, a mixture of experts, or a rotary embedding that
     /// is not done here; [`Error::Format`] with the key for a value that is missing, of the wrong type or inconsistent.
     pub fn config(&self) -> Result<ModelConfig> {
-        let family = family(self)?;
-        let arch = family.gguf();
+        let arch = architecture(self)?;
+        self.check_keys(arch)?;
         let key = |name: &str| format!("{arch}.{name}");
         let size = |name: &str| self.size(&key(name));
         let needed = |name: &str| -> Result<usize> {
             size(name)?.ok_or_else(|| self.error(&key(name), "is missing"))
         };
-        if self.number(&key("expert_count"))?.is_some_and(|n| n > 0.0) {
-            return Err(self.unsupported("a mixture of experts", "dense models work"));
-        }
         let (hidden_size, heads) = (needed("embedding_length")?, needed("attention.head_count")?);
         let head_dim = match size("attention.key_length")? {
             Some(length) => length,
@@ -64,13 +63,9 @@ impl GgufFile {
                 hint: ": this GGUF file holds no whole model (an adapter?)".into(),
             })?;
         let theta = self.number(&key("rope.freq_base"))?.unwrap_or(10_000.0);
-        let special = |name: &str| self.token(&format!("tokenizer.ggml.{name}_token_id"));
-        let mut eos_token_ids = Vec::new();
-        for name in ["eos", "eot", "eom"] {
-            eos_token_ids.extend(special(name)?.filter(|id| !eos_token_ids.contains(id)));
-        }
+        let (bos_token_id, eos_token_ids, pad_token_id) = self.special_tokens()?;
         let config = ModelConfig {
-            family,
+            family: self.family(arch),
             hidden_size,
             num_hidden_layers: needed("block_count")?,
             num_attention_heads: heads,
@@ -81,11 +76,12 @@ impl GgufFile {
             rms_norm_eps: eps as f32,
             tie_word_embeddings: !self.tensors().contains_key("output.weight"),
             max_position_embeddings: size("context_length")?.unwrap_or(2048),
-            sliding_window: size("attention.sliding_window")?,
+            // llama.cpp looks back all the way in models of these architectures.
+            sliding_window: None,
             rope: Rope { theta, scaling: self.rope_scaling(arch, theta, head_dim)? },
-            bos_token_id: special("bos")?,
+            bos_token_id,
             eos_token_ids,
-            pad_token_id: special("padding")?,
+            pad_token_id,
             dtype: None,
             quantization: None,
         };
@@ -97,20 +93,57 @@ impl GgufFile {
         Ok(config)
     }
 
+    /// Whose blocks these are. Those of a Llama whose q, k or v have biases are Qwen2's.
+    fn family(&self, arch: &str) -> Family {
+        let biased = self.tensors().keys().any(|name| {
+            [".attn_q.bias", ".attn_k.bias", ".attn_v.bias"].iter().any(|end| name.ends_with(end))
+        });
+        if biased || arch == Family::Qwen2.gguf() { Family::Qwen2 } else { Family::Llama }
+    }
+
+    /// The first token of texts, those that end them, and that of unused places.
+    fn special_tokens(&self) -> Result<(Option<u32>, Vec<u32>, Option<u32>)> {
+        if self.metadata().contains_key("tokenizer.ggml.tokens") {
+            let tokens = Tokens::read(self)?;
+            return Ok((tokens.bos, tokens.ends, tokens.padding));
+        }
+        let special = |name: &str| self.token(&format!("tokenizer.ggml.{name}_token_id"));
+        let mut ends = Vec::new();
+        for name in ["eos", "eot", "eom"] {
+            ends.extend(special(name)?.filter(|id| !ends.contains(id)));
+        }
+        Ok((special("bos")?, ends, special("padding")?))
+    }
+
+    /// What is done to the frequencies: a factor without a type is linear, and old files have it under another key.
     fn rope_scaling(&self, arch: &str, theta: f64, head_dim: usize) -> Result<RopeScaling> {
         const HINT: &str = "none, linear, and Llama 3's `rope_freqs.weight` work";
-        if self.tensors().contains_key(ROPE_FACTORS) {
-            return self.llama3_scaling(theta, head_dim);
+        let key = |name: &str| format!("{arch}.rope.{name}");
+        let kind = self.text(&key("scaling.type"))?.unwrap_or("linear");
+        if !["none", "linear"].contains(&kind) {
+            return Err(self.unsupported(format!("rope scaling `{kind}`"), HINT));
         }
-        let key = |name: &str| format!("{arch}.rope.scaling.{name}");
-        match self.text(&key("type"))? {
-            Some("linear") => match self.number(&key("factor"))? {
-                Some(factor) if factor > 0.0 => Ok(RopeScaling::Linear { factor }),
-                _ => Err(self.error(&key("factor"), "should be positive")),
-            },
-            None | Some("none") => Ok(RopeScaling::None),
-            Some(other) => Err(self.unsupported(format!("rope scaling `{other}`"), HINT)),
+        let named = match self.number(&key("scaling.factor"))? {
+            Some(factor) => Some((key("scaling.factor"), factor)),
+            None => self.number(&key("scale_linear"))?.map(|factor| (key("scale_linear"), factor)),
+        };
+        let factor = match named {
+            Some((key, factor)) if factor < 0.0 => {
+                return Err(self.error(&key, format!("should be positive, is {factor}")));
+            }
+            // 0 says that there is none.
+            Some((_, factor)) if factor > 0.0 && kind == "linear" => factor,
+            _ => 1.0,
+        };
+        if !self.tensors().contains_key(ROPE_FACTORS) {
+            let linear = RopeScaling::Linear { factor };
+            return Ok(if factor == 1.0 { RopeScaling::None } else { linear });
         }
+        if factor != 1.0 {
+            let what = format!("`{ROPE_FACTORS}` and a factor of {factor} over them");
+            return Err(self.unsupported(what, HINT));
+        }
+        self.llama3_scaling(theta, head_dim)
     }
 
     /// The settings behind the factors by which frequencies are divided. They are rounded; the settings are not.
