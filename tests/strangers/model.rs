@@ -43,6 +43,12 @@ pub fn values(seed: u64, name: &str, shape: &[usize]) -> Vec<f32> {
     u.into_iter().map(|u| u * scale + base).collect()
 }
 
+/// 24 random bits for each of `n` places.
+pub fn drawn(n: usize, seed: u64, name: &str) -> Vec<u32> {
+    let u = hash::hash_uniform(n, stream(seed, name));
+    u.into_iter().map(|u| (f64::from(u) * 8_388_608.0 + 8_388_608.0) as u32).collect()
+}
+
 /// Writes `model.safetensors` into a folder from a case's recipe.
 pub fn write_weights(folder: &Path, recipe: &Value) -> std::result::Result<(), String> {
     let recipe: Recipe = serde_json::from_value(recipe.clone()).map_err(|e| e.to_string())?;
