@@ -96,6 +96,7 @@ export interface GenerateOptions {
   seed?: number;
   /** 1 (default) is none. */
   repetitionPenalty?: number;
+  /** Texts that end the answer and do not belong to it; special tokens count as they are written. */
   stop?: string[];
   signal?: AbortSignal;
   onFinish?: (summary: Generated) => void;

@@ -334,7 +334,7 @@ pub(super) struct GenerateArgs {
     /// Seed of the choices.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(super) seed: u64,
-    /// A text that ends the answer; several may be given.
+    /// A text that ends the answer, special tokens as they are written; several may be given.
     #[arg(long, value_name = "TEXT")]
     pub(super) stop: Vec<String>,
     /// Frozen linear layers.

@@ -57,8 +57,9 @@ fn walk(name: &str, judge: fn(&Case) -> Verdict, cases: &[Case]) -> Result<(), F
     }
     let refusals: usize = refused.values().sum();
     let (all, wrong) = (cases.len(), disagreed.len());
+    // On a line of its own: the runner has begun one.
     println!(
-        "strangers: {name}: {all} cases, {agreed} agreed, {refusals} refused, {wrong} disagreed"
+        "\nstrangers: {name}: {all} cases, {agreed} agreed, {refusals} refused, {wrong} disagreed"
     );
     for (why, count) in &refused {
         println!("  {count} refused: {why}");
