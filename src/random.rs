@@ -37,6 +37,47 @@ impl Fnv {
     }
 }
 
+/// A hash of large named arrays, some GB/s fast, whose pieces may come in any order:
+/// `Σ mix((key(name) + i·φ) ⊕ word i)` over their 64-bit words, mod 2^64; not a cryptographic hash.
+///
+/// `φ` = 0x9e3779b97f4a7c15, `mix` is SplitMix64's, `key` FNV-1a. **Source** Steele, Lea, Flood 2014 (SplitMix).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Adds a piece of the array `name` that begins at byte `from`, a multiple of 8; only an array's last piece may
+    /// end within a word.
+    pub fn add(&mut self, name: &str, from: u64, piece: &[u8]) {
+        let mut place = Fnv::of(name.as_bytes()).wrapping_add((from / 8).wrapping_mul(PHI));
+        let mut word = |bytes: [u8; 8]| {
+            self.0 = self.0.wrapping_add(mix(place ^ u64::from_le_bytes(bytes)));
+            place = place.wrapping_add(PHI);
+        };
+        let (words, rest) = piece.as_chunks();
+        words.iter().copied().for_each(&mut word);
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            word(last);
+        }
+    }
+}
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+const PHI: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// SplitMix64's bijection of u64.
+fn mix(x: u64) -> u64 {
+    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
 /// The random stream `label`/`index` of `seed`: ChaCha8 with key = seed, FNV-1a(label) and stream
 /// number = index. Streams with other labels or indices share no state.
 pub fn stream(seed: u64, label: &str, index: u64) -> ChaCha8Rng {
@@ -117,6 +158,30 @@ mod tests {
         assert_eq!(Fnv::of(b"foobar"), 0x8594_4171_f739_67e8);
         assert_eq!(Fnv::default().with(b"foo").with(b"bar").finish(), Fnv::of(b"foobar"));
     }
+
+    #[test]
+    fn a_fingerprint_sees_every_bit_and_no_order_of_pieces() {
+        let of = |pieces: &[(&str, u64, &[u8])]| {
+            let mut all = Fingerprint::default();
+            pieces.iter().for_each(|(name, from, piece)| all.add(name, *from, piece));
+            all.to_string()
+        };
+        let bytes: Vec<u8> = (0..45).map(|i| i * 5).collect();
+        let whole = of(&[("a", 0, &bytes), ("b", 0, &[7])]);
+        // It is in checkpoints: another number would refuse to resume them.
+        assert_eq!(whole, A_FINGERPRINT);
+        assert_eq!(of(&[("b", 0, &[7]), ("a", 16, &bytes[16..]), ("a", 0, &bytes[..16])]), whole);
+        for bit in 0..8 * bytes.len() {
+            let mut other = bytes.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(of(&[("a", 0, &other), ("b", 0, &[7])]), whole);
+        }
+        // The same words elsewhere: under the other's name, and in another order.
+        assert_ne!(of(&[("b", 0, &bytes), ("a", 0, &[7])]), whole);
+        let turned = [&bytes[8..16], &bytes[..8], &bytes[16..]].concat();
+        assert_ne!(of(&[("a", 0, &turned), ("b", 0, &[7])]), whole);
+    }
+    const A_FINGERPRINT: &str = "713e8502893fbf29";
 
     #[test]
     fn a_stream_never_changes() {

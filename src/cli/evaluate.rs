@@ -10,9 +10,11 @@ use clap::Args;
 use super::args::{Inspect, PrecisionArg, QuantArg};
 use super::evaluate_report::{self, Outcome, Report};
 use super::model::{Files, Session, attach};
-use super::predictions::{Prediction, Predictions};
+use super::predictions::{Basis, Prediction, Predictions};
 use crate::Error;
 use crate::data::records::for_each_record;
+use crate::format::Tokenizer;
+use crate::model::Model;
 use crate::pricer::baselines::fit_and_guess;
 use crate::pricer::metrics::{Colour, Guess};
 use crate::pricer::prompt::title_of;
@@ -107,24 +109,40 @@ fn known(path: &Path, limit: Option<usize>) -> Result<Vec<Known>> {
 }
 
 /// What predictions depend on, so that those of an interrupted evaluation are used only for the same.
-fn fingerprint(args: &EvaluateArgs, files: &Files, rows: &[Known]) -> Result<String> {
-    let mut hash = Fnv::default();
-    for row in rows {
-        hash = hash.with(row.prompt.as_bytes()).with(&row.truth.to_le_bytes());
-    }
-    let settings = format!(
-        "{} {:?} {:?} {} {} {:?}",
-        args.model, args.quant, args.precision, args.max_new_tokens, args.price_mass, files.config
-    );
-    hash = hash.with(settings.as_bytes());
+fn basis(
+    args: &EvaluateArgs,
+    rows: &[Known],
+    tokenizer: &Tokenizer,
+    model: &Model,
+) -> Result<Basis> {
+    let of_rows = rows.iter().fold(Fnv::default(), |hash, row| {
+        hash.with(row.prompt.as_bytes()).with(&row.truth.to_le_bytes())
+    });
+    let mut of_adapter = Fnv::default();
     if let Some(adapter) = &args.adapter {
         for name in ["adapter_config.json", "adapter_model.safetensors"] {
             let path = Path::new(adapter).join(name);
             let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-            hash = hash.with(&bytes);
+            of_adapter = of_adapter.with(&bytes);
         }
     }
-    Ok(format!("{:016x}", hash.finish()))
+    let of_config = Fnv::of(format!("{:?}", model.config()).as_bytes());
+    let of_tokenizer = Fnv::of(tokenizer.to_json()?.as_bytes());
+    let hashes = [
+        ("rows", of_rows.finish()),
+        ("adapter", of_adapter.finish()),
+        ("configuration", of_config),
+        ("tokenizer", of_tokenizer),
+    ];
+    let values = [
+        ("base weights", model.fingerprint()),
+        ("--quant", format!("{:?}", args.quant)),
+        ("--precision", format!("{:?}", args.precision)),
+        ("--max-new-tokens", args.max_new_tokens.to_string()),
+        ("--price-mass", args.price_mass.to_string()),
+    ];
+    let hashes = hashes.map(|(name, hash)| (name, format!("{hash:016x}")));
+    Ok(hashes.into_iter().chain(values).map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
@@ -159,14 +177,6 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         }
     };
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let mut predictions =
-        Predictions::open(&args.out, &fingerprint(args, &files, &rows)?, args.restart)?;
-    if !predictions.is_empty() {
-        printer.note(format!(
-            "going on after {} predictions of an interrupted evaluation",
-            predictions.len()
-        ));
-    }
     let gpu = session.tuned_gpu(args.inspect).await?;
     printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
@@ -174,6 +184,9 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     if let Some(path) = &args.adapter {
         attach(&mut model, "fine_tuned", path).await?;
     }
+    let basis = basis(args, &rows, &tokenizer, &model)?;
+    let mut predictions = Predictions::open(&args.out, &basis, args.restart)?;
+    predictions.note().iter().for_each(|note| printer.note(note));
     let mut order: Vec<&'static str> = Vec::new();
     if args.adapter.is_none() || !args.skip_base {
         order.push("base");

@@ -1,6 +1,6 @@
 //! Predictions of an evaluation, written as they are made, so that an interrupted one can go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -62,10 +62,13 @@ impl Prediction {
     }
 }
 
-/// The first line of the file: what the predictions were made of.
+/// What predictions are made of, by name: values, or hashes of larger things.
+pub(super) type Basis = BTreeMap<String, String>;
+
+/// The first line of the file.
 #[derive(Serialize, Deserialize)]
 struct Header {
-    fingerprint: String,
+    basis: Basis,
 }
 
 /// `.predictions.jsonl.partial`, which becomes `predictions.jsonl` at the end.
@@ -74,31 +77,44 @@ pub(super) struct Predictions {
     path: PathBuf,
     file: File,
     made: Vec<Prediction>,
+    note: Option<String>,
 }
 
 impl Predictions {
-    /// Reads what an interrupted evaluation of the same model, adapter, rows and settings left in `out`,
-    /// or begins anew.
-    pub(super) fn open(out: &Path, fingerprint: &str, restart: bool) -> Result<Predictions> {
+    /// Reads what an interrupted evaluation on the same basis left in `out`, or begins anew.
+    pub(super) fn open(out: &Path, basis: &Basis, restart: bool) -> Result<Predictions> {
         let path = out.join("predictions.jsonl");
         let partial = out.join(".predictions.jsonl.partial");
-        let made =
-            if restart { Vec::new() } else { read(&partial, fingerprint).unwrap_or_default() };
+        let (mut made, mut note) = (Vec::new(), None);
+        if !restart
+            && let Some((before, left)) = read(&partial).filter(|(_, left)| !left.is_empty())
+        {
+            let other = |name: &&String| before.get(*name) != basis.get(*name);
+            let others: BTreeSet<&String> =
+                before.keys().chain(basis.keys()).filter(other).collect();
+            let others: Vec<&str> = others.into_iter().map(String::as_str).collect();
+            let n = left.len();
+            note = Some(match others.is_empty() {
+                true => format!("going on after {n} predictions of an interrupted evaluation"),
+                false => format!(
+                    "starting over: the {n} predictions of an interrupted evaluation are of other {}",
+                    others.join(", ")
+                ),
+            });
+            made = if others.is_empty() { left } else { Vec::new() };
+        }
         // Written anew: the last line may be half a line.
         let mut file = File::create(&partial).map_err(Error::io(&partial))?;
-        let header = serde_json::to_string(&Header { fingerprint: fingerprint.into() })?;
+        let header = serde_json::to_string(&Header { basis: basis.clone() })?;
         writeln!(file, "{header}").map_err(Error::io(&partial))?;
-        let mut predictions = Predictions { partial, path, file, made: Vec::new() };
+        let mut predictions = Predictions { partial, path, file, made: Vec::new(), note };
         predictions.add(&made)?;
         Ok(predictions)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.made.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.made.len()
+    /// What became of those of an interrupted evaluation, if there were any.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Those of one model, by row.
@@ -125,14 +141,12 @@ impl Predictions {
     }
 }
 
-/// Whole lines behind a header that fits; none if there is no such file.
-fn read(path: &Path, fingerprint: &str) -> Option<Vec<Prediction>> {
+/// The basis and the whole lines behind it; none if there is no such file. An earlier version's has no basis.
+fn read(path: &Path) -> Option<(Basis, Vec<Prediction>)> {
     let mut lines = BufReader::new(File::open(path).ok()?).lines();
-    let header: Header = serde_json::from_str(&lines.next()?.ok()?).ok()?;
-    if header.fingerprint != fingerprint {
-        return None;
-    }
-    Some(lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect())
+    let header = serde_json::from_str::<Header>(&lines.next()?.ok()?);
+    let basis = header.map(|header| header.basis).unwrap_or_default();
+    Some((basis, lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect()))
 }
 
 #[cfg(test)]
@@ -146,10 +160,13 @@ mod tests {
     #[test]
     fn an_interrupted_evaluation_goes_on_and_another_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let open = |fingerprint: &str, restart| {
-            Predictions::open(dir.path(), fingerprint, restart).unwrap()
+        let open = |weights: &str, restart| {
+            let basis = [("base weights", weights), ("rows", "8")];
+            let basis = basis.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            Predictions::open(dir.path(), &basis, restart).unwrap()
         };
         let mut first = open("a", false);
+        assert_eq!(first.note(), None);
         first.add(&[prediction(0), prediction(3)]).unwrap();
         drop(first);
         let partial = dir.path().join(".predictions.jsonl.partial");
@@ -157,6 +174,7 @@ mod tests {
         text += "{\"model\":\"ba";
         std::fs::write(&partial, text).unwrap();
         let again = open("a", false);
+        assert_eq!(again.note(), Some("going on after 2 predictions of an interrupted evaluation"));
         assert_eq!(again.of("base").keys().copied().collect::<Vec<_>>(), [0, 3]);
         assert!(
             again.of("fine_tuned").is_empty() && !dir.path().join("predictions.jsonl").exists()
@@ -165,8 +183,19 @@ mod tests {
         assert!(dir.path().join("predictions.jsonl").exists() && !partial.exists());
         // What is finished is not gone on with, nor what was made of something else, nor what is unwanted.
         open("a", false).add(&[prediction(1)]).unwrap();
-        assert!(open("b", false).is_empty());
+        let other = open("b", false);
+        assert!(other.of("base").is_empty());
+        let why = "starting over: the 1 predictions of an interrupted evaluation are of other base weights";
+        assert_eq!(other.note(), Some(why));
+        drop(other);
         open("b", false).add(&[prediction(1)]).unwrap();
-        assert!(open("b", true).is_empty());
+        let restarted = open("b", true);
+        assert!(restarted.of("base").is_empty() && restarted.note().is_none());
+        // What an earlier version left says of nothing what it is of.
+        let line = serde_json::to_string(&prediction(1)).unwrap();
+        std::fs::write(&partial, format!("{{\"fingerprint\":\"b\"}}\n{line}\n")).unwrap();
+        let of_before = open("b", false);
+        assert!(of_before.of("base").is_empty());
+        assert!(of_before.note().unwrap().ends_with("are of other base weights, rows"));
     }
 }

@@ -13,6 +13,7 @@ use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig, check_w
 use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::{Dense, Matrix};
 use crate::quant::dynamic8_code;
+use crate::random::Fingerprint;
 use crate::{Error, Result};
 
 /// Some rows of a matrix.
@@ -67,6 +68,7 @@ pub struct Model {
     precision: Precision,
     pub(super) stats: Tensor,
     weights: MemoryPlan,
+    fingerprint: Fingerprint,
 }
 
 /// What PEFT's `print_trainable_parameters` says.
@@ -143,6 +145,7 @@ impl Model {
             progress,
             done: 0,
             total,
+            fingerprint: Fingerprint::default(),
         };
         let embed = loader.dense_shards(EMBED, v, d)?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
@@ -156,6 +159,7 @@ impl Model {
             true => None,
             false => Some(loader.dense_shards(HEAD, v, d)?),
         };
+        let fingerprint = loader.fingerprint;
         gpu.flush("loading")?;
         let positions: Vec<u32> = (0..options.max_positions as u32).collect();
         let (cos, sin) = config.rope_tables(&positions);
@@ -175,6 +179,7 @@ impl Model {
             precision: Precision::default(),
             stats: gpu.zeros("stats", &[STATS])?,
             weights,
+            fingerprint,
         })
     }
 
@@ -191,6 +196,11 @@ impl Model {
     /// Bytes of frozen weights on the device.
     pub fn weight_bytes(&self) -> u64 {
         self.weights.total()
+    }
+
+    /// A hash of the frozen weights as they lie on the device: equal exactly when it computes with the same ones.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.to_string()
     }
 
     /// What loading it allocated.

@@ -10,6 +10,7 @@ use crate::format::{Checkpoint, ModelConfig, read_prequantized};
 use crate::gpu::{Elem, Gpu, Tensor};
 use crate::kernels::{Dense, Matrix, Nf4Words, words_of};
 use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales, dynamic8_code};
+use crate::random::Fingerprint;
 use crate::{Error, Result};
 
 /// How the linear layers of the blocks are kept.
@@ -87,6 +88,8 @@ pub(super) struct Loader<'a> {
     pub(super) progress: Progress<'a>,
     pub(super) done: u64,
     pub(super) total: u64,
+    /// Of all that was placed on the device.
+    pub(super) fingerprint: Fingerprint,
 }
 
 impl Loader<'_> {
@@ -100,6 +103,7 @@ impl Loader<'_> {
         self.checkpoint.expect(name, &[n])?;
         let values = self.checkpoint.read_f32(name, 0..n)?;
         self.advance(4 * n as u64);
+        self.fingerprint.add(name, 0, bytemuck::cast_slice(&values));
         self.gpu.upload(name, &[n], &values)
     }
 
@@ -122,15 +126,13 @@ impl Loader<'_> {
         for range in weight_plan::row_shards(name, rows, cols, dense)? {
             let (first, n) = (range.start, range.len());
             let tensor = self.gpu.tensor(name, &[(n * row).div_ceil(4)], Elem::U32)?;
-            let step = PIECE / 4 * 4;
+            let known_as = format!("{name} {dense:?} {first} {n} {cols}");
+            let step = PIECE / 8 * 8;
             for at in (0..n * row).step_by(step) {
                 let end = (at + step).min(n * row);
-                let base = (first * row) as u64;
-                self.checkpoint.read_bytes(
-                    name,
-                    base + at as u64..base + end as u64,
-                    &mut bytes,
-                )?;
+                let range = (first * row + at) as u64..(first * row + end) as u64;
+                self.checkpoint.read_bytes(name, range, &mut bytes)?;
+                self.fingerprint.add(&known_as, at as u64, &bytes);
                 self.gpu.write_words(&tensor, at / 4, &words_of(&bytes))?;
                 self.advance(bytes.len() as u64);
             }
@@ -159,9 +161,7 @@ impl Loader<'_> {
                 });
             }
             self.advance(found.matrix.bytes() as u64);
-            let (nf4, table) = (&found.matrix, &self.table);
-            let matrix = place_nf4(self.gpu, &room, nf4, &Nf4Words::of(nf4), table)?;
-            return Ok(vec![Shard { first: 0, matrix }]);
+            return self.place(&name, &room, &found.matrix);
         }
         let info = self.checkpoint.expect(&name, &[rows, cols])?;
         let bytes = info.dtype.bytes() as u64;
@@ -175,7 +175,25 @@ impl Loader<'_> {
             self.advance(range.len() as u64 * bytes);
         }
         let nf4 = quantizer.finish(self.quant == Quant::Nf4)?;
-        let matrix = place_nf4(self.gpu, &room, &nf4, &Nf4Words::of(&nf4), &self.table)?;
+        self.place(&name, &room, &nf4)
+    }
+
+    fn place(&mut self, name: &str, room: &Room, nf4: &Nf4Matrix) -> Result<Vec<Shard>> {
+        let mut add = |part: &str, bytes: &[u8]| {
+            let known_as = format!("{name} {part} {} {}", nf4.rows, nf4.cols);
+            self.fingerprint.add(&known_as, 0, bytes);
+        };
+        add("codes", &nf4.packed);
+        match &nf4.scales {
+            Nf4Scales::Single { absmax } => add("absmax", bytemuck::cast_slice(absmax)),
+            Nf4Scales::Double { codes, nested_absmax, offset, code_book } => {
+                add("absmax codes", codes);
+                add("nested absmax", bytemuck::cast_slice(nested_absmax));
+                add("offset", &offset.to_le_bytes());
+                add("code book", bytemuck::cast_slice(code_book));
+            }
+        }
+        let matrix = place_nf4(self.gpu, room, nf4, &Nf4Words::of(nf4), &self.table)?;
         Ok(vec![Shard { first: 0, matrix }])
     }
 
