@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let mut run = Run::new(model, rows, None, settings, out.as_ref(), false).await?;
         while let Some(event) = run.next().await? {
-            if let Event::Step(step) = event {
+            if let Event::Step { step, .. } = event {
                 println!("step {}  loss {:.4}  |g| {:.3}", step.step, step.loss, step.grad_norm);
             }
         }

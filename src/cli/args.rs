@@ -244,7 +244,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
-    /// Steps between lines of metrics [default: 1].
+    /// Steps between lines of metrics; the loss of a line is their mean [default: 1].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     logging_steps: Option<u64>,

@@ -278,11 +278,12 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
         }
     };
     while let Some(event) = next(run, args).await? {
+        let over = matches!(event, Event::Done(_));
         match event {
-            Event::Step(line) => {
-                bar.set_position(line.step);
-                bar.set_message(numbers(&line));
-                if line.logged {
+            Event::Step { step, logged } => {
+                bar.set_position(step.step);
+                bar.set_message(numbers(&step));
+                if let Some(line) = logged {
                     draw(args, &bar, &mut series, &line);
                     printer.object(&line)?;
                     if !printer.shows_bars() {
@@ -324,7 +325,7 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
                 ))?;
             }
         }
-        if interrupted.load(Ordering::SeqCst) > 0 && run.step() < run.total_steps() {
+        if interrupted.load(Ordering::SeqCst) > 0 && !over {
             bar.finish_and_clear();
             let path = run.save().await?;
             bail!(

@@ -5,7 +5,9 @@
 //! was damaged later is noticed and passed over.
 
 use super::durable::{self, NamedBytes};
+use super::exact;
 use super::optimizer::Values;
+use super::unlogged::Unlogged;
 use crate::data::Sampler;
 use crate::random::Fnv;
 use crate::{Error, Result};
@@ -14,12 +16,22 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The layout of `state.json`; raised when old programs could misread it.
-pub const VERSION: u32 = 1;
+/// The layout of `state.json`; raised when old programs could misread it. Version 1 knew neither `due`, `unlogged`
+/// nor `inputs`; it is still read.
+pub const VERSION: u32 = 2;
 
 const STATE: &str = "state.json";
 
-/// What a run knows after a step, besides its tensors. Data order and dropout follow from seed and
+/// What a run has to do before its next step, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// Evaluate the held-out rows.
+    pub evaluation: bool,
+    /// Write a checkpoint.
+    pub save: bool,
+}
+
+/// What a run knows after an event, besides its tensors. Data order and dropout follow from seed and
 /// position, so there is no generator to save; `rng` is for counters that a trainer may add.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointState {
@@ -31,8 +43,17 @@ pub struct CheckpointState {
     pub settings: String,
     /// [`crate::data::Dataset::fingerprint`] of the training rows.
     pub data: String,
+    /// What else the run began with: held-out rows, base weights, and what the model's configuration says.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
     /// The adapter and variants that the run began with: kernel → variant.
     pub variants: BTreeMap<String, String>,
+    /// What is left to do after the last step.
+    #[serde(default)]
+    pub due: Due,
+    /// The steps since the last line of metrics.
+    #[serde(default)]
+    pub unlogged: Unlogged,
     /// Named counters of random streams.
     pub rng: BTreeMap<String, u64>,
     /// Lowest evaluation loss so far.
@@ -49,21 +70,6 @@ pub struct CheckpointState {
     /// Time trained, in seconds.
     #[serde(with = "exact")]
     pub seconds: Option<f64>,
-}
-
-/// f64 as text: JSON numbers may come back with another last bit, or not at all (NaN).
-mod exact {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    pub(super) fn serialize<S: Serializer>(x: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
-        match x {
-            Some(x) => to.serialize_str(&x.to_string()),
-            None => to.serialize_none(),
-        }
-    }
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<f64>, D::Error> {
-        let text = Option::<String>::deserialize(from)?;
-        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,11 +171,16 @@ impl Checkpoint {
         let value: serde_json::Value =
             serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
         let version = value.get("version").and_then(serde_json::Value::as_u64);
-        if version != Some(u64::from(VERSION)) {
+        if !version.is_some_and(|version| (1..=u64::from(VERSION)).contains(&version)) {
             let found = version.map_or("none".into(), |v| v.to_string());
-            return Err(bad(format!("layout version {found}, this program reads {VERSION}")));
+            return Err(bad(format!("layout version {found}, this program reads 1 to {VERSION}")));
         }
-        let file: StateFile = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+        let mut file: StateFile = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+        if version == Some(1) {
+            // Stopped in or after the evaluation that comes before the first step, which always is the best so far.
+            let state = &mut file.state;
+            state.due.evaluation = state.step == 0 && state.best_eval_loss.is_none();
+        }
         if path.file_name().and_then(|name| step_of(&name.to_string_lossy()))
             != Some(file.state.step)
         {

@@ -128,7 +128,7 @@ fn every_kind_of_damage_is_noticed_and_passed_over() {
             fs::write(&p, bytes).unwrap();
         }),
         ("cut state", |p| fs::write(p.join(STATE), b"{\"version\": 1, \"st").unwrap()),
-        ("newer layout", |p| fs::write(p.join(STATE), b"{\"version\": 2}").unwrap()),
+        ("newer layout", |p| fs::write(p.join(STATE), b"{\"version\": 3}").unwrap()),
     ];
     for (kind, damage) in kinds {
         let dir = tempfile::tempdir().unwrap();

@@ -43,7 +43,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes a folder of files whole, or leaves the one that was there. (Where there was one, a crash in
-/// the instant between two renames leaves neither.)
+/// the instant between two renames leaves neither until [`clean`] brings it back.)
 ///
 /// **Errors** [`Error::Invalid`] for a file name with a folder in it, [`Error::Io`].
 pub fn write_dir(path: &Path, files: &[NamedBytes]) -> Result<()> {
@@ -57,7 +57,7 @@ pub fn write_dir(path: &Path, files: &[NamedBytes]) -> Result<()> {
         let _ = fs::remove_dir_all(&temp);
         return Err(error);
     }
-    let old = temporary(path, "remove")?;
+    let old = temporary(path, "old")?;
     let replaces = path.exists();
     if replaces {
         move_away(path, &old)?;
@@ -90,20 +90,26 @@ pub fn remove_dir(path: &Path) -> Result<()> {
     fs::remove_dir_all(&old).map_err(Error::io(&old))
 }
 
-/// Deletes the leftovers of a crash in a folder and returns their number. The caller must be the only
-/// writer there.
+/// Clears away the leftovers of a crash in a folder and returns their number: a folder that was about to be replaced
+/// gets its name back, everything else is deleted. The caller must be the only writer there.
 pub fn clean(dir: &Path) -> Result<usize> {
-    let mut removed = 0;
+    let mut leftovers = 0;
     for entry in entries(dir)? {
-        let is_temp =
-            entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMP));
-        if is_temp {
-            let delete = if entry.is_dir() { fs::remove_dir_all } else { fs::remove_file };
-            delete(&entry).map_err(Error::io(&entry))?;
-            removed += 1;
+        let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(rest) = name.strip_prefix(TEMP) else { continue };
+        leftovers += 1;
+        match rest.strip_prefix("old-").map(|name| dir.join(name)) {
+            Some(place) if !place.exists() => {
+                fs::rename(&entry, &place).map_err(Error::io(&entry))?;
+                sync_dir(dir)?;
+            }
+            _ => {
+                let delete = if entry.is_dir() { fs::remove_dir_all } else { fs::remove_file };
+                delete(&entry).map_err(Error::io(&entry))?;
+            }
         }
     }
-    Ok(removed)
+    Ok(leftovers)
 }
 
 /// The paths in a folder, sorted; none if the folder is missing.
@@ -179,7 +185,7 @@ mod tests {
     #[test]
     fn leftovers_are_cleaned_and_do_not_disturb() {
         let dir = tempfile::tempdir().unwrap();
-        for leftover in [".tmp-write-best", ".tmp-remove-best"] {
+        for leftover in [".tmp-write-best", ".tmp-remove-best", ".tmp-old-best"] {
             fs::create_dir(dir.path().join(leftover)).unwrap();
             fs::write(dir.path().join(leftover).join("old"), b"x").unwrap();
         }
@@ -189,9 +195,18 @@ mod tests {
         assert_eq!(names(&folder), ["a"]);
         fs::write(dir.path().join(".tmp-write-run.toml"), b"half").unwrap();
         fs::create_dir(dir.path().join(".tmp-write-step-4")).unwrap();
-        assert_eq!(clean(dir.path()).unwrap(), 2);
+        assert_eq!(clean(dir.path()).unwrap(), 3);
         assert_eq!(names(dir.path()), ["best"]);
         assert_eq!(clean(&dir.path().join("missing")).unwrap(), 0);
+        // Killed between the two renames: what was to be replaced comes back.
+        fs::rename(&folder, dir.path().join(".tmp-old-best")).unwrap();
+        fs::create_dir(dir.path().join(".tmp-write-best")).unwrap();
+        assert_eq!(clean(dir.path()).unwrap(), 2);
+        assert_eq!(names(&folder), ["a"]);
+        // Killed behind them.
+        fs::create_dir(dir.path().join(".tmp-old-best")).unwrap();
+        assert_eq!(clean(dir.path()).unwrap(), 1);
+        assert_eq!(names(dir.path()), ["best"]);
     }
 
     #[test]

@@ -4,28 +4,25 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// A step's line in `metrics.jsonl`.
+/// A step, or the steps since the last line of `metrics.jsonl` as its next one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepLine {
     /// Optimizer steps done.
     pub step: u64,
     /// Epochs done, with the fraction of the present one.
     pub epoch: f64,
-    /// Mean NLL of the step's targets, before the step.
+    /// Mean NLL of the step's targets, before the step; of several steps the mean of theirs, as the Trainer logs it.
     pub loss: f64,
-    /// Of this step.
+    /// Of this step; of several the last one's.
     pub learning_rate: f64,
-    /// L2 norm of the gradient before clipping.
+    /// L2 norm of the gradient before clipping; of several steps the last one's.
     pub grad_norm: f64,
-    /// Targets of the step.
+    /// Targets of the step, or of the steps.
     pub target_tokens: usize,
-    /// Tokens of the step, without padding, over its time.
+    /// Tokens of the step or the steps, without padding, over their time.
     pub tokens_per_second: f64,
     /// Time trained so far.
     pub seconds: f64,
-    /// Whether the line went to `metrics.jsonl`.
-    #[serde(skip)]
-    pub logged: bool,
 }
 
 /// An evaluation's line in `metrics.jsonl`.
@@ -59,7 +56,12 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A step was done.
-    Step(StepLine),
+    Step {
+        /// Its own numbers.
+        step: StepLine,
+        /// The line that went to `metrics.jsonl` with it.
+        logged: Option<StepLine>,
+    },
     /// Held-out rows were evaluated.
     Eval(EvalLine),
     /// A checkpoint was written there.

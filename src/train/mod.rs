@@ -15,6 +15,8 @@ pub mod checkpoint;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod durable;
 #[cfg(not(target_arch = "wasm32"))]
+mod exact;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod metrics;
 pub mod optimizer;
 #[cfg(not(target_arch = "wasm32"))]
@@ -26,3 +28,5 @@ mod run_files;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod tensorboard;
 pub mod trainer;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod unlogged;

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::checkpoint::{self, CheckpointState};
+use super::checkpoint::{self, CheckpointState, Due};
 use super::config::TrainConfig;
 use super::durable;
 use super::event::{EvalLine, Event, StepLine, Summary};
 use super::memory::{Limits, RunPlan};
 use super::plan;
 use super::run_dir::RunDir;
-use super::run_files::{adapter_files, optimizer_file, restore, same_run, variants};
+use super::run_files::{adapter_files, inputs, optimizer_file, restore, same_run, variants};
 use super::schedule::Schedule;
 use super::trainer::{Trainer, TrainerOptions};
 use crate::data::{Batch, Dataset, Loader, Sampler, order};
@@ -18,16 +18,6 @@ use crate::format::AdapterFile;
 use crate::gpu::{Choices, Policy};
 use crate::model::Model;
 use crate::{Error, Result};
-
-/// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Train,
-    Evaluate,
-    Save,
-    Finish,
-    Over,
-}
 
 /// A training run in its folder.
 pub struct Run {
@@ -41,7 +31,7 @@ pub struct Run {
     state: CheckpointState,
     total: u64,
     pad: u32,
-    phase: Phase,
+    over: bool,
     memory: RunPlan,
     notes: Vec<String>,
 }
@@ -108,6 +98,8 @@ impl Run {
             sampler: begin,
             settings: config.fingerprint()?,
             data: rows.fingerprint(),
+            inputs: inputs(trainer.model(), held_out.as_ref().map(|(data, _)| data)),
+            due: Due { evaluation: true, save: false },
             variants: variants(trainer.model().gpu().caps(), config.precision),
             ..CheckpointState::default()
         };
@@ -126,13 +118,11 @@ impl Run {
         if let Some(checkpoint) = found {
             notes.extend(same_run(&checkpoint, &state)?);
             restore(&mut trainer, &checkpoint).await?;
-            state = checkpoint.state;
+            let inputs = state.inputs;
+            state = CheckpointState { inputs, ..checkpoint.state };
             loader = Loader::new(rows.lengths(), options, state.sampler)?;
         }
-        let phase = match (state.step, &held_out) {
-            (0, Some(_)) => Phase::Evaluate,
-            _ => Phase::Train,
-        };
+        state.due.evaluation &= held_out.is_some();
         Ok(Run {
             trainer,
             dir,
@@ -143,7 +133,7 @@ impl Run {
             state,
             total,
             pad,
-            phase,
+            over: false,
             memory,
             notes,
         })
@@ -175,43 +165,36 @@ impl Run {
     }
 
     /// Does the next thing and says what it was; `None` when the run is over. Dropping the run between
-    /// two calls is like a `kill`: `--resume` goes on from the last checkpoint.
+    /// two calls is like a `kill`: `--resume` goes on from the last checkpoint, with what was due there.
     ///
     /// **Errors** [`Error::NonFinite`] names step and rows; [`Error::Io`]; [`Error::Device`].
     pub async fn next(&mut self) -> Result<Option<Event>> {
-        if self.phase == Phase::Train && self.finished() {
-            self.phase = if self.saved() { Phase::Finish } else { Phase::Save };
+        if self.over {
+            return Ok(None);
         }
-        match self.phase {
-            Phase::Train => {
-                let line = self.train().await?;
-                self.phase = self.after_step();
-                Ok(Some(Event::Step(line)))
-            }
-            Phase::Evaluate => {
-                let line = self.evaluate().await?;
-                let due = self.save_due() || (self.finished() && !self.saved());
-                self.phase = if due { Phase::Save } else { Phase::Train };
-                Ok(Some(Event::Eval(line)))
-            }
-            Phase::Save => {
-                let path = self.save().await?;
-                self.phase = Phase::Train;
-                Ok(Some(Event::Saved(path)))
-            }
-            Phase::Finish => {
-                let adapter = self.write_adapter("adapter").await?;
-                self.phase = Phase::Over;
-                Ok(Some(Event::Done(Summary {
-                    steps: self.state.step,
-                    stopped_early: self.out_of_patience(),
-                    best: self.state.best_eval_loss.zip(self.state.best_step),
-                    seconds: self.state.seconds.unwrap_or(0.0),
-                    adapter,
-                })))
-            }
-            Phase::Over => Ok(None),
-        }
+        let event = if self.state.due.evaluation {
+            Event::Eval(self.evaluate().await?)
+        } else if self.state.due.save {
+            Event::Saved(self.save().await?)
+        } else if self.finished() {
+            Event::Done(self.finish().await?)
+        } else {
+            let (step, logged) = self.train().await?;
+            Event::Step { step, logged }
+        };
+        Ok(Some(event))
+    }
+
+    async fn finish(&mut self) -> Result<Summary> {
+        let adapter = self.write_adapter("adapter").await?;
+        self.over = true;
+        Ok(Summary {
+            steps: self.state.step,
+            stopped_early: self.out_of_patience(),
+            best: self.state.best_eval_loss.zip(self.state.best_step),
+            seconds: self.state.seconds.unwrap_or(0.0),
+            adapter,
+        })
     }
 
     fn out_of_patience(&self) -> bool {
@@ -223,28 +206,21 @@ impl Run {
         self.state.step >= self.total || self.out_of_patience()
     }
 
-    fn saved(&self) -> bool {
-        checkpoint::folder(&self.dir.path).join(format!("step-{}", self.state.step)).is_dir()
-    }
-
-    fn save_due(&self) -> bool {
-        self.config.save_steps.due(self.state.step, self.loader.at_epoch_end())
-    }
-
-    fn after_step(&self) -> Phase {
-        let step = self.state.step;
-        let due = match self.config.eval_steps {
+    /// What has to be done after a step.
+    fn due(&self) -> Due {
+        let (step, epoch_ends) = (self.state.step, self.loader.at_epoch_end());
+        let last = step >= self.total;
+        let evaluation = match self.config.eval_steps {
             Some(n) => step.is_multiple_of(n),
-            None => self.loader.at_epoch_end(),
+            None => epoch_ends,
         };
-        match &self.held_out {
-            Some(_) if due || step >= self.total => Phase::Evaluate,
-            _ if self.save_due() => Phase::Save,
-            _ => Phase::Train,
+        Due {
+            evaluation: self.held_out.is_some() && (evaluation || last),
+            save: self.config.save_steps.due(step, epoch_ends) || last,
         }
     }
 
-    async fn train(&mut self) -> Result<StepLine> {
+    async fn train(&mut self) -> Result<(StepLine, Option<StepLine>)> {
         let start = Instant::now();
         let window = self.loader.next_window();
         let batches: Vec<Batch> = window
@@ -260,8 +236,6 @@ impl Run {
         state.target_tokens += report.target_tokens as u64;
         let seconds = state.seconds.unwrap_or(0.0) + took;
         state.seconds = Some(seconds);
-        let logged =
-            report.step.is_multiple_of(self.config.logging_steps) || report.step == self.total;
         let line = StepLine {
             step: report.step,
             epoch: self.loader.epochs_done(),
@@ -271,12 +245,16 @@ impl Run {
             target_tokens: report.target_tokens,
             tokens_per_second: report.tokens as f64 / took,
             seconds,
-            logged,
         };
-        if logged {
-            self.dir.log(&line)?;
+        state.unlogged.add(&line, report.tokens, took);
+        self.state.due = self.due();
+        let logged =
+            report.step.is_multiple_of(self.config.logging_steps) || report.step == self.total;
+        let logged = logged.then(|| self.state.unlogged.take(&line));
+        if let Some(logged) = &logged {
+            self.dir.log(logged)?;
         }
-        Ok(line)
+        Ok((line, logged))
     }
 
     /// Names the rows of a window by file and line.
@@ -322,19 +300,25 @@ impl Run {
         } else {
             self.state.evals_without_improvement += 1;
         }
+        self.state.due.evaluation = false;
+        self.state.due.save |= self.out_of_patience();
         let line = EvalLine { step, eval_loss, best };
         self.dir.log(&line)?;
         Ok(line)
     }
 
-    /// Writes a checkpoint and `adapter/` now, and deletes checkpoints over the limit.
+    /// Writes a checkpoint and `adapter/` now, between any two events, and deletes checkpoints over the limit.
     pub async fn save(&mut self) -> Result<PathBuf> {
         let (adapter, moments) = self.trainer.snapshot().await?;
         let mut files = adapter_files(&adapter)?;
-        self.state.metrics_bytes = self.dir.metrics.sync()?;
+        let mut state = self.state.clone();
+        state.metrics_bytes = self.dir.metrics.sync()?;
+        // One that waits for an evaluation keeps what that finds.
+        state.due.save &= state.due.evaluation;
         durable::write_dir(&self.dir.path.join("adapter"), &files)?;
         files.push(optimizer_file(moments)?);
-        let path = checkpoint::write(&self.dir.path, &self.state, &files)?;
+        let path = checkpoint::write(&self.dir.path, &state, &files)?;
+        self.state = state;
         if let Some(keep) = self.config.save_total_limit {
             checkpoint::prune(&self.dir.path, keep)?;
         }

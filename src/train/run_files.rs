@@ -6,10 +6,11 @@ use super::checkpoint::{self, Checkpoint, CheckpointState, NamedTensor};
 use super::durable::NamedBytes;
 use super::optimizer::{OptimizerState, Values};
 use super::trainer::Trainer;
+use crate::data::Dataset;
 use crate::format::AdapterFile;
 use crate::gpu::{Caps, HALF};
 use crate::kernels;
-use crate::model::{Precision, Tensors};
+use crate::model::{Model, Precision, Tensors};
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -38,14 +39,65 @@ pub(super) fn variants(caps: &Caps, precision: Precision) -> BTreeMap<String, St
     all
 }
 
-/// Checks that a checkpoint belongs to this data and these variants; returns what to tell the user.
-pub(super) fn same_run(checkpoint: &Checkpoint, now: &CheckpointState) -> Result<Option<String>> {
+const WEIGHTS_OF_BASE: &str = "base weights";
+const HELD_OUT: &str = "held-out rows";
+
+/// What a run computes with besides its training rows: held-out rows, base weights, and what of the configuration the
+/// weights' shapes do not say.
+pub(super) fn inputs(model: &Model, held_out: Option<&Dataset>) -> BTreeMap<String, String> {
+    let config = model.config();
+    let held_out = held_out.map_or("none".into(), Dataset::fingerprint);
+    [
+        (HELD_OUT, held_out),
+        (WEIGHTS_OF_BASE, model.fingerprint()),
+        ("family", format!("{:?}", config.family)),
+        ("num_attention_heads", config.num_attention_heads.to_string()),
+        ("num_key_value_heads", config.num_key_value_heads.to_string()),
+        ("rms_norm_eps", config.rms_norm_eps.to_string()),
+        ("rope", format!("{:?}", config.rope)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Checks that a run goes on with what it began with; returns what cannot be checked.
+fn same_inputs(checkpoint: &Checkpoint, now: &CheckpointState) -> Result<Option<String>> {
+    let (then, now) = (&checkpoint.state.inputs, &now.inputs);
+    if then.is_empty() {
+        return Ok(Some(format!(
+            "{} was written by an earlier version: whether held-out rows and base weights are those that the run \
+             began with cannot be checked",
+            checkpoint.path.display()
+        )));
+    }
+    let differs =
+        |(name, value): &(&String, &String)| now.get(*name).is_some_and(|now| now != *value);
+    let Some((name, before)) = then.iter().find(differs) else { return Ok(None) };
+    let why = match name.as_str() {
+        HELD_OUT => "are not those that the run began with, so that losses could not be compared; give the old \
+                     file, or another --out"
+            .to_owned(),
+        WEIGHTS_OF_BASE => {
+            "are not those that the run began with; give the old model, or another --out".to_owned()
+        }
+        name => format!(
+            "was {before} when the run began, the model's configuration now says {}; give the old model, or \
+             another --out",
+            now[name]
+        ),
+    };
+    Err(Error::invalid(name, why))
+}
+
+/// Checks that a checkpoint belongs to these inputs and these variants; returns what to tell the user.
+pub(super) fn same_run(checkpoint: &Checkpoint, now: &CheckpointState) -> Result<Vec<String>> {
     let then = &checkpoint.state;
     if then.data != now.data {
         let why = "the training rows are not those that the run began with; give the old files, or \
                    another --out";
         return Err(Error::invalid("data", why));
     }
+    let unchecked = same_inputs(checkpoint, now)?;
     let differs =
         |key: &&String| *key != "adapter" && then.variants.get(*key) != now.variants.get(*key);
     if let Some(key) = then.variants.keys().chain(now.variants.keys()).find(differs) {
@@ -60,8 +112,9 @@ pub(super) fn same_run(checkpoint: &Checkpoint, now: &CheckpointState) -> Result
         return Err(Error::invalid("kernel variants", why));
     }
     let (before, after) = (show_adapter(&then.variants), show_adapter(&now.variants));
-    Ok((before != after)
-        .then(|| format!("the run began on {before} and goes on on {after}: last bits may differ")))
+    let moved = (before != after)
+        .then(|| format!("the run began on {before} and goes on on {after}: last bits may differ"));
+    Ok(unchecked.into_iter().chain(moved).collect())
 }
 
 fn show_adapter(variants: &BTreeMap<String, String>) -> &str {

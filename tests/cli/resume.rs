@@ -152,6 +152,150 @@ fn another_run_is_not_resumed() {
     assert_eq!(done.lines().len(), 2);
 }
 
+/// Changes the last value of a file of weights a little.
+fn nudge(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let end = bytes.len();
+    bytes[end - 1] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn other_held_out_rows_weights_and_tokenizers_are_not_gone_on_with() {
+    let place = Place::new();
+    let run = "--max-steps 4 --save-steps 2 --eval-data eval.jsonl --eval-steps 1";
+    let again = || Done::of(place.train("run", &format!("{run} --resume")).output().unwrap());
+    Done::of(place.train("run", run).output().unwrap()).lines();
+    let other = |file: &str, change: &dyn Fn(), words: &[&str]| {
+        let before = place.bytes(file);
+        change();
+        again().fails_saying(words);
+        std::fs::write(place.path(file), before).unwrap();
+    };
+    let rows = || place.write("eval.jsonl", &crate::program::rows(51, 4));
+    other("eval.jsonl", &rows, &["held-out rows", "another --out"]);
+    let turned = || {
+        let lines = place.read("eval.jsonl");
+        let turned: Vec<&str> = lines.lines().rev().collect();
+        place.write("eval.jsonl", &turned.join("\n"));
+    };
+    other("eval.jsonl", &turned, &["held-out rows"]);
+    let weights = "model/model.safetensors";
+    other(weights, &|| nudge(&place.path(weights)), &["base weights", "the old model"]);
+    let config = "model/config.json";
+    let epsilon = || edit_json(&place.path(config), |c| c["rms_norm_eps"] = 1e-3.into());
+    other(config, &epsilon, &["rms_norm_eps", "0.001", "another --out"]);
+    let turn = || {
+        let (a, b) = ("model/tokenizer.json", |t: &mut Value| {
+            let vocab = t["model"]["vocab"].as_object_mut().unwrap();
+            let (a, b) = (vocab["a"].clone(), vocab["i"].clone());
+            vocab.insert("a".into(), b);
+            vocab.insert("i".into(), a);
+        });
+        edit_json(&place.path(a), b);
+    };
+    other("model/tokenizer.json", &turn, &["training rows"]);
+    assert_eq!(again().lines(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_checkpoint_of_the_version_before_is_gone_on_with() {
+    let place = Place::new();
+    let run = "--max-steps 4 --save-steps 2 --eval-data eval.jsonl --eval-steps 2";
+    Done::of(place.train("whole", run).output().unwrap()).lines();
+    Done::of(place.train("broken", run).output().unwrap()).lines();
+    std::fs::remove_dir_all(place.path("broken/checkpoints/step-4")).unwrap();
+    edit_json(&place.path("broken/checkpoints/step-2/state.json"), |file| {
+        file["version"] = 1.into();
+        for key in ["due", "unlogged", "inputs"] {
+            file["state"].as_object_mut().unwrap().remove(key).unwrap();
+        }
+    });
+    place.write("eval.jsonl", &place.read("eval.jsonl"));
+    let done = Done::of(place.train("broken", &format!("{run} --resume")).output().unwrap());
+    let said: Vec<&str> = done.err.lines().filter(|line| line.contains("warning")).collect();
+    assert!(said.len() == 1 && said[0].contains("cannot be checked"), "{said:?}");
+    done.lines();
+    equal(&place, "whole", "broken");
+    // From now on it can.
+    nudge(&place.path("model/model.safetensors"));
+    Done::of(place.train("broken", &format!("{run} --resume")).output().unwrap())
+        .fails_saying(&["base weights"]);
+}
+
+#[test]
+fn an_evaluation_goes_on_only_with_what_it_began_with() {
+    let place = Place::new();
+    Done::of(place.train("run", "--max-steps 1").output().unwrap()).lines();
+    let judge = |more: &str| {
+        let all = format!("evaluate --json --model model --data eval.jsonl --out judged {more}");
+        place.run(&all.split_whitespace().collect::<Vec<_>>())
+    };
+    let fixed = "--adapter run/adapter";
+    judge(fixed).lines();
+    let left = place
+        .read("judged/predictions.jsonl")
+        .lines()
+        .take(4)
+        .fold(String::new(), |all, l| all + l + "\n");
+    // Four lines: the basis and three of four predictions of the base model.
+    let again = |more: &str| {
+        place.write("judged/.predictions.jsonl.partial", &left);
+        judge(&format!("{fixed} {more}"))
+    };
+    let done = again("");
+    assert!(done.err.contains("going on after 3 predictions"), "{}", done.err);
+    assert_eq!(done.lines().len(), 1 + 4 + 1);
+    let other = |file: &str, more: &str, change: &dyn Fn(), what: &str| {
+        let before = place.bytes(file);
+        change();
+        let done = again(more);
+        let why = format!(
+            "starting over: the 3 predictions of an interrupted evaluation are of other {what}\n"
+        );
+        assert!(done.err.contains(&why), "no `{why}` in {}", done.err);
+        assert_eq!(done.lines().len(), 4 + 4 + 1, "{what}");
+        std::fs::write(place.path(file), before).unwrap();
+    };
+    let weights = "model/model.safetensors";
+    other(weights, "", &|| nudge(&place.path(weights)), "base weights");
+    let adapter = "run/adapter/adapter_model.safetensors";
+    other(adapter, "", &|| nudge(&place.path(adapter)), "adapter");
+    let scale = || {
+        edit_json(&place.path("run/adapter/adapter_config.json"), |c| c["lora_alpha"] = 5.into())
+    };
+    other("run/adapter/adapter_config.json", "", &scale, "adapter");
+    let epsilon =
+        || edit_json(&place.path("model/config.json"), |c| c["rms_norm_eps"] = 1e-3.into());
+    other("model/config.json", "", &epsilon, "configuration");
+    let rows = || place.write("eval.jsonl", &crate::program::rows(51, 4));
+    other("eval.jsonl", "", &rows, "rows");
+    other("eval.jsonl", "--max-new-tokens 4", &|| {}, "--max-new-tokens");
+    other("eval.jsonl", "--price-mass 0.9 --precision mixed", &|| {}, "--precision, --price-mass");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_evaluation_before_the_first_step_counts_once() {
+    let place = Place::new();
+    place.write("many.jsonl", &crate::program::rows(50, 300));
+    // A rate that makes nothing better: with the first evaluation counted twice, patience ends before it begins.
+    let run = "--max-steps 3 --eval-data many.jsonl --eval-steps 3 --early-stopping-patience 1";
+    Done::of(place.train("whole", run).output().unwrap()).lines();
+    let mut child =
+        place.train("broken", run).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(reader.any(|line| line.contains("trainable params")));
+    std::thread::sleep(Duration::from_millis(50));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let said: Vec<String> = reader.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(said.iter().any(|line| line.contains("interrupted after step 0 of 3")), "{said:?}");
+    Done::of(place.train("broken", &format!("{run} --resume")).output().unwrap()).lines();
+    equal(&place, "whole", "broken");
+}
+
 #[test]
 fn a_run_goes_on_with_the_variants_that_it_began_with() {
     let place = Place::new();

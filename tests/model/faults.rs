@@ -46,7 +46,7 @@ fn a_lost_device_ends_the_run_with_an_error_and_the_run_goes_on_on_another() {
     let mut first = run(&gpu_to_lose, &broken, false);
     loop {
         match block_on(first.next()).unwrap().unwrap() {
-            Event::Step(line) if line.step == 3 => break,
+            Event::Step { step, .. } if step.step == 3 => break,
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 //! ways to the same numbers, edges of shapes, and errors. The models are those of `tests/golden`.
 
 mod browser;
+mod events;
 mod faults;
 mod gguf;
 mod growth;
