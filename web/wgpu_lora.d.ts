@@ -189,7 +189,8 @@ export class Model {
   private constructor();
   static load(gpu: Gpu, options: LoadOptions): Promise<Model>;
   readonly info: ModelInfo;
-  addAdapter(name: string, source: AdapterSource, options?: { signal?: AbortSignal; onProgress?: (p: { loaded: number; total: number }) => void }): Promise<void>;
+  /** Resolves to what of the adapter changes nothing, a line each. */
+  addAdapter(name: string, source: AdapterSource, options?: { signal?: AbortSignal; onProgress?: (p: { loaded: number; total: number }) => void }): Promise<string[]>;
   removeAdapter(name: string): Promise<void>;
   /** `null` is the base model. */
   setAdapter(name: string | null): Promise<void>;

@@ -76,8 +76,8 @@ const methods = {
   cached: async () => (await Cache.open()).list(),
   deleteCached: async ({ id }) => (await Cache.open()).delete(id),
   async addAdapter({ name, files }) {
-    await needed().addAdapter(name, files);
-    return model.info;
+    const notes = await needed().addAdapter(name, files);
+    return { ...model.info, notes };
   },
   async setAdapter({ name }) {
     await needed().setAdapter(name);

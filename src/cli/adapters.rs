@@ -50,7 +50,11 @@ pub(super) async fn run(session: &Session, args: &AdaptersArgs) -> Result<()> {
     let mut adapters = Vec::new();
     for folder in folders {
         match AdapterFile::load(&folder) {
-            Ok(adapter) => adapters.push((folder, adapter)),
+            Ok(adapter) => {
+                let say = |note| printer.warn(format!("{}: {note}", folder.display()));
+                adapter.notes().iter().for_each(say);
+                adapters.push((folder, adapter));
+            }
             Err(why) => printer.warn(format!("left out: {why}")),
         }
     }
@@ -95,12 +99,12 @@ fn describe(folder: &Path, adapter: &AdapterFile) -> Value {
         _ => "LoRA",
     };
     let modules = match &config.target_modules {
-        TargetModules::AllLinear => "all-linear".to_owned(),
         TargetModules::Named(names) => {
             let mut names = names.clone();
             names.sort();
             names.join(",")
         }
+        other => other.to_string(),
     };
     json!({
         "path": folder,
@@ -109,6 +113,7 @@ fn describe(folder: &Path, adapter: &AdapterFile) -> Value {
         "scaling": config.scaling(),
         "kind": kind,
         "modules": modules,
+        "exclude_modules": config.exclude_modules.as_ref().map(TargetModules::to_string),
         "layers": adapter.modules().len(),
         "parameters": parameters,
         "rank_pattern": config.rank_pattern,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use super::pairs::{as_map, pair};
+use super::pairs::pair;
 
 /// QLoRA fine-tuning and inference of Llama models on any GPU.
 #[derive(Debug, Parser)]
@@ -154,11 +154,11 @@ pub(super) struct Settings {
     target_modules: Option<String>,
     /// Ranks of layers that have another one [default: none].
     #[arg(long, value_name = "NAME=N,...", value_delimiter = ',', value_parser = pair::<u64>)]
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     rank_pattern: Vec<(String, u64)>,
     /// Alphas of layers that have another one [default: none].
     #[arg(long, value_name = "NAME=X,...", value_delimiter = ',', value_parser = pair::<f64>)]
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     alpha_pattern: Vec<(String, f64)>,
     /// Numbers of the blocks with an adapter [default: all].
     #[arg(long, value_name = "0,1,...", value_delimiter = ',')]

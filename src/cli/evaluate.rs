@@ -182,7 +182,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
     model.set_precision(args.precision.into());
     if let Some(path) = &args.adapter {
-        attach(&mut model, "fine_tuned", path).await?;
+        attach(printer, &mut model, "fine_tuned", path).await?;
     }
     let basis = basis(args, &rows, &tokenizer, &model)?;
     let mut predictions = Predictions::open(&args.out, &basis, args.restart)?;

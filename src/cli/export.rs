@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::model::{Files, Session};
+use super::model::{Files, Session, say_notes};
 use crate::Error;
 use crate::export::{export_gguf, export_lora_gguf};
 use crate::format::{AdapterFile, is_gguf};
@@ -38,6 +38,9 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
     }
     let files = Files::open(&args.model)?;
     let adapter = args.adapter.as_ref().map(AdapterFile::load).transpose()?;
+    if let (Some(path), Some(adapter)) = (&args.adapter, &adapter) {
+        say_notes(printer, &path.display().to_string(), adapter, &files.config);
+    }
     let bar = printer.bar(0, "exporting {bytes:>10}/{total_bytes:10} {wide_bar} {eta:>4}");
     let mut progress = |done: u64, total: u64| {
         bar.set_length(total);

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::GenerateArgs;
 use super::model::{Files, Session, attach};
+use super::printer::Printer;
 use crate::Error;
 use crate::generate::{
     GenerateOptions, Generator, SamplerOptions, prompt_ids, prompt_notes, samples,
@@ -25,7 +26,7 @@ fn named(text: &str) -> (String, &str) {
     (name.map_or("default".into(), |n| n.to_string_lossy().into_owned()), text)
 }
 
-async fn adapters(model: &mut Model, args: &GenerateArgs) -> Result<()> {
+async fn adapters(printer: &Printer, model: &mut Model, args: &GenerateArgs) -> Result<()> {
     let mut first = None;
     for text in &args.adapter {
         let (name, path) = named(text);
@@ -33,7 +34,7 @@ async fn adapters(model: &mut Model, args: &GenerateArgs) -> Result<()> {
             let why = format!("two adapters are called `{name}`; give names: --adapter NAME=PATH");
             return Err(Error::invalid("--adapter", why).into());
         }
-        attach(model, &name, path).await?;
+        attach(printer, model, &name, path).await?;
         first.get_or_insert(name);
     }
     match args.use_adapter.as_deref() {
@@ -60,7 +61,7 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
     let gpu = session.gpu(args.inspect, None).await?;
     let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
     model.set_precision(args.precision.into());
-    adapters(&mut model, args).await?;
+    adapters(&session.printer, &mut model, args).await?;
     for note in prompt_notes(&model, &tokenizer, &prompt)? {
         session.printer.note(note);
     }

@@ -33,7 +33,7 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
     let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
     model.set_precision(args.precision.into());
     if let Some(adapter) = &args.adapter {
-        attach(&mut model, "adapter", adapter).await?;
+        attach(&session.printer, &mut model, "adapter", adapter).await?;
     }
     if let (Some(prompt), Some(tokenizer)) = (&args.prompt, &tokenizer)
         && let Some(note) = bos_note(&model, tokenizer, prompt)?

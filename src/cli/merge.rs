@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::Inspect;
-use super::model::{Files, Session};
+use super::model::{Files, Session, say_notes};
 use crate::export;
 use crate::format::AdapterFile;
 use crate::generate::prompt_ids;
@@ -40,6 +40,7 @@ pub(super) async fn run(session: &Session, args: &MergeArgs) -> Result<()> {
     let printer = &session.printer;
     let files = Files::open(&args.model)?;
     let adapter = AdapterFile::load(&args.adapter)?;
+    say_notes(printer, &args.adapter.display().to_string(), &adapter, &files.config);
     if files.checkpoint.gguf().is_some() {
         printer.warn(
             "the model is a GGUF file: what it holds in blocks is merged as dequantized, in F16. \

@@ -9,10 +9,10 @@ use super::args::{Inspect, PrecisionArg, QuantArg};
 use super::hub_model;
 use super::printer::Printer;
 use crate::Error;
-use crate::format::{AdapterFile, ModelFiles, Tokenizer, is_gguf};
+use crate::format::{AdapterFile, ModelConfig, ModelFiles, Tokenizer, is_gguf};
 use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning};
 use crate::kernels::{Contest, Tuned, tune};
-use crate::model::{LoadOptions, Model, Precision, Quant};
+use crate::model::{LoadOptions, Model, Precision, Quant, adapter_notes};
 
 /// What every command needs.
 pub(super) struct Session {
@@ -231,9 +231,22 @@ impl Session {
     }
 }
 
-/// Reads an adapter and attaches it under a name; the base model's name is compared by eye only.
-pub(super) async fn attach(model: &mut Model, name: &str, path: &str) -> Result<()> {
+/// What of an adapter changes nothing in a model.
+pub(super) fn say_notes(printer: &Printer, path: &str, file: &AdapterFile, model: &ModelConfig) {
+    let notes = adapter_notes(&file.config, Some(file), model);
+    notes.iter().for_each(|note| printer.warn(format!("adapter {path}: {note}")));
+}
+
+/// Reads an adapter and attaches it under a name; the base model's name is compared by eye only. Says what of it changes
+/// nothing.
+pub(super) async fn attach(
+    printer: &Printer,
+    model: &mut Model,
+    name: &str,
+    path: &str,
+) -> Result<()> {
     let file = AdapterFile::load(path)?;
+    say_notes(printer, path, &file, model.config());
     let base = file.config.base_model_name_or_path.clone().unwrap_or("unknown".into());
     model
         .add_adapter(name, &file, false)

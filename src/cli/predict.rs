@@ -88,7 +88,7 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
     model.set_precision(args.precision.into());
     if let Some(path) = &args.adapter {
-        attach(&mut model, "default", path).await?;
+        attach(&session.printer, &mut model, "default", path).await?;
     }
     let mut prices = PriceModel::new(&model, &tokenizer, &trie, options)?;
     let ids = prices.encode(&prompt::prompt(&summary))?;

@@ -277,10 +277,14 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
             printer.note(text);
         }
     };
+    let mut clamped = false;
     while let Some(event) = next(run, args).await? {
         let over = matches!(event, Event::Done(_));
         match event {
             Event::Step { step, logged } => {
+                if step.clamped > 0 && !std::mem::replace(&mut clamped, true) {
+                    bar.suspend(|| printer.warn(beyond_f16(&step)));
+                }
                 bar.set_position(step.step);
                 bar.set_message(numbers(&step));
                 if let Some(line) = logged {
@@ -338,6 +342,15 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Said once in a run; metrics.jsonl has every step's number.
+fn beyond_f16(line: &StepLine) -> String {
+    format!(
+        "step {}: {} activations lie beyond ±65504 and were clamped, so the gradients are not exact; train with \
+         --precision f32 (`clamped` in metrics.jsonl counts them)",
+        line.step, line.clamped
+    )
 }
 
 /// Adds a line of metrics to the chart above the bar.

@@ -186,7 +186,9 @@ pub fn export_lora_gguf(
     let modules = adapter.modules();
     let product =
         |module: &str| adapter.config.scaling_of(module) * adapter.config.rank_of(module) as f64;
-    let alpha = modules.first().map_or(adapter.config.alpha, |module| product(module)) as f32;
+    // It takes 0 for no scale at all.
+    let alpha = modules.iter().map(|module| product(module)).find(|alpha| *alpha != 0.0);
+    let alpha = alpha.unwrap_or(1.0) as f32;
     let text = |s: &str| GgufField::Text(s.to_owned());
     let base = adapter.config.base_model_name_or_path.clone().unwrap_or_else(|| model_name(files));
     let fields = vec![

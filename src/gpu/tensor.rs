@@ -167,6 +167,11 @@ impl Tensor {
         self.room
     }
 
+    /// The same memory as words.
+    pub(crate) fn as_words(&self) -> Tensor {
+        Tensor { elem: Elem::U32, ..self.clone() }
+    }
+
     /// With no more room than its elements take: others lie behind it.
     pub(crate) fn bounded(mut self) -> Tensor {
         self.room = self.len();

@@ -273,7 +273,7 @@ fn add_bias(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
 
 fn pack_f16(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
     let (x, y) = (i.random("x", &[m, n])?, i.pairs("y", m * n)?);
-    each(&PackF16 { x: &x, y: &y })
+    each(&PackF16 { x: &x, y: &y, counts: &i.words("counts", &[0; 8])?, slot: 3 })
 }
 
 fn unpack_f16(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {

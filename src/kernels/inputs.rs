@@ -166,7 +166,7 @@ impl Inputs {
                 let nested = self.positive("nested", &[nested])?;
                 let (w, scales) = (up("w", &bits(w, "w"))?, up("scales", &bits(scales, "scales"))?);
                 let storage = Storage::Nf4Quads { offset: 0.5 };
-                Ok(Matrix { rows, cols, storage, w, scales, nested, table })
+                Ok(Matrix { rows, cols, storage, w, scales, nested, table, halves: true })
             }
             _ => {
                 let values = noise(rows * cols, "w");
@@ -177,7 +177,7 @@ impl Inputs {
                     0 => w.clone(),
                     n => self.floats("nested", &[n], &nested)?,
                 };
-                Ok(Matrix { rows, cols, storage, w, scales, nested, table })
+                Ok(Matrix { rows, cols, storage, w, scales, nested, table, halves: true })
             }
         }
     }

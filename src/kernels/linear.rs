@@ -92,7 +92,7 @@ pub(super) fn roles(
     let fours = [stride, first, w.rows].iter().all(|n| n.is_multiple_of(4));
     let aligned = fours && w.cols.is_multiple_of(8);
     let shape = ("shape", if aligned { "aligned" } else { "ragged" });
-    [w.role(), w.rows_role(), shape].into_iter().chain(half.then_some(HALF)).collect()
+    [w.role(), w.rows_role(), shape].into_iter().chain((half && w.halves).then_some(HALF)).collect()
 }
 
 /// The bound of a product whose factors may be rounded to 16 bits, relative to its largest element.

@@ -4,19 +4,28 @@ use super::{Length, elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static PACK: Kernel = kernel!("pack_f16", [x: Read, y: Write]);
+pub(super) static PACK: Kernel = kernel!("pack_f16", [x: Read, y: Write, counts: Update]);
 pub(super) static UNPACK: Kernel = kernel!("unpack_f16", [x: Read, y: Write]);
 
 /// Two floats a word: `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half, nearest to even; what
-/// f16 cannot hold becomes ± 65504.
+/// f16 cannot hold becomes ± 65504, and adds one to `counts[slot]`.
 ///
-/// **Shapes** `x` of n floats, `y (⌈n/2⌉)` words. **Errors** [`Shape`](crate::Error::Shape).
+/// **Shapes** `x` of n floats, `y (⌈n/2⌉)` words, `counts (8)` words. **Errors** [`Shape`](crate::Error::Shape).
 /// **Source** 16-bit storage, Micikevicius et al. 2018 (arXiv:1710.03740). **Twin** [`reference::pack_f16`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct PackF16<'a> {
     pub x: &'a Tensor,
     pub y: &'a Tensor,
+    pub counts: &'a Tensor,
+    pub slot: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct PackParams {
+    n: u32,
+    slot: u32,
 }
 
 impl Op for PackF16<'_> {
@@ -24,19 +33,20 @@ impl Op for PackF16<'_> {
         &PACK
     }
     fn tensors(&self) -> Vec<&Tensor> {
-        vec![self.x, self.y]
+        vec![self.x, self.y, self.counts]
     }
     fn params(&self) -> Vec<u8> {
-        params(&Length::of(self.x))
+        params(&PackParams { n: self.x.len() as u32, slot: self.slot as u32 })
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let words = self.x.len().div_ceil(2);
         self.y.expect(PACK.name, &[words])?;
+        self.counts.expect(PACK.name, &[8])?;
         elements(words)
     }
     fn twin(&self, host: &mut HostBuffers) {
-        let [x, y] = host.all();
-        reference::pack_f16(x.f32(), y.u32_mut());
+        let [x, y, counts] = host.all();
+        counts.u32_mut()[self.slot] += reference::pack_f16(x.f32(), y.u32_mut());
     }
     fn work(&self) -> Work {
         Work { flops: 0, bytes: self.x.bytes() + self.y.bytes() }

@@ -120,13 +120,33 @@ pub struct Matrix {
     pub nested: Tensor,
     /// The 256 values of 8-bit scales ([`Gpu::table`](crate::gpu::Gpu::table)).
     pub table: Tensor,
+    /// Whether f16 holds its elements to 11 bits of the largest, so that products with it may run at 16 bits.
+    pub halves: bool,
 }
 
+/// Sizes of a matrix's largest element with which it is taken for f16: four products of numbers up to the upper one are
+/// still in range, and below the lower one too much lies under f16's normal numbers.
+const HALVES: std::ops::RangeInclusive<f32> = 0.003_906_25..=8000.0;
+
 impl Matrix {
+    /// The same, whose largest element has this size.
+    pub(crate) fn with_largest(self, largest: f32) -> Matrix {
+        Matrix { halves: largest == 0.0 || HALVES.contains(&largest), ..self }
+    }
+
     /// A dense matrix over the words of `w`; `table` only fills its binding.
     pub fn dense(rows: usize, cols: usize, dense: Dense, w: Tensor, table: Tensor) -> Matrix {
         let (scales, nested) = (w.clone(), w.clone());
-        Matrix { rows, cols, storage: Storage::Dense(dense), w, scales, nested, table }
+        Matrix {
+            rows,
+            cols,
+            storage: Storage::Dense(dense),
+            w,
+            scales,
+            nested,
+            table,
+            halves: true,
+        }
     }
 
     /// Some of the rows of a dense matrix, if they begin where a binding may.
@@ -134,7 +154,8 @@ impl Matrix {
         let Storage::Dense(dense) = self.storage else { return None };
         let [at, words] = [first, rows].map(|rows| dense.words(rows * self.cols));
         let w = self.w.slice(at, &[words], self.w.name()).ok()?;
-        Some(Matrix::dense(rows, self.cols, dense, w, self.table.clone()))
+        let band = Matrix::dense(rows, self.cols, dense, w, self.table.clone());
+        Some(Matrix { halves: self.halves, ..band })
     }
 
     /// Bytes on the device.

@@ -3,7 +3,7 @@
 use super::frame::Frame;
 use super::init::dropout_seed;
 use super::linear::{Linear, Site};
-use super::llama::{Layer, Model};
+use super::llama::{Layer, Model, STAT_CLAMPED};
 use super::lora::Adapter;
 use super::module::Module;
 use super::workspace::{Activations, Backward};
@@ -272,9 +272,10 @@ impl Block<'_> {
             return Ok(());
         }
         let a = frame.acts(self.index)?;
+        let counts = &self.model.stats.as_words();
         frame.packed(self.index, &a).try_for_each(|pair| {
             let (x, y) = pair?;
-            rec.record(&PackF16 { x, y: &y })
+            rec.record(&PackF16 { x, y: &y, counts, slot: STAT_CLAMPED })
         })
     }
 

@@ -103,8 +103,10 @@ impl fmt::Display for TrainableParameters {
     }
 }
 
-/// Slots of the statistics tensor: norm and clip coefficient (written by the optimizer), summed NLL.
+/// Slot of the summed NLL in the statistics tensor, behind norm and clip coefficient (written by the optimizer).
 pub(crate) const STAT_LOSS: usize = 2;
+/// Slot of a number as a word: activations beyond f16's range that were packed as its largest value.
+pub(crate) const STAT_CLAMPED: usize = 3;
 /// Words of the statistics tensor.
 pub(super) const STATS: usize = 8;
 
@@ -273,7 +275,7 @@ impl Model {
         Ok(())
     }
 
-    /// Multiplies the adapter's alpha/r by `factor` (1 as trained, 0 like the base model), as PEFT's
+    /// Multiplies the scale of each of the adapter's layers by `factor` (1 as trained, 0 like the base model), as PEFT's
     /// `set_scale`. **Errors** [`Error::Invalid`] for an unknown name or a factor that is not finite.
     pub async fn set_adapter_scale(&mut self, name: &str, factor: f64) -> Result<()> {
         if !factor.is_finite() {
@@ -285,7 +287,13 @@ impl Model {
                 return Err(Error::invalid("adapter", format!("there is none called `{name}`")));
             }
         }
-        self.refresh_adapter().await
+        // Its norms, be it the active one or not.
+        let active = self.active.replace(name.to_owned());
+        let mut rec = self.gpu.recorder("adapter");
+        let recorded = self.record_refresh(&mut rec);
+        self.active = active;
+        recorded?;
+        rec.finish().await
     }
 
     /// Removes an adapter; the base model answers if it was the active one.

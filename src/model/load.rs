@@ -75,7 +75,20 @@ fn place_nf4(
         _ => table.clone(),
     };
     let (rows, cols, storage) = (nf4.rows, nf4.cols, laid.storage);
-    Ok(Matrix { rows, cols, storage, w, scales, nested, table })
+    let matrix = Matrix { rows, cols, storage, w, scales, nested, table, halves: true };
+    Ok(matrix.with_largest(nf4.absmax().into_iter().fold(0.0, f32::max)))
+}
+
+/// The size of the largest of these elements.
+fn largest(dense: Dense, bytes: &[u8]) -> f32 {
+    // Without the sign, floats have the order of their bits.
+    let words = || bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b) & 0x7fff_ffff).max();
+    let halves = || bytes.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b) & 0x7fff).max();
+    match dense {
+        Dense::F32 => f32::from_bits(words().unwrap_or(0)),
+        Dense::F16 => half::f16::from_bits(halves().unwrap_or(0)).to_f32(),
+        Dense::BF16 => half::bf16::from_bits(halves().unwrap_or(0)).to_f32(),
+    }
 }
 
 pub(super) struct Loader<'a> {
@@ -128,18 +141,18 @@ impl Loader<'_> {
             let tensor = self.gpu.tensor(name, &[(n * row).div_ceil(4)], Elem::U32)?;
             let known_as = format!("{name} {dense:?} {first} {n} {cols}");
             let step = PIECE / 8 * 8;
+            let mut most = 0f32;
             for at in (0..n * row).step_by(step) {
                 let end = (at + step).min(n * row);
                 let range = (first * row + at) as u64..(first * row + end) as u64;
                 self.checkpoint.read_bytes(name, range, &mut bytes)?;
                 self.fingerprint.add(&known_as, at as u64, &bytes);
+                most = most.max(largest(dense, &bytes));
                 self.gpu.write_words(&tensor, at / 4, &words_of(&bytes))?;
                 self.advance(bytes.len() as u64);
             }
-            shards.push(Shard {
-                first,
-                matrix: Matrix::dense(n, cols, dense, tensor, self.table.clone()),
-            });
+            let matrix = Matrix::dense(n, cols, dense, tensor, self.table.clone());
+            shards.push(Shard { first, matrix: matrix.with_largest(most) });
         }
         Ok(shards)
     }

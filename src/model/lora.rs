@@ -1,6 +1,6 @@
 //! LoRA adapters on the device: trainable pairs beside the frozen layers, in PEFT's names and formulas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::init;
 use super::module::Module;
@@ -82,33 +82,38 @@ struct Planned {
     out: usize,
     inp: usize,
     rank: usize,
-    scale: f32,
+    /// As it was trained.
+    scale: f64,
 }
 
-/// The layers that a configuration names. **Errors** [`Error::Invalid`] if it names none.
-fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
+/// All linear layers of a model's blocks.
+fn layers(model: &ModelConfig) -> impl Iterator<Item = (usize, Module)> {
+    (0..model.num_hidden_layers).flat_map(|layer| Module::ALL.map(|module| (layer, module)))
+}
+
+/// The layers that a configuration means.
+fn plan(config: &AdapterConfig, model: &ModelConfig) -> Vec<Planned> {
     let mut found = Vec::new();
-    for layer in 0..model.num_hidden_layers {
-        for module in Module::ALL {
-            let path = module.path(layer);
-            if config.covers(&path) {
-                let (out, inp) = module.shape(model);
-                let (rank, scale) = (config.rank_of(&path), config.scaling_of(&path) as f32);
-                found.push(Planned { layer, module, out, inp, rank, scale });
-            }
+    for (layer, module) in layers(model) {
+        let path = module.path(layer);
+        if config.covers(&path) {
+            let (out, inp) = module.shape(model);
+            let (rank, scale) = (config.rank_of(&path), config.scaling_of(&path));
+            found.push(Planned { layer, module, out, inp, rank, scale });
         }
     }
+    found
+}
+
+/// Whether a new adapter can be made of these settings. **Errors** [`Error::Invalid`] for a name or a number that means
+/// no layer.
+fn check(config: &AdapterConfig, model: &ModelConfig, found: &[Planned]) -> Result<()> {
     if let Some(layers) = &config.layers_to_transform
         && let Some(beyond) = layers.iter().find(|l| **l >= model.num_hidden_layers)
     {
         let why =
             format!("{beyond} is no layer of this model, which has {}", model.num_hidden_layers);
         return Err(Error::invalid("layers_to_transform", why));
-    }
-    if found.is_empty() {
-        let names: Vec<_> = Module::ALL.iter().map(|m| m.name()).collect();
-        let why = format!("names no layer of this model; use some of {names:?} or all-linear");
-        return Err(Error::invalid("target_modules", why));
     }
     if let TargetModules::Named(names) = &config.target_modules {
         for name in names {
@@ -119,13 +124,66 @@ fn plan(config: &AdapterConfig, model: &ModelConfig) -> Result<Vec<Planned>> {
             }
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// What of an adapter's settings and files changes nothing in this model, a line each: keys that nobody reads, patterns,
+/// names and numbers that match no layer, and, of a file, layers whose tensors are missing. PEFT warns of the same.
+pub fn adapter_notes(
+    config: &AdapterConfig,
+    file: Option<&AdapterFile>,
+    model: &ModelConfig,
+) -> Vec<String> {
+    let meant: Vec<String> = plan(config, model).iter().map(|p| p.module.path(p.layer)).collect();
+    let mut notes = config.notes.clone();
+    notes.extend(config.without_effect(&meant));
+    if let Some(exclude) = &config.exclude_modules {
+        let others = ["lm_head", "model.embed_tokens"].map(str::to_owned);
+        let all = layers(model).map(|(layer, module)| module.path(layer)).chain(others);
+        if !Vec::from_iter(all).iter().any(|module| exclude.contains(module)) {
+            notes.push(format!("exclude_modules: `{exclude}` excludes none of the model's layers"));
+        }
+    }
+    let there = file.map(AdapterFile::modules).unwrap_or_default();
+    let missing: Vec<&String> = match file {
+        Some(_) => meant.iter().filter(|m| !there.contains(&m.as_str())).collect(),
+        None => Vec::new(),
+    };
+    if let Some(first) = missing.first() {
+        let more = match missing.len() {
+            1 => String::new(),
+            n => format!(" and {} other layers", n - 1),
+        };
+        notes.push(format!(
+            "the configuration means `{first}`{more}, but the file has no tensors for it: nothing is added there"
+        ));
+    }
+    notes
 }
 
 impl Outline {
-    /// The adapter that `config` describes. **Errors** as [`plan`].
+    /// The adapter that `config` describes. **Errors** as [`check`].
     pub(crate) fn of(config: &AdapterConfig, model: &ModelConfig) -> Result<Outline> {
-        let (planned, dora) = (plan(config, model)?, config.use_dora);
+        let planned = plan(config, model);
+        check(config, model, &planned)?;
+        Outline::new(planned, config.use_dora)
+    }
+
+    /// The adapter of a file: the layers that the configuration means and that have tensors there. PEFT warns of the
+    /// others and adds nothing to them, their B being zero.
+    fn of_file(file: &AdapterFile, model: &ModelConfig) -> Result<Outline> {
+        let there: BTreeSet<&str> = file.modules().into_iter().collect();
+        let mut planned = plan(&file.config, model);
+        planned.retain(|p| there.contains(p.module.path(p.layer).as_str()));
+        Outline::new(planned, file.config.use_dora)
+    }
+
+    fn new(planned: Vec<Planned>, dora: bool) -> Result<Outline> {
+        if planned.is_empty() {
+            let names: Vec<_> = Module::ALL.iter().map(|m| m.name()).collect();
+            let why = format!("names no layer of this model; use some of {names:?} or all-linear");
+            return Err(Error::invalid("target_modules", why));
+        }
         let mut entries = Vec::new();
         for p in &planned {
             let path = format!("{PREFIX}{}", p.module.path(p.layer));
@@ -159,13 +217,7 @@ impl Outline {
 }
 
 impl Adapter {
-    fn empty(
-        gpu: &Gpu,
-        config: &AdapterConfig,
-        model: &ModelConfig,
-        train: bool,
-    ) -> Result<Adapter> {
-        let outline = Outline::of(config, model)?;
+    fn empty(gpu: &Gpu, config: &AdapterConfig, outline: Outline, train: bool) -> Result<Adapter> {
         let Slabs { params, gradients, norms, table } =
             outline.walk(&mut Device::new(gpu), train)?;
         let (entries, layout) = (&outline.entries, &outline.layout);
@@ -195,7 +247,7 @@ impl Adapter {
             let pair = Pair {
                 a: Matrix::dense(p.rank, p.inp, Dense::F32, a, table.clone()),
                 b: Matrix::dense(p.out, p.rank, Dense::F32, b, table.clone()),
-                scale: p.scale,
+                scale: p.scale as f32,
                 dora,
                 grads,
             };
@@ -212,10 +264,10 @@ impl Adapter {
         model: &ModelConfig,
         seed: u64,
     ) -> Result<Adapter> {
-        if config.rank == 0 || config.rank_pattern.values().any(|r| *r == 0) {
+        if config.rank == 0 || config.rank_pattern.iter().any(|(_, rank)| *rank == 0) {
             return Err(Error::invalid("rank", "is 0; the smallest is 1"));
         }
-        let adapter = Adapter::empty(gpu, config, model, true)?;
+        let adapter = Adapter::empty(gpu, config, Outline::of(config, model)?, true)?;
         for (i, (name, dims)) in adapter.outline.entries.iter().enumerate() {
             if name.ends_with("lora_A.weight") {
                 let values = init::lora_a(seed, name, dims[0], dims[1])?;
@@ -225,15 +277,19 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// An adapter from a PEFT file, for inference or to go on training. **Errors** [`Error::Shape`] and
-    /// [`Error::MissingTensor`] name the tensor when the adapter belongs to another model.
+    /// An adapter from a PEFT file, for inference or to go on training; then every layer must have its tensors.
+    /// **Errors** [`Error::Shape`] and [`Error::MissingTensor`] name the tensor when the adapter belongs to another model.
     pub(super) fn from_file(
         gpu: &Gpu,
         file: &AdapterFile,
         model: &ModelConfig,
         train: bool,
     ) -> Result<Adapter> {
-        let adapter = Adapter::empty(gpu, &file.config, model, train)?;
+        let outline = match train {
+            true => Outline::of(&file.config, model)?,
+            false => Outline::of_file(file, model)?,
+        };
+        let adapter = Adapter::empty(gpu, &file.config, outline, train)?;
         adapter.load(gpu, &file.tensors)?;
         Ok(adapter)
     }
@@ -320,10 +376,13 @@ impl Adapter {
         &self.config
     }
 
-    /// Scales by `factor · alpha/r` from now on.
+    /// Scales each pair by `factor` times what it was trained with from now on.
     pub(super) fn set_scale(&mut self, factor: f64) {
-        let scale = (factor * self.config.scaling()) as f32;
-        self.pairs.values_mut().for_each(|pair| pair.scale = scale);
+        for p in &self.outline.planned {
+            if let Some(pair) = self.pairs.get_mut(&(p.layer, p.module)) {
+                pair.scale = (factor * p.scale) as f32;
+            }
+        }
     }
 
     /// Names the base model that [`Adapter::to_file`] writes.

@@ -3,9 +3,9 @@
 use super::schedule::SchedulerType;
 use crate::Result;
 use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn};
+use crate::format::PatternMap;
 use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 pub use crate::model::Precision;
 
@@ -199,12 +199,12 @@ pub struct TrainConfig {
     pub lora_dropout: f64,
     /// Layers with an adapter.
     pub target_modules: TargetModules,
-    /// Ranks of layers that have another one, by name or end of a name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub rank_pattern: BTreeMap<String, usize>,
+    /// Ranks of layers that have another one, by name, end of a name, or expression; the first that matches counts.
+    #[serde(skip_serializing_if = "PatternMap::is_empty", serialize_with = "PatternMap::as_pairs")]
+    pub rank_pattern: PatternMap<usize>,
     /// Alphas of layers that have another one.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub alpha_pattern: BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "PatternMap::is_empty", serialize_with = "PatternMap::as_pairs")]
+    pub alpha_pattern: PatternMap<f64>,
     /// Numbers of the blocks with an adapter; none: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers_to_transform: Option<Vec<usize>>,
@@ -284,8 +284,8 @@ impl Default for TrainConfig {
             lora_alpha: 32.0,
             lora_dropout: 0.05,
             target_modules: TargetModules::new(["q_proj", "v_proj"]),
-            rank_pattern: BTreeMap::new(),
-            alpha_pattern: BTreeMap::new(),
+            rank_pattern: PatternMap::default(),
+            alpha_pattern: PatternMap::default(),
             layers_to_transform: None,
             use_rslora: false,
             use_dora: false,

@@ -13,12 +13,15 @@ impl TrainConfig {
     pub fn with_adapter(&self, file: &AdapterFile) -> Result<TrainConfig> {
         let its = &file.config;
         let known = |name: &String| LINEAR_MODULES.contains(&name.as_str());
+        let whole = its.exclude_modules.is_none() && its.layers_pattern.is_empty();
         let (target_modules, layers_to_transform) = match &its.target_modules {
-            Named::AllLinear => (TargetModules::all_linear(), its.layers_to_transform.clone()),
-            Named::Named(names) if names.iter().all(known) => {
+            Named::AllLinear if whole => {
+                (TargetModules::all_linear(), its.layers_to_transform.clone())
+            }
+            Named::Named(names) if whole && names.iter().all(known) => {
                 (TargetModules::new(names), its.layers_to_transform.clone())
             }
-            Named::Named(_) => from_layers(file)?,
+            _ => from_layers(file)?,
         };
         Ok(TrainConfig {
             rank: its.rank,

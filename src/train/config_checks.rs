@@ -1,7 +1,6 @@
 //! Which settings make sense.
 
 use super::{LINEAR_MODULES, SaveSteps, TrainConfig};
-use crate::format::check_pattern;
 use crate::{Error, Result};
 
 impl TrainConfig {
@@ -37,17 +36,16 @@ impl TrainConfig {
         must(self.rank >= 1, "rank", || "must be at least 1; 16 is usual".into())?;
         must(self.rank <= 1 << 16, "rank", || format!("{} is over 65536; 16 is usual", self.rank))?;
         above_zero("lora_alpha", self.lora_alpha, "twice the rank is usual")?;
-        for (name, rank) in &self.rank_pattern {
+        for (pattern, rank) in self.rank_pattern.iter() {
             must((1..=1 << 16).contains(rank), "rank_pattern", || {
-                format!("`{name}` = {rank}; ranks are from 1 to 65536")
+                format!("`{}` = {rank}; ranks are from 1 to 65536", pattern.text())
             })?;
+            pattern.check().map_err(|why| Error::invalid("rank_pattern", why))?;
         }
-        for (name, alpha) in &self.alpha_pattern {
-            above_zero(&format!("alpha_pattern, `{name}`"), *alpha, "twice the rank is usual")?;
-        }
-        for name in self.rank_pattern.keys().chain(self.alpha_pattern.keys()) {
-            check_pattern(name)
-                .map_err(|why| Error::invalid("rank_pattern, alpha_pattern", why))?;
+        for (pattern, alpha) in self.alpha_pattern.iter() {
+            let what = format!("alpha_pattern, `{}`", pattern.text());
+            above_zero(&what, *alpha, "twice the rank is usual")?;
+            pattern.check().map_err(|why| Error::invalid("alpha_pattern", why))?;
         }
         must(
             self.layers_to_transform.as_ref().is_none_or(|l| !l.is_empty()),

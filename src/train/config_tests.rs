@@ -48,6 +48,24 @@ fn people_may_spell_settings_as_flags_and_names_of_peft() {
     assert!(all.target_modules.contains("up_proj") && !config.target_modules.contains("up_proj"));
 }
 
+/// Of patterns the first that matches counts.
+#[test]
+fn patterns_keep_the_order_of_the_text() {
+    let text = "alpha-pattern = {b = 2, a = 1.5}\n[rank_pattern]\nv_proj = 2\n\"layers.*\" = 1";
+    let config = TrainConfig::from_toml(text, "x").unwrap();
+    let ranks = config.rank_pattern.iter().map(|(p, rank)| (p.text(), *rank));
+    assert_eq!(Vec::from_iter(ranks), [("v_proj", 2), ("layers.*", 1)]);
+    let alphas = config.alpha_pattern.iter().map(|(p, alpha)| (p.text(), *alpha));
+    assert_eq!(Vec::from_iter(alphas), [("b", 2.0), ("a", 1.5)]);
+    let written = config.to_toml().unwrap();
+    assert_eq!(TrainConfig::from_toml(&written, "x").unwrap(), config, "{written}");
+    let other =
+        TrainConfig::from_toml("rank_pattern = [[\"layers.*\", 1], [\"v_proj\", 2]]", "x").unwrap();
+    assert_ne!(config.fingerprint().unwrap(), other.fingerprint().unwrap());
+    let bad = TrainConfig::from_toml("rank_pattern = {\"q_(\" = 1}", "x").unwrap().validate();
+    assert!(bad.unwrap_err().to_string().contains("rank_pattern: `q_(`"));
+}
+
 #[test]
 fn an_overlay_changes_only_what_it_gives() {
     let config = full().overlay("max_steps = 7", "flags").unwrap();

@@ -3,6 +3,7 @@
 use super::TrainConfig;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 /// A setting that two runs do not share.
@@ -43,11 +44,12 @@ impl TrainConfig {
     /// **Errors** [`Error::Format`] for text that is no TOML, an unknown name (with the nearest known
     /// one), or a value of the wrong kind.
     pub fn overlay(&self, text: &str, path: &str) -> Result<TrainConfig> {
-        let given: Table = text.parse().map_err(|e: toml::de::Error| {
+        let mut given: Table = text.parse().map_err(|e: toml::de::Error| {
             let line =
                 e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
             Error::format(path, format!("line {line}"), e.message())
         })?;
+        keep_order(text, &mut given);
         self.overlay_table(given, path)
     }
 
@@ -96,6 +98,25 @@ impl TrainConfig {
             Difference { name, first, second }
         };
         Ok(names.map(difference).collect())
+    }
+}
+
+/// Tables of patterns as lists of pairs in the order of the text: of patterns the first that matches counts, and a
+/// [`Table`] sorts its keys.
+fn keep_order(text: &str, given: &mut Table) {
+    let Ok(parsed) = DeTable::parse(text) else { return };
+    for (key, value) in parsed.get_ref() {
+        let (DeValue::Table(entries), Some(Value::Table(table))) =
+            (value.get_ref(), given.get(&**key.get_ref()))
+        else {
+            continue;
+        };
+        let mut keys: Vec<_> = entries.keys().collect();
+        keys.sort_by_key(|key| key.span().start);
+        let pair = |name: &str| Some(Value::Array(vec![name.into(), table.get(name)?.clone()]));
+        let pairs = keys.into_iter().filter_map(|key| pair(key.get_ref()));
+        let pairs = Value::Array(pairs.collect());
+        given.insert(key.get_ref().to_string(), pairs);
     }
 }
 

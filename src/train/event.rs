@@ -23,6 +23,14 @@ pub struct StepLine {
     pub tokens_per_second: f64,
     /// Time trained so far.
     pub seconds: f64,
+    /// Activations of the step, or of the steps, that `--precision mixed` clamped to ± 65504: their gradients are not exact.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub clamped: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's call shape")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// An evaluation's line in `metrics.jsonl`.

@@ -82,6 +82,7 @@ impl InMemoryRun {
             target_tokens: report.target_tokens,
             tokens_per_second: report.tokens as f64 / took.max(1e-9),
             seconds: self.seconds,
+            clamped: report.clamped.into(),
         }))
     }
 

@@ -20,7 +20,7 @@ impl TrainConfig {
             use_rslora: self.use_rslora,
             use_dora: self.use_dora,
             base_model_name_or_path: Some(self.model.clone()),
-            inference_mode: true,
+            ..AdapterConfig::default()
         }
     }
 }

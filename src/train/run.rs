@@ -16,7 +16,7 @@ use super::trainer::{Trainer, TrainerOptions};
 use crate::data::{Batch, Dataset, Loader, Sampler, order};
 use crate::format::AdapterFile;
 use crate::gpu::{Choices, Policy};
-use crate::model::Model;
+use crate::model::{Model, adapter_notes};
 use crate::{Error, Result};
 
 /// A training run in its folder.
@@ -110,9 +110,11 @@ impl Run {
                 (dir, resumed.checkpoint, resumed.notes)
             }
         };
+        notes.extend(adapter_notes(&config.adapter_config(), None, trainer.model().config()));
         if let (None, Some(folder)) = (&found, &config.init_adapter) {
             let file = AdapterFile::load(folder)?;
             config.check_adapter(&file)?;
+            notes.extend_from_slice(&file.config.notes);
             trainer.begin_from(&file.tensors).await?;
         }
         if let Some(checkpoint) = found {
@@ -139,7 +141,7 @@ impl Run {
         })
     }
 
-    /// Things the user should hear about the run that was resumed.
+    /// Things the user should hear before the first step: about the run that was resumed, and settings without effect.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -245,6 +247,7 @@ impl Run {
             target_tokens: report.target_tokens,
             tokens_per_second: report.tokens as f64 / took,
             seconds,
+            clamped: report.clamped.into(),
         };
         state.unlogged.add(&line, report.tokens, took);
         self.state.due = self.due();

@@ -4,7 +4,9 @@ use super::config::{Optim, TrainConfig};
 use super::optimizer::{Optimizer, OptimizerState, Step};
 use super::schedule::Schedule;
 use crate::data::Batch;
-use crate::model::{Device, DropoutKey, Keep, Model, Pass, Precision, STAT_LOSS, Workspace};
+use crate::model::{
+    Device, DropoutKey, Keep, Model, Pass, Precision, STAT_CLAMPED, STAT_LOSS, Workspace,
+};
 use crate::{Error, Result};
 
 /// How the loss of an accumulation window is normalised.
@@ -72,6 +74,9 @@ pub struct StepReport {
     pub target_tokens: usize,
     /// Tokens of the window without padding.
     pub tokens: usize,
+    /// Activations that lay beyond f16's range where they are kept at 16 bits, and became ± 65504: the gradients are not
+    /// those of the loss.
+    pub clamped: u32,
 }
 
 /// Training that could not begin: the reason, and the model for other uses.
@@ -260,6 +265,7 @@ impl Trainer {
             grad_norm,
             target_tokens,
             tokens: window.iter().map(Batch::token_count).sum(),
+            clamped: stats[STAT_CLAMPED].to_bits(),
         })
     }
 

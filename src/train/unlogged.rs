@@ -20,6 +20,9 @@ pub struct Unlogged {
     /// Their time.
     #[serde(with = "exact::number")]
     pub seconds: f64,
+    /// Their clamped activations.
+    #[serde(default)]
+    pub clamped: u64,
 }
 
 impl Unlogged {
@@ -30,6 +33,7 @@ impl Unlogged {
         self.target_tokens += step.target_tokens;
         self.tokens += tokens;
         self.seconds += seconds;
+        self.clamped += step.clamped;
     }
 
     /// The line of all steps, the last of which was `last`; begins anew.
@@ -42,6 +46,7 @@ impl Unlogged {
             loss: all.loss / all.steps.max(1) as f64,
             target_tokens: all.target_tokens,
             tokens_per_second: all.tokens as f64 / all.seconds,
+            clamped: all.clamped,
             ..last.clone()
         }
     }

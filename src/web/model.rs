@@ -13,7 +13,7 @@ use crate::format::{
 };
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
-use crate::model::{LoadOptions, Model, Quant};
+use crate::model::{LoadOptions, Model, Quant, adapter_notes};
 use crate::pricer::product::parse_price;
 use crate::pricer::prompt::{Spelling, completion};
 use crate::pricer::trie::PriceTrie;
@@ -95,16 +95,18 @@ impl WasmModel {
         js::object(&checks)
     }
 
-    /// Adds an adapter from PEFT's two files and makes it the active one.
+    /// Adds an adapter from PEFT's two files and makes it the active one; what of it changes nothing, a line each.
     #[wasm_bindgen(js_name = addAdapter)]
     pub async fn add_adapter(
         &mut self,
         name: String,
         config: Vec<u8>,
         weights: Vec<u8>,
-    ) -> Result<(), JsValue> {
+    ) -> Result<Vec<String>, JsValue> {
         let file = AdapterFile::from_bytes(&name, &config, weights).map_err(js::error)?;
-        self.idle().map_err(js::error)?.add_adapter(&name, &file, false).await.map_err(js::error)
+        let model = self.idle().map_err(js::error)?;
+        model.add_adapter(&name, &file, false).await.map_err(js::error)?;
+        Ok(adapter_notes(&file.config, Some(&file), model.config()))
     }
 
     /// Removes an adapter.

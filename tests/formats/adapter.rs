@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use wgpu_lora::format::{AdapterConfig, AdapterFile, TargetModules};
+use wgpu_lora::format::{
+    AdapterConfig, AdapterFile, DType, TargetModules, TensorData, to_safetensors,
+};
 
 use super::*;
 
@@ -102,17 +104,21 @@ fn wrong_values_are_refused_with_their_key() {
         ("\"r\": 8", "\"r\": \"16\"", "remove the quotation marks"),
         ("\"r\": 8", "\"r\": 0", "`r`"),
         ("\"r\": 8", "\"r\": 8.5", "`r`"),
-        ("\"r\": 8", "\"rr\": 8", "`r`: is missing"),
         ("\"lora_alpha\": 16", "\"lora_alpha\": \"16\"", "lora_alpha"),
         ("\"lora_dropout\": 0.0", "\"lora_dropout\": 1.0", "lora_dropout"),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 0}", "rank_pattern.q_proj"),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_(\": 1}", "regular expression"),
         ("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"q_proj\": \"4\"}", "quotation marks"),
-        ("\"layers_to_transform\": null", "\"layers_to_transform\": [-1]", "layers_to_transform"),
+        ("\"layers_to_transform\": null", "\"layers_to_transform\": [1.5]", "layers_to_transform"),
+        (
+            "\"layers_pattern\": null",
+            "\"layers_pattern\": \"layers\"",
+            "layers_to_transform beside it",
+        ),
+        ("\"exclude_modules\": null", "\"exclude_modules\": \"q_(\"", "exclude_modules"),
         ("\"use_dora\": false", "\"use_dora\": \"no\"", "use_dora"),
         ("    \"v_proj\",\n    \"q_proj\"\n", "", "empty list"),
         ("\"v_proj\"", "5", "target_modules"),
-        ("\"target_modules\"", "\"modules\"", "`target_modules`: is missing"),
         ("{\n", "", "line 1"),
     ];
     for (from, to, word) in cases {
@@ -126,17 +132,16 @@ fn wrong_values_are_refused_with_their_key() {
 fn what_would_change_the_result_is_refused_by_name() {
     let cases = [
         ("\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\"", "IA3"),
-        ("\"task_type\": \"CAUSAL_LM\"", "\"task_type\": \"SEQ_CLS\"", "SEQ_CLS"),
+        ("\"task_type\": \"CAUSAL_LM\"", "\"task_type\": \"CHAT\"", "CHAT"),
         ("\"bias\": \"none\"", "\"bias\": \"all\"", "bias"),
-        ("\"fan_in_fan_out\": false", "\"fan_in_fan_out\": true", "fan_in_fan_out"),
         ("\"lora_bias\": false", "\"lora_bias\": true", "lora_bias"),
         ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "trained whole"),
         ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa_niter_4\"", "pissa"),
-        (
-            "\"target_modules\": [\n    \"v_proj\",\n    \"q_proj\"\n  ]",
-            "\"target_modules\": \".*_proj\"",
-            "regular expression",
-        ),
+        ("\"init_lora_weights\": true", "\"init_lora_weights\": \"lora_ga\"", "lora_ga"),
+        ("\"init_lora_weights\": true", "\"init_lora_weights\": \"new\"", "new"),
+        ("\"kasa_config\": null", "\"kasa_config\": {}", "kasa_config"),
+        ("\"arrow_config\": null", "\"arrow_config\": {\"top_k\": 1}", "arrow_config"),
+        ("\"target_parameters\": null", "\"target_parameters\": [\"w\"]", "target_parameters"),
     ];
     for (from, to, word) in cases {
         assert_error(changed(from, to), is_unsupported, &["adapter_config.json", word]);
@@ -145,24 +150,117 @@ fn what_would_change_the_result_is_refused_by_name() {
 }
 
 #[test]
+fn what_changes_nothing_is_named_in_a_line() {
+    let notes = |from: &str, to: &str| changed(from, to).unwrap().notes;
+    assert!(notes("\"r\": 8", "\"r\": 8").is_empty());
+    for (from, to, word) in [
+        ("\"fan_in_fan_out\": false", "\"fan_in_fan_out\": true", "fan_in_fan_out"),
+        ("\"task_type\": \"CAUSAL_LM\"", "\"task_type\": \"SEQ_CLS\"", "SEQ_CLS"),
+        ("\"eva_config\": null", "\"eva_config\": {\"rho\": 2}", "eva_config"),
+        ("\"bias\": \"none\"", "\"runtime_config\": {\"a\": 1}", "runtime_config"),
+        ("\"bias\": \"none\"", "\"unsloth_version\": 1, \"x\": 2", "`unsloth_version`, `x`"),
+    ] {
+        let all = notes(from, to);
+        assert!(all.len() == 1 && all[0].contains(word), "{all:?}");
+    }
+    // PEFT's own defaults.
+    let config = changed("\"r\": 8", "\"rr\": 4").unwrap();
+    assert_eq!((config.rank, config.notes.len()), (8, 1));
+    let config = changed("\"lora_alpha\": 16", "\"alpha\": 16").unwrap();
+    assert_eq!((config.alpha, config.notes.len()), (8.0, 1));
+    let config = changed("\"target_modules\"", "\"modules\"").unwrap();
+    assert_eq!(config.target_modules.to_string(), "q_proj,v_proj");
+}
+
+#[test]
 fn patterns_are_pefts() {
+    // Not "from the beginning": a key is held against the name to its end.
     let text = "\"rank_pattern\": {\"^model.layers.1\": 3, \"layers.(0|2).self_attn.v_proj\": 5, \"v_proj\": 4}";
     let config = changed("\"rank_pattern\": {}", text).unwrap();
     let rank = |layer: usize, name: &str| {
         config.rank_of(&format!("model.layers.{layer}.self_attn.{name}"))
     };
-    assert_eq!([rank(0, "q_proj"), rank(1, "q_proj"), rank(10, "q_proj")], [8, 3, 3]);
+    assert_eq!([rank(0, "q_proj"), rank(1, "q_proj"), rank(10, "q_proj")], [8, 8, 8]);
     assert_eq!([rank(0, "v_proj"), rank(2, "v_proj"), rank(3, "v_proj")], [5, 5, 4]);
     assert_eq!(rank(3, "other_v_proj"), 8);
+    let modules = ["model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj"];
+    assert_eq!(
+        config.without_effect(&modules),
+        ["rank_pattern: `^model.layers.1` matches none of the adapter's layers"]
+    );
     assert_eq!(config.scaling_of("model.layers.0.self_attn.v_proj"), 16.0 / 5.0);
     assert_eq!(config.largest_rank(), 8);
     let again = AdapterConfig::from_json("a", config.to_json().as_bytes()).unwrap();
     assert_eq!(again, config);
+    // The first in the file's order, which is not that of the alphabet; one that comes twice has the place of the first.
+    for (patterns, ranks) in [
+        (r#"{"v_proj": 4, "layers.*": 2}"#, [2, 4]),
+        (r#"{"layers.*": 2, "v_proj": 4}"#, [2, 2]),
+        (r#"{"v_proj": 9, "layers.*": 2, "v_proj": 4}"#, [2, 4]),
+        (r#"{"(?!.*q_proj).*": 3, "q.proj": 7}"#, [7, 3]),
+        (r#"{"[^v]_proj": 5, ".*(.)\\3n.*": 6}"#, [5, 6]),
+    ] {
+        let config =
+            changed("\"rank_pattern\": {}", &format!("\"rank_pattern\": {patterns}")).unwrap();
+        let again = AdapterConfig::from_json("a", config.to_json().as_bytes()).unwrap();
+        for config in [&config, &again] {
+            assert_eq!(modules.map(|module| config.rank_of(module)), ranks, "{patterns}");
+        }
+    }
     let one = "\"layers_to_transform\": 1";
     let config = changed("\"layers_to_transform\": null", one).unwrap();
     assert!(config.covers("model.layers.1.self_attn.q_proj"));
     assert!(!config.covers("model.layers.11.self_attn.q_proj"));
     assert!(!config.covers("model.layers.1.self_attn.k_proj"));
+}
+
+#[test]
+fn targets_are_pefts() {
+    const LIST: &str = "\"target_modules\": [\n    \"v_proj\",\n    \"q_proj\"\n  ]";
+    let q = |layer: usize| format!("model.layers.{layer}.self_attn.q_proj");
+    let covered = |text: &str| {
+        let config = changed(LIST, text).unwrap();
+        let again = AdapterConfig::from_json("a", config.to_json().as_bytes()).unwrap();
+        assert_eq!(again, config, "{text}");
+        [0, 1, 2].map(|layer| config.covers(&q(layer)))
+    };
+    for (text, want) in [
+        (r#""target_modules": ".*\\.(q|v)_proj""#, [true, true, true]),
+        (r#""target_modules": "(q|v)_proj""#, [false, false, false]),
+        (r#""target_modules": "model.layers.[01].(?!mlp).*""#, [true, true, false]),
+        (
+            r#""target_modules": ["q_proj"], "exclude_modules": ["layers.1.self_attn.q_proj"]"#,
+            [true, false, true],
+        ),
+        (r#""target_modules": ["q_proj"], "exclude_modules": ".*\\.0\\..*""#, [false, true, true]),
+        (r#""target_modules": ["q_proj"], "exclude_modules": "q_proj""#, [true, true, true]),
+        (
+            r#""target_modules": ["q_proj"], "layers_to_transform": [0, 2, 9, -1]"#,
+            [true, false, true],
+        ),
+        (
+            r#""target_modules": ["q_proj"], "layers_to_transform": 1, "layers_pattern": "h""#,
+            [false, false, false],
+        ),
+        (
+            r#""target_modules": ["q_proj"], "layers_to_transform": 1, "layers_pattern": ["h", "lay.*s"]"#,
+            [false, true, false],
+        ),
+        // Who is listed by the full name is not asked for the number.
+        (
+            r#""target_modules": ["model.layers.0.self_attn.q_proj", "q_proj"], "layers_to_transform": [2]"#,
+            [true, false, true],
+        ),
+    ] {
+        assert_eq!(covered(text), want, "{text}");
+    }
+    for text in [
+        r#""target_modules": "all-linear", "layers_to_transform": [0]"#,
+        r#""target_modules": ".*", "layers_pattern": "layers""#,
+    ] {
+        assert_error(changed(LIST, text), is_format, &["layers_", "no list"]);
+    }
+    assert_error(changed(LIST, r#""target_modules": "a)|(b""#), is_format, &["target_modules"]);
 }
 
 #[test]
@@ -209,9 +307,60 @@ fn tensors_must_fit_the_configuration() {
     let other = |a: &mut AdapterFile| {
         a.tensors.insert("base_model.model.lm_head.weight".into(), (vec![1], vec![0.0]));
     };
-    check(&other, is_unsupported, &["lm_head"]);
+    check(&other, is_unsupported, &["lm_head", "a whole weight", "merge"]);
+    for (name, word) in [
+        ("base_model.model.lm_head.lora_A.weight", "LoRA of the head"),
+        (
+            "base_model.model.model.embed_tokens.lora_embedding_A",
+            "LoRA of the head or the embedding",
+        ),
+        ("model.layers.0.self_attn.q_proj.lora_A.weight", "PEFT's names begin with"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias", "lora_bias"),
+        (
+            "base_model.model.model.layers.0.self_attn.q_proj.lora_A.other.weight",
+            "called `default`",
+        ),
+    ] {
+        let more = |a: &mut AdapterFile| drop(a.tensors.insert(name.into(), (vec![1], vec![0.0])));
+        check(&more, is_unsupported, &[name, word]);
+    }
     let elsewhere = |a: &mut AdapterFile| {
         a.config.target_modules = TargetModules::Named(vec!["v_proj".into()]);
     };
     check(&elsewhere, is_format, &["q_proj", "target_modules"]);
+}
+
+/// The adapter with its tensors under other names.
+fn renamed(name: &str, rename: impl Fn(&str) -> String) -> Result<AdapterFile> {
+    let adapter = AdapterFile::load(folder(name)).unwrap();
+    let (config, _) = adapter.to_bytes().unwrap();
+    let raw: Vec<Vec<u8>> = adapter
+        .tensors
+        .values()
+        .map(|(_, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        .collect();
+    let names: Vec<String> = adapter.tensors.keys().map(|key| rename(key)).collect();
+    let tensors: Vec<_> = (names.iter().zip(adapter.tensors.values()).zip(&raw))
+        .map(|((name, (shape, _)), bytes)| TensorData { name, dtype: DType::F32, shape, bytes })
+        .collect();
+    AdapterFile::from_bytes("renamed", &config, to_safetensors(&tensors, &[]).unwrap())
+}
+
+#[test]
+fn names_with_the_adapters_name_are_read() {
+    let adapter = AdapterFile::load(folder("qv_r8_dora")).unwrap();
+    let with = |key: &str, magnitude: &str| match key.strip_suffix(".weight") {
+        Some(head) => format!("{head}.default.weight"),
+        None => format!("{key}{magnitude}"),
+    };
+    for magnitude in ["", ".weight", ".default.weight"] {
+        assert!(
+            renamed("qv_r8_dora", |key| with(key, magnitude)).unwrap() == adapter,
+            "{magnitude}"
+        );
+    }
+    let other = renamed("qv_r8", |key| key.replace(".weight", ".mine.weight"));
+    assert_error(other, is_unsupported, &["lora_A.mine.weight", "and 11 others", "`default`"]);
+    let bare = renamed("qv_r8", |key| key.replace("base_model.model.", ""));
+    assert_error(bare, is_unsupported, &["begin with base_model.model."]);
 }

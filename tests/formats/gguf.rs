@@ -108,6 +108,26 @@ fn adapters_alone_are_scaled_as_llama_cpp_scales_them() {
         b.shape,
         adapter.tensors["base_model.model.model.layers.1.self_attn.k_proj.lora_B.weight"].0
     );
+    // Alphas by layer, the first of them 0, which llama.cpp would take for 1: B has what one alpha cannot say.
+    let mut by_layer = adapter.clone();
+    by_layer.config.alpha_pattern = [("layers.0.mlp.down_proj", 0.0), ("v_proj", 3.0)].into();
+    let path = folder.path().join("by_layer.gguf");
+    export_lora_gguf(&files, &by_layer, &path).unwrap();
+    let file = GgufFile::open_path(&path).unwrap();
+    let GgufValue::Float(alpha) = file.metadata()["adapter.lora.alpha"] else { panic!() };
+    let raw = std::fs::read(&path).unwrap();
+    for (module, gguf, scale) in [
+        ("layers.0.mlp.down_proj", "blk.0.ffn_down", 0.0),
+        ("layers.1.mlp.down_proj", "blk.1.ffn_down", adapter.config.scaling()),
+        ("layers.1.self_attn.v_proj", "blk.1.attn_v", 3.0 / 4.0),
+    ] {
+        let (_, b) = &adapter.tensors[&format!("base_model.model.model.{module}.lora_B.weight")];
+        let at = file.tensors()[&format!("{gguf}.weight.lora_b")].offset as usize;
+        for (raw, b) in raw[at..].as_chunks().0.iter().zip(b) {
+            let got = f64::from(f32::from_le_bytes(*raw)) * alpha / 16.0;
+            assert!((got - scale * f64::from(*b)).abs() < 1e-6, "{module}: {got}");
+        }
+    }
     // An adapter is no model.
     assert_error(ModelFiles::open(&out), |_| true, &["lora.gguf"]);
     let dora = AdapterFile::load(golden().join("lora/qv_r8_dora")).unwrap();

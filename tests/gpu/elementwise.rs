@@ -1,4 +1,4 @@
-use crate::harness::{Case, Check, guarded, nan, noise, random, words};
+use crate::harness::{Case, Check, floats, guarded, nan, noise, random, words};
 use wgpu_lora::gpu::{Elem, Gpu, Tensor};
 use wgpu_lora::kernels::{Add, AddBias, GatherRows, PackF16, UnpackF16};
 
@@ -34,9 +34,12 @@ fn pairs(gpu: &Gpu, name: &str, n: usize) -> Tensor {
 
 pub fn pack_f16(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let n = sizes.iter().product();
-    let (x, other) = (random(gpu, "x", sizes), random(gpu, "other", sizes));
-    let y = pairs(gpu, "y", n);
-    check(&PackF16 { x: &x, y: &y }, &[&PackF16 { x: &other, y: &y }])
+    // One in two lies beyond f16's range.
+    let wide = |name: &str| -> Vec<f32> { noise(n, name).iter().map(|v| v * 131_072.0).collect() };
+    let [x, other] = ["x", "other"].map(|name| floats(gpu, name, sizes, &wide(name)));
+    let (y, counts) = (pairs(gpu, "y", n), words(gpu, "counts", &[8], &[1, 2, 3, 4, 5, 6, 7, 8]));
+    let op = PackF16 { x: &x, y: &y, counts: &counts, slot: 3 };
+    check(&op, &[&PackF16 { x: &other, ..op }])
 }
 
 pub fn unpack_f16(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {

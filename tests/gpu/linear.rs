@@ -27,7 +27,7 @@ pub fn matrix(gpu: &Gpu, rows: usize, cols: usize, storage: usize) -> Matrix {
                 0 => w.clone(),
                 n => floats(gpu, "nested", &[n], &nested),
             };
-            Matrix { rows, cols, storage, w, scales, nested, table }
+            Matrix { rows, cols, storage, w, scales, nested, table, halves: true }
         }
     }
 }

@@ -37,6 +37,28 @@ pub fn load(gpu: &Gpu, name: &str, quant: Quant) -> Model {
     block_on(Model::load(gpu, &checkpoint, &config, options, &mut silent)).unwrap()
 }
 
+/// The same in f32 with other weights.
+pub fn load_changed(gpu: &Gpu, name: &str, change: impl Fn(&str, &mut [f32])) -> Model {
+    let old = Checkpoint::open(folder(name)).unwrap();
+    let names: Vec<&str> = old.names().collect();
+    let changed = |name: &&str| {
+        let shape = old.info(name).unwrap().shape.clone();
+        let mut values = old.read_f32(name, 0..shape.iter().product()).unwrap();
+        change(name, &mut values);
+        (shape, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    };
+    let all: Vec<_> = names.iter().map(changed).collect();
+    let tensors: Vec<TensorData> = (names.iter().zip(&all))
+        .map(|(name, (shape, bytes))| TensorData { name, dtype: DType::F32, shape, bytes })
+        .collect();
+    let source = MemorySource::new("memory", to_safetensors(&tensors, &[]).unwrap());
+    let file = SafetensorsFile::open(Box::new(source)).unwrap();
+    let checkpoint = Checkpoint::from_files(vec![file]).unwrap();
+    let config = ModelConfig::from_dir(folder(name)).unwrap();
+    let options = LoadOptions { quant: Quant::None, max_positions: 64 };
+    block_on(Model::load(gpu, &checkpoint, &config, options, &mut |_, _| {})).unwrap()
+}
+
 /// A tied checkpoint in memory whose embedding is given and whose linear layers are zeros, in bf16.
 pub fn checkpoint(config: &ModelConfig, embedding: fn(usize, usize) -> f32) -> Checkpoint {
     let (v, d) = (config.vocab_size, config.hidden_size);

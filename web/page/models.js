@@ -69,7 +69,7 @@ async function addAdapter(files) {
   if (!added) return;
   keep(name, files);
   adopted(added);
-  note.textContent = `The adapter “${name}” is on.`;
+  note.textContent = [`The adapter “${name}” is on.`, ...added.notes].join(" ");
   enable(true);
 }
 

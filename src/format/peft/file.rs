@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use super::atomic::PendingFile;
-use super::json;
-use super::peft_config::AdapterConfig;
-use super::safetensors::{DType, SafetensorsFile};
-use super::safetensors_write::{TensorData, to_safetensors};
-use super::source::{ByteSource, FileSource, MemorySource};
+use super::super::atomic::PendingFile;
+use super::super::json;
+use super::super::safetensors::{DType, SafetensorsFile};
+use super::super::safetensors_write::{TensorData, to_safetensors};
+use super::super::source::{ByteSource, FileSource, MemorySource};
+use super::config::AdapterConfig;
+use super::keys::{PREFIX, normal, not_taken, parts};
 use crate::error::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-const PREFIX: &str = "base_model.model.";
 
 /// An adapter: its configuration and its tensors.
 ///
@@ -73,15 +73,18 @@ impl AdapterFile {
 
     fn read(config: AdapterConfig, source: Box<dyn ByteSource>) -> Result<Self> {
         let file = SafetensorsFile::open(source)?;
+        let keys: Vec<String> = file.tensors().keys().map(|key| normal(key)).collect();
+        // Before anything large is read.
+        if let Some(error) = not_taken(keys.iter(), file.name()) {
+            return Err(error);
+        }
         let mut tensors = BTreeMap::new();
         for (key, info) in file.tensors() {
             let values = file.read_f32(key, 0..info.elements())?;
-            // Some versions of PEFT wrote the magnitude as the weight of a module.
-            let key = match key.strip_suffix(".lora_magnitude_vector.weight") {
-                Some(module) => format!("{module}.lora_magnitude_vector"),
-                None => key.clone(),
-            };
-            tensors.insert(key, (info.shape.clone(), values));
+            if tensors.insert(normal(key), (info.shape.clone(), values)).is_some() {
+                let why = "is there twice, with and without the adapter's name";
+                return Err(Error::format(file.name(), format!("tensor `{key}`"), why));
+            }
         }
         let adapter = Self { config, tensors };
         adapter.validate(file.name())?;
@@ -101,22 +104,13 @@ impl AdapterFile {
         if self.tensors.is_empty() {
             return Err(Error::format(label, "tensors", "there are none: this is no adapter"));
         }
+        if let Some(error) = not_taken(self.tensors.keys(), label) {
+            return Err(error);
+        }
+        self.validate_targets(label)?;
         for (key, (shape, values)) in &self.tensors {
             let bad = |why: String| Error::format(label, format!("tensor `{key}`"), why);
-            let part = [".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"]
-                .into_iter()
-                .find_map(|part| Some((key.strip_prefix(PREFIX)?.strip_suffix(part)?, part)));
-            let Some((module, part)) = part else {
-                let hint = "lora_A, lora_B and lora_magnitude_vector of linear layers work";
-                return Err(Error::Unsupported {
-                    what: format!("{label}: tensor `{key}`"),
-                    hint: hint.into(),
-                });
-            };
-            if !self.config.covers(module) {
-                let why = "`target_modules` and `layers_to_transform`";
-                return Err(bad(format!("{why} in {CONFIG} do not name this layer")));
-            }
+            let Some((module, part)) = parts(key) else { continue };
             let wrong = |expected: String| Error::Shape {
                 op: label.into(),
                 tensor: key.clone(),
@@ -163,6 +157,29 @@ impl AdapterFile {
             }
         }
         Ok(())
+    }
+
+    /// Every tensor's layer is one that the configuration means: PEFT would leave the others out.
+    fn validate_targets(&self, label: &str) -> Result<()> {
+        let modules = self.modules();
+        let others: Vec<&str> = modules.into_iter().filter(|m| !self.config.covers(m)).collect();
+        let Some(first) = others.first() else { return Ok(()) };
+        let more = match others.len() {
+            1 => String::new(),
+            n => format!(" and of {} other layers", n - 1),
+        };
+        let why = format!(
+            "target_modules, exclude_modules and layers_to_transform in {CONFIG} do not mean these layers; correct \
+             them, or take the tensors out"
+        );
+        Err(Error::format(label, format!("tensors of `{first}`{more}"), why))
+    }
+
+    /// What of the files changes nothing, a line each: keys of the configuration, and patterns that match no layer.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.config.notes.clone();
+        notes.extend(self.config.without_effect(&self.modules()));
+        notes
     }
 
     /// The bytes of `adapter_config.json` and `adapter_model.safetensors`.
