@@ -128,6 +128,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "OURS=THEIRS,...", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     map: Vec<String>,
+    /// The date that a chat template may write, 2026-11-30 or 2026-11-30T08:15:00 [default: when the run began].
+    #[arg(long, value_name = "DATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_date: Option<String>,
     /// Go on from this adapter of PEFT or an earlier run, with its rank, alpha and layers, in place of a fresh one.
     #[arg(long, value_name = "ADAPTER")]
     #[serde(skip_serializing_if = "Option::is_none")]

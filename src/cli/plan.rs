@@ -114,6 +114,7 @@ fn extent(
     }
     let mut tokenizer = tokenizer()?;
     tokenizer.complete(model);
+    train::date_of_templates(&mut tokenizer, &mut config.clone());
     let options = config.dataset_options()?;
     let open = |given: &[String], splits: &[&str]| -> Result<Dataset> {
         Ok(Dataset::open(&hub_data::files(given, splits)?, &tokenizer, &options)?)

@@ -14,7 +14,7 @@ use super::plan;
 use super::plot;
 use crate::Error;
 use crate::data::{Dataset, DatasetReport};
-use crate::format::AdapterFile;
+use crate::format::{AdapterFile, Moment, Tokenizer};
 use crate::gpu::Tuning;
 use crate::model::{LoadOptions, MemoryPlan};
 use crate::pricer::preset::{PRESETS, preset};
@@ -171,13 +171,14 @@ fn unread(session: &Session, what: &str, rows: &Dataset) {
 
 pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let printer = &session.printer;
-    let config = settings(args)?;
+    let mut config = settings(args)?;
     if let Some(name) = &args.preset {
         say_preset(session, name, &config)?;
     }
     let recorded = recorded_variants(&args.out, args.resume)?;
     let files = Files::open(&config.model)?;
-    let tokenizer = files.tokenizer()?;
+    let mut tokenizer = files.tokenizer()?;
+    date_of_templates(&mut tokenizer, &mut config);
     let mut options = config.dataset_options()?;
     // The disk of the run, not one that may be the system's memory.
     let folder = std::path::absolute(&args.out).unwrap_or_default();
@@ -223,6 +224,13 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let result = follow(session, args, &mut run).await;
     session.finish_profile(&gpu, args.inspect);
     result
+}
+
+/// A template that writes the date writes the same one as long as the run lives: the date is one of its settings.
+pub(super) fn date_of_templates(tokenizer: &mut Tokenizer, config: &mut TrainConfig) {
+    if tokenizer.asks_for_date() {
+        tokenizer.set_date(*config.template_date.get_or_insert_with(Moment::now));
+    }
 }
 
 /// Positions that the model must know: the longest row.

@@ -1,8 +1,6 @@
 //! The files of a model: checkpoints, configurations, adapters and tokenizers, read by position and checked before use.
 
 mod atomic;
-#[cfg_attr(target_arch = "wasm32", path = "chat_template_web.rs")]
-mod chat_template;
 mod checkpoint;
 mod conversation;
 mod family;
@@ -11,6 +9,11 @@ mod hf_config;
 mod hf_write;
 mod json;
 mod model_files;
+#[cfg_attr(
+    target_arch = "wasm32",
+    allow(dead_code, reason = "the browser's build renders no templates")
+)]
+mod moment;
 mod nf4_weight;
 mod peft;
 mod prequant;
@@ -18,12 +21,13 @@ mod rope;
 mod safetensors;
 mod safetensors_write;
 mod source;
+#[cfg_attr(target_arch = "wasm32", path = "template_web.rs")]
+mod template;
 mod tokenizer;
 
 #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
 pub(crate) use atomic::PendingFile;
 pub use atomic::write_atomic;
-pub use chat_template::ChatTemplate;
 pub use checkpoint::{Checkpoint, WeightFile, is_gguf};
 pub use conversation::{Conversation, Rendered};
 pub use family::Family;
@@ -36,6 +40,7 @@ pub(crate) use gguf::{ROPE_FACTORS, gguf_name};
 pub use hf_config::{ModelConfig, QuantizationConfig};
 pub(crate) use json::reason as json_error_reason;
 pub use model_files::ModelFiles;
+pub use moment::Moment;
 pub use nf4_weight::read_nf4;
 pub use peft::{AdapterConfig, AdapterFile, Pattern, PatternMap, TargetModules};
 pub use prequant::{Prequantized, read_prequantized};
@@ -43,4 +48,5 @@ pub use rope::{Rope, RopeScaling};
 pub use safetensors::{DType, SafetensorsFile, TensorInfo};
 pub use safetensors_write::{SafetensorsWriter, TensorData, to_safetensors, write_safetensors};
 pub use source::{ByteSource, FileSource, MemorySource};
+pub use template::ChatTemplate;
 pub use tokenizer::{DecodeStream, Offsets, Tokenizer};

@@ -3,7 +3,7 @@
 use super::schedule::SchedulerType;
 use crate::Result;
 use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn};
-use crate::format::PatternMap;
+use crate::format::{Moment, PatternMap};
 use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
 
@@ -269,6 +269,9 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Which tokens of a prompt/completion row are targets.
     pub loss: LossOn,
+    /// The date that a chat template may write; none: when the run began, if the template asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_date: Option<Moment>,
 }
 
 impl Default for TrainConfig {
@@ -315,6 +318,7 @@ impl Default for TrainConfig {
             gradient_checkpointing: Checkpointing::default(),
             precision: Precision::default(),
             loss: LossOn::default(),
+            template_date: None,
         }
     }
 }

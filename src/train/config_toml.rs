@@ -138,6 +138,7 @@ fn names() -> BTreeSet<String> {
         rank_pattern: [(String::new(), 1)].into(),
         alpha_pattern: [(String::new(), 1.0)].into(),
         layers_to_transform: Some(Vec::new()),
+        template_date: "2000-01-01".parse().ok(),
         ..TrainConfig::default()
     };
     table(&config).map(|table| table.keys().cloned().collect()).unwrap_or_default()

@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(m.bytes(), kept);
         m.append(&json!({"step": 2, "loss": 3})).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text, "{\"loss\":2.5,\"step\":1}\n{\"loss\":3,\"step\":2}\n");
+        assert_eq!(text, "{\"step\":1,\"loss\":2.5}\n{\"step\":2,\"loss\":3}\n");
     }
 
     #[test]

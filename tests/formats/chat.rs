@@ -13,7 +13,8 @@ fn chats_are_rendered_as_transformers_renders_them() {
         let text = |key: &str| golden[key].as_str().unwrap();
         let template =
             ChatTemplate::new(name, text("template"), text("bos_token"), text("eos_token"))
-                .unwrap();
+                .unwrap()
+                .with_date("2024-07-26".parse().unwrap());
         for case in golden["cases"].as_array().unwrap() {
             let messages = case["messages"].as_array().unwrap();
             let prompt = case["add_generation_prompt"].as_bool().unwrap();
@@ -146,4 +147,19 @@ fn a_tokenizer_that_ends_texts_ends_rows_once_and_prompts_never() {
         assert_eq!(data.report().rows_without_eos, 0);
         assert_eq!(data.report().rows_bos_twice, usize::from(config.len() > 2));
     }
+}
+
+#[test]
+fn rows_keep_the_order_of_their_keys() {
+    let tokenizer = qwen();
+    let prints = [r#"{"city": "Ulm", "unit": "C"}"#, r#"{"unit": "C", "city": "Ulm"}"#].map(|arguments| {
+        let row = format!(
+            r#"{{"messages": [{{"role": "user", "content": "q"}}, {{"role": "assistant", "content": "", "tool_calls": [{{"type": "function", "function": {{"name": "f", "arguments": {arguments}}}}}]}}, {{"role": "assistant", "content": "a"}}]}}"#
+        );
+        let data = rows(row.as_bytes(), &tokenizer).unwrap();
+        let text = tokenizer.decode(&data.row(0).unwrap().ids, false).unwrap();
+        assert!(text.contains(&format!("\"arguments\": {arguments}}}")), "{text}");
+        data.fingerprint()
+    });
+    assert_ne!(prints[0], prints[1]);
 }

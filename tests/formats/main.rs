@@ -11,6 +11,7 @@ mod nf4;
 mod prequant;
 mod safetensors;
 mod stream;
+mod template;
 mod tokenizer;
 
 #[path = "../common/tiny.rs"]

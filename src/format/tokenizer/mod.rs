@@ -7,10 +7,11 @@ mod stream;
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use self::stream::DecodeStream;
 use super::json::{self, Object};
+use super::moment::Moment;
 use crate::error::{Error, Result};
 
 /// Token ids, and the bytes of the text that each stands for.
@@ -27,6 +28,12 @@ pub struct Tokenizer {
     pad: Option<u32>,
     /// Where the chat template was found, and its text.
     chat: Option<(String, String)>,
+    /// The one for conversations with tools, if that is another.
+    chat_with_tools: Option<String>,
+    /// Special tokens by their names, as templates know them, where a tokenizer_config.json says so.
+    special: Option<Map<String, Value>>,
+    /// The date that templates may ask for.
+    date: Option<Moment>,
 }
 
 impl Tokenizer {
@@ -44,13 +51,7 @@ impl Tokenizer {
         if config.is_file() {
             tokenizer.apply_config(&config.display().to_string(), &json::read(&config)?)?;
         }
-        let chat = config.with_file_name("chat_template.jinja");
-        if chat.is_file() {
-            let label = chat.display().to_string();
-            let text = String::from_utf8(json::read(&chat)?);
-            let text = text.map_err(|e| Error::format(&label, "content", e))?;
-            tokenizer.set_chat_template(&label, text);
-        }
+        tokenizer.take_template_files(&config)?;
         Ok(tokenizer)
     }
 
@@ -66,7 +67,18 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|e| Error::format(name, "truncation", e))?;
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
         let name = name.into();
-        Ok(Self { inner, name, vocab_size, bos: None, eos: None, pad: None, chat: None })
+        Ok(Self {
+            inner,
+            name,
+            vocab_size,
+            bos: None,
+            eos: None,
+            pad: None,
+            chat: None,
+            chat_with_tools: None,
+            special: None,
+            date: None,
+        })
     }
 
     /// Takes the special tokens of a `tokenizer_config.json`.
@@ -81,6 +93,7 @@ impl Tokenizer {
             self.token_to_id(token.as_str().or_else(|| token.get("content")?.as_str())?)
         };
         (self.bos, self.eos, self.pad) = (id("bos_token"), id("eos_token"), id("pad_token"));
+        self.special = Some(chat::special_tokens(&o));
         self.take_chat_template(label, &o);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! page of ours shows a chat.
 
 use super::conversation::{Conversation, Rendered};
+use super::moment::Moment;
 use crate::{Error, Result};
 
 /// Stands for a template that cannot be rendered here.
@@ -16,7 +17,22 @@ impl ChatTemplate {
         Err(Error::Unsupported { what, hint })
     }
 
-    /// Never called: there is no value of this type.
+    /// Never called, as what follows: there is no value of this type.
+    pub fn with_variables(self, _: serde_json::Map<String, serde_json::Value>) -> ChatTemplate {
+        self
+    }
+
+    /// Never called.
+    pub fn with_date(self, _: Moment) -> ChatTemplate {
+        self
+    }
+
+    /// Never called.
+    pub fn with_tools(self, _: &str) -> Result<ChatTemplate> {
+        Ok(self)
+    }
+
+    /// Never called.
     pub fn render(&self, _: &Conversation) -> Result<Rendered> {
         match *self {}
     }

@@ -1,0 +1,187 @@
+//! Methods and parts of values that are no texts.
+
+use super::ast::Name;
+use super::call::Args;
+use super::fault::{Result, beyond, raised};
+use super::machine::Machine;
+use super::source;
+use super::value::{Dict, Value, View};
+use std::rc::Rc;
+
+/// The methods of a value.
+pub(super) fn names(of: &Value) -> &'static [&'static str] {
+    match of {
+        Value::Dict(_) => &["get", "keys", "values", "items", "copy", "fromkeys"],
+        Value::List(_) => &["index", "count", "copy"],
+        Value::Tuple(_) | Value::Range(_) => &["index", "count"],
+        Value::View(View::Keys | View::Items, _) => &["isdisjoint"],
+        Value::Int(_) | Value::Bool(_) => &[
+            "bit_length",
+            "bit_count",
+            "conjugate",
+            "as_integer_ratio",
+            "to_bytes",
+            "from_bytes",
+            "is_integer",
+        ],
+        Value::Float(_) => &["is_integer", "conjugate", "hex", "fromhex", "as_integer_ratio"],
+        Value::Loop(_) => &["cycle", "changed"],
+        Value::Cycler(_) => &["next", "reset"],
+        Value::Iterator(iter) if iter.kind == "generator" => &["send", "throw", "close"],
+        Value::Function("dict") => &["fromkeys"],
+        _ => &[],
+    }
+}
+
+/// What a value has under a name that is no method.
+pub(super) fn part(machine: &mut Machine, of: &Value, name: &Name) -> Result<Option<Value>> {
+    let int = |n: usize| Some(Value::Int(n as i128));
+    Ok(match (of, &**name) {
+        (Value::Loop(state), name) => {
+            let index0 = state.index0.get();
+            match name {
+                "index0" => int(index0),
+                "index" => int(index0 + 1),
+                "first" => Some(Value::Bool(index0 == 0)),
+                "last" => Some(Value::Bool(state.peek(machine)?.is_none())),
+                "length" => int(state.length(machine)?),
+                "revindex" => int(state.length(machine)? - index0),
+                "revindex0" => int(state.length(machine)? - index0 - 1),
+                "depth" => int(state.depth0 + 1),
+                "depth0" => int(state.depth0),
+                "previtem" => Some(match (index0, &*state.before.borrow()) {
+                    (1.., Some(value)) => value.clone(),
+                    _ => Value::undefined("there is no previous item"),
+                }),
+                "nextitem" => Some(match state.peek(machine)? {
+                    Some(value) => value,
+                    None => Value::undefined("there is no next item"),
+                }),
+                _ => None,
+            }
+        }
+        (Value::Tuple(items), "grouper") if items.is_group => items.values.first().cloned(),
+        (Value::Tuple(items), "list") if items.is_group => items.values.get(1).cloned(),
+        (Value::Range(range), "start") => Some(Value::Int(range.start)),
+        (Value::Range(range), "stop") => Some(Value::Int(range.stop)),
+        (Value::Range(range), "step") => Some(Value::Int(range.step)),
+        (Value::Int(_) | Value::Bool(_), "real" | "numerator") => of.as_int().map(Value::Int),
+        (Value::Int(_) | Value::Bool(_), "imag") => Some(Value::Int(0)),
+        (Value::Int(_) | Value::Bool(_), "denominator") => Some(Value::Int(1)),
+        (Value::Float(_), "real") => Some(of.clone()),
+        (Value::Float(_), "imag") => Some(Value::Float(0.0)),
+        (Value::Cycler(cycler), "current") => cycler.0.values.get(cycler.1.get()).cloned(),
+        (Value::Joiner(joiner), "sep") => Some(Value::Text(joiner.0.clone())),
+        (Value::Joiner(joiner), "used") => Some(Value::Bool(joiner.1.get())),
+        (Value::Macro(closure), "name") if !closure.parsed.name.is_empty() => {
+            Some(Value::text(&closure.parsed.name))
+        }
+        (Value::Macro(_), "name") => Some(Value::None),
+        (Value::Macro(closure), "arguments") => {
+            let names = closure.parsed.parameters.iter().map(Value::text);
+            Some(Value::tuple(names.collect())?)
+        }
+        (Value::Macro(closure), "catch_kwargs") => Some(Value::Bool(closure.parsed.reads_kwargs)),
+        (Value::Macro(closure), "catch_varargs") => Some(Value::Bool(closure.parsed.reads_varargs)),
+        (Value::Macro(closure), "caller") => Some(Value::Bool(closure.parsed.reads_caller)),
+        (Value::Cycler(_), "items" | "pos") | (Value::View(..), "mapping") => {
+            return Err(beyond(format!("`{name}` of a {}", of.kind())));
+        }
+        _ => None,
+    })
+}
+
+/// Calls a method.
+pub(super) fn call(machine: &mut Machine, of: &Value, name: &str, args: Args) -> Result<Value> {
+    let bool = |b| Ok(Value::Bool(b));
+    match (of, name) {
+        (Value::Dict(dict), "get") => {
+            let [key, default] = args.positional_only("get", 1)?;
+            let key = key.unwrap_or(Value::None);
+            key.check_hashable()?;
+            let found = dict.get(&key).cloned();
+            Ok(found.or(default).unwrap_or(Value::None))
+        }
+        (Value::Dict(dict), "keys" | "values" | "items") => {
+            let [] = args.positional_only(name, 0)?;
+            let view = match name {
+                "keys" => View::Keys,
+                "values" => View::Values,
+                _ => View::Items,
+            };
+            Ok(Value::View(view, dict.clone()))
+        }
+        (Value::Dict(_) | Value::List(_), "copy") => {
+            let [] = args.positional_only(name, 0)?;
+            Ok(of.clone())
+        }
+        (Value::Dict(_) | Value::Function(_), "fromkeys") => {
+            let [keys, value] = args.positional_only(name, 1)?;
+            let value = value.unwrap_or(Value::None);
+            let keys = source::elements(machine, &keys.unwrap_or(Value::None))?;
+            Ok(Value::Dict(Rc::new(Dict::new(keys.into_iter().map(|key| (key, value.clone())))?)))
+        }
+        (Value::List(items) | Value::Tuple(items), "count") => {
+            let [value] = args.positional_only(name, 1)?;
+            let value = value.unwrap_or(Value::None);
+            let count = items.values.iter().filter(|item| item.equals(&value)).count();
+            Ok(Value::Int(count as i128))
+        }
+        (Value::List(items) | Value::Tuple(items), "index") => {
+            let [value, start, stop] = args.positional_only(name, 1)?;
+            let value = value.unwrap_or(Value::None);
+            let length = items.values.len();
+            let (start, stop) = super::strings::bounds(start.as_ref(), stop.as_ref(), length)?;
+            let places = start..stop.max(start).min(length);
+            match places.into_iter().find(|at| items.values[*at].equals(&value)) {
+                Some(at) => Ok(Value::Int(at as i128)),
+                None => Err(raised(format!("value is not in {}", of.kind()))),
+            }
+        }
+        (Value::Range(range), "count" | "index") => {
+            let [value] = args.positional_only(name, 1)?;
+            let value = value.unwrap_or(Value::None);
+            machine.spend(range.len())?;
+            let at = (0..range.len()).find(|i| range.get(*i).is_some_and(|n| n.equals(&value)));
+            match (name, at) {
+                ("count", at) => Ok(Value::Int(i128::from(at.is_some()))),
+                (_, Some(at)) => Ok(Value::Int(at as i128)),
+                _ => Err(raised("value is not in range")),
+            }
+        }
+        (Value::Int(_) | Value::Bool(_), "bit_length") => {
+            let n = of.as_int().unwrap_or(0).unsigned_abs();
+            Ok(Value::Int(i128::from(128 - n.leading_zeros())))
+        }
+        (Value::Int(_) | Value::Bool(_), "bit_count") => {
+            Ok(Value::Int(i128::from(of.as_int().unwrap_or(0).unsigned_abs().count_ones())))
+        }
+        (Value::Int(_) | Value::Bool(_), "conjugate") => Ok(Value::Int(of.as_int().unwrap_or(0))),
+        (Value::Float(_), "conjugate") => Ok(of.clone()),
+        (Value::Float(x), "is_integer") => bool(x.is_finite() && x.fract() == 0.0),
+        (Value::Loop(state), "cycle") => match args.positional.len() {
+            0 => Err(raised("no items for cycling given")),
+            n => Ok(args.positional[state.index0.get() % n].clone()),
+        },
+        (Value::Loop(state), "changed") => {
+            let same = |a: &Vec<Value>, b: &Vec<Value>| {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals(b))
+            };
+            let before = state.changed.replace(Some(args.positional.clone()));
+            bool(!before.is_some_and(|before| same(&before, &args.positional)))
+        }
+        (Value::Cycler(cycler), "next") => {
+            let [] = args.positional_only(name, 0)?;
+            let at = cycler.1.get();
+            cycler.1.set((at + 1) % cycler.0.values.len().max(1));
+            Ok(cycler.0.values.get(at).cloned().unwrap_or(Value::None))
+        }
+        (Value::Cycler(cycler), "reset") => {
+            let [] = args.positional_only(name, 0)?;
+            cycler.1.set(0);
+            Ok(Value::None)
+        }
+        (Value::Text(text), name) => super::strings::call(machine, text, name, args),
+        (of, name) => Err(beyond(format!("`{name}` of a {}", of.kind()))),
+    }
+}
