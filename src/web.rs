@@ -42,7 +42,8 @@ impl WasmGpu {
         memory: Option<f64>,
         subgroups: bool,
     ) -> Result<WasmGpu, JsValue> {
-        let (policy, memory) = (Policy::named(&policy), memory.map(|bytes| bytes as u64));
+        let policy = Policy::named(&policy, kernels::ALL).map_err(js::error)?;
+        let memory = memory.map(|bytes| bytes as u64);
         let options = GpuOptions { policy, memory, subgroups, ..Default::default() };
         let gpu = Gpu::with(options).await.map_err(js::error)?;
         Ok(WasmGpu { gpu })
@@ -54,7 +55,7 @@ impl WasmGpu {
         js::object(&GpuInfo {
             adapter: &caps.adapter,
             software: caps.software,
-            subgroup: caps.subgroup,
+            subgroup: caps.subgroup().unwrap_or(0),
             variants: caps.variants(kernels::ALL),
         })
     }

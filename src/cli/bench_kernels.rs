@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::{BenchArgs, Inspect};
 use super::bench_shapes::{MODELS, ROWS, Size, sizes};
-use super::model::Session;
+use super::model::{Session, policy_from_env};
 use crate::Error;
 use crate::gpu::{Gpu, HALF, Op, Policy, Work};
 use crate::kernels;
@@ -30,18 +30,12 @@ fn parse(shape: &str) -> Result<Size, Error> {
 }
 
 /// The policies to walk: the default, or enough to meet every variant that the adapter runs.
-fn policies(all: bool) -> Vec<Policy> {
+fn policies(all: bool) -> Result<Vec<Policy>> {
     if !all {
-        return vec![Policy::from_env()];
+        return Ok(vec![policy_from_env()?]);
     }
-    let bodies = kernels::ALL.iter().flat_map(|kernel| kernel.bodies);
-    let names: BTreeSet<&str> = bodies.map(|body| body.name).collect();
-    let modules = ["reduce_subgroup", "reduce_workgroup"];
-    let named = names.into_iter().filter(|name| *name != "baseline").chain(modules);
-    [Policy::Auto, Policy::Baseline]
-        .into_iter()
-        .chain(named.map(|name| Policy::Prefer(name.to_owned())))
-        .collect()
+    let names = ["auto"].into_iter().chain(Policy::names(kernels::ALL));
+    names.map(|name| Ok(Policy::named(name, kernels::ALL)?)).collect()
 }
 
 /// What this adapter does at most: measured, not read from a data sheet.
@@ -95,7 +89,7 @@ pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
     let filter = args.filter.as_deref().unwrap_or_default();
     let start = Instant::now();
     let mut verdicts = Verdicts::default();
-    for policy in policies(args.all_variants) {
+    for policy in policies(args.all_variants)? {
         let gpu = session.gpu(Inspect::default(), Some(policy)).await?;
         let ceilings = Ceilings::measure(&gpu)?;
         if verdicts.seen.is_empty() {

@@ -11,7 +11,7 @@ use super::printer::Printer;
 use crate::Error;
 use crate::format::{AdapterFile, ModelConfig, ModelFiles, Tokenizer, is_gguf};
 use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning};
-use crate::kernels::{Contest, Tuned, tune};
+use crate::kernels::{self, Contest, Tuned, tune};
 use crate::model::{LoadOptions, Model, Precision, Quant, adapter_notes};
 
 /// What every command needs.
@@ -131,11 +131,20 @@ fn describe(tuned: &Tuned) -> Vec<String> {
     lines
 }
 
+/// The environment's choice of kernel variants: `WGPU_LORA_VARIANT`.
+///
+/// **Errors** for a name that no kernel has.
+pub(super) fn policy_from_env() -> Result<Policy> {
+    let name = std::env::var("WGPU_LORA_VARIANT").unwrap_or_default();
+    Policy::named(&name, kernels::ALL).context("WGPU_LORA_VARIANT")
+}
+
 impl Session {
     /// Opens the device, by `policy` or the environment's, with the choices that were measured before.
     pub(super) async fn gpu(&self, inspect: Inspect, policy: Option<Policy>) -> Result<Gpu> {
         let tuning = kept_folder().filter(|_| self.tune).map_or(Tuning::Shipped, Tuning::Kept);
-        self.open(inspect, policy.unwrap_or_else(Policy::from_env), tuning).await
+        let policy = policy.map_or_else(policy_from_env, Ok)?;
+        self.open(inspect, policy, tuning).await
     }
 
     /// Opens the device for work that takes minutes: before it begins, kernel variants are measured where

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::op::{HALF, Kernel, is_free};
+use super::body::Kernel;
+use super::context::HALF;
 
 /// How a device comes by its [`Choices`].
 #[derive(Clone, Debug, Default)]
@@ -57,16 +58,6 @@ impl Choices {
         }
         let roles: Vec<_> = roles.iter().copied().filter(|role| *role != HALF).collect();
         self.bodies.get(&kernel.context(&roles)).map(String::as_str)
-    }
-}
-
-impl Kernel {
-    /// What a table of variants calls this kernel and the modules that the data decide. That of rows follows
-    /// from that of the weight, and those of free roles decide on no body.
-    pub(crate) fn context(&self, roles: &[(&str, &str)]) -> String {
-        let counts = |role: &str| role != "rows" && !is_free(role);
-        let shown = roles.iter().filter(|(role, _)| counts(role)).map(|(_, module)| *module);
-        [self.name].into_iter().chain(shown).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -134,6 +125,7 @@ mod file {
                 name: "A card".into(),
                 backend: "Vulkan".into(),
                 kind: "DiscreteGpu".into(),
+                vendor: 0x1002,
                 driver: driver.into(),
                 subgroup_min: 32,
                 subgroup_max: 32,
@@ -188,7 +180,7 @@ mod tests {
         let choices = Choices::recorded(&variants);
         assert_eq!(choices.bodies.len(), 2);
         let roles = |weight| [("weight", weight), ("rows", "rows_f32"), ("shape", "aligned")];
-        let kernel = |name| Kernel { name, bindings: &[], bodies: &[], joins: false };
+        let kernel = |name| Kernel { name, room: "", bindings: &[], bodies: &[], joins: false };
         let (product, add) = (kernel("linear_fwd"), kernel("add"));
         assert_eq!(choices.body(&product, &roles("weight_f32")), Some("tile"));
         assert_eq!(choices.body(&product, &roles("weight_f16")), None);

@@ -9,40 +9,52 @@
     )
 )]
 
+mod adapter;
+mod body;
 mod caps;
 mod choices;
+mod compose;
+mod context;
 mod form;
 mod join;
 #[cfg(not(target_arch = "wasm32"))]
 mod kept;
+mod library;
 mod memory;
 mod op;
 mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 mod pipeline_cache;
+mod policy;
 mod profile;
 mod recorder;
-mod shader;
+mod select;
 mod slice;
 mod tensor;
+mod tile;
 mod transfer;
-mod variants;
 mod verify;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-pub use caps::{AdapterReport, Caps, Policy, SHARD_BYTES, SHARD_ROWS};
+pub use adapter::{AdapterReport, SHARD_BYTES, SHARD_ROWS};
+pub use body::{Access, Body, Kernel, Needs, On};
+pub use caps::Caps;
 pub use choices::{Choices, Origin, Tuning};
+pub use compose::{COOPERATIVE, ModuleText, Target, compose};
+pub use context::HALF;
 pub use form::Form;
-pub(crate) use op::grid;
-pub use op::{Access, Body, HALF, Host, HostBuffers, Kernel, Needs, Op, Selection, Work};
+pub use library::library;
+pub use op::{Host, HostBuffers, Op, Work};
+pub use policy::{Policy, REDUCTIONS};
 pub use profile::{Profile, ProfileRow};
 pub use recorder::{PARAMS_BYTES, Recorder};
-pub use shader::{ModuleText, Target, compose, library};
+pub use select::Selection;
 pub use tensor::{ALIGN_WORDS, Elem, Tensor, buffer_bytes};
+pub use tile::Tile;
+pub(crate) use tile::grid;
 pub use transfer::Reading;
-pub use variants::COOPERATIVE;
 pub use verify::difference;
 
 use crate::{Error, Result};
@@ -122,7 +134,7 @@ fn no_op_instance() -> wgpu::Instance {
 /// Lists every adapter that the installed drivers offer, best first.
 pub async fn adapters() -> Vec<AdapterReport> {
     let mut found = instance().enumerate_adapters(wgpu::Backends::all()).await;
-    found.sort_by_key(|adapter| caps::rank(&adapter.get_info()));
+    found.sort_by_key(|adapter| adapter::rank(&adapter.get_info()));
     found.iter().map(AdapterReport::of).collect()
 }
 
@@ -147,7 +159,7 @@ async fn pick(options: &GpuOptions) -> Result<wgpu::Adapter> {
         let wanted = options.adapter.as_deref().filter(|_| !options.validate_only);
         let instance = if options.validate_only { no_op_instance() } else { instance() };
         let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
-        found.sort_by_key(|adapter| caps::rank(&adapter.get_info()));
+        found.sort_by_key(|adapter| adapter::rank(&adapter.get_info()));
         let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
         let hit = found.into_iter().find(|adapter| {
             wanted

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::body::{Access, Body};
 use super::form::{Form, storage};
-use super::op::{Access, Body, Op, Selection};
+use super::op::Op;
+use super::select::Selection;
 use super::{Gpu, Target, Tensor, compose};
 use crate::Result;
 

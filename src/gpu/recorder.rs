@@ -1,8 +1,9 @@
 //! Records operations and submits them in slices.
 
+use super::body::Access;
 use super::form::{Form, part_bytes};
 use super::join::join;
-use super::op::{Access, Op};
+use super::op::Op;
 use super::pipeline::Variant;
 use super::slice::{Pace, Part, SLICE, parts};
 use super::verify::{disagreement, on_host};
@@ -273,7 +274,7 @@ impl Recorder {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for (i, r) in self.recorded.iter().enumerate() {
-                dispatch_one(&mut pass, i, r);
+                dispatch_one(&mut pass, i, r)?;
             }
         }
         inner.queue.submit([encoder.finish()]);
@@ -323,7 +324,7 @@ impl Recorder {
                     end_of_pass_write_index: Some(2 * i as u32 + 1),
                 }),
             });
-            dispatch_one(&mut pass, i, r);
+            dispatch_one(&mut pass, i, r)?;
         }
         let ticks = inner.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("timestamps"),
@@ -365,12 +366,18 @@ impl Recorder {
     }
 }
 
-fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) {
-    let Some((pipeline, group)) = r.variant.pipeline(r.form).zip(r.group.as_ref()) else { return };
+/// **Errors** [`Error::Device`] where the pipeline or the bind group was never made: a result without this operation
+/// would be of another computation.
+fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) -> Result<()> {
+    let Some((pipeline, group)) = r.variant.pipeline(r.form).zip(r.group.as_ref()) else {
+        let why = "its pipeline was not made before it was submitted; this is a bug".into();
+        return Err(Error::Device { during: r.variant.name(r.form), why });
+    };
     pass.set_pipeline(&pipeline.raw);
     pass.set_bind_group(0, group, &[(index * SLOT) as u32]);
     let [x, y, z] = r.part.count;
     pass.dispatch_workgroups(x, y, z);
+    Ok(())
 }
 
 /// A tensor that is written must not be bound twice: WebGPU forbids it.

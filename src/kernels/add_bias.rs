@@ -4,7 +4,7 @@ use super::{elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static ADD_BIAS: Kernel = kernel!("add_bias", [bias: Read, y: Update]);
+pub(super) static ADD_BIAS: Kernel = kernel!(rows, "add_bias", [bias: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

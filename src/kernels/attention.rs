@@ -1,27 +1,34 @@
 //! Causal grouped-query attention without the matrix of scores.
 
 use super::params;
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 pub use crate::reference::AttentionShape;
 use crate::{Error, Result, reference};
 
+/// Heads that bodies for subgroups of 8 take.
+pub(super) const LANES8_HEADS: [&str; 3] = ["head_32", "head_64", "head_128"];
+
 pub(super) static FWD: Kernel = kernel!(
-    "attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write],
-    "workgroup": Needs::Nothing, only [],
-    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+    attention, "attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write],
+    baseline tile Each([1, COLUMNS]);
+    "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Elements(1024, 8);
 );
-pub(super) static DELTA: Kernel = kernel!("attention_delta", [y: Read, dy: Read, delta: Write]);
+pub(super) static DELTA: Kernel =
+    kernel!(attention, "attention_delta", [y: Read, dy: Read, delta: Write]);
 pub(super) static BWD_DQ: Kernel = kernel!(
-    "attention_bwd_dq",
+    attention, "attention_bwd_dq",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write],
-    "workgroup": Needs::Nothing, only [],
-    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+    baseline tile Each([1, COLUMNS]);
+    "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Elements(1024, 8);
 );
 pub(super) static BWD_DKV: Kernel = kernel!(
-    "attention_bwd_dkv",
+    attention, "attention_bwd_dkv",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write],
-    "workgroup": Needs::Nothing, only [],
-    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+    baseline tile Each([1, COLUMNS]);
+    "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Elements(512, 8);
 );
 
 #[repr(C)]
@@ -42,8 +49,6 @@ struct Params {
 const LANES: usize = 64;
 /// Columns of a head that one invocation or workgroup of a baseline body accumulates.
 pub(super) const COLUMNS: usize = 32;
-/// Lanes of a `subgroup8` body.
-pub(super) const SUBGROUP: usize = 8;
 /// Rows, and keys at a time, of a workgroup in a `workgroup` body.
 const TILE: usize = 32;
 /// Columns of a head that a workgroup of a `workgroup` body accumulates.
@@ -166,13 +171,7 @@ impl Op for AttentionFwd<'_> {
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let s = &self.shape;
         check(FWD.name, s, &[self.q, self.y], &[self.k, self.v], &[self.lse])?;
-        match selection.body.name {
-            "subgroup8" => return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim)),
-            "workgroup" => return grid(row_tiles(s, TILE) * s.head_dim.div_ceil(TILE_COLUMNS)),
-            _ => {}
-        }
-        let rows = s.batch * s.queries * s.heads;
-        grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
+        selection.body.tile.flat(s.head_dim, |rows| row_tiles(s, rows))
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [q, k, v, y, lse] = host.all();
@@ -259,13 +258,7 @@ impl Op for AttentionBwdDq<'_> {
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, queries) = (&self.shape, [self.q, self.dy, self.dq]);
         check(BWD_DQ.name, s, &queries, &[self.k, self.v], &[self.lse, self.delta])?;
-        match selection.body.name {
-            "subgroup8" => return grid(row_tiles(s, SUBGROUP * 128 / s.head_dim)),
-            "workgroup" => return grid(row_tiles(s, TILE) * s.head_dim.div_ceil(TILE_COLUMNS)),
-            _ => {}
-        }
-        let rows = s.batch * s.queries * s.heads;
-        grid((rows * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
+        selection.body.tile.flat(s.head_dim, |rows| row_tiles(s, rows))
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [q, k, v, dy, lse, delta, dq] = host.all();
@@ -316,17 +309,8 @@ impl Op for AttentionBwdDkv<'_> {
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, keys) = (&self.shape, [self.k, self.v, self.dk, self.dv]);
         check(BWD_DKV.name, s, &[self.q, self.dy], &keys, &[self.lse, self.delta])?;
-        let (blocks, keys) = (s.batch * s.kv_heads, s.keys);
-        match selection.body.name {
-            "subgroup8" => {
-                return grid(blocks * keys.div_ceil(SUBGROUP * (64 / s.head_dim).max(1)));
-            }
-            "workgroup" => {
-                return grid(blocks * keys.div_ceil(TILE) * s.head_dim.div_ceil(TILE_COLUMNS));
-            }
-            _ => {}
-        }
-        grid((blocks * keys * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
+        let blocks = s.batch * s.kv_heads;
+        selection.body.tile.flat(s.head_dim, |keys| blocks * s.keys.div_ceil(keys))
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [q, k, v, dy, lse, delta, dk, dv] = host.all();

@@ -1,15 +1,16 @@
 //! A token's attention to a cache.
 
-use super::attention::{COLUMNS, SUBGROUP, check, roles_of, row_tiles, work_of};
+use super::attention::{COLUMNS, LANES8_HEADS, check, roles_of, row_tiles, work_of};
 use super::rope::check_qkv;
 use super::{AttentionShape, params};
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
 pub(super) static DECODE: Kernel = kernel!(
-    "attention_decode",
+    attention, "attention_decode",
     [qkv: Read, cos: Read, sin: Read, positions: Read, keys: Update, values: Update, y: Write],
-    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+    baseline tile Group([1, COLUMNS]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Rows(8);
 );
 
 #[repr(C)]
@@ -91,10 +92,7 @@ impl Op for AttentionDecode<'_> {
             let why = format!("k and v begin at words {places:?}, which are no multiples of four");
             return Err(Error::invalid(name, why));
         }
-        match selection.body.name {
-            "subgroup8" => grid(row_tiles(s, SUBGROUP)),
-            _ => grid(s.batch * s.heads * s.head_dim.div_ceil(COLUMNS)),
-        }
+        selection.body.tile.flat(s.head_dim, |rows| row_tiles(s, rows))
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [qkv, cos, sin, positions, keys, values, y] = host.all();

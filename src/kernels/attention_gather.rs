@@ -1,21 +1,16 @@
 //! Attention over listed keys: rows that share prompts, of any lengths, in one pass.
 
-use super::attention::head_role;
+use super::attention::{COLUMNS, LANES8_HEADS, head_role};
 use super::params;
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 pub use crate::reference::GatherShape;
 use crate::{Error, Result, reference};
 
 pub(super) static GATHER: Kernel = kernel!(
-    "attention_gather", [q: Read, k: Read, v: Read, index: Read, y: Write],
-    "subgroup8": Needs::Subgroup(8), only ["head_32", "head_64", "head_128"],
+    attention, "attention_gather", [q: Read, k: Read, v: Read, index: Read, y: Write],
+    baseline tile Each([1, COLUMNS]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Rows(4);
 );
-
-/// Invocations of a workgroup, and columns of each.
-const LANES: usize = 64;
-const COLUMNS: usize = 32;
-/// Heads of a subgroup.
-const HEADS: usize = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -89,10 +84,8 @@ impl Op for AttentionGather<'_> {
             tensor.expect(op, &[s.slots, s.kv_heads * s.head_dim])?;
         }
         self.index.expect(op, &[s.rows, s.listed])?;
-        if selection.body.name == "subgroup8" {
-            return grid(s.rows * s.kv_heads * (s.heads / s.kv_heads).div_ceil(HEADS));
-        }
-        grid((s.rows * s.heads * s.head_dim.div_ceil(COLUMNS)).div_ceil(LANES))
+        let shared = s.heads / s.kv_heads;
+        selection.body.tile.flat(s.head_dim, |heads| s.rows * s.kv_heads * shared.div_ceil(heads))
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [q, k, v, index, y] = host.all();

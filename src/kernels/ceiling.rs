@@ -1,14 +1,15 @@
 //! What an adapter can do at most: operations without a use but to be timed.
 
 use super::{Length, params};
-use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{HALF, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
-pub(super) static COPY: Kernel = kernel!("ceiling_copy", [x: Read, y: Write]);
+pub(super) static COPY: Kernel = kernel!(ceiling, "ceiling_copy", [x: Read, y: Write]);
 pub(super) static FMA: Kernel = kernel!(
-    "ceiling_fma", [x: Read, y: Write],
-    "registers": Needs::Nothing, only [],
-    "f16": Needs::F16, only [],
+    ceiling, "ceiling_fma", [x: Read, y: Write],
+    baseline tile Each([1, 64]);
+    "registers": on Software, tile Each([1, 12]);
+    "f16": on Any, needs F16, tile Each([1, 64]);
 );
 
 /// `y = x`: as fast as this adapter reads and writes memory.
@@ -94,8 +95,7 @@ impl Op for CeilingFma<'_> {
         self.y.expect(FMA.name, self.x.dims())?;
         parts(self.x.len(), 192)?;
         parts(self.turns as usize, 8)?;
-        let chains = if selection.body.name == "registers" { 3 } else { 16 };
-        grid((self.x.len() / 4 / chains).div_ceil(64))
+        selection.body.tile.matrix(1, self.x.len())
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [x, y] = host.all();

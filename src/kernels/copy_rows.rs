@@ -5,7 +5,7 @@ use crate::Result;
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::reference;
 
-pub(super) static COPY_ROWS: Kernel = kernel!("copy_rows", [x: Read, y: Update]);
+pub(super) static COPY_ROWS: Kernel = kernel!(rows, "copy_rows", [x: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

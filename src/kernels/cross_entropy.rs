@@ -5,8 +5,8 @@ use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
 pub(super) static FUSED: Kernel =
-    kernel!("cross_entropy_fused", [logits: Update, labels: Read, nll: Write]);
-pub(super) static REDUCE_SUM: Kernel = kernel!("reduce_sum", [x: Read, y: Update]);
+    kernel!(loss, "cross_entropy_fused", [logits: Update, labels: Read, nll: Write]);
+pub(super) static REDUCE_SUM: Kernel = kernel!(loss, "reduce_sum", [x: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -5,9 +5,9 @@ use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
 pub(super) static SCALE: Kernel =
-    kernel!("dora_scale", [z: Read, magnitude: Read, norm: Read, y: Write]);
+    kernel!(lora, "dora_scale", [z: Read, magnitude: Read, norm: Read, y: Write]);
 pub(super) static BWD: Kernel = kernel!(
-    "dora_bwd",
+    lora, "dora_bwd",
     [dy: Read, z: Read, magnitude: Read, norm: Read, dz: Write, d_magnitude: Update]
 );
 

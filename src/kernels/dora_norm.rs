@@ -7,7 +7,7 @@ use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::reference;
 
 pub(super) static DORA_NORM: Kernel = kernel!(
-    "dora_norm",
+    lora, "dora_norm",
     [w: Read, scales: Read, nested: Read, table: Table, a: Read, b: Read, norm: Update]
 );
 

@@ -4,8 +4,9 @@ use super::{Length, elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static ADD: Kernel = kernel!("add", [x: Read, y: Update]);
-pub(super) static GATHER_ROWS: Kernel = kernel!("gather_rows", [x: Read, index: Read, y: Write]);
+pub(super) static ADD: Kernel = kernel!(rows, "add", [x: Read, y: Update]);
+pub(super) static GATHER_ROWS: Kernel =
+    kernel!(rows, "gather_rows", [x: Read, index: Read, y: Write]);
 
 /// Sum in place: `y += x`.
 ///

@@ -4,7 +4,7 @@ use super::{Dense, elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
-pub(super) static FWD: Kernel = kernel!("embed_fwd", [ids: Read, w: Read, y: Update]);
+pub(super) static FWD: Kernel = kernel!(rows, "embed_fwd", [ids: Read, w: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

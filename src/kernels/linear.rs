@@ -5,7 +5,7 @@ use super::lora::Mask;
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
-use crate::gpu::{HALF, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
+use crate::gpu::{HALF, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::reference;
 
 /// Bodies for aligned products with weights in NF4 quads.
@@ -32,23 +32,30 @@ pub(super) const ALIGNED: [&str; 13] = [
     "aligned",
 ];
 
+/// Bodies for the aligned gradient of a weight: of any, of one at least as wide as it is high, of a thin one.
+const ANY_RATIO: [&str; 5] = ["aligned", "wide", "thin", "mask_none", "mask_pcg"];
+const WIDE: [&str; 4] = ["aligned", "wide", "mask_none", "mask_pcg"];
+const THIN: [&str; 4] = ["aligned", "thin", "mask_none", "mask_pcg"];
+
 pub(super) static BWD: Kernel = kernel!(
-    "linear_bwd",
+    linear, "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
-    "tile": Needs::Nothing, only ALIGNED,
-    "tile_nf4": Needs::Nothing, only ALIGNED_QUADS,
-    "workgroup": Needs::Nothing, only ALIGNED,
-    "workgroup_f16": Needs::F16, only ALIGNED,
-    "subgroup8": Needs::Subgroup(8), only ALIGNED_QUADS,
-    "subgroup8_dense": Needs::Subgroup(8), only ALIGNED_DENSE,
+    baseline tile Group([32, 32]);
+    "tile": on Software, takes ALIGNED, tile Group([32, 128]), tuned true;
+    "tile_nf4": on Software, takes ALIGNED_QUADS, tile Group([32, 128]), tuned true;
+    "workgroup": on Gpu, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, tile Group([16, 64]), tuned true;
+    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, tile Group([32, 64]), tuned true;
 );
 pub(super) static GRAD: Kernel = kernel!(
-    "linear_grad",
+    linear, "linear_grad",
     [dy: Read, x: Read, dw: Update],
-    "tile": Needs::Nothing, only ["aligned", "wide", "thin", "mask_none", "mask_pcg"],
-    "workgroup": Needs::Nothing, only ["aligned", "wide", "thin", "mask_none", "mask_pcg"],
-    "subgroup8": Needs::Subgroup(8), only ["aligned", "wide", "mask_none", "mask_pcg"],
-    "subgroup8_thin": Needs::Subgroup(8), only ["aligned", "thin", "mask_none", "mask_pcg"],
+    baseline tile Group([32, 32]);
+    "tile": on Software, takes ANY_RATIO, tile Group([32, 32]), tuned true;
+    "workgroup": on Gpu, takes ANY_RATIO, tile Group([64, 64]), tuned true;
+    "subgroup8": on Software, needs Subgroups(8, 8), takes WIDE, tile Group([16, 32]), tuned true;
+    "subgroup8_thin": on Software, needs Subgroups(8, 8), takes THIN, tile Group([32, 16]), tuned true;
 );
 
 #[repr(C)]
@@ -74,11 +81,6 @@ struct GradParams {
     seed: u32,
     threshold: u32,
     keep: f32,
-}
-
-/// Workgroups for a matrix of outputs, by the tile of rows and columns that one of them computes.
-pub(super) fn tiles(rows: usize, columns: usize, tile: [usize; 2]) -> [u32; 3] {
-    [columns.div_ceil(tile[1]) as u32, rows.div_ceil(tile[0]) as u32, 1]
 }
 
 /// What the data decide: the weights' module, whether all that the fast bodies read or write four columns
@@ -157,14 +159,7 @@ impl Op for LinearBwd<'_> {
         let [m, stride] = self.dy.matrix(BWD.name)?;
         self.dy.expect(BWD.name, &[m, stride.max(self.first + self.w.rows)])?;
         self.dx.expect(BWD.name, &[m, self.w.cols])?;
-        let tile = match selection.body.name {
-            "subgroup8" => [16, 64],
-            "subgroup8_dense" => [32, 64],
-            "tile" | "tile_nf4" => [32, 128],
-            "workgroup" | "workgroup_f16" => [64, 64],
-            _ => [32, 32],
-        };
-        Ok(tiles(m, self.w.cols, tile))
+        selection.body.tile.matrix(m, self.w.cols)
     }
     fn work(&self) -> Work {
         work(self.dy.dim(0), self.w)
@@ -236,13 +231,7 @@ impl Op for LinearGrad<'_> {
         self.x.expect(GRAD.name, &[m, k])?;
         self.dw.expect(GRAD.name, &[n, k])?;
         Mask::check(self.mask, GRAD.name)?;
-        let tile = match selection.body.name {
-            "subgroup8" => [16, 32],
-            "subgroup8_thin" => [32, 16],
-            "workgroup" => [64, 64],
-            _ => [32, 32],
-        };
-        Ok(tiles(n, k, tile))
+        selection.body.tile.matrix(n, k)
     }
     fn work(&self) -> Work {
         let (m, n, k) = (self.dy.dim(0) as u64, self.dy.dim(1) as u64, self.x.dim(1) as u64);

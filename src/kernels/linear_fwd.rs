@@ -1,41 +1,43 @@
 //! Products with a weight matrix, of many rows and of few.
 
-use super::linear::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, tiles, work};
+use super::linear::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, work};
 use super::params;
 use super::weight::Matrix;
-use crate::gpu::{Gpu, HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{Gpu, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
 /// The product of many rows.
 pub(super) static FWD: Kernel = kernel!(
-    joins "linear_fwd",
+    joins linear, "linear_fwd",
     [
         x: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read, y: Update,
     ],
-    "tile": Needs::Nothing, only ALIGNED,
-    "tile_nf4": Needs::Nothing, only ALIGNED_QUADS,
-    "workgroup": Needs::Nothing, only ALIGNED,
-    "workgroup_f16": Needs::F16, only ALIGNED,
-    "cooperative": Needs::CooperativeF32, only ALIGNED,
-    "cooperative_f16": Needs::CooperativeF16, only ALIGNED,
-    "subgroup8": Needs::Subgroup(8), only ALIGNED_QUADS,
-    "subgroup8_dense": Needs::Subgroup(8), only ALIGNED_DENSE,
+    baseline tile Group([32, 32]);
+    "tile": on Software, takes ALIGNED, tile Group([32, 64]), tuned true;
+    "tile_nf4": on Software, takes ALIGNED_QUADS, tile Group([32, 64]), tuned true;
+    "workgroup": on Gpu, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "cooperative": on Asked, needs CooperativeF32, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "cooperative_f16": on Asked, needs CooperativeF16, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, tile Group([16, 64]), tuned true;
+    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, tile Group([32, 32]), tuned true;
 );
 
 /// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever they are
 /// multiplied with is made as it is read, and LoRA's branch is added before anything is written.
 pub(super) static FEW_ROWS: Kernel = kernel!(
-    joins "linear_few",
+    joins linear, "linear_few",
     [
         x: Read, norm: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read,
         y: Update,
     ],
-    "vec": Needs::Nothing, only ALIGNED_QUADS,
-    "vec_dense": Needs::Nothing, only ALIGNED_DENSE,
-    "workgroup": Needs::Nothing, only ALIGNED,
-    "workgroup_nf4": Needs::Nothing, only ALIGNED_QUADS,
-    "vec8": Needs::Subgroup(8), only ALIGNED_QUADS,
-    "vec8_dense": Needs::Subgroup(8), only ALIGNED_DENSE,
+    baseline tile Group([1, 1]);
+    "vec": on Software, takes ALIGNED_QUADS, tile Group([1, 256]), tuned true;
+    "vec_dense": on Software, takes ALIGNED_DENSE, tile Group([1, 256]), tuned true;
+    "workgroup": on Gpu, takes ALIGNED, tile Group([1, 4]), tuned true;
+    "workgroup_nf4": on Gpu, takes ALIGNED_QUADS, tile Group([1, 8]), tuned true;
+    "vec8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, tile Group([1, 32]), tuned true;
+    "vec8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, tile Group([1, 8]), tuned true;
 );
 
 #[repr(C)]
@@ -49,29 +51,6 @@ struct FwdParams {
 
 /// Up to so many rows of `x` the tiles of the bodies for many would be mostly idle.
 pub(super) const FEW: usize = 4;
-
-/// Workgroups of a product with `m` rows and `n` columns.
-fn groups(selection: &Selection, m: usize, n: usize) -> Result<[u32; 3]> {
-    // Few rows: one of them in each workgroup.
-    let vectors = |columns: usize| {
-        let [x, y, _] = grid(n.div_ceil(columns))?;
-        Ok([x, y, m as u32])
-    };
-    match (selection.kernel.name, selection.body.name) {
-        ("linear_few", "vec8") => vectors(32),
-        ("linear_few", "vec8_dense") => vectors(8),
-        ("linear_few", "vec" | "vec_dense") => vectors(256),
-        ("linear_few", "workgroup") => vectors(4),
-        ("linear_few", "workgroup_nf4") => vectors(8),
-        ("linear_few", _) => vectors(1),
-        (_, "tile" | "tile_nf4") => Ok(tiles(m, n, [32, 64])),
-        (_, "subgroup8") => Ok(tiles(m, n, [16, 64])),
-        (_, "workgroup" | "workgroup_f16" | "cooperative" | "cooperative_f16") => {
-            Ok(tiles(m, n, [64, 64]))
-        }
-        _ => Ok(tiles(m, n, [32, 32])),
-    }
-}
 
 /// What a product makes of `x` as it reads it.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +122,7 @@ impl<'a> LinearFwd<'a> {
         }
         let body = gpu.body(self)?;
         let without = gpu.body(&LinearFwd { branch: None, ..*self })?;
-        Ok(body.name == without.name && !body.only.is_empty())
+        Ok(body.name == without.name && !body.is_baseline())
     }
 
     fn is_few(&self) -> bool {
@@ -241,7 +220,13 @@ impl Op for LinearFwd<'_> {
         let name = selection.kernel.name;
         let [m, _] = self.y.matrix(name)?;
         self.check(name, m)?;
-        groups(selection, m, self.w.rows)
+        let tile = selection.body.tile;
+        if !self.is_few() {
+            return tile.matrix(m, self.w.rows);
+        }
+        // One of the rows in each workgroup.
+        let [x, y, _] = tile.flat(self.w.rows, |_| 1)?;
+        Ok([x, y, m as u32])
     }
     fn work(&self) -> Work {
         let (m, n, k) = (self.y.dim(0) as u64, self.w.rows as u64, self.w.cols as u64);

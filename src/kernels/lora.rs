@@ -2,30 +2,35 @@
 //! way up is [`LinearFwd`](super::LinearFwd) of B, the gradients of A and B are
 //! [`LinearGrad`](super::LinearGrad).
 
-use super::linear::tiles;
 use super::{elements, params};
-use crate::gpu::{HostBuffers, Kernel, Needs, Op, Selection, Tensor, Work};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
+/// Bodies for aligned matrices, with or without dropout.
+const MASKED: [&str; 3] = ["mask_none", "mask_pcg", "aligned"];
+
 pub(super) static DOWN: Kernel = kernel!(
-    joins "lora_down",
+    joins lora, "lora_down",
     [x: Read, a: Read, low: Write],
-    "workgroup": Needs::Nothing, only ["mask_none", "mask_pcg", "aligned"],
-    "subgroup8": Needs::Subgroup(8), only ["mask_none", "mask_pcg", "aligned"],
+    baseline tile Each([1, 1]);
+    "workgroup": on Gpu, takes MASKED, tile Group([16, 16]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, tile Group([32, 16]);
 );
 pub(super) static DOWN_BWD: Kernel = kernel!(
-    "lora_down_bwd",
+    lora, "lora_down_bwd",
     [dlow: Read, a: Read, dx: Update],
-    "subgroup8": Needs::Subgroup(8), only ["mask_none", "mask_pcg", "aligned"],
+    baseline tile Each([1, 4]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, tile Group([16, 64]);
 );
 pub(super) static UP_BWD: Kernel = kernel!(
-    "lora_up_bwd",
+    lora, "lora_up_bwd",
     [dy: Read, b: Read, dlow: Write],
-    "workgroup": Needs::Nothing, only ["aligned"],
-    "subgroup8": Needs::Subgroup(8), only ["aligned"],
+    baseline tile Each([1, 1]);
+    "workgroup": on Gpu, takes ["aligned"], tile Group([16, 16]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes ["aligned"], tile Group([32, 16]);
 );
 
-pub(super) static DROPOUT: Kernel = kernel!("dropout", [x: Read, y: Update]);
+pub(super) static DROPOUT: Kernel = kernel!(lora, "dropout", [x: Read, y: Update]);
 
 /// Dropout of a tensor: element `i` becomes `x / (1 − p)` where `mask_hash(seed, i) ≥ p · 2³²`, else 0.
 /// A function of `seed` and `i`: nothing is stored for the backward pass. Srivastava et al. 2014; the hash
@@ -100,15 +105,6 @@ fn shape(rank: usize, features: usize) -> (&'static str, &'static str) {
     ("shape", if aligned { "aligned" } else { "ragged" })
 }
 
-/// Workgroups for `rows` rows of `rank`, by the body's tile.
-fn groups(selection: &Selection, rows: usize, rank: usize) -> Result<[u32; 3]> {
-    match selection.body.name {
-        "subgroup8" => Ok(tiles(rows, rank, [32, 16])),
-        "workgroup" => Ok(tiles(rows, rank, [16, 16])),
-        _ => elements(rows * rank),
-    }
-}
-
 impl Op for LoraDown<'_> {
     fn kernel(&self) -> &'static Kernel {
         &DOWN
@@ -129,7 +125,7 @@ impl Op for LoraDown<'_> {
         self.a.expect(DOWN.name, &[rank, k])?;
         self.low.expect(DOWN.name, &[m, rank])?;
         Mask::check(self.mask, DOWN.name)?;
-        groups(selection, m, rank)
+        selection.body.tile.matrix(m, rank)
     }
     fn work(&self) -> Work {
         let (m, k, r) = (self.x.dim(0) as u64, self.a.dim(1) as u64, self.a.dim(0) as u64);
@@ -184,7 +180,7 @@ impl Op for LoraUpBwd<'_> {
         let ([m, n], [_, rank]) = (self.dy.matrix(UP_BWD.name)?, self.b.matrix(UP_BWD.name)?);
         self.b.expect(UP_BWD.name, &[n, rank])?;
         self.dlow.expect(UP_BWD.name, &[m, rank])?;
-        groups(selection, m, rank)
+        selection.body.tile.matrix(m, rank)
     }
     fn work(&self) -> Work {
         let (m, n, r) = (self.dy.dim(0) as u64, self.b.dim(0) as u64, self.b.dim(1) as u64);
@@ -233,10 +229,7 @@ impl Op for LoraDownBwd<'_> {
         self.a.expect(name, &[rank, k])?;
         self.dx.expect(name, &[m, k])?;
         Mask::check(self.mask, name)?;
-        match selection.body.name {
-            "subgroup8" => Ok(tiles(m, k, [16, 64])),
-            _ => elements(m * k.div_ceil(4)),
-        }
+        selection.body.tile.matrix(m, k)
     }
     fn work(&self) -> Work {
         let (m, k, r) = (self.dlow.dim(0) as u64, self.a.dim(1) as u64, self.a.dim(0) as u64);

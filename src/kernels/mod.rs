@@ -1,30 +1,55 @@
 //! One file per family of operations: bindings, `Params`, shape checks, dispatch, twin call.
 //! [`ALL`] is the table that tests, benches and the shader dump walk.
 
-/// Names a kernel, its bindings and its bodies; the sources are `shaders/<name>.wgsl` for the
-/// baseline and `shaders/<name>_<body>.wgsl` for the others. With `joins` in front, several of its operations may
-/// be one dispatch.
+/// Names a kernel, the room of its shaders, its bindings and its bodies; the sources are
+/// `shaders/<room>/<name>.wgsl` for the baseline and `shaders/<room>/<name>_<body>.wgsl` for the
+/// others. With `joins` in front, several of its operations may be one dispatch.
+///
+/// Where there is more than the baseline, each body is a row, in this order:
+/// `"tile": on Software where is_old, needs F16, takes ALIGNED, tile Group([32, 64]), tuned true;`.
+/// `on` and `tile` must be said. Without `where` nothing narrows `on`, without `needs` WebGPU's
+/// defaults suffice, without `takes` it takes any data, without `tuned` no measurement chooses it.
 macro_rules! kernel {
     (joins $($kernel:tt)*) => {
         $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
     };
-    ($name:literal, [$($binding:ident: $access:ident),* $(,)?]
-     $(, $body:literal: $needs:expr, only $only:expr)* $(,)?) => {
+    (@text $room:ident, $($part:literal),*) => {
+        include_str!(concat!("../../shaders/", stringify!($room), "/", $($part,)* ".wgsl"))
+    };
+    (@or $default:expr) => { $default };
+    (@or $default:expr, $given:expr) => { $given };
+    ($room:ident, $name:literal, [$($binding:ident: $access:ident),* $(,)?] $(,)?) => {
+        kernel!($room, $name, [$($binding: $access),*], baseline tile Only;)
+    };
+    ($room:ident, $name:literal, [$($binding:ident: $access:ident),* $(,)?],
+     baseline tile $own:ident $(($($part:tt)*))?;
+     $($body:literal: on $on:ident $(where $narrowed:expr)? $(, needs $needs:ident $(($($size:tt)*))?)?
+       $(, takes $takes:expr)?, tile $tile:ident ($($sides:tt)*) $(, tuned $tuned:literal)?;)*) => {
         $crate::gpu::Kernel {
             name: $name,
+            room: stringify!($room),
             bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],
             bodies: &[
                 $crate::gpu::Body {
                     name: "baseline",
-                    source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+                    source: kernel!(@text $room, $name),
                     needs: $crate::gpu::Needs::Nothing,
-                    only: &[],
+                    on: $crate::gpu::On::Any,
+                    narrowed: |_| true,
+                    takes: &[],
+                    tile: $crate::gpu::Tile::$own $(($($part)*))?,
+                    tuned: false,
                 },
                 $($crate::gpu::Body {
                     name: $body,
-                    source: include_str!(concat!("../../shaders/", $name, "_", $body, ".wgsl")),
-                    needs: $needs,
-                    only: &$only,
+                    source: kernel!(@text $room, $name, "_", $body),
+                    needs: kernel!(@or $crate::gpu::Needs::Nothing
+                        $(, $crate::gpu::Needs::$needs $(($($size)*))?)?),
+                    on: $crate::gpu::On::$on,
+                    narrowed: kernel!(@or |_| true $(, $narrowed)?),
+                    takes: kernel!(@or &[] $(, &$takes)?),
+                    tile: $crate::gpu::Tile::$tile($($sides)*),
+                    tuned: kernel!(@or false $(, $tuned)?),
                 }),*
             ],
             joins: false,

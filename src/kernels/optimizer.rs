@@ -5,14 +5,15 @@ use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::quant::dynamic8_code;
 use crate::{Result, reference};
 
-pub(super) static SUM_SQUARES: Kernel = kernel!("sum_squares", [g: Read, partials: Write]);
+pub(super) static SUM_SQUARES: Kernel =
+    kernel!(optimizer, "sum_squares", [g: Read, partials: Write]);
 pub(super) static CLIP_COEFFICIENT: Kernel =
-    kernel!("clip_coefficient", [partials: Read, stats: Update]);
+    kernel!(optimizer, "clip_coefficient", [partials: Read, stats: Update]);
 pub(super) static ADAMW: Kernel =
-    kernel!("adamw", [g: Update, theta: Update, m: Update, v: Update, stats: Read]);
+    kernel!(optimizer, "adamw", [g: Update, theta: Update, m: Update, v: Update, stats: Read]);
 
 pub(super) static ADAMW8BIT: Kernel = kernel!(
-    "adamw8bit",
+    optimizer, "adamw8bit",
     [g: Update, theta: Update, m: Update, v: Update, scales: Update, stats: Read, codes: Table]
 );
 

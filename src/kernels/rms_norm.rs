@@ -5,9 +5,10 @@ use crate::Result;
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::reference;
 
-pub(super) static FWD: Kernel = kernel!("rms_norm_fwd", [x: Read, w: Read, y: Write, rstd: Write]);
+pub(super) static FWD: Kernel =
+    kernel!(norm, "rms_norm_fwd", [x: Read, w: Read, y: Write, rstd: Write]);
 pub(super) static BWD: Kernel =
-    kernel!("rms_norm_bwd", [x: Read, w: Read, rstd: Read, dy: Read, dx: Update]);
+    kernel!(norm, "rms_norm_bwd", [x: Read, w: Read, rstd: Read, dy: Read, dx: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -5,9 +5,9 @@ use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
 pub(super) static ROPE: Kernel =
-    kernel!("rope", [x: Update, cos: Read, sin: Read, positions: Read]);
+    kernel!(rope, "rope", [x: Update, cos: Read, sin: Read, positions: Read]);
 pub(super) static ROPE_APPEND: Kernel = kernel!(
-    "rope_append",
+    rope, "rope_append",
     [qkv: Update, cos: Read, sin: Read, positions: Read, keys: Update, values: Update],
 );
 

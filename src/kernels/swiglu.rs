@@ -4,9 +4,9 @@ use super::{Length, elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static FWD: Kernel = kernel!("swiglu_fwd", [gate: Read, up: Read, y: Write]);
+pub(super) static FWD: Kernel = kernel!(mlp, "swiglu_fwd", [gate: Read, up: Read, y: Write]);
 pub(super) static BWD: Kernel =
-    kernel!("swiglu_bwd", [gate: Read, up: Read, dy: Read, dgate: Write, dup: Write]);
+    kernel!(mlp, "swiglu_bwd", [gate: Read, up: Read, dy: Read, dgate: Write, dup: Write]);
 
 /// SwiGLU forward: `y = silu(gate) · up`, `silu(g) = g / (1 + exp(−g))`.
 ///

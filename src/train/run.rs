@@ -48,7 +48,7 @@ pub fn recorded_variants(out: &Path, resume: bool) -> Result<Option<(Policy, Cho
     let (found, _) = checkpoint::latest(out)?;
     let variants = found.map(|checkpoint| checkpoint.state.variants);
     Ok(variants.and_then(|variants| {
-        let policy = Policy::named(variants.get("policy")?);
+        let policy = Policy::recorded(variants.get("policy")?);
         Some((policy, Choices::recorded(&variants)))
     }))
 }

@@ -3,10 +3,12 @@
 //! device equals the twin, and the comparison rejects each of the case's wrong operations.
 
 use libtest_mimic::{Failed, Trial};
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use wgpu_lora::Result;
 use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, Host, HostBuffers, Op, Policy, Tensor, difference};
+use wgpu_lora::kernels;
 
 /// What a case's body gets: the device, and a function to call with the operation under test and
 /// operations that compute something else on the same tensors.
@@ -161,24 +163,18 @@ pub fn difference_to_twin(gpu: &Gpu, op: &dyn Op) -> Result<f32> {
     Ok(worst)
 }
 
-/// The policies whose variants are tested; names that a kernel does not have fall back to `Auto`.
-pub fn policies() -> Vec<Policy> {
-    let prefer = |name: &str| Policy::Prefer(name.into());
-    vec![
-        Policy::Auto,
-        Policy::Baseline,
-        prefer("workgroup"),
-        prefer("workgroup_f16"),
-        prefer("workgroup_nf4"),
-        prefer("tile"),
-        prefer("tile_nf4"),
-        prefer("vec"),
-        prefer("vec_dense"),
-        prefer("reduce_workgroup"),
-        // Where the hardware has matrix units, else Auto once more.
-        prefer("cooperative"),
-        prefer("cooperative_f16"),
-    ]
+/// A device for each policy under which an adapter runs a variant that it ran under none before it: together they run
+/// all that the adapter can. A body that is added to a kernel's table is met here without a word more.
+pub fn devices(open: impl Fn(Policy) -> Gpu) -> Vec<Gpu> {
+    let mut met = BTreeSet::new();
+    let names = ["auto"].into_iter().chain(Policy::names(kernels::ALL));
+    let gpus = names.map(|name| open(Policy::named(name, kernels::ALL).expect("a known name")));
+    gpus.filter(|gpu| {
+        let before = met.len();
+        met.extend(gpu.caps().variants(kernels::ALL).into_values());
+        met.len() > before
+    })
+    .collect()
 }
 
 /// A trial for each case; the devices are opened by the first that runs.
@@ -189,7 +185,7 @@ pub fn trials(families: Vec<Vec<Case>>) -> Vec<Trial> {
             let options = GpuOptions { policy, adapter: adapter.clone(), ..Default::default() };
             pollster::block_on(Gpu::with(options)).unwrap_or_else(|e| panic!("{e}"))
         };
-        policies().into_iter().map(gpu).collect::<Vec<Gpu>>()
+        devices(gpu)
     };
     let gpus = Arc::new(LazyLock::new(open));
     families

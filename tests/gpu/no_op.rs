@@ -1,7 +1,7 @@
 //! Level 1: pipelines, layouts, bind groups and dispatches of every case on wgpu's no-op device, whose
 //! limits are WebGPU's defaults under the baseline policy. No driver is needed, nothing is computed.
 
-use crate::harness::{Case, policies};
+use crate::harness::{Case, devices};
 use libtest_mimic::{Failed, Trial};
 use std::sync::Arc;
 use wgpu_lora::gpu::{Gpu, GpuOptions, Op, Policy};
@@ -15,8 +15,7 @@ fn open(policy: Policy) -> Result<Gpu> {
 
 /// The cases, then how errors come out.
 pub fn trials(families: &[Vec<Case>]) -> Vec<Trial> {
-    let gpus: Arc<Vec<Gpu>> =
-        Arc::new(policies().into_iter().map(|p| open(p).expect("no driver is needed")).collect());
+    let gpus = Arc::new(devices(|policy| open(policy).expect("no driver is needed")));
     let case = |case: &Case| {
         let (gpus, case) = (gpus.clone(), case.clone());
         Trial::test(format!("no_op::{}", case.name()), move || {

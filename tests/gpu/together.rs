@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{noise, policies};
+use crate::harness::{devices, noise};
 use crate::linear::matrix;
 use libtest_mimic::{Failed, Trial};
 use wgpu_lora::Result;
@@ -260,8 +260,10 @@ fn open(options: GpuOptions) -> std::result::Result<Gpu, Failed> {
 pub fn trials() -> Vec<Trial> {
     let run = || -> std::result::Result<(), Failed> {
         let mut names = BTreeSet::new();
-        for policy in policies() {
-            let gpu = open(GpuOptions { policy, ..Default::default() })?;
+        let device = |policy| {
+            open(GpuOptions { policy, ..Default::default() }).unwrap_or_else(|e| panic!("{e:?}"))
+        };
+        for gpu in devices(device) {
             apart(&gpu).map_err(|e| e.to_string())?;
             names.extend(all(&gpu).map_err(|e| e.to_string())?);
         }

@@ -11,25 +11,17 @@ fn shaders() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("shaders")
 }
 
-fn stem(path: &std::path::Path) -> String {
-    path.file_stem().unwrap().to_string_lossy().into_owned()
-}
-
 #[test]
 fn no_shader_is_an_orphan() {
     let mut found = Vec::new();
     files(&shaders(), "wgsl", &mut found);
-    let on_disk: BTreeSet<String> = found.iter().map(|p| stem(p)).collect();
-    let mut known: BTreeSet<String> = library().iter().map(|(name, _)| name.to_string()).collect();
-    for kernel in kernels::ALL {
-        for body in kernel.bodies {
-            known.insert(match body.name {
-                "baseline" => kernel.name.to_owned(),
-                other => format!("{}_{other}", kernel.name),
-            });
-        }
-    }
-    assert_eq!(on_disk, known);
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let place = |path: &PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
+    let on_disk: BTreeSet<String> = found.iter().map(place).collect();
+    let modules = library().iter().map(|(name, _)| format!("shaders/lib/{name}.wgsl"));
+    let bodies =
+        kernels::ALL.iter().flat_map(|kernel| kernel.bodies.iter().map(|body| kernel.file(body)));
+    assert_eq!(on_disk, modules.chain(bodies).collect());
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! The composer: a body, preceded by one module for each role on its line 2, and what these use.
 
-use super::op::Selection;
-use super::variants::COOPERATIVE;
+use super::body::Needs;
+use super::library::library;
+use super::select::Selection;
+
+/// The capability of matrix units; no browser has it.
+pub const COOPERATIVE: &str = "cooperative-matrix";
 
 /// Which compiler reads the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,63 +41,25 @@ impl ModuleText {
     }
 }
 
-macro_rules! modules {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../shaders/lib/", $name, ".wgsl")))),*]
-    };
-}
-
-const LIBRARY: &[(&str, &str)] = modules![
-    "branch_lora",
-    "branch_none",
-    "codebook_nf4",
-    "eights_nf4",
-    "head_128",
-    "head_32",
-    "head_64",
-    "half_eights",
-    "indexed_nf4",
-    "input4_norm",
-    "input4_plain",
-    "input4_swiglu",
-    "input_norm",
-    "input_plain",
-    "input_swiglu",
-    "mask_none",
-    "mask_pcg",
-    "quads_nf4",
-    "reduce_subgroup",
-    "reduce_workgroup",
-    "row_lanes8",
-    "rows_bf16",
-    "rows_f16",
-    "rows_f32",
-    "rows_nf4",
-    "rows_nf4_quads",
-    "rows_nf4_single",
-    "shared_nf4",
-    "weight_bf16",
-    "weight_f16",
-    "weight_f32",
-    "nf4_lanes8",
-    "weight_nf4",
-    "weight_nf4_quads",
-    "weight_nf4_single",
-];
-
-/// The modules of `shaders/lib`: name and text.
-pub fn library() -> &'static [(&'static str, &'static str)] {
-    LIBRARY
-}
-
-/// The roles on line 2 of a kernel file.
-pub(super) fn roles(source: &'static str) -> Vec<&'static str> {
-    let line = source.lines().nth(1).unwrap_or_default();
-    let list = line.strip_prefix("// roles:").unwrap_or_default().trim();
-    if list.is_empty() || list == "none" {
-        return Vec::new();
+impl Selection {
+    /// What a device must offer to run it, in the words of the shader checks; empty: WebGPU's defaults.
+    pub fn capabilities(&self) -> Vec<&'static str> {
+        match self.body.needs {
+            Needs::F16 => vec!["f16"],
+            Needs::CooperativeF32 => vec![COOPERATIVE, "subgroups"],
+            Needs::CooperativeF16 => vec![COOPERATIVE, "subgroups", "f16"],
+            Needs::Subgroups(..) => vec!["subgroups"],
+            Needs::Nothing if self.modules.iter().any(|m| m.contains("subgroup")) => {
+                vec!["subgroups"]
+            }
+            Needs::Nothing => Vec::new(),
+        }
     }
-    list.split(',').map(str::trim).collect()
+
+    /// The whole WGSL text.
+    pub fn text(&self, target: Target) -> String {
+        compose(self, target).text
+    }
 }
 
 /// Puts a variant's text together.
@@ -117,7 +83,7 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
         }
     };
     let source =
-        |module: &str| LIBRARY.iter().find(|(name, _)| *name == module).map_or("", |m| m.1);
+        |module: &str| library().iter().find(|(name, _)| *name == module).map_or("", |m| m.1);
     // A module names others that it calls: `// uses: a`.
     let used =
         |module: &&'static str| source(module).lines().find_map(|l| l.strip_prefix("// uses: "));
@@ -130,10 +96,7 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
             add(format!("shaders/lib/{module}.wgsl"), &text);
         }
     }
-    let file = match selection.body.name {
-        "baseline" => selection.kernel.name.to_owned(),
-        other => format!("{}_{other}", selection.kernel.name),
-    };
-    add(format!("shaders/{file}.wgsl"), &selection.form.body(selection.body.source));
+    let file = selection.kernel.file(selection.body);
+    add(file, &selection.form.body(selection.body.source));
     out
 }

@@ -1,0 +1,98 @@
+//! What an adapter says of itself.
+
+/// The largest storage binding this program uses, bytes: rows of larger tensors are sharded. 128 MiB
+/// everywhere, so that a model has the same shards on every adapter.
+pub const SHARD_BYTES: u64 = 128 << 20;
+
+/// The most rows of a matrix that one dispatch sums over. Mesa's llvmpipe ends the loops of an
+/// invocation, without a word, after 65,535 turns of all of them together.
+pub const SHARD_ROWS: usize = 32_768;
+
+/// An adapter as `wgpu-lora info` shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AdapterReport {
+    /// The driver's name for it.
+    pub name: String,
+    /// Vulkan, Metal, Dx12, BrowserWebGpu.
+    pub backend: String,
+    /// DiscreteGpu, IntegratedGpu, Cpu, …
+    pub kind: String,
+    /// Who made it, by PCI's numbers (0x1002 AMD, 0x10de NVIDIA, 0x8086 Intel, 0x106b Apple); 0 where unknown.
+    pub vendor: u32,
+    /// Driver and its version.
+    pub driver: String,
+    /// Smallest subgroup size; 0 without the feature.
+    pub subgroup_min: u32,
+    /// Largest subgroup size; 0 without the feature.
+    pub subgroup_max: u32,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Timestamp queries.
+    pub timestamps: bool,
+    /// Largest storage binding, bytes.
+    pub max_binding_bytes: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer_bytes: u64,
+    /// Shared memory of a workgroup, bytes.
+    pub max_workgroup_bytes: u32,
+    /// Invocations of a workgroup.
+    pub max_workgroup_size: u32,
+    /// Storage buffers of a shader.
+    pub max_storage_buffers: u32,
+}
+
+impl AdapterReport {
+    pub(super) fn of(adapter: &wgpu::Adapter) -> AdapterReport {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let subgroups = features.contains(wgpu::Features::SUBGROUP);
+        AdapterReport {
+            name: info.name,
+            backend: format!("{:?}", info.backend),
+            kind: format!("{:?}", info.device_type),
+            vendor: info.vendor,
+            driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
+            subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },
+            subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            max_workgroup_size: limits.max_compute_invocations_per_workgroup,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        }
+    }
+}
+
+/// Best first: discrete, integrated, virtual, unknown, software; native backends before GL.
+pub(super) fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
+    use wgpu::{Backend, DeviceType};
+    let kind = match info.device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    };
+    let backend = match info.backend {
+        Backend::Metal | Backend::Vulkan => 0,
+        Backend::Dx12 => 1,
+        _ => 2,
+    };
+    (kind, backend)
+}
+
+/// Whether an adapter has matrix units of f32 (8 × 8 × 8), and of f16 with f32 sums (16 × 16 × 16).
+pub(super) fn cooperative(adapter: &wgpu::Adapter) -> [bool; 2] {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let able = adapter
+        .features()
+        .contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP);
+    let units = adapter.cooperative_matrix_properties();
+    [(8, F32), (16, F16)].map(|(size, factors)| {
+        let sizes = |unit: &wgpu::CooperativeMatrixProperties| {
+            [unit.m_size, unit.n_size, unit.k_size] == [size; 3]
+        };
+        able && units.iter().any(|u| sizes(u) && u.ab_type == factors && u.cr_type == F32)
+    })
+}

@@ -1,0 +1,133 @@
+//! What a kernel is: one name, one set of bindings, and bodies, each of which says in one row what it needs, where it
+//! is worth running, which data it takes and how much of the output a workgroup makes.
+
+use super::adapter::AdapterReport;
+use super::tile::Tile;
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<uniform>`: a small table ([`Gpu::table`](super::Gpu::table)), whose loads are cheap everywhere.
+    Table,
+    /// `var<storage, read_write>`, every element written, none read.
+    Write,
+    /// `var<storage, read_write>`, read and written (accumulated, updated in place).
+    Update,
+}
+
+impl Access {
+    /// Whether the kernel changes the tensor.
+    pub fn writes(self) -> bool {
+        matches!(self, Access::Write | Access::Update)
+    }
+}
+
+/// What a kernel body needs beyond WebGPU's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: the default limits and features.
+    Nothing,
+    /// Subgroup operations, and subgroups of at least and at most so many invocations, whichever size the driver
+    /// chooses.
+    Subgroups(u32, u32),
+    /// 16-bit floats in shaders, and an operation that allows them: its roles have [`HALF`](super::HALF).
+    F16,
+    /// Matrix units of 8 × 8 × 8 in f32 (Apple's).
+    CooperativeF32,
+    /// Matrix units of 16 × 16 × 16 that multiply f16 and add f32, and an operation that allows 16 bits.
+    CooperativeF16,
+}
+
+impl Needs {
+    /// Whether it takes an operation that allows 16 bits.
+    pub(super) fn half(self) -> bool {
+        matches!(self, Needs::F16 | Needs::CooperativeF16)
+    }
+}
+
+/// Which adapters a body is shipped for, of those that can run it. Any of them runs it where it is asked for by name,
+/// and a measurement may choose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// All of them.
+    Any,
+    /// Software rasterizers: barriers are dear, storage loads are scalar.
+    Software,
+    /// Graphics cards.
+    Gpu,
+    /// None: it has to be asked for.
+    Asked,
+}
+
+/// One spelling of a kernel: a row of its table.
+#[derive(Debug)]
+pub struct Body {
+    /// `baseline`, or what is special about it.
+    pub name: &'static str,
+    /// The WGSL text of its file.
+    pub source: &'static str,
+    /// What the adapter must offer.
+    pub needs: Needs,
+    /// Where it is shipped.
+    pub on: On,
+    /// What narrows `on`, from the adapter's report: a vendor, a kind.
+    pub narrowed: fn(&AdapterReport) -> bool,
+    /// What it was written for: every choice of the operation must be among these, those of free
+    /// roles excepted, which must be among the body's; empty: anything.
+    pub takes: &'static [&'static str],
+    /// What a workgroup makes.
+    pub tile: Tile,
+    /// Whether a measurement on the user's adapter may choose it ([`tune`](crate::kernels::tune)).
+    pub tuned: bool,
+}
+
+impl Body {
+    /// The roles on line 2 of the file: `// roles: a, b`.
+    pub fn roles(&self) -> Vec<&'static str> {
+        roles(self.source)
+    }
+
+    /// Whether any adapter runs it, whatever the data.
+    pub fn is_baseline(&self) -> bool {
+        self.name == "baseline"
+    }
+}
+
+/// The roles on line 2 of a kernel file.
+fn roles(source: &'static str) -> Vec<&'static str> {
+    let line = source.lines().nth(1).unwrap_or_default();
+    let list = line.strip_prefix("// roles:").unwrap_or_default().trim();
+    if list.is_empty() || list == "none" {
+        return Vec::new();
+    }
+    list.split(',').map(str::trim).collect()
+}
+
+/// A kernel: one name, one set of bindings, one or more bodies, the baseline first.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Name of file, entry point, twin, test and bench.
+    pub name: &'static str,
+    /// The folder of its files in `shaders`.
+    pub room: &'static str,
+    /// Bindings 1, 2, … in order (binding 0 is the uniform `Params`).
+    pub bindings: &'static [(&'static str, Access)],
+    /// The baseline, then the others.
+    pub bodies: &'static [Body],
+    /// Whether several of its operations may be [one dispatch](super::Recorder::record_together): its bodies name a
+    /// storage binding only to index it.
+    pub joins: bool,
+}
+
+impl Kernel {
+    /// The file of one of its bodies: `shaders/linear/linear_fwd_tile.wgsl`.
+    pub fn file(&self, body: &Body) -> String {
+        let Kernel { room, name, .. } = self;
+        match body.is_baseline() {
+            true => format!("shaders/{room}/{name}.wgsl"),
+            false => format!("shaders/{room}/{name}_{}.wgsl", body.name),
+        }
+    }
+}

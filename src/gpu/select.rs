@@ -1,0 +1,283 @@
+//! Which variant of a kernel a device runs: a pure function of the kernel, what the data decide, and the device.
+
+use std::collections::BTreeMap;
+
+use super::body::{Body, Kernel, On};
+use super::caps::Caps;
+use super::context::{FREE, HALF, Roles, grown, is_idle, modules};
+use super::form::Form;
+use super::policy::Policy;
+use crate::{Error, Result};
+
+/// The variant of a kernel that a device runs.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// The body.
+    pub body: &'static Body,
+    /// One module per role of the body, in the order of its line 2.
+    pub modules: Vec<&'static str>,
+    /// The value of the override `WG`, where the variant decides it.
+    pub workgroup: Option<u32>,
+    /// What a dispatch covers.
+    pub form: Form,
+}
+
+impl Selection {
+    /// `rms_norm_fwd[baseline+reduce_workgroup]`, without modules that do nothing.
+    pub fn name(&self) -> String {
+        let mut pieces = vec![self.body.name];
+        pieces.extend(self.modules.iter().filter(|module| !is_idle(module)));
+        pieces.extend(self.form.name());
+        format!("{}[{}]", self.kernel.name, pieces.join("+"))
+    }
+
+    /// The same for dispatches that cover something else.
+    pub fn with(&self, form: Form) -> Selection {
+        Selection { form, ..self.clone() }
+    }
+}
+
+impl Caps {
+    /// The variant of `kernel` that this device runs; `roles` are the modules that the data decide.
+    pub fn select(
+        &self,
+        kernel: &'static Kernel,
+        roles: &[(&'static str, &'static str)],
+    ) -> Result<Selection> {
+        let able = self.able(kernel, roles);
+        let shipped = able.iter().rfind(|body| self.suits(body)).or(able.first());
+        let wanted = match &self.policy {
+            Policy::Prefer(name) => Some(name.as_str()),
+            // Only bodies of 32 bits are measured.
+            Policy::Auto if shipped.is_none_or(|body| !body.needs.half()) => {
+                self.choices.body(kernel, roles)
+            }
+            Policy::Auto | Policy::Baseline => None,
+        };
+        let body =
+            able.iter().find(|body| Some(body.name) == wanted).or(shipped).copied().ok_or_else(
+                || Error::Unsupported {
+                    what: format!("kernel {} with {roles:?}", kernel.name),
+                    hint: "this is a bug: every kernel has a baseline body".into(),
+                },
+            )?;
+        self.composed(kernel, body, roles)
+    }
+
+    /// The variants among which [`tune`](crate::kernels::tune) decides: the one that runs now, then the others
+    /// that this device can run and that were written for such data. On software adapters workgroup tiles are
+    /// far behind.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn candidates(
+        &self,
+        kernel: &'static Kernel,
+        roles: &[(&'static str, &'static str)],
+    ) -> Result<Vec<Selection>> {
+        let first = self.select(kernel, roles)?;
+        let mut others = self.able(kernel, roles);
+        others.retain(|body| body.tuned && body.name != first.body.name);
+        others.retain(|body| !self.software || self.suits(body));
+        let others = others.into_iter().map(|body| self.composed(kernel, body, roles));
+        [Ok(first)].into_iter().chain(others).collect()
+    }
+
+    fn able(&self, kernel: &'static Kernel, roles: &[(&str, &str)]) -> Vec<&'static Body> {
+        let able = |body: &&Body| self.can_run(body.needs) && body.accepts(roles);
+        kernel.bodies.iter().filter(able).collect()
+    }
+
+    fn composed(
+        &self,
+        kernel: &'static Kernel,
+        body: &'static Body,
+        roles: &[(&'static str, &'static str)],
+    ) -> Result<Selection> {
+        let mut modules = Vec::new();
+        let mut workgroup = None;
+        for role in body.roles() {
+            let module = match role {
+                "reduce" => match self.reduces_in_subgroup() {
+                    Some(width) => {
+                        workgroup = Some(width);
+                        "reduce_subgroup"
+                    }
+                    None => "reduce_workgroup",
+                },
+                "nf4" => "nf4_lanes8",
+                "codebook" => "codebook_nf4",
+                "indexed" => "indexed_nf4",
+                "shared" => "shared_nf4",
+                "half" => "half_eights",
+                "quads" => "quads_nf4",
+                _ => roles
+                    .iter()
+                    .chain(&FREE)
+                    .find(|(r, _)| *r == role)
+                    .map(|(_, m)| *m)
+                    .ok_or_else(|| {
+                        Error::invalid(kernel.name, format!("the operation chose no `{role}`"))
+                    })?,
+            };
+            modules.push(module);
+        }
+        Ok(Selection { kernel, body, modules, workgroup, form: Form::Whole })
+    }
+
+    /// The size of a workgroup that is one subgroup, and so reduces without barriers: on software adapters, where these
+    /// are dear.
+    fn reduces_in_subgroup(&self) -> Option<u32> {
+        let wanted = match self.policy.preferred() {
+            Some("reduce_subgroup") => true,
+            Some("reduce_workgroup") => false,
+            _ => self.software,
+        };
+        let width = self.subgroup().filter(|width| width.is_power_of_two());
+        width.filter(|_| wanted && self.policy != Policy::Baseline)
+    }
+
+    /// Whether a body is shipped for this adapter.
+    fn suits(&self, body: &Body) -> bool {
+        let kind = match body.on {
+            On::Any => true,
+            On::Software => self.software,
+            On::Gpu => !self.software && self.policy != Policy::Baseline,
+            On::Asked => false,
+        };
+        kind && (body.narrowed)(&self.adapter)
+    }
+    /// The variant that this device runs of each kernel in `kernels`, for all that data may decide:
+    /// `linear_fwd weight_nf4 aligned` → `linear_fwd[baseline+weight_nf4]`.
+    pub fn variants(&self, kernels: &[&'static Kernel]) -> BTreeMap<String, String> {
+        let mut chosen = BTreeMap::new();
+        for kernel in kernels {
+            for context in kernel.contexts() {
+                let Ok(selection) = self.select(kernel, &context) else { continue };
+                // Of 16 bits only what is gained by them.
+                if context.contains(&HALF) && !selection.body.needs.half() {
+                    continue;
+                }
+                chosen.insert(kernel.context(&context), selection.name());
+            }
+        }
+        chosen
+    }
+}
+
+impl Kernel {
+    /// Every body with every combination of modules that it accepts, each once.
+    pub fn variants(&'static self) -> Vec<Selection> {
+        let mut all: BTreeMap<String, Selection> = BTreeMap::new();
+        for context in self.contexts() {
+            for body in self.bodies.iter().filter(|body| body.accepts(&context)) {
+                let mut combinations = vec![Roles::new()];
+                for role in body.roles() {
+                    let decided = context.iter().find(|(name, _)| *name == role);
+                    let choices: Vec<Roles> = match decided {
+                        Some(pair) => vec![vec![*pair]],
+                        None => modules(role).into_iter().map(|m| vec![(role, m)]).collect(),
+                    };
+                    combinations = grown(&combinations, &choices);
+                }
+                for roles in combinations {
+                    let modules = roles.into_iter().map(|(_, module)| module).collect();
+                    let (kernel, workgroup, form) = (self, None, Form::Whole);
+                    let selection = Selection { kernel, body, modules, workgroup, form };
+                    all.insert(selection.name(), selection);
+                }
+            }
+        }
+        all.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{AdapterReport, Choices, Needs, Tile};
+
+    const fn body(name: &'static str, on: On, needs: Needs) -> Body {
+        let source = "// it: does\n// roles: none\n";
+        let (takes, tile, tuned) = (&[], Tile::Only, false);
+        Body { name, source, needs, on, narrowed: |_| true, takes, tile, tuned }
+    }
+
+    static KERNEL: Kernel = Kernel {
+        name: "it",
+        room: "",
+        bindings: &[],
+        bodies: &[
+            body("baseline", On::Any, Needs::Nothing),
+            body("tile", On::Software, Needs::Nothing),
+            body("workgroup", On::Gpu, Needs::Nothing),
+            body("lanes", On::Gpu, Needs::Subgroups(16, 32)),
+            Body { narrowed: |a| a.vendor == 0x8086, ..body("wide", On::Gpu, Needs::Nothing) },
+            body("daring", On::Asked, Needs::Nothing),
+        ],
+        joins: false,
+    };
+
+    /// The body that a card with such subgroups runs, or a software adapter.
+    fn runs(vendor: u32, subgroups: [u32; 2], software: bool, policy: Policy) -> &'static str {
+        let adapter = AdapterReport {
+            name: "A card".into(),
+            backend: "Vulkan".into(),
+            kind: "DiscreteGpu".into(),
+            vendor,
+            driver: String::new(),
+            subgroup_min: subgroups[0],
+            subgroup_max: subgroups[1],
+            f16: false,
+            timestamps: false,
+            max_binding_bytes: 1 << 27,
+            max_buffer_bytes: 1 << 28,
+            max_workgroup_bytes: 16 << 10,
+            max_workgroup_size: 256,
+            max_storage_buffers: 8,
+        };
+        let caps = Caps {
+            adapter,
+            software,
+            f16: false,
+            cooperative_f32: false,
+            cooperative_f16: false,
+            policy,
+            choices: Choices::default(),
+        };
+        caps.select(&KERNEL, &[]).unwrap().body.name
+    }
+
+    #[test]
+    fn a_row_says_where_its_body_is_shipped() {
+        let auto = |vendor, subgroups, software| runs(vendor, subgroups, software, Policy::Auto);
+        assert_eq!(auto(0x1002, [0, 0], true), "tile");
+        assert_eq!(auto(0x1002, [0, 0], false), "workgroup");
+        assert_eq!(auto(0x8086, [0, 0], false), "wide");
+        // A size that the driver chooses for each kernel: every one it may choose must do.
+        assert_eq!(auto(0x1002, [16, 32], false), "lanes");
+        assert_eq!(auto(0x1002, [32, 32], false), "lanes");
+        assert_eq!(auto(0x1002, [32, 64], false), "workgroup");
+        assert_eq!(auto(0x1002, [8, 32], false), "workgroup");
+    }
+
+    #[test]
+    fn what_is_asked_for_runs_where_it_can() {
+        let asked = |name: &str, software| {
+            runs(0x1002, [64, 64], software, Policy::named(name, &[&KERNEL]).unwrap())
+        };
+        assert_eq!(asked("daring", false), "daring");
+        assert_eq!(asked("wide", true), "wide");
+        assert_eq!(asked("lanes", false), "workgroup", "subgroups of 64 are none of 16 to 32");
+        assert_eq!(asked("baseline", false), "baseline");
+    }
+
+    #[test]
+    fn a_name_that_no_kernel_has_is_refused_with_those_there_are() {
+        for name in ["workgruop", "f32+workgroup", "Tile", "reduce"] {
+            let why = Policy::named(name, &[&KERNEL]).unwrap_err().to_string();
+            assert!(why.contains(name) && why.contains("daring, lanes, reduce_"), "{why}");
+        }
+        assert_eq!(Policy::recorded("f32+workgroup"), Policy::Baseline);
+    }
+}
