@@ -158,6 +158,7 @@ export interface TrainOptions {
   numTrainEpochs?: number;
   batchSize?: number;
   gradientAccumulationSteps?: number;
+  /** Tokens kept of a row; 1024 by default, or the model's limit if that is less. */
   maxLength?: number;
   learningRate?: number;
   lrSchedulerType?: "constant" | "linear" | "cosine";

@@ -125,7 +125,13 @@ const methods = {
     return summary;
   },
   async train({ table, name, settings }, context) {
-    const rows = table.map(({ price, ...product }) => needed().priceRow(product, price));
+    const rows = table.map(({ price, ...product }, i) => {
+      try {
+        return needed().priceRow(product, price);
+      } catch (error) {
+        throw new Error(`Product ${i + 1}, “${product.title}”: ${error.message}`);
+      }
+    });
     // A few rows stay out of training and say how far the guesses are off.
     const held = rows.length >= 10 ? rows.filter((_, i) => i % 10 === 9).slice(0, 8) : rows.slice(0, 4);
     const training = rows.length >= 10 ? rows.filter((_, i) => i % 10 !== 9) : rows;

@@ -192,7 +192,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_accumulation_steps: Option<u64>,
-    /// Tokens kept of a row [default: 128].
+    /// Tokens kept of a row [default: 1024, or the model's limit if that is less; the price presets: 128].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_length: Option<u64>,

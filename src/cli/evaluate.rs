@@ -16,6 +16,7 @@ use crate::data::records::for_each_record;
 use crate::format::Tokenizer;
 use crate::model::Model;
 use crate::pricer::baselines::fit_and_guess;
+use crate::pricer::dollars::dollars;
 use crate::pricer::metrics::{Colour, Guess};
 use crate::pricer::prompt::title_of;
 use crate::pricer::trie::PriceTrie;
@@ -95,10 +96,7 @@ fn known(path: &Path, limit: Option<usize>) -> Result<Vec<Known>> {
             })
         };
         let (prompt, completion) = (text("prompt")?, text("completion")?);
-        let truth = completion.trim().parse::<f64>().ok().filter(|truth| truth.is_finite());
-        let Some(truth) = truth else {
-            return Err(bad(format!("the completion `{completion}` is no number")));
-        };
+        let truth = dollars(completion).map_err(|why| bad(format!("completion: {why}")))?;
         rows.push(Known { prompt: prompt.to_owned(), title: title_of(prompt), truth });
         Ok(())
     })?;

@@ -62,7 +62,8 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         Some(files) => files.tokenizer(),
         None => Tokenizer::from_file(&path),
     };
-    let (pass, positions) = extent(&config, &model, tokenizer)?;
+    let config = config.for_model(&model);
+    let (pass, positions) = extent(session, &config, &model, tokenizer)?;
     let options = LoadOptions { quant: quant(&config), max_positions: positions };
     let checkpoint = files.as_ref().map(|files| &files.checkpoint);
     let weights = MemoryPlan::weights(&model, checkpoint, options)?;
@@ -105,12 +106,17 @@ fn holds_weights(folder: &Path) -> bool {
 
 /// The largest pass and the longest row: of the data if they are given, else of full batches.
 fn extent(
+    session: &Session,
     config: &TrainConfig,
     model: &ModelConfig,
     tokenizer: impl FnOnce() -> crate::Result<Tokenizer>,
 ) -> Result<(Pass, usize)> {
     if config.data.is_empty() {
-        return Ok((full_pass(config), config.max_length));
+        let length = config.row_length();
+        session.printer.note(format!(
+            "without --data: planned for rows of --max-length {length} tokens; a run takes what its longest row asks for"
+        ));
+        return Ok((full_pass(config), length));
     }
     let mut tokenizer = tokenizer()?;
     tokenizer.complete(model);
@@ -120,9 +126,13 @@ fn extent(
         Ok(Dataset::open(&hub_data::files(given, splits)?, &tokenizer, &options)?)
     };
     let rows = open(&config.data, train::TRAINING)?;
+    train::describe(session, "training data", rows.report(), config.row_length());
     let held_out = config.eval_data.as_ref();
     let held_out =
         held_out.map(|data| open(std::slice::from_ref(data), train::HELD_OUT)).transpose()?;
+    if let Some(data) = &held_out {
+        train::describe(session, "evaluation data", data.report(), config.row_length());
+    }
     let positions = train::positions(&rows, held_out.as_ref(), config);
     Ok((pass_of(&rows, held_out.as_ref(), config), positions))
 }

@@ -1,6 +1,6 @@
 //! `prepare`: products in any table to prompts and completions, in three files.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use super::charts::{self, Beside, Histogram};
 use super::model::{Files, Session};
 use super::prepare_report::{self, Row};
 use crate::Error;
-use crate::data::records::for_each_record;
+use crate::data::records::{Record, for_each_record};
 use crate::format::PendingFile;
 use crate::format::Tokenizer;
 use crate::pricer::columns::Columns;
@@ -102,18 +102,26 @@ fn shares(text: &str) -> Result<[f64; 3]> {
 struct Judge<'a> {
     args: &'a PrepareArgs,
     columns: Columns,
+    /// Columns of the rows so far of which no field is made, and the columns of the last row.
+    unused: BTreeSet<String>,
+    keys: Vec<String>,
     titles: HashSet<u64>,
     texts: HashSet<u64>,
     dropped: Dropped,
 }
 
 impl Judge<'_> {
+    /// Remembers columns that are not used. Most rows have the columns of the row before.
+    fn note_unused(&mut self, record: &Record) {
+        if !self.keys.iter().eq(record.keys()) {
+            self.keys = record.keys().cloned().collect();
+            self.unused.extend(self.columns.unused(record).into_iter().map(str::to_owned));
+        }
+    }
+
     /// The cleaned product, if the row is kept.
-    fn keep(
-        &mut self,
-        line: usize,
-        record: &crate::data::records::Record,
-    ) -> crate::Result<Option<Product>> {
+    fn keep(&mut self, line: usize, record: &Record) -> crate::Result<Option<Product>> {
+        self.note_unused(record);
         let product = match self.columns.product(record) {
             Ok((_, true)) => {
                 self.dropped.no_price += 1;
@@ -255,6 +263,8 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     let mut judge = Judge {
         args,
         columns,
+        unused: BTreeSet::new(),
+        keys: Vec::new(),
         titles: HashSet::new(),
         texts: HashSet::new(),
         dropped: Dropped::default(),
@@ -267,6 +277,12 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         bar.inc(1);
         Ok(())
     })?;
+    if !judge.unused.is_empty() {
+        let unused = Vec::from_iter(judge.unused.iter().map(String::as_str)).join(", ");
+        printer.note(format!(
+            "columns that are not used: {unused} (--map details=COLUMN+COLUMN takes them up)"
+        ));
+    }
     let counts = assign(&mut rows, shares, args.seed);
     if counts.iter().sum::<usize>() == 0 {
         let why =
@@ -316,6 +332,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         "model": args.model,
         "rows_read": read,
         "dropped": judge.dropped,
+        "unused_columns": judge.unused,
         "train": counts[0], "validation": counts[1], "test": counts[2],
         "seed": args.seed, "cutoff": args.cutoff,
         "tokens": Spread::of(&tokens), "share_cut": share_cut,

@@ -119,7 +119,7 @@ fn say_preset(session: &Session, name: &str, config: &TrainConfig) -> Result<()>
 }
 
 /// What became of the rows.
-fn describe(session: &Session, what: &str, report: DatasetReport, max_length: usize) {
+pub(super) fn describe(session: &Session, what: &str, report: DatasetReport, max_length: usize) {
     let printer = &session.printer;
     printer.note(format!(
         "{what}: {} rows, {} tokens, {} of them targets",
@@ -127,8 +127,9 @@ fn describe(session: &Session, what: &str, report: DatasetReport, max_length: us
     ));
     if report.rows_cut > 0 {
         printer.warn(format!(
-            "{what}: {} of {} rows are cut to --max-length {max_length} (the longest has {} tokens)",
-            report.rows_cut, report.rows_read, report.longest
+            "{what}: {} of {} rows are cut to --max-length {max_length} (the longest has {} tokens); {} of them \
+             lose the end of their answer",
+            report.rows_cut, report.rows_read, report.longest, report.rows_answer_cut
         ));
     }
     if report.rows_without_target > 0 {
@@ -171,12 +172,13 @@ fn unread(session: &Session, what: &str, rows: &Dataset) {
 
 pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let printer = &session.printer;
-    let mut config = settings(args)?;
+    let config = settings(args)?;
     if let Some(name) = &args.preset {
         say_preset(session, name, &config)?;
     }
     let recorded = recorded_variants(&args.out, args.resume)?;
     let files = Files::open(&config.model)?;
+    let mut config = config.for_model(&files.config);
     let mut tokenizer = files.tokenizer()?;
     date_of_templates(&mut tokenizer, &mut config);
     let mut options = config.dataset_options()?;
@@ -184,14 +186,14 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let folder = std::path::absolute(&args.out).unwrap_or_default();
     options.spool = folder.ancestors().find(|folder| folder.is_dir()).map(Path::to_path_buf);
     let rows = Dataset::open(&hub_data::files(&config.data, TRAINING)?, &tokenizer, &options)?;
-    describe(session, "training data", rows.report(), config.max_length);
+    describe(session, "training data", rows.report(), config.row_length());
     unread(session, "training data", &rows);
     let held_out = match &config.eval_data {
         None => None,
         Some(data) => {
             let files = hub_data::files(&[data], HELD_OUT)?;
             let held_out = Dataset::open(&files, &tokenizer, &options)?;
-            describe(session, "evaluation data", held_out.report(), config.max_length);
+            describe(session, "evaluation data", held_out.report(), config.row_length());
             unread(session, "evaluation data", &held_out);
             Some(held_out)
         }
@@ -236,7 +238,7 @@ pub(super) fn date_of_templates(tokenizer: &mut Tokenizer, config: &mut TrainCon
 /// Positions that the model must know: the longest row.
 pub(super) fn positions(rows: &Dataset, held_out: Option<&Dataset>, config: &TrainConfig) -> usize {
     let longest = [Some(rows), held_out].into_iter().flatten().map(|d| d.report().longest);
-    longest.max().unwrap_or(1).min(config.max_length)
+    longest.max().unwrap_or(1).min(config.row_length())
 }
 
 fn begin(session: &Session, run: &Run) -> Result<()> {

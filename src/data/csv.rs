@@ -1,54 +1,46 @@
-//! CSV after RFC 4180: a header, then one record a line, fields in quotes where they hold the
-//! separator, quotes or line ends. Written here because broken quoting must be an error with its line:
-//! the readers at hand take the rest of the file for one field, in silence.
+//! CSV after RFC 4180, as `pandas.read_csv(dtype=str, keep_default_na=False)` reads it: a header, then one
+//! record a line, fields in quotes where they hold the separator, quotes or line ends. Written here because
+//! broken quoting and rows of other lengths must be errors with their line: the readers at hand fill up, or
+//! take the rest of the file for one field, in silence.
 
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
 use serde_json::Value;
 
+use super::lines::Lines;
 use super::records::{MOST_BYTES, Record};
-use crate::{Error, Result};
+use crate::Result;
 
 /// A header of more columns is none: the separator is another one, or this is no table.
 const MOST_COLUMNS: usize = 2048;
 
 /// Calls `each(line, record)` for every record behind the header. The separator is the one of comma,
-/// semicolon and tab that the header line has most of.
+/// semicolon, tab and bar that the header line has most of (`tabs`: a tab if there is one), or what Excel's
+/// `sep=;` above the header says.
 pub(super) fn for_each(
     name: &str,
     source: impl BufRead,
+    tabs: bool,
     mut each: impl FnMut(usize, Record) -> Result<()>,
 ) -> Result<usize> {
-    let mut reader = Reader { name, source, bytes: Vec::new(), line: 0 };
-    let Some(at) = reader.next_line()? else { return Ok(0) };
-    let separator = separator(&reader.bytes);
-    let mut columns: Vec<String> = Vec::new();
-    let (names, count) = reader.fields(separator, MOST_COLUMNS)?;
-    if count > MOST_COLUMNS {
-        let why = format!(
-            "has {count} columns with `{}` between them; at most {MOST_COLUMNS} are read",
-            char::from(separator)
-        );
-        return Err(reader.bad(at, why));
-    }
-    for column in names {
-        let column = column.trim().to_owned();
-        if columns.contains(&column) {
-            let why = format!("two columns are called `{column}`; rename one");
-            return Err(reader.bad(at, why));
+    let mut reader = Reader { lines: Lines::new(name, source), separator: 0 };
+    let Some(mut at) = reader.next_line()? else { return Ok(0) };
+    match said_separator(&reader.lines.bytes) {
+        Some(said) => {
+            reader.separator = said;
+            match reader.next_line()? {
+                Some(line) => at = line,
+                None => return Ok(0),
+            }
         }
-        columns.push(column);
+        None => reader.separator = separator(&reader.lines.bytes, tabs),
     }
+    let columns = reader.header(at)?;
     let mut records = 0;
     while let Some(line) = reader.next_line()? {
-        let (fields, count) = reader.fields(separator, columns.len())?;
+        let (fields, count) = reader.fields(columns.len())?;
         if count != columns.len() {
-            let why = format!(
-                "has {count} fields, the header has {}; put a field that holds `{}` in quotes",
-                columns.len(),
-                char::from(separator)
-            );
-            return Err(reader.bad(line, why));
+            return Err(reader.ragged(line, count, &columns, at));
         }
         let values = fields.into_iter().map(Value::String);
         each(line, columns.iter().cloned().zip(values).collect())?;
@@ -57,8 +49,22 @@ pub(super) fn for_each(
     Ok(records)
 }
 
-/// The most frequent of comma, semicolon and tab outside quotes; comma if there is none.
-fn separator(header: &[u8]) -> u8 {
+/// The separator that a first line of Excel's names: `sep=;`, perhaps in quotes.
+fn said_separator(line: &[u8]) -> Option<u8> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = line.strip_prefix(b"\"").and_then(|l| l.strip_suffix(b"\"")).unwrap_or(line);
+    let (word, mark) = line.split_at_checked(4)?;
+    match *mark {
+        [mark] if word.eq_ignore_ascii_case(b"sep=") && mark != b'"' => {
+            (mark == b'\t' || mark.is_ascii_punctuation()).then_some(mark)
+        }
+        _ => None,
+    }
+}
+
+/// The most frequent of comma, semicolon, tab and bar outside quotes; comma if there is none.
+fn separator(header: &[u8], tabs: bool) -> u8 {
     let count = |wanted: u8| {
         let mut quoted = false;
         let outside = |&&byte: &&u8| {
@@ -67,44 +73,71 @@ fn separator(header: &[u8]) -> u8 {
         };
         header.iter().filter(outside).count()
     };
+    if tabs && count(b'\t') > 0 {
+        return b'\t';
+    }
     // The last of equals wins.
-    b"\t;,".iter().copied().max_by_key(|&s| count(s)).unwrap_or(b',')
+    b"|\t;,".iter().copied().max_by_key(|&s| count(s)).unwrap_or(b',')
 }
 
 struct Reader<'a, R> {
-    name: &'a str,
-    source: R,
-    /// The line that was read last, its end included.
-    bytes: Vec<u8>,
-    /// Its number, from 1.
-    line: usize,
+    lines: Lines<'a, R>,
+    separator: u8,
 }
 
 impl<R: BufRead> Reader<'_, R> {
-    fn bad(&self, line: usize, why: impl ToString) -> Error {
-        Error::format(self.name, format!("line {line}"), why)
+    fn bad(&self, line: usize, why: impl ToString) -> crate::Error {
+        self.lines.bad(line, why)
     }
 
-    /// Reads the next line, blank or not; false at the end of the file.
-    fn read(&mut self) -> Result<bool> {
-        self.bytes.clear();
-        let most = MOST_BYTES as u64 + 1;
-        let read = self.source.by_ref().take(most).read_until(b'\n', &mut self.bytes);
-        if read.map_err(Error::io(self.name))? == 0 {
-            return Ok(false);
+    /// The names of the columns: without the spaces around them; a column without a name, as pandas writes
+    /// its index, is called as pandas calls it.
+    fn header(&mut self, at: usize) -> Result<Vec<String>> {
+        let mut columns: Vec<String> = Vec::new();
+        let (names, count) = self.fields(MOST_COLUMNS)?;
+        if count > MOST_COLUMNS {
+            let mark = char::from(self.separator);
+            let why = format!(
+                "has {count} columns with `{mark}` between them; at most {MOST_COLUMNS} are read"
+            );
+            return Err(self.bad(at, why));
         }
-        self.line += 1;
-        match self.bytes.len() > MOST_BYTES {
-            true => Err(self.bad(self.line, format!("is longer than {} MiB", MOST_BYTES >> 20))),
-            false => Ok(true),
+        for (i, column) in names.into_iter().enumerate() {
+            let column = match column.trim() {
+                "" => format!("Unnamed: {i}"),
+                column => column.to_owned(),
+            };
+            if columns.contains(&column) {
+                return Err(self.bad(at, format!("two columns are called `{column}`; rename one")));
+            }
+            columns.push(column);
         }
+        Ok(columns)
     }
 
-    /// Reads the next line that is not blank and returns its number.
+    /// A record that has not as many fields as the header.
+    fn ragged(&self, line: usize, count: usize, columns: &[String], header: usize) -> crate::Error {
+        let mark = char::from(self.separator);
+        let why = match columns {
+            [first, ..] if first.starts_with('#') => format!(
+                "has {count} fields, line {header}, which begins with `#`, has {}; the first line must name \
+                 the columns: delete a comment above them",
+                columns.len()
+            ),
+            _ => format!(
+                "has {count} fields, the header has {}; put a field that holds `{mark}` in quotes",
+                columns.len()
+            ),
+        };
+        self.bad(line, why)
+    }
+
+    /// Reads the next line that is not blank and returns its number. One of nothing but separators is a record.
     fn next_line(&mut self) -> Result<Option<usize>> {
-        while self.read()? {
-            if !self.bytes.trim_ascii().is_empty() {
-                return Ok(Some(self.line));
+        while self.lines.read()? {
+            let blank = |b: &u8| b.is_ascii_whitespace() && *b != self.separator;
+            if !self.lines.bytes.iter().all(blank) {
+                return Ok(Some(self.lines.line));
             }
         }
         Ok(None)
@@ -112,36 +145,34 @@ impl<R: BufRead> Reader<'_, R> {
 
     /// The first `most` fields of the record that begins with the present line, and how many it has;
     /// reads on where a quoted field has line ends.
-    fn fields(&mut self, separator: u8, most: usize) -> Result<(Vec<String>, usize)> {
-        let (mut fields, mut count, mut at) = (Vec::new(), 0, 0);
+    fn fields(&mut self, most: usize) -> Result<(Vec<String>, usize)> {
+        let separator = self.separator;
+        let (mut fields, mut count, mut at) = (Vec::with_capacity(most.min(64)), 0, 0);
         loop {
             let mut field = Vec::new();
-            let line = self.line;
-            if self.bytes.get(at) == Some(&b'"') {
+            let line = self.lines.line;
+            if self.lines.bytes.get(at) == Some(&b'"') {
                 at = self.quoted(at + 1, &mut field)?;
             } else {
-                let rest = &self.bytes[at..];
-                let ends = |&byte: &u8| byte == separator || byte == b'\n';
+                let rest = &self.lines.bytes[at..];
+                let ends = |&byte: &u8| byte == separator || byte == b'\n' || byte == b'\r';
                 let len = rest.iter().position(ends).unwrap_or(rest.len());
                 field.extend_from_slice(&rest[..len]);
                 at += len;
-                if self.bytes.get(at) != Some(&separator) && field.last() == Some(&b'\r') {
-                    field.pop();
-                }
             }
             count += 1;
             if count <= most {
                 let text = String::from_utf8(field);
-                fields.push(text.map_err(|_| self.bad(line, "not UTF-8; save the file as UTF-8"))?);
+                let why = "not UTF-8 (Latin-1 or Windows-1252?); save the file as UTF-8";
+                fields.push(text.map_err(|_| self.bad(line, why))?);
             }
-            let rest = &self.bytes[at..];
-            match rest {
+            match &self.lines.bytes[at..] {
                 [] | [b'\n'] | [b'\r', b'\n'] | [b'\r'] => return Ok((fields, count)),
                 [byte, ..] if *byte == separator => at += 1,
                 _ => {
                     let why =
                         "has text behind a closing quote; write a quote inside quotes twice (\"\")";
-                    return Err(self.bad(self.line, why));
+                    return Err(self.bad(self.lines.line, why));
                 }
             }
         }
@@ -149,9 +180,9 @@ impl<R: BufRead> Reader<'_, R> {
 
     /// Copies a quoted field from behind its opening quote and returns the place behind the closing one.
     fn quoted(&mut self, mut at: usize, field: &mut Vec<u8>) -> Result<usize> {
-        let opened = self.line;
+        let opened = self.lines.line;
         loop {
-            let rest = &self.bytes[at..];
+            let rest = &self.lines.bytes[at..];
             let Some(len) = rest.iter().position(|&byte| byte == b'"') else {
                 field.extend_from_slice(rest);
                 let unclosed = "a quote that opens here is not closed";
@@ -159,7 +190,7 @@ impl<R: BufRead> Reader<'_, R> {
                     let why = format!("{unclosed} within {} MiB", MOST_BYTES >> 20);
                     return Err(self.bad(opened, why));
                 }
-                if !self.read()? {
+                if !self.lines.read()? {
                     return Err(self.bad(opened, format!("{unclosed} until the end of the file")));
                 }
                 at = 0;
@@ -167,7 +198,7 @@ impl<R: BufRead> Reader<'_, R> {
             };
             field.extend_from_slice(&rest[..len]);
             at += len + 1;
-            if self.bytes.get(at) != Some(&b'"') {
+            if self.lines.bytes.get(at) != Some(&b'"') {
                 return Ok(at);
             }
             field.push(b'"');

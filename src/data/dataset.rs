@@ -25,6 +25,9 @@ pub enum LossOn {
     All,
 }
 
+/// Tokens kept of a row where nothing else is said: TRL's number.
+pub const MAX_LENGTH: usize = 1024;
+
 /// How rows become tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetOptions {
@@ -42,7 +45,7 @@ pub struct DatasetOptions {
 impl Default for DatasetOptions {
     fn default() -> DatasetOptions {
         let (loss, columns) = (LossOn::Completion, ColumnMap::default());
-        DatasetOptions { max_length: 128, loss, columns, spool: None }
+        DatasetOptions { max_length: MAX_LENGTH, loss, columns, spool: None }
     }
 }
 

@@ -7,19 +7,23 @@ mod chat_row;
 mod csv;
 pub mod dataset;
 mod encode;
+mod lines;
 pub mod order;
 mod parquet;
 #[cfg(not(target_arch = "wasm32"))]
 mod parquet_pages;
+#[cfg(not(target_arch = "wasm32"))]
+mod parquet_values;
 mod record_json;
 pub mod records;
 pub mod rows;
+mod signature;
 mod store;
 mod turns;
 
 pub use batch::{Batch, IGNORE, Packed, Segment};
 pub use chat_row::Chat;
-pub use dataset::{Dataset, DatasetOptions, DatasetReport, LossOn, TokenizedRow};
+pub use dataset::{Dataset, DatasetOptions, DatasetReport, LossOn, MAX_LENGTH, TokenizedRow};
 pub use encode::Encode;
 pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order, packs};
 pub use parquet::decoding_parquet;

@@ -2,52 +2,87 @@
 
 use std::fs::File;
 
+#[cfg(not(target_arch = "wasm32"))]
+use parquet::errors::ParquetError;
+
 use super::records::Record;
 use crate::{Error, Result};
 
 /// Calls `each(row, record)` for every row, from 1.
 ///
-/// **Errors** [`Error::Format`] naming the row at which the file could not be read on.
+/// **Errors** [`Error::Format`] naming the row at which the file could not be read on; [`Error::Unsupported`] for
+/// what Parquet has and is not read: encryption, LZO, intervals, columns of equal names.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn for_each(
     name: &str,
     file: File,
     mut each: impl FnMut(usize, Record) -> Result<()>,
 ) -> Result<usize> {
+    use super::{parquet_pages as pages, parquet_values as values};
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    let mut rows = 0;
-    let bad = |rows: usize, why: String| {
-        let at = if rows == 0 { "footer".into() } else { format!("row {rows}") };
-        let why = why.trim_start_matches("Parquet error: ");
-        Error::format(name, at, format!("not valid Parquet ({why}): it is truncated or damaged"))
-    };
-    let mut pages = file.try_clone().map_err(Error::io(name))?;
-    let reader = guarded(|| SerializedFileReader::new(file)).map_err(|e| bad(0, e))?;
-    guarded(|| super::parquet_pages::check(reader.metadata(), &mut pages))
-        .map_err(|e| bad(0, e))?;
-    let mut table = guarded(|| reader.get_row_iter(None)).map_err(|e| bad(0, e))?;
-    let mut next = || guarded(|| table.next().map(|row| Ok(row?.to_json_value())).transpose());
-    while let Some(row) = next().map_err(|e| bad(rows + 1, e))? {
-        rows += 1;
-        match row {
-            serde_json::Value::Object(record) => each(rows, record)?,
-            _ => return Err(bad(rows, "not a table".into())),
+    let mut pages_of = file.try_clone().map_err(Error::io(name))?;
+    let mut footer_of = file.try_clone().map_err(Error::io(name))?;
+    let mut bad = |rows: usize, why: ParquetError| {
+        if pages::encrypted(&mut footer_of) {
+            let hint = "write it again without encryption".into();
+            return Error::Unsupported { what: format!("{name}: encrypted Parquet"), hint };
         }
+        failed(name, rows, why)
+    };
+    let reader = guarded(|| SerializedFileReader::new(file)).map_err(|e| bad(0, e))?;
+    let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
+    values::check(&schema).map_err(|why| {
+        let hint = "write the table again without that".into();
+        Error::Unsupported { what: format!("{name}: {why}"), hint }
+    })?;
+    guarded(|| pages::check(reader.metadata(), &mut pages_of)).map_err(|e| bad(0, e))?;
+    let mut table = guarded(|| reader.get_row_iter(None)).map_err(|e| bad(0, e))?;
+    let mut rows = 0;
+    let mut next =
+        || guarded(|| Ok(table.next().transpose()?.map(|row| values::record(row, &schema))));
+    while let Some(record) = next().map_err(|e| bad(rows + 1, e))? {
+        rows += 1;
+        each(rows, record)?;
     }
     Ok(rows)
 }
 
+/// What ended the reading in front of a row, or at the footer (0). Only what is damaged is called so.
+#[cfg(not(target_arch = "wasm32"))]
+fn failed(name: &str, row: usize, why: ParquetError) -> Error {
+    let at = if row == 0 { "footer".into() } else { format!("row {row}") };
+    let text = why.to_string();
+    let codec = text.split_once("Disabled feature at compile time: ").map(|(_, codec)| codec);
+    let unknown = match &why {
+        ParquetError::NYI(what) => Some(what.as_str()),
+        _ => codec,
+    };
+    match unknown {
+        Some(what) => Error::Unsupported {
+            what: format!("{name}: {at}: {what}"),
+            hint: "write the file again with zstd or snappy".into(),
+        },
+        None if text.contains("as String. Bytes") => {
+            Error::format(name, at, "a column of texts holds bytes that are not UTF-8")
+        }
+        None => {
+            let text = text.trim_start_matches("Parquet error: ");
+            let why = format!("not valid Parquet ({text}): it is truncated or damaged");
+            Error::format(name, at, why)
+        }
+    }
+}
+
 /// What the decoder answers, or why it did not: some damage makes it panic, which is caught here.
 #[cfg(not(target_arch = "wasm32"))]
-fn guarded<T>(work: impl FnOnce() -> parquet::errors::Result<T>) -> std::result::Result<T, String> {
+fn guarded<T>(
+    work: impl FnOnce() -> parquet::errors::Result<T>,
+) -> std::result::Result<T, ParquetError> {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     DECODING.set(true);
     let done = catch_unwind(AssertUnwindSafe(work));
     DECODING.set(false);
-    match done {
-        Ok(result) => result.map_err(|e| e.to_string()),
-        Err(_) => Err("the decoder gave up".into()),
-    }
+    done.unwrap_or_else(|_| Err(ParquetError::General("the decoder gave up".into())))
 }
 
 thread_local! {

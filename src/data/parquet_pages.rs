@@ -51,6 +51,32 @@ pub(super) fn check(footer: &ParquetMetaData, file: &mut File) -> Result<()> {
     Ok(())
 }
 
+/// Whether the file says that it or columns of it are encrypted: by its last bytes, or by field 8 of a footer that
+/// can be read (`FileMetaData`'s `encryption_algorithm`).
+pub(super) fn encrypted(file: &mut File) -> bool {
+    let algorithm = |file: &mut File| -> io::Result<bool> {
+        let end = file.seek(SeekFrom::End(-8))?;
+        let mut tail = [0; 8];
+        file.read_exact(&mut tail)?;
+        if tail.ends_with(b"PARE") {
+            return Ok(true);
+        }
+        let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
+        file.seek(SeekFrom::Start(end.checked_sub(length.into()).ok_or(damaged("no footer"))?))?;
+        let mut footer = Thrift { source: BufReader::new(file).take(length.into()), depth: 0 };
+        let mut last = 0;
+        while let Some((id, kind)) = footer.field(last)? {
+            if id == 8 {
+                return Ok(true);
+            }
+            last = id;
+            footer.skip(kind)?;
+        }
+        Ok(false)
+    };
+    algorithm(file).unwrap_or(false)
+}
+
 /// Walks over the pages that fill `left` bytes.
 fn pages(
     mut source: impl BufRead + Seek,

@@ -91,6 +91,10 @@ impl<'de> Visitor<'de> for Kept {
     fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = all.next_key::<String>()? {
+            // Readers differ in which of two they take.
+            if map.contains_key(&key) {
+                return Err(A::Error::custom(format!("the key `{key}` stands twice")));
+            }
             map.insert(key, all.next_value_seed(self.inside())?);
         }
         Ok(map.into())
@@ -108,7 +112,7 @@ mod tests {
     #[test]
     fn values_are_those_of_serde_json() {
         for text in [
-            r#"{"a": [1, -2, 0.5, 1e300, true, null, "x\u00e9", {"b": []}], "a": 18446744073709551615}"#,
+            r#"{"a": [1, -2, 0.5, 1e300, true, null, "x\u00e9", {"b": []}], "b": 18446744073709551615}"#,
             "[]",
             "\"x\"",
             "12",
@@ -118,6 +122,13 @@ mod tests {
         for text in ["{\"a\":1} x", "{\"a\":1e999}", "{\"a\"", "{1:2}", &"[".repeat(1 << 20)] {
             let (ours, theirs) = (read(text), serde_json::from_str::<Value>(text));
             assert_eq!(ours.unwrap_err().to_string(), theirs.unwrap_err().to_string());
+        }
+    }
+
+    #[test]
+    fn a_key_stands_once() {
+        for text in [r#"{"a": 1, "a": 1}"#, r#"{"m": [{"b": {"a": 1, "\u0061": 2}}]}"#] {
+            assert!(read(text).unwrap_err().to_string().contains("the key `a` stands twice"));
         }
     }
 

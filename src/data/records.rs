@@ -9,8 +9,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::csv;
+use super::lines::Lines;
 use super::record_json::{self, Kept};
+use super::{csv, signature};
 use crate::format::json_error_reason as reason;
 use crate::{Error, Result};
 
@@ -20,13 +21,33 @@ pub type Record = Map<String, Value>;
 /// A record longer than this is not one: a missing line end or a broken quote.
 pub(super) const MOST_BYTES: usize = 64 << 20;
 
+/// The key under which bytes that are no text stand in a record, with their number: no row is made of them.
+const NO_TEXT: &str = "bytes that are no text";
+
+/// Bytes of a table as a value: the text that they are, or [`no_text`].
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn bytes_value(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => Value::Object(Map::from_iter([(NO_TEXT.to_owned(), bytes.len().into())])),
+    }
+}
+
+/// How many bytes that are no text stand in a value's place.
+pub(crate) fn no_text(value: &Value) -> Option<u64> {
+    value.as_object().filter(|map| map.len() == 1)?.get(NO_TEXT)?.as_u64()
+}
+
 /// How records lie in a file, its compression apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// One object a line, or one array of objects.
     Json,
-    /// A header line, then values.
-    Csv,
+    /// A header line, then values; with tabs between them, if the name says so and the header has one.
+    Csv {
+        /// Whether the name says so.
+        tabs: bool,
+    },
 }
 
 /// Calls `each(line, record)` for every record of a file and returns their number.
@@ -35,7 +56,8 @@ enum Kind {
 /// `.ndjson`; `.csv`, `.tsv`, each perhaps with `.gz` or `.zst` behind it), else by the first character.
 /// `line` counts from 1: the line of a JSONL or CSV record's first character, the number of a record in
 /// a JSON array or of a row in Parquet. CSV's values are strings. Parquet's numbers stay numbers; its
-/// dates, decimals and binary columns become strings (ISO 8601, digits, base64).
+/// dates, times and decimals become the strings that Python makes of them, and bytes the text that they
+/// are (else an object that says how many they are, of which no row can be made).
 ///
 /// **Errors** [`Error::Io`]; [`Error::Format`] naming file and line or row for anything that is not as its
 /// format says; [`Error::Unsupported`] for Parquet and zstd in the browser; and whatever `each` returns.
@@ -50,7 +72,7 @@ pub fn for_each_record(
         return Err(Error::invalid(&name, "is a folder; name the files in it"));
     }
     let magic = first_bytes(&mut file).map_err(Error::io(path))?;
-    if magic.starts_with(b"PAR1") {
+    if magic.starts_with(b"PAR1") || magic.starts_with(b"PARE") {
         return super::parquet::for_each(&name, file, each);
     }
     for_each_record_in(&name, BufReader::new(Read::chain(&magic[..], file)), each)
@@ -82,14 +104,14 @@ pub fn for_each_record_in<'a>(
         let hint = "decompress the file; Parquet compresses its own pages".into();
         return Err(Error::Unsupported { what, hint });
     }
-    if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
-        return Err(Error::format(name, "line 1", "this is UTF-16; save the file as UTF-8"));
+    if let Some((what, hint)) = signature::named(head) {
+        return Err(Error::format(name, "line 1", format!("this is {what}; {hint}")));
     }
     if head.starts_with(b"\xef\xbb\xbf") {
         source.consume(3);
     }
     match kind(name, peek(name, &mut source)?) {
-        Kind::Csv => csv::for_each(name, source, each),
+        Kind::Csv { tabs } => csv::for_each(name, source, tabs, each),
         Kind::Json if peek(name, &mut source)?.trim_ascii_start().starts_with(b"[") => {
             json_array(name, source, each)
         }
@@ -97,10 +119,10 @@ pub fn for_each_record_in<'a>(
     }
 }
 
-/// As many of the first four bytes as there are.
+/// As many of the first bytes as there are and are looked at.
 fn first_bytes(file: &mut File) -> std::io::Result<Vec<u8>> {
     let mut magic = Vec::new();
-    Read::by_ref(file).take(4).read_to_end(&mut magic)?;
+    Read::by_ref(file).take(64).read_to_end(&mut magic)?;
     Ok(magic)
 }
 
@@ -128,12 +150,13 @@ fn kind(name: &str, head: &[u8]) -> Kind {
     if ends(&[".json", ".jsonl", ".ndjson"]) {
         return Kind::Json;
     }
-    if ends(&[".csv", ".tsv"]) {
-        return Kind::Csv;
+    let tabs = ends(&[".tsv", ".tab"]);
+    if tabs || ends(&[".csv"]) {
+        return Kind::Csv { tabs };
     }
     match head.trim_ascii_start().first() {
         None | Some(b'{' | b'[') => Kind::Json,
-        _ => Kind::Csv,
+        _ => Kind::Csv { tabs },
     }
 }
 
@@ -141,23 +164,13 @@ const KIND: &str = "expected one JSON object a line, as {\"text\": \"…\"}";
 
 fn json_lines(
     name: &str,
-    mut source: impl BufRead,
+    source: impl BufRead,
     mut each: impl FnMut(usize, Record) -> Result<()>,
 ) -> Result<usize> {
-    let (mut bytes, mut line, mut records) = (Vec::new(), 0, 0);
-    loop {
-        bytes.clear();
-        let most = MOST_BYTES as u64 + 1;
-        let read = source.by_ref().take(most).read_until(b'\n', &mut bytes);
-        if read.map_err(Error::io(name))? == 0 {
-            return Ok(records);
-        }
-        line += 1;
-        let bad = |why: String| Error::format(name, format!("line {line}"), why);
-        if bytes.len() > MOST_BYTES {
-            return Err(bad(format!("is longer than {} MiB; {KIND}", MOST_BYTES >> 20)));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|e| {
+    let (mut lines, mut records) = (Lines::new(name, source), 0);
+    while lines.read()? {
+        let bad = |why: String| lines.bad(lines.line, why);
+        let text = std::str::from_utf8(&lines.bytes).map_err(|e| {
             let at = e.valid_up_to();
             bad(format!("not UTF-8 after byte {at} of the line; save the file as UTF-8"))
         })?;
@@ -167,11 +180,16 @@ fn json_lines(
         let value = record_json::value(&mut serde_json::Deserializer::from_str(text.trim_end()));
         let value = value.map_err(|e| {
             let (why, column) = (reason(&e), e.column());
-            bad(format!("not valid JSON ({why} at column {column}); {KIND}"))
+            let hint = match ["NaN", "Infinity"].iter().find(|word| text.contains(**word)) {
+                Some(word) => format!("; JSON has no {word}, write null"),
+                None => String::new(),
+            };
+            bad(format!("not valid JSON ({why} at column {column}{hint}); {KIND}"))
         })?;
-        each(line, object(value).map_err(bad)?)?;
+        each(lines.line, object(value).map_err(bad)?)?;
         records += 1;
     }
+    Ok(records)
 }
 
 fn object(value: Value) -> Result<Record, String> {

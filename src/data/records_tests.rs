@@ -78,6 +78,39 @@ fn csv_with_quotes_separators_and_line_ends() {
 }
 
 #[test]
+fn csv_in_the_dialects_of_other_programs() {
+    let expected = ["2 {\"a\":\"1\",\"b\":\"x,y\"}", "3 {\"a\":\"#2\",\"b\":\"NA\"}"];
+    for text in [
+        "a,b\n1,\"x,y\"\n#2,NA\n",
+        "a,b\r1,\"x,y\"\r#2,NA\r",
+        "a,b\r\n1,\"x,y\"\r\n#2,NA",
+        "a|b\n1|x,y\n#2|NA\n",
+        "a\tb\n1\tx,y\n#2\tNA\n",
+    ] {
+        assert_eq!(shown("d.csv", text.as_bytes()), expected, "{text:?}");
+    }
+    // Excel's line above the header; the header alone would be read otherwise.
+    for first in ["sep=;", "SEP=;", "\"sep=;\""] {
+        let text = format!("{first}\r\na,b;c\r\n1;2\r\n");
+        assert_eq!(shown("d.csv", text.as_bytes()), ["3 {\"a,b\":\"1\",\"c\":\"2\"}"]);
+    }
+    for first in ["sep=\t", "\"sep=\t\""] {
+        let text = format!("{first}\ra\tb,c\r1\t2\r");
+        assert_eq!(shown("d.csv", text.as_bytes()), ["3 {\"a\":\"1\",\"b,c\":\"2\"}"]);
+    }
+    assert!(shown("d.csv", b"sep=;\n").is_empty() && shown("d.csv", b"a,b\n").is_empty());
+    // A tab is the separator of .tsv, and a line of nothing but separators is a record.
+    assert_eq!(
+        shown("d.tsv.gz", b"a, b,\tc\n1\t2\n\t\n \n"),
+        ["2 {\"a, b,\":\"1\",\"c\":\"2\"}", "3 {\"a, b,\":\"\",\"c\":\"\"}"]
+    );
+    // The index of pandas has no name.
+    assert_eq!(shown("d.csv", b",a\n0,x\n"), ["2 {\"Unnamed: 0\":\"0\",\"a\":\"x\"}"]);
+    // Line ends in quotes stay as they are.
+    assert_eq!(shown("d.csv", b"a\r\"x\ry\r\nz\"\r"), ["2 {\"a\":\"x\\ry\\r\\nz\"}"]);
+}
+
+#[test]
 fn broken_csv_is_named_by_its_line() {
     for (bytes, parts) in [
         (&b"a,b\n1,2\n3,\"x\n4,5\n6,7\n"[..], ["line 3", "not closed until the end"]),
@@ -86,12 +119,79 @@ fn broken_csv_is_named_by_its_line() {
         (b"a,b\n\n1,2,3\n", ["line 3", "3 fields, the header has 2"]),
         (b"a,b\n1\n", ["line 2", "1 fields"]),
         (b"a,b,a\n1,2,3\n", ["line 1", "called `a`"]),
-        (b"a,b\n1,\xff\n", ["line 2", "UTF-8"]),
+        (b"a,b\n1,\xff\n", ["line 2", "not UTF-8 (Latin-1"]),
+        (b"# of today\na,b\n1,2\n", ["line 2", "line 1, which begins with `#`"]),
+        (b"a,b\r1,2\r3\r", ["line 3", "1 fields"]),
     ] {
         let message = message("d.csv", bytes);
         for part in parts.iter().chain(&["d.csv"]) {
             assert!(message.contains(part), "{part:?} not in {message:?}");
         }
+    }
+}
+
+#[test]
+fn json_of_other_programs_is_read_or_named() {
+    let expected = ["1 {\"a\":1}", "2 {\"a\":2}"];
+    for text in [&b"{\"a\":1}\r{\"a\":2}\r"[..], b"\xef\xbb\xbf{\"a\":1}\r\n{\"a\":2}"] {
+        assert_eq!(shown("d.jsonl", text), expected);
+    }
+    for (bytes, parts) in [
+        (&b"{\"a\": NaN}"[..], ["line 1", "JSON has no NaN, write null"]),
+        (b"{}\r{\"a\": -Infinity}", ["line 2", "JSON has no Infinity"]),
+        (b"{\"a\": 1,}", ["line 1", "not valid JSON"]),
+        (b"{\n \"data\": [{}]\n}", ["line 1", "one JSON object a line"]),
+        (b"{\"a\":1}\n{\"a\":1,\"a\":2}", ["line 2", "the key `a` stands twice"]),
+        (b"[{\"a\":1,\"a\":2}]", ["record 1", "the key `a` stands twice"]),
+    ] {
+        let message = message("d.jsonl", bytes);
+        for part in parts.iter().chain(&["d.jsonl"]) {
+            assert!(message.contains(part), "{part:?} not in {message:?}");
+        }
+    }
+}
+
+#[test]
+fn files_that_are_none_of_ours_are_called_by_their_name() {
+    for (bytes, part) in [
+        (&b"BZh91AY&SY"[..], "bzip2"),
+        (b"\xfd7zXZ\0\0", "xz"),
+        (b"PK\x03\x04\x14\0", "zip archive or an Excel sheet"),
+        (b"\xd0\xcf\x11\xe0\xa1", "Excel"),
+        (b"ARROW1\0\0", "Arrow"),
+        (b"\xff\xfea\0", "UTF-16"),
+        (b"a\0,\0b\0", "UTF-16"),
+        (b"\0a\0,\0b", "UTF-16"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+    ] {
+        for name in ["d.csv", "d.jsonl"] {
+            let message = message(name, bytes);
+            assert!(message.contains(part) && message.contains(name), "{part:?}: {message:?}");
+        }
+    }
+}
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data").join(name)
+}
+
+#[test]
+fn parquet_of_other_writers_is_read_or_named() {
+    let records = |name: &str| {
+        let mut all = Vec::new();
+        for_each_record(fixture(name), |_, record| {
+            all.push(Value::Object(record).to_string());
+            Ok(())
+        })?;
+        Ok::<_, Error>(all)
+    };
+    let expected = records("rows.parquet").unwrap();
+    assert!(expected[1].contains("\"completion\":\"7\"") && expected.len() == 13);
+    // Bytes without the mark of text are text.
+    assert_eq!(records("rows.binary.parquet").unwrap(), expected);
+    for name in ["rows.encrypted.parquet", "rows.encrypted_columns.parquet"] {
+        let message = records(name).unwrap_err().to_string();
+        assert!(message.contains("encrypted Parquet") && message.contains(name), "{message}");
     }
 }
 

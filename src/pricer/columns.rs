@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::product::{Product, parse_price};
+use super::dollars::dollars;
+use super::product::Product;
+use crate::data::records::no_text;
 use crate::{Error, Result};
 
 /// Names under which a field is looked for, the first one found wins; case and `_`, `-` and spaces do not
@@ -14,6 +16,12 @@ const NAMES: [(&str, &[&str]); 6] = [
     ("description", &["description", "productdescription", "desc"]),
     ("details", &["details", "features", "specifications", "specs", "bullets"]),
     ("price", &["price", "listprice", "priceusd", "cost", "amount"]),
+];
+
+/// What stands in a price column where there is none: the texts that pandas reads as missing.
+const MISSING: [&str; 18] = [
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+    "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ];
 
 /// Which columns hold which field.
@@ -48,33 +56,43 @@ impl Columns {
         Ok(columns)
     }
 
-    /// Columns of a record for a field.
+    /// Columns of a record for a field, with their names.
     fn of<'r>(
         &self,
         field: &str,
         record: &'r Map<String, Value>,
-    ) -> Result<Vec<&'r Value>, String> {
+    ) -> Result<Vec<(&'r String, &'r Value)>, String> {
         if let Some((_, given)) = self.0.iter().find(|(known, _)| *known == field) {
-            let value = |name: &String| {
+            let column = |name: &String| {
                 let keys = || Vec::from_iter(record.keys().map(String::as_str)).join(", ");
-                record.get(name).ok_or_else(|| {
+                record.get_key_value(name).ok_or_else(|| {
                     format!("there is no column `{name}` for {field}; there are {}", keys())
                 })
             };
-            return given.iter().map(value).collect();
+            return given.iter().map(column).collect();
         }
         let names =
             NAMES.iter().find(|(known, _)| *known == field).map_or(&[][..], |(_, names)| names);
-        let found = names.iter().find_map(|name| {
-            record.iter().find(|(key, _)| plain(key) == **name).map(|(_, value)| value)
-        });
+        let found =
+            names.iter().find_map(|name| record.iter().find(|(key, _)| plain(key) == **name));
         Ok(found.into_iter().collect())
     }
 
     fn text(&self, field: &str, record: &Map<String, Value>) -> Result<String, String> {
-        let parts =
-            self.of(field, record)?.into_iter().map(text_of).filter(|text| !text.is_empty());
-        Ok(parts.collect::<Vec<_>>().join(" "))
+        let texts = self.of(field, record)?.into_iter().map(|(name, value)| {
+            text_of(value).map_err(|why| format!("{field}: column `{name}` {why}"))
+        });
+        let mut texts = texts.collect::<Result<Vec<String>, String>>()?;
+        texts.retain(|text| !text.is_empty());
+        Ok(texts.join(" "))
+    }
+
+    /// Columns of a record of which no field is made. With columns that `--map` names but the record lacks,
+    /// those are not counted.
+    pub fn unused<'r>(&self, record: &'r Map<String, Value>) -> Vec<&'r str> {
+        let used = NAMES.iter().filter_map(|(field, _)| self.of(field, record).ok()).flatten();
+        let used: Vec<&String> = used.map(|(name, _)| name).collect();
+        record.keys().filter(|key| !used.contains(key)).map(String::as_str).collect()
     }
 
     /// The product of a record, and whether its price is missing (then it is 0).
@@ -90,13 +108,13 @@ impl Columns {
                     "no column is called price (there are {keys}); say which it is: --map price=COLUMN"
                 ));
             }
-            [Value::Null] => (0.0, true),
-            [Value::Number(number)] => (number.as_f64().unwrap_or(f64::NAN), false),
-            [Value::String(text)] if text.trim().is_empty() => (0.0, true),
-            [Value::String(text)] => {
-                (parse_price(text).map_err(|why| format!("price: {why}"))?, false)
+            [(_, Value::Null)] => (0.0, true),
+            [(_, Value::Number(number))] => (number.as_f64().unwrap_or(f64::NAN), false),
+            [(_, Value::String(text))] if is_missing(text) => (0.0, true),
+            [(_, Value::String(text))] => {
+                (dollars(text).map_err(|why| format!("price: {why}"))?, false)
             }
-            [other] => return Err(format!("price: {other} is no number")),
+            [(_, other)] => return Err(format!("price: {other} is no number")),
             _ => return Err("price: more than one column".into()),
         };
         if !price.is_finite() {
@@ -114,20 +132,32 @@ impl Columns {
     }
 }
 
+fn is_missing(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty() || MISSING.contains(&text)
+}
+
 /// A value as text: lists joined, objects as `key: value`.
-fn text_of(value: &Value) -> String {
-    match value {
+///
+/// **Errors** for bytes that are no text, as "holds …".
+fn text_of(value: &Value) -> Result<String, String> {
+    Ok(match value {
         Value::Null => String::new(),
         Value::String(text) => text.trim().to_owned(),
         Value::Array(all) => {
-            Vec::from_iter(all.iter().map(text_of).filter(|t| !t.is_empty())).join(" ")
+            let mut texts = all.iter().map(text_of).collect::<Result<Vec<String>, String>>()?;
+            texts.retain(|text| !text.is_empty());
+            texts.join(" ")
         }
         Value::Object(map) => {
-            let pair = |(key, value): (&String, &Value)| format!("{key}: {}", text_of(value));
-            Vec::from_iter(map.iter().map(pair)).join("; ")
+            if let Some(bytes) = no_text(value) {
+                return Err(format!("holds {bytes} bytes that are no text"));
+            }
+            let pair = |(key, value)| Ok(format!("{key}: {}", text_of(value)?));
+            map.iter().map(pair).collect::<Result<Vec<String>, String>>()?.join("; ")
         }
         other => other.to_string(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -165,6 +195,32 @@ mod tests {
         assert!(price(r#"{"title":"a"}"#).unwrap_err().contains("--map price=COLUMN"));
         assert!(price(r#"{"title":"a","price":[1]}"#).is_err());
         assert!(price(r#"{"title":"a","price":null}"#).unwrap().1);
-        assert!(price(r#"{"title":"a","price":" "}"#).unwrap().1);
+        for missing in [" ", "NaN", "N/A", "null"] {
+            let row = format!(r#"{{"title":"a","price":"{missing}"}}"#);
+            assert!(price(&row).unwrap().1, "{missing}");
+        }
+    }
+
+    #[test]
+    fn columns_without_a_field_are_told() {
+        let row = record(r#"{"title":"a","name":"b","price":1,"colour":"red","list price":2}"#);
+        let unused = |map: &str| {
+            let columns = Columns::parse(map).unwrap();
+            let mut unused: Vec<String> =
+                columns.unused(&row).into_iter().map(String::from).collect();
+            unused.sort();
+            unused.join(", ")
+        };
+        assert_eq!(unused(""), "colour, list price, name");
+        assert_eq!(unused("price=list price,details=name+colour"), "price");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_where_they_are_used() {
+        let mut row = record(r#"{"title":"a","price":1}"#);
+        row.insert("image".into(), crate::data::records::bytes_value(&[0xff, 0xfe]));
+        assert!(Columns::default().product(&row).is_ok());
+        let why = Columns::parse("details=image").unwrap().product(&row).unwrap_err();
+        assert!(why.contains("details: column `image` holds 2 bytes that are no text"), "{why}");
     }
 }

@@ -5,6 +5,7 @@
 pub mod baselines;
 pub mod columns;
 pub mod distribution;
+pub mod dollars;
 pub mod metrics;
 pub mod parse;
 pub mod preset;

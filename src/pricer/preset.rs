@@ -16,7 +16,7 @@ fn course() -> TrainConfig {
     TrainConfig {
         quant: Quant::Nf4,
         lora_dropout: 0.1,
-        max_length: 128,
+        max_length: Some(128),
         group_by_length: true,
         learning_rate: 1e-4,
         lr_scheduler_type: SchedulerType::Cosine,
@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(c.batch_size * c.gradient_accumulation_steps, batch);
             assert_eq!((c.rank, c.lora_alpha, c.lora_dropout), (rank, alpha, 0.1));
             assert_eq!((c.target_modules.names().len(), c.num_train_epochs), (modules, epochs));
-            assert_eq!((c.max_length, c.learning_rate, c.max_grad_norm), (128, 1e-4, 0.3));
+            assert_eq!((c.max_length, c.learning_rate, c.max_grad_norm), (Some(128), 1e-4, 0.3));
             assert_eq!((c.weight_decay, c.warmup_ratio), (0.001, 0.01));
             assert!(c.group_by_length && c.lr_scheduler_type == SchedulerType::Cosine);
         }

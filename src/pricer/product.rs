@@ -90,26 +90,6 @@ impl Product {
     }
 }
 
-/// A price as files write it: a number, perhaps with `$`, thousands separators or spaces.
-///
-/// **Errors** what is wrong with it, for a message that names the row.
-pub fn parse_price(text: &str) -> Result<f64, String> {
-    let plain = text.trim().trim_start_matches("USD").trim_start_matches('$').trim();
-    let plain = plain.trim_end_matches("USD").trim();
-    // A comma separates thousands only: "12,50" could be either.
-    let groups: Vec<&str> = plain.split(',').collect();
-    let thousands = groups.iter().skip(1).all(|group| {
-        let digits = group.split('.').next().unwrap_or("");
-        digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit())
-    });
-    let ascii = plain.bytes().all(|b| b.is_ascii_digit() || b"+-.,eE".contains(&b));
-    match groups.concat().parse::<f64>() {
-        Ok(price) if price.is_finite() && thousands && ascii => Ok(price),
-        _ if plain.is_empty() => Err("there is no price".into()),
-        _ => Err(format!("`{}` is no number", text.trim())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,18 +113,6 @@ mod tests {
         // No digit, no letter, too short, lower case.
         for kept in ["ABCDEFGH", "1234567890", "AB1234", "ab123456", "RTX4090"] {
             assert_eq!(scrubbed(kept), if kept == "RTX4090" { "" } else { kept }, "{kept}");
-        }
-    }
-
-    #[test]
-    fn prices_are_numbers() {
-        for (text, price) in
-            [("12.5", 12.5), ("$1,299.00", 1299.0), (" 7 ", 7.0), ("USD 3", 3.0), ("1e2", 100.0)]
-        {
-            assert_eq!(parse_price(text), Ok(price), "{text}");
-        }
-        for text in ["", "cheap", "12,50", "1.2.3", "inf", "NaN", "3 to 4"] {
-            assert!(parse_price(text).is_err(), "{text}");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::schedule::SchedulerType;
 use crate::Result;
-use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn};
-use crate::format::{Moment, PatternMap};
+use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn, MAX_LENGTH};
+use crate::format::{ModelConfig, Moment, PatternMap};
 use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
 
@@ -221,8 +221,9 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Micro-batches in an optimizer step.
     pub gradient_accumulation_steps: usize,
-    /// Tokens kept of each row.
-    pub max_length: usize,
+    /// Tokens kept of each row; none: [`MAX_LENGTH`], or the model's limit if that is less ([`TrainConfig::for_model`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<usize>,
     /// Put rows of like length together.
     pub group_by_length: bool,
     /// Fill each micro-batch with rows up to `batch_size · max_length` tokens.
@@ -296,7 +297,7 @@ impl Default for TrainConfig {
             max_steps: None,
             batch_size: 4,
             gradient_accumulation_steps: 4,
-            max_length: 128,
+            max_length: None,
             group_by_length: false,
             packing: false,
             learning_rate: 2e-4,
@@ -330,10 +331,23 @@ impl TrainConfig {
         self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
+    /// Tokens kept of each row.
+    pub fn row_length(&self) -> usize {
+        self.max_length.unwrap_or(MAX_LENGTH)
+    }
+
+    /// These settings with the default of `max_length` for a model: its positions, or the window up to which it
+    /// attends to all tokens, if they are fewer than [`MAX_LENGTH`]. A length that was given stays.
+    pub fn for_model(self, model: &ModelConfig) -> TrainConfig {
+        let limit = model.max_position_embeddings.min(model.sliding_window.unwrap_or(usize::MAX));
+        let max_length = self.max_length.or(Some(MAX_LENGTH.min(limit)));
+        TrainConfig { max_length, ..self }
+    }
+
     /// How rows become tokens. **Errors** [`Error::Invalid`](crate::Error::Invalid) for a bad `map`.
     pub fn dataset_options(&self) -> Result<DatasetOptions> {
         let columns = ColumnMap::new(&self.map)?;
-        let (max_length, loss) = (self.max_length, self.loss);
+        let (max_length, loss) = (self.row_length(), self.loss);
         Ok(DatasetOptions { max_length, loss, columns, ..DatasetOptions::default() })
     }
 
@@ -344,7 +358,7 @@ impl TrainConfig {
             gradient_accumulation_steps: self.gradient_accumulation_steps,
             group_by_length: self.group_by_length,
             sequential: false,
-            pack_tokens: if self.packing { self.batch_size * self.max_length } else { 0 },
+            pack_tokens: if self.packing { self.batch_size * self.row_length() } else { 0 },
         }
     }
 

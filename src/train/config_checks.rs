@@ -85,8 +85,9 @@ impl TrainConfig {
         must(!(self.packing && self.group_by_length), "packing", || {
             "cannot be combined with group_by_length: packs have no padding to save".into()
         })?;
-        must(self.max_length >= 2, "max_length", || {
-            format!("{} leaves nothing to predict; must be at least 2", self.max_length)
+        let length = self.row_length();
+        must(length >= 2, "max_length", || {
+            format!("{length} leaves nothing to predict; must be at least 2")
         })?;
         let counts = [
             ("max_steps", self.max_steps, "leave it out to train for num_train_epochs"),

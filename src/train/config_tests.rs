@@ -116,7 +116,7 @@ fn defaults_are_valid_and_each_bad_setting_is_named() {
         ("max_steps", |c| c.max_steps = Some(0)),
         ("batch_size", |c| c.batch_size = 0),
         ("gradient_accumulation_steps", |c| c.gradient_accumulation_steps = 0),
-        ("max_length", |c| c.max_length = 1),
+        ("max_length", |c| c.max_length = Some(1)),
         ("learning_rate", |c| c.learning_rate = -1e-4),
         ("learning_rate", |c| c.learning_rate = f64::INFINITY),
         ("warmup_ratio", |c| c.warmup_ratio = 1.5),
@@ -175,4 +175,25 @@ fn edit_distance_counts_edits() {
         ],
         [3, 0, 1, 3]
     );
+}
+
+#[test]
+fn rows_are_as_long_as_the_model_can_hold_and_1024_at_most() {
+    let model = |positions: usize, window: Option<usize>| {
+        let json = serde_json::json!({
+            "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 64,
+            "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 100,
+            "rms_norm_eps": 1e-5, "max_position_embeddings": positions, "sliding_window": window,
+        });
+        crate::format::ModelConfig::from_json("config.json", json.to_string().as_bytes()).unwrap()
+    };
+    let length = |given, positions, window| {
+        let config = TrainConfig { max_length: given, ..TrainConfig::default() };
+        config.for_model(&model(positions, window)).max_length
+    };
+    assert_eq!(TrainConfig::default().row_length(), 1024);
+    assert_eq!(length(None, 4096, None), Some(1024));
+    assert_eq!(length(None, 512, None), Some(512));
+    assert_eq!(length(None, 4096, Some(256)), Some(256));
+    assert_eq!(length(Some(2000), 512, Some(256)), Some(2000));
 }

@@ -132,6 +132,7 @@ fn names() -> BTreeSet<String> {
         init_adapter: Some(String::new()),
         packing: true,
         max_steps: Some(1),
+        max_length: Some(2),
         eval_steps: Some(1),
         save_total_limit: Some(1),
         early_stopping_patience: Some(1),

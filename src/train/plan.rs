@@ -40,7 +40,7 @@ fn largest_pass(rows: &Dataset, batch_size: usize) -> Pass {
 
 /// The largest pass where nothing is known of the rows: all of them full, with loss on every token.
 pub fn full_pass(config: &TrainConfig) -> Pass {
-    let (batch, queries) = (config.batch_size, config.max_length);
+    let (batch, queries) = (config.batch_size, config.row_length());
     Pass { batch, queries, targets: batch * (queries - 1) }
 }
 

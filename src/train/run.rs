@@ -68,6 +68,7 @@ impl Run {
         resume: bool,
     ) -> Result<Run> {
         config.validate()?;
+        let config = config.for_model(model.config());
         for data in [Some(&rows), held_out.as_ref()].into_iter().flatten() {
             plan::check_vocabulary(data, model.config())?;
         }

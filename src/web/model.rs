@@ -14,7 +14,7 @@ use crate::format::{
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, Quant, adapter_notes};
-use crate::pricer::product::parse_price;
+use crate::pricer::dollars::dollars;
 use crate::pricer::prompt::{Spelling, completion};
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
@@ -240,7 +240,7 @@ impl WasmModel {
     #[wasm_bindgen(js_name = priceRow)]
     pub fn price_row(&self, product: &str, price: &str) -> Result<JsValue, JsValue> {
         let prompt = js::options::<ProductArgs>(product)?.prompt();
-        let dollars = parse_price(price).map_err(|why| js::error(Error::invalid("price", why)))?;
+        let dollars = dollars(price).map_err(|why| js::error(Error::invalid("price", why)))?;
         let completion = completion(dollars, Spelling::default());
         js::object(&RowOut { prompt, completion, price: dollars })
     }
@@ -252,6 +252,7 @@ impl WasmModel {
     pub fn memory(&self, config: &str) -> Result<JsValue, JsValue> {
         let config: TrainConfig = js::options(config)?;
         let model = self.model().map_err(js::error)?;
+        let config = config.for_model(model.config());
         let (pass, limits) = (full_pass(&config), Limits::of(&self.gpu));
         let plan = RunPlan::new(model.memory(), model.config(), &config, pass, limits);
         let training_bytes = plan.map_err(js::error)?.memory.total();
@@ -274,8 +275,9 @@ impl WasmModel {
         config: String,
     ) -> Result<f64, JsValue> {
         let config: TrainConfig = js::options(&config)?;
+        let config = config.for_model(self.model().map_err(js::error)?.config());
         let options = DatasetOptions {
-            max_length: config.max_length,
+            max_length: config.row_length(),
             loss: config.loss,
             ..DatasetOptions::default()
         };

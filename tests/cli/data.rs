@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::program::{Done, Place};
+use crate::program::{Done, Place, edit_json};
 use crate::tiny;
 
 fn file(name: &str) -> String {
@@ -35,9 +35,19 @@ fn equal_rows_in_every_format_give_the_same_adapter() {
         "rows.gzip.parquet",
         "rows.lz4.parquet",
         "rows.none.parquet",
+        "rows.binary.parquet",
     ] {
         assert!(Path::new(&file(name)).is_file(), "{name} is missing");
         assert_eq!(adapter(&place, name, &file(name), ""), expected, "{name}");
+    }
+    // Excel's first line, and the line ends of old Macs.
+    let csv = |end: &str| {
+        let row = |i: usize| format!("item {i} costs $;{}{end}", i * 7 % 50);
+        format!("sep=;{end}prompt;completion{end}{}", (0..13).map(row).collect::<String>())
+    };
+    for (name, end) in [("excel.csv", "\r\n"), ("mac.csv", "\r")] {
+        place.write(name, &csv(end));
+        assert_eq!(adapter(&place, name.trim_end_matches(".csv"), name, ""), expected, "{name}");
     }
     // Other names for the columns, a separator and quotes that a spreadsheet writes.
     let mut csv = String::from("\u{feff}\"How much?\";id;price\r\n");
@@ -57,6 +67,53 @@ fn equal_rows_in_every_format_give_the_same_adapter() {
             .read("mapped/run.toml")
             .contains("map = [\"completion=price\", \"prompt=How much?\"]")
     );
+}
+
+#[test]
+fn rows_are_cut_at_1024_the_models_limit_or_a_presets_128() {
+    let place = Place::new();
+    let row = |prompt: usize, completion: usize| {
+        let row =
+            serde_json::json!({"prompt": "a".repeat(prompt), "completion": "b".repeat(completion)});
+        format!("{row}\n")
+    };
+    // 161, 1199 and 1301 tokens with the end: the second loses its end, the third all of its answer.
+    place.write("train.jsonl", &format!("{}{}{}", row(100, 60), row(990, 208), row(1290, 10)));
+    let plan = |more: &str| {
+        let args = format!("plan --json --model model --data train.jsonl --batch-size 1 {more}");
+        let done = place.run(&args.split_whitespace().collect::<Vec<_>>());
+        let err = done.err.clone();
+        (err, done.lines()[0]["tokens"].as_u64())
+    };
+    let limit = |tokens: u64| {
+        edit_json(&place.path("model/config.json"), |c| {
+            c["max_position_embeddings"] = tokens.into()
+        });
+    };
+    let cut = |n: usize, to: usize, ends: usize| {
+        format!(
+            "{n} of 3 rows are cut to --max-length {to} (the longest has 1301 tokens); {ends} of them lose the end"
+        )
+    };
+    limit(4096);
+    let (said, tokens) = plan("");
+    assert!(said.contains(&cut(2, 1024, 2)), "{said}");
+    assert_eq!(tokens, Some(1024));
+    limit(1250);
+    assert!(plan("--max-length 1250").0.contains(&cut(1, 1250, 1)));
+    assert_eq!(plan("--max-length 1301").1, Some(1301), "what is typed stays");
+    limit(200);
+    assert!(plan("").0.contains(&cut(2, 200, 2)));
+    let (said, tokens) = plan("--preset pricer-demo");
+    assert!(said.contains(&cut(3, 128, 3)), "{said}");
+    assert_eq!(tokens, Some(128));
+    // The run writes down the number that it goes by, so another default would not change it.
+    let done = Done::of(place.train("run", "--max-steps 1").output().unwrap());
+    assert!(done.err.contains(&cut(2, 200, 2)), "{}", done.err);
+    assert!(place.read("run/run.toml").contains("max_length = 200\n"));
+    limit(100_000);
+    Done::of(place.train("run", "--max-steps 1 --resume").output().unwrap()).lines();
+    assert!(place.read("run/run.toml").contains("max_length = 200\n"));
 }
 
 #[test]

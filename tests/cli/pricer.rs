@@ -101,10 +101,29 @@ fn prepare_names_what_is_wrong_and_leaves_nothing() {
         "--skip-bad",
     ]);
     assert!(!place.path("data").exists());
+    // Prices that no convention writes; docs/tables.md has those that are read.
+    for bad in ["0,999", ",123", "12,50", "1.234,56", "1,23,456", "5€", "(5)", "1 234.56"] {
+        place.write("products.csv", &format!("{}Bad,Home,Acme,\"{bad}\"\n", products()));
+        prepare(&place, &[]).fails_saying(&[
+            "products.csv",
+            "row 45",
+            &format!("`{bad}` is no number"),
+        ]);
+    }
+    place.write("products.csv", &format!("{}Bad,Home,Acme,cheap\n", products()));
     assert_eq!(prepare(&place, &["--skip-bad"]).lines()[0]["dropped"]["bad_price"], 1);
     place.write("products.csv", "title,price\n\"open,3\n\"a\",4\n");
     prepare(&place, &["--map", ""]).fails_saying(&["products.csv", "line"]);
     place.write("products.csv", &products());
+    // A column that no field is made of is named, once.
+    let done = prepare(&place, &["--map", "brand=", "--split", "0.8,0.1,0.1"]);
+    assert_eq!(
+        done.err.matches("columns that are not used: kind, maker (").count(),
+        1,
+        "{}",
+        done.err
+    );
+    assert_eq!(done.lines()[0]["unused_columns"], json!(["kind", "maker"]));
     prepare(&place, &["--map", "price=cost"]).fails_saying(&["cost", "list_price"]);
     prepare(&place, &["--split", "1,1,1"]).fails_saying(&["--split", "sum to 1"]);
     let left: Vec<_> =

@@ -326,7 +326,7 @@ fn packs_without_held_out_rows() {
     let config = TrainConfig {
         max_steps: Some(6),
         packing: true,
-        max_length: 24,
+        max_length: Some(24),
         save_steps: SaveSteps::Steps(2),
         logging_steps: 4,
         ..settings()

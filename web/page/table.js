@@ -2,8 +2,10 @@
 
 /** Rows of fields. */
 export function rows(text) {
-  const first = text.split(/\r?\n/, 1)[0];
-  const separator = ["\t", ";", ","].find((mark) => first.includes(mark)) ?? ",";
+  const said = /^"?sep=([^\r\n"])"?(?:\r\n?|\n)/i.exec(text);
+  if (said) text = text.slice(said[0].length);
+  const first = text.split(/[\r\n]/, 1)[0];
+  const separator = said?.[1] ?? ["\t", ";", ","].find((mark) => first.includes(mark)) ?? ",";
   const out = [];
   let row = [];
   let field = "";
@@ -22,11 +24,12 @@ export function rows(text) {
       quoted = true;
       field = "";
     } else if (c === separator) end();
-    else if (c === "\n") {
+    else if (c === "\n" || c === "\r") {
+      if (c === "\r" && text[i + 1] === "\n") i++;
       end();
       out.push(row);
       row = [];
-    } else if (c !== "\r") field += c;
+    } else field += c;
   }
   end();
   out.push(row);
@@ -38,6 +41,7 @@ const ALIASES = { name: "title", product: "title", item: "title", cost: "price",
 
 /** Products with prices as text. Throws sentences that name the row. */
 export function products(text) {
+  if (/[\uFFFD\0]/.test(text)) throw new Error("This is not UTF-8. Save the table as UTF-8.");
   const [head, ...body] = rows(text);
   if (!head) throw new Error("The table is empty. The first line names the columns, each further line is a product.");
   const columns = head.map((name) => {
@@ -49,7 +53,10 @@ export function products(text) {
       throw new Error(`No column is called “${needed}”. The first line must name the columns, such as: title,price`);
     }
   }
+  const twice = columns.find((name, at) => FIELDS.includes(name) && columns.indexOf(name) !== at);
+  if (twice) throw new Error(`Two columns are called “${twice}”. Rename one.`);
   const found = body.map((row, i) => {
+    if (row.length !== columns.length) throw new Error(`Line ${i + 2} has ${row.length} fields, the first line names ${columns.length} columns.`);
     const product = {};
     columns.forEach((name, at) => {
       if (FIELDS.includes(name)) product[name] = (row[at] ?? "").trim();
@@ -59,5 +66,5 @@ export function products(text) {
     return product;
   });
   if (found.length < 2) throw new Error("At least two products are needed.");
-  return found;
+  return Object.assign(found, { unused: head.filter((_, at) => !FIELDS.includes(columns[at])) });
 }

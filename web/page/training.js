@@ -62,7 +62,8 @@ form.addEventListener("submit", async (event) => {
   }, note);
   $("halt").disabled = true;
   if (!done) return;
-  note.textContent = `${done.steps} steps on ${done.rows} rows. The adapter “${name}” is on: ask for a price, or download it.`;
+  const unused = table.unused.length > 0 ? ` Columns that were not used: ${table.unused.join(", ")}.` : "";
+  note.textContent = `${done.steps} steps on ${done.rows} rows. The adapter “${name}” is on: ask for a price, or download it.${unused}`;
   form.dataset.done = done.steps;
   enable(true);
 });
