@@ -195,6 +195,12 @@ fn what_the_template_writes_for_a_turn_counts_whatever_it_says() {
     let row = r#"{"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}"#;
     assert_eq!(completion(think, row), ["<U>2+2?<A>4$", "..........4$"]);
     assert_eq!(said(think, row, LossOn::All).unwrap(), ["<U>2+2?<A>4$"; 2]);
+    // Marks, where there are any.
+    let marks = "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}${% endfor %}";
+    assert_eq!(completion(marks, row), ["<u>2+2?$<a>4$", "...........4."]);
+    assert!(
+        refusal(marks, r#"{"messages": [{"role": "user", "content": "q"}]}"#).contains("no token")
+    );
     // A turn that ends in its words ends in what is written behind them.
     let line = "{% for m in messages %}{{ m.role[0] }}: {{ m.content }}\n\n{% endfor %}{% if add_generation_prompt %}a: {% endif %}";
     assert_eq!(completion(line, row), ["u: 2+2?\n\na: 4\n\n", "............4\n\n"]);
