@@ -21,6 +21,8 @@ const SMALL = {
   "generation_config.json": "generationConfig",
   "tokenizer.json": "tokenizer",
   "tokenizer_config.json": "tokenizerConfig",
+  "special_tokens_map.json": "specialTokensMap",
+  "added_tokens.json": "addedTokens",
 };
 
 /** `{name, blob}`, the name with its folders where a picker knows them. */
@@ -173,6 +175,7 @@ export async function resolve(url, { signal } = {}) {
   const files = [
     file("config.json"), file("tokenizer.json"),
     file("tokenizer_config.json", true), file("generation_config.json", true),
+    file("special_tokens_map.json", true), file("added_tokens.json", true),
   ];
   let shards = [last.endsWith(".safetensors") ? last : "model.safetensors"];
   if (!last.endsWith(".safetensors")) {

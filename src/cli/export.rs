@@ -37,6 +37,7 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
         return Err(Error::invalid(format!("--out {}", args.out.display()), why).into());
     }
     let files = Files::open(&args.model)?;
+    files.say(printer);
     let adapter = args.adapter.as_ref().map(AdapterFile::load).transpose()?;
     if let (Some(path), Some(adapter)) = (&args.adapter, &adapter) {
         say_notes(printer, &path.display().to_string(), adapter, &files.config);

@@ -39,6 +39,7 @@ pub(super) struct MergeArgs {
 pub(super) async fn run(session: &Session, args: &MergeArgs) -> Result<()> {
     let printer = &session.printer;
     let files = Files::open(&args.model)?;
+    files.say(printer);
     let adapter = AdapterFile::load(&args.adapter)?;
     say_notes(printer, &args.adapter.display().to_string(), &adapter, &files.config);
     if files.checkpoint.gguf().is_some() {

@@ -1,5 +1,6 @@
 //! From what was typed to a model on a device: MODEL, ADAPTER, and how to open the device.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,27 +42,40 @@ impl From<PrecisionArg> for Precision {
 }
 
 /// A model's files, opened; nothing is on a device yet.
-pub(super) struct Files(ModelFiles);
+pub(super) struct Files {
+    files: ModelFiles,
+    /// What is still to be said about them, a line each.
+    notes: RefCell<Vec<String>>,
+}
 
 impl std::ops::Deref for Files {
     type Target = ModelFiles;
 
     fn deref(&self) -> &ModelFiles {
-        &self.0
+        &self.files
     }
 }
 
 impl Files {
     /// Opens MODEL. **Errors** say what works.
     pub(super) fn open(model: &str) -> Result<Files> {
-        Ok(Files(ModelFiles::open(local(model)?)?))
+        let files = ModelFiles::open(local(model)?)?;
+        let notes = RefCell::new(files.notes.clone());
+        Ok(Files { files, notes })
     }
 
     /// The tokenizer beside or in the weights.
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
-        self.0.tokenizer().with_context(|| {
-            format!("{}: no usable tokenizer.json beside the weights", self.0.path.display())
-        })
+        let tokenizer = self.files.tokenizer().with_context(|| {
+            format!("{}: no usable tokenizer.json beside the weights", self.files.path.display())
+        })?;
+        self.notes.borrow_mut().extend(tokenizer.notes().iter().cloned());
+        Ok(tokenizer)
+    }
+
+    /// Says what is to be known about them, once.
+    pub(super) fn say(&self, printer: &Printer) {
+        self.notes.take().iter().for_each(|note| printer.note(format!("note: {note}")));
     }
 }
 
@@ -209,6 +223,7 @@ impl Session {
         quant: Quant,
         positions: usize,
     ) -> Result<Model> {
+        files.say(&self.printer);
         let most = files.config.max_position_embeddings;
         if positions > most.max(MOST_POSITIONS) {
             let why =

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::adapted::{Adapted, delta};
 use super::folder::MergeProgress;
 use crate::format::{
-    AdapterFile, DType, Family, GgufAnnounced, GgufField, GgufType, GgufWriter, ModelConfig,
-    ModelFiles, ROPE_FACTORS, Rope, RopeScaling, gguf_name, tokenizer_fields,
+    AdapterFile, DType, EMBED, Family, GgufAnnounced, GgufField, GgufType, GgufWriter, HEAD,
+    ModelConfig, ModelFiles, ROPE_FACTORS, Rope, RopeScaling, gguf_name, tokenizer_fields,
 };
 use crate::{Error, Result};
 
@@ -43,20 +43,23 @@ pub fn export_gguf(
 ) -> Result<()> {
     let (config, checkpoint) = (&files.config, &files.checkpoint);
     let adapted = Adapted::new(files, adapter)?;
+    check_rope(config)?;
+    let (embed, head) = checkpoint.embedding_and_head(config)?;
     let mut announced = Vec::new();
     let mut names = Vec::new();
     for name in adapted.names() {
+        // A head that is the embedding is not written a second time.
+        if name == HEAD && head.is_none() && embed != HEAD {
+            continue;
+        }
         let info = checkpoint.info(name)?;
-        let gguf = gguf_name(name).ok_or_else(|| {
+        let gguf = gguf_name(if name == embed { EMBED } else { name }).ok_or_else(|| {
             let what = format!("{}: tensor `{name}` in GGUF", checkpoint.name());
             Error::Unsupported {
                 what,
                 hint: "the tensors of Llama's blocks have names there".into(),
             }
         })?;
-        if name == "lm_head.weight" && config.tie_word_embeddings {
-            continue;
-        }
         let kind = match (info.shape.len(), info.dtype) {
             (0 | 1, _) | (_, DType::F32) => GgufType::F32,
             (_, DType::BF16) => GgufType::BF16,
@@ -85,7 +88,7 @@ pub fn export_gguf(
     let mut done = 0;
     let mut writer = GgufWriter::create(out, &fields, announced)?;
     for name in names {
-        let gguf = gguf_name(name).unwrap_or_default();
+        let gguf = gguf_name(if name == embed { EMBED } else { name }).unwrap_or_default();
         let info = checkpoint.info(name)?;
         if permuted(config, name) {
             let rows = info.shape.first().copied().unwrap_or(0);
@@ -103,10 +106,22 @@ pub fn export_gguf(
     writer.finish()
 }
 
+/// Refuses rotary embeddings that the metadata written here has no words for.
+fn check_rope(config: &ModelConfig) -> Result<()> {
+    match &config.rope.scaling {
+        RopeScaling::None | RopeScaling::Linear { .. } | RopeScaling::Llama3 { .. } => Ok(()),
+        other => Err(Error::Unsupported {
+            what: format!("{other:?} in GGUF"),
+            hint: "rope types default, linear and llama3 are written; merge gives a folder".into(),
+        }),
+    }
+}
+
 /// By what Llama 3 divides the frequencies.
 fn rope_factors(config: &ModelConfig) -> Option<Vec<f32>> {
     let RopeScaling::Llama3 { .. } = config.rope.scaling else { return None };
-    let plain = Rope { scaling: RopeScaling::None, ..config.rope }.frequencies(config.head_dim);
+    let plain = Rope { scaling: RopeScaling::None, theta: config.rope.theta };
+    let plain = plain.frequencies(config.head_dim);
     let scaled = config.rope.frequencies(config.head_dim);
     Some(plain.iter().zip(&scaled).map(|(plain, scaled)| (plain / scaled) as f32).collect())
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -11,6 +12,7 @@ use super::gguf::GgufFile;
 use super::gguf::GgufWeights;
 use super::json;
 use super::safetensors::{SafetensorsFile, TensorInfo};
+use super::tensors::canonical;
 use crate::error::{Error, Result};
 
 const SINGLE: &str = "model.safetensors";
@@ -82,6 +84,8 @@ pub struct Checkpoint {
     /// Which file holds a tensor.
     holder: BTreeMap<String, usize>,
     name: String,
+    /// Whether head and embedding hold the same values, once that was asked.
+    pub(super) tied: OnceLock<bool>,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +168,7 @@ impl Checkpoint {
         for (tensor, shard) in &index.weight_map {
             if checkpoint
                 .holder
-                .get(tensor)
+                .get(&canonical(tensor))
                 .is_none_or(|&file| shards.get(file) != Some(&shard.as_str()))
             {
                 let why = format!("the index says that it is in `{shard}`, where it is not");
@@ -174,10 +178,13 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Joins opened files.
+    /// Joins opened files. Names are those of a causal language model, also where the base model was saved.
     ///
     /// **Errors** [`Error::Format`] if two of them hold a tensor of the same name, [`Error::Invalid`] if there is none.
-    pub fn from_files(files: Vec<SafetensorsFile>) -> Result<Self> {
+    pub fn from_files(mut files: Vec<SafetensorsFile>) -> Result<Self> {
+        for file in &mut files {
+            file.rename(canonical)?;
+        }
         Self::join(files.into_iter().map(WeightFile::Safetensors).collect())
     }
 
@@ -200,7 +207,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self { files, holder, name })
+        Ok(Self { files, holder, name, tied: OnceLock::new() })
     }
 
     /// The folder, or the first file.

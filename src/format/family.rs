@@ -64,48 +64,79 @@ impl Family {
 
     /// The family of a `config.json`; refuses what the family's blocks cannot do.
     pub(super) fn of(o: &Object<'_>) -> Result<Self> {
-        let family = match (o.strings("architectures")?, o.string("model_type")?) {
-            (Some(list), _) => {
-                let known = |f: &Family| list.iter().any(|name| name == f.architecture());
-                let found = Self::ALL.into_iter().find(known);
-                found.ok_or_else(|| {
-                    o.unsupported("architectures", list.join(", "), &Self::works())
-                })?
-            }
-            (None, Some(name)) => {
-                let found = Self::ALL.into_iter().find(|f| f.model_type() == name);
-                found.ok_or_else(|| o.unsupported("model_type", name, &Self::works()))?
-            }
-            (None, None) => {
+        let listed = o.strings("architectures")?;
+        let Some(list) = &listed else {
+            let Some(name) = o.string("model_type")? else {
                 return Err(o.error("architectures", format!("is missing: {}", Self::works())));
-            }
+            };
+            let found = Self::ALL.into_iter().find(|f| f.model_type() == name);
+            return found.ok_or_else(|| o.unsupported("model_type", name, &Self::works()));
         };
-        if let Some(act) = o.string("hidden_act")?.filter(|act| *act != "silu") {
-            return Err(o.unsupported("hidden_act", act, "silu works"));
-        }
-        for key in ["attention_bias", "mlp_bias"] {
-            if o.bool(key)? == Some(true) {
-                let hint =
-                    "biases on q, k and v of Qwen2 work, linear layers without bias elsewhere";
-                return Err(o.unsupported(key, true, hint));
+        let refused = || o.unsupported("architectures", list.join(", "), &Self::works());
+        let known = |f: &Family| list.iter().any(|name| name == f.architecture());
+        let by_name = Self::ALL.into_iter().find(known).ok_or_else(refused)?;
+        // transformers goes by the type alone.
+        match o.string("model_type")? {
+            None => Ok(by_name),
+            Some(name) => {
+                let found = Self::ALL.into_iter().find(|f| f.model_type() == name);
+                found.ok_or_else(|| o.unsupported("model_type", name, &Self::works()))
             }
         }
-        Ok(family)
     }
 
-    /// Tokens that attention looks back, if it is not all of them. Qwen2 has the number and a switch; Mistral's
-    /// configurations without the key mean 4096.
-    pub(super) fn sliding_window(self, o: &Object<'_>) -> Result<Option<usize>> {
-        const KEY: &str = "sliding_window";
+    /// `num_key_value_heads` where the file has no such key; `None`: as many as heads.
+    pub(super) fn num_key_value_heads(self) -> Option<usize> {
         match self {
-            Self::Llama => Ok(None),
-            Self::Mistral if !o.has(KEY) => Ok(Some(4096)),
-            Self::Mistral => o.size(KEY),
-            Self::Qwen2 if o.bool("use_sliding_window")? == Some(true) => {
-                o.size(KEY).map(|window| Some(window.unwrap_or(4096)))
-            }
-            Self::Qwen2 => Ok(None),
+            Self::Llama => None,
+            Self::Mistral => Some(8),
+            Self::Qwen2 => Some(32),
         }
+    }
+
+    /// `max_position_embeddings` where the file has no such key.
+    pub(super) fn max_position_embeddings(self) -> usize {
+        match self {
+            Self::Llama => 2048,
+            Self::Mistral => 131_072,
+            Self::Qwen2 => 32_768,
+        }
+    }
+
+    /// Tokens that attention looks back, if it is not all of them in every layer. Qwen2 has the number, a switch and the
+    /// layers; Mistral's configurations without the key mean 4096; of Llama's only the cache knows a window.
+    pub(super) fn sliding_window(self, o: &Object<'_>, layers: usize) -> Result<Option<usize>> {
+        const KEY: &str = "sliding_window";
+        const SLIDING: &str = "sliding_attention";
+        let types = o.strings("layer_types")?;
+        let other = |t: &&String| !["full_attention", "attention", SLIDING].contains(&t.as_str());
+        if let Some(other) = types.iter().flatten().find(other) {
+            let hint = "full_attention and sliding_attention work";
+            return Err(o.unsupported("layer_types", other, hint));
+        }
+        let slides = types.as_ref().map(|types| types.iter().any(|t| t == SLIDING));
+        let number = |default| match o.has(KEY) {
+            true => o.size(KEY),
+            false => Ok(default),
+        };
+        let (window, slides) = match self {
+            Self::Llama => (number(None)?, slides == Some(true)),
+            Self::Mistral => (number(Some(4096))?, slides == Some(true)),
+            Self::Qwen2 => {
+                let window = match o.bool("use_sliding_window")?.unwrap_or(false) {
+                    true => number(Some(4096))?,
+                    false => None,
+                };
+                let from = o.number("max_window_layers")?.unwrap_or(28.0);
+                let slides = slides.unwrap_or(window.is_some() && (layers as f64) > from);
+                (window.filter(|_| slides), slides)
+            }
+        };
+        if slides && window.is_none() {
+            let hint = "layers that slide need a sliding_window";
+            return Err(o.unsupported("layer_types", SLIDING, hint));
+        }
+        Ok(window)
     }
 }
 

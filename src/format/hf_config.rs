@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::family::Family;
+use super::hf_keys;
 use super::json::{self, Object};
+use super::quant_config::QuantizationConfig;
 use super::rope::Rope;
 use super::safetensors::DType;
 use crate::error::{Error, Result};
@@ -49,15 +51,8 @@ pub struct ModelConfig {
     pub dtype: Option<DType>,
     /// Present if the weights are stored quantized.
     pub quantization: Option<QuantizationConfig>,
-}
-
-/// `quantization_config`: NF4 by bitsandbytes, anything else is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuantizationConfig {
-    /// Whether the block scales are quantized too.
-    pub double_quant: bool,
-    /// Linear layers left as they were (`llm_int8_skip_modules`).
-    pub skip_modules: Vec<String>,
+    /// Share of attention weights that the model's authors drop in training, which is not done here.
+    pub attention_dropout: f64,
 }
 
 impl ModelConfig {
@@ -65,20 +60,37 @@ impl ModelConfig {
     ///
     /// **Errors** [`Error::Io`], or as [`ModelConfig::from_json`].
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
-        let path = folder.as_ref().join("config.json");
-        let mut config = Self::from_json(&path.display().to_string(), &json::read(&path)?)?;
-        let path = folder.as_ref().join("generation_config.json");
-        if path.is_file() {
-            config.apply_generation_config(&path.display().to_string(), &json::read(&path)?)?;
-        }
-        Ok(config)
+        Ok(Self::from_dir_with_notes(folder.as_ref())?.0)
+    }
+
+    /// [`ModelConfig::from_dir`], and what a user should know about the files, a line each.
+    pub(super) fn from_dir_with_notes(folder: &Path) -> Result<(Self, Vec<String>)> {
+        let path = folder.join("config.json");
+        let label = path.display().to_string();
+        let (mut config, unread) = Self::from_json_with_notes(&label, &json::read(&path)?)?;
+        let path = folder.join("generation_config.json");
+        let asked = match path.is_file() {
+            true => {
+                config.apply_generation_config(&path.display().to_string(), &json::read(&path)?)?
+            }
+            false => None,
+        };
+        Ok((config, unread.into_iter().chain(asked).collect()))
     }
 
     /// Reads a `config.json`; `label` is its name in messages.
     ///
     /// **Errors** [`Error::Format`] with the key for a value that is missing, of the wrong type or inconsistent;
-    /// [`Error::Unsupported`] with the key for another architecture, activation, rope type, quantization, or biases.
+    /// [`Error::Unsupported`] with the key for another architecture, activation, rope type, quantization, or biases, and
+    /// for whatever else would make transformers compute something else.
     pub fn from_json(label: &str, bytes: &[u8]) -> Result<Self> {
+        Ok(Self::from_json_with_notes(label, bytes)?.0)
+    }
+
+    /// [`ModelConfig::from_json`], and a line that names the keys that nobody reads.
+    ///
+    /// **Errors** the same.
+    pub fn from_json_with_notes(label: &str, bytes: &[u8]) -> Result<(Self, Option<String>)> {
         let value: Value = json::parse(label, bytes)?;
         let o = Object::new(label, &value)?;
         let family = Family::of(&o)?;
@@ -98,7 +110,11 @@ impl ModelConfig {
         if head_dim % 2 != 0 {
             return Err(o.error("head_dim", format!("should be even, is {head_dim}")));
         }
-        let num_key_value_heads = o.size("num_key_value_heads")?.unwrap_or(num_attention_heads);
+        let num_key_value_heads = match o.has("num_key_value_heads") {
+            true => o.size("num_key_value_heads")?,
+            false => family.num_key_value_heads(),
+        };
+        let num_key_value_heads = num_key_value_heads.unwrap_or(num_attention_heads);
         if num_attention_heads % num_key_value_heads != 0 {
             let why = format!(
                 "{num_key_value_heads} does not divide num_attention_heads {num_attention_heads}"
@@ -112,10 +128,18 @@ impl ModelConfig {
         let dtype_key = if o.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
         let dtype = o.string(dtype_key)?.filter(|name| *name != "auto");
         let vocab_size = needed("vocab_size")?;
+        let num_hidden_layers = needed("num_hidden_layers")?;
+        let max_position_embeddings = o.size("max_position_embeddings")?;
+        let max_position_embeddings =
+            max_position_embeddings.unwrap_or(family.max_position_embeddings());
+        let mut unread = hf_keys::check(&o, family)?;
+        let quantization = o.object("quantization_config")?;
+        let quantization = quantization.map(|q| QuantizationConfig::read(&q, &mut unread));
+        let rope = Rope::from_config(&o, max_position_embeddings, &mut unread)?;
         let config = Self {
             family,
             hidden_size,
-            num_hidden_layers: needed("num_hidden_layers")?,
+            num_hidden_layers,
             num_attention_heads,
             num_key_value_heads,
             head_dim,
@@ -123,9 +147,9 @@ impl ModelConfig {
             vocab_size,
             rms_norm_eps: rms_norm_eps as f32,
             tie_word_embeddings: o.bool("tie_word_embeddings")?.unwrap_or(false),
-            max_position_embeddings: o.size("max_position_embeddings")?.unwrap_or(2048),
-            sliding_window: family.sliding_window(&o)?,
-            rope: Rope::from_config(&o)?,
+            max_position_embeddings,
+            sliding_window: family.sliding_window(&o, num_hidden_layers)?,
+            rope,
             bos_token_id: special_token(&o, "bos_token_id")?,
             eos_token_ids: o.tokens("eos_token_id")?,
             pad_token_id: special_token(&o, "pad_token_id")?,
@@ -135,7 +159,8 @@ impl ModelConfig {
                         .ok_or_else(|| o.error(dtype_key, format!("`{name}` is no known type")))
                 })
                 .transpose()?,
-            quantization: o.object("quantization_config")?.map(|q| quantization(&q)).transpose()?,
+            quantization: quantization.transpose()?,
+            attention_dropout: o.number("attention_dropout")?.unwrap_or(0.0),
         };
         for (key, token) in [("bos_token_id", config.bos_token_id)]
             .into_iter()
@@ -145,19 +170,21 @@ impl ModelConfig {
                 return Err(o.error(key, format!("is outside the vocabulary of {vocab_size}")));
             }
         }
-        Ok(config)
+        Ok((config, hf_keys::unread(label, &unread)))
     }
 
-    /// Takes the end tokens of a `generation_config.json`, if it has any.
+    /// Takes the end tokens of a `generation_config.json`, if it has any. Gives a line that names what else it asks for
+    /// and answers here do not do by themselves.
     ///
     /// **Errors** [`Error::Format`] if they are no token ids.
-    pub fn apply_generation_config(&mut self, label: &str, bytes: &[u8]) -> Result<()> {
+    pub fn apply_generation_config(&mut self, label: &str, bytes: &[u8]) -> Result<Option<String>> {
         let value: Value = json::parse(label, bytes)?;
-        let eos = Object::new(label, &value)?.tokens("eos_token_id")?;
+        let o = Object::new(label, &value)?;
+        let eos = o.tokens("eos_token_id")?;
         if !eos.is_empty() {
             self.eos_token_ids = eos;
         }
-        Ok(())
+        Ok(hf_keys::generation(label, &o))
     }
 
     /// Tokens that end a text.
@@ -209,7 +236,7 @@ impl ModelConfig {
                 format!("should be positive, is {}", self.rope.theta),
             ));
         }
-        self.rope.scaling.validate()
+        self.rope.scaling.validate(self.head_dim)
     }
 }
 
@@ -219,25 +246,4 @@ fn special_token(o: &Object<'_>, key: &str) -> Result<Option<u32>> {
         Some(-1) => Ok(None),
         _ => o.token(key),
     }
-}
-
-fn quantization(o: &Object<'_>) -> Result<QuantizationConfig> {
-    const HINT: &str =
-        "bitsandbytes NF4 works; or take the model's unquantized weights and --quant nf4";
-    let method = o.string("quant_method")?.unwrap_or("bitsandbytes");
-    if method != "bitsandbytes" {
-        return Err(o.unsupported("quant_method", method, HINT));
-    }
-    if o.bool("load_in_8bit")? == Some(true) {
-        return Err(o.unsupported("load_in_8bit", true, HINT));
-    }
-    // fp4 is the default of bitsandbytes when the key is absent.
-    let kind = o.string("bnb_4bit_quant_type")?.unwrap_or("fp4");
-    if kind != "nf4" {
-        return Err(o.unsupported("bnb_4bit_quant_type", kind, HINT));
-    }
-    Ok(QuantizationConfig {
-        double_quant: o.bool("bnb_4bit_use_double_quant")?.unwrap_or(false),
-        skip_modules: o.strings("llm_int8_skip_modules")?.unwrap_or_default(),
-    })
 }

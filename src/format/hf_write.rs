@@ -10,7 +10,7 @@ impl ModelConfig {
     /// The `config.json` that transformers reads, for weights of type `dtype`.
     pub fn to_json(&self, dtype: DType) -> String {
         let mut rope = json!({"rope_type": "default", "rope_theta": self.rope.theta});
-        match self.rope.scaling {
+        match &self.rope.scaling {
             RopeScaling::None => {}
             RopeScaling::Linear { factor } => {
                 rope["rope_type"] = json!("linear");
@@ -27,6 +27,43 @@ impl ModelConfig {
                 rope["low_freq_factor"] = json!(low_freq_factor);
                 rope["high_freq_factor"] = json!(high_freq_factor);
                 rope["original_max_position_embeddings"] = json!(original_max_position_embeddings);
+            }
+            RopeScaling::Dynamic { factor, .. } => {
+                rope["rope_type"] = json!("dynamic");
+                rope["factor"] = json!(factor);
+            }
+            RopeScaling::Yarn {
+                factor,
+                original_max_position_embeddings,
+                beta_fast,
+                beta_slow,
+                truncate,
+                attention_factor,
+            } => {
+                rope["rope_type"] = json!("yarn");
+                rope["factor"] = json!(factor);
+                rope["original_max_position_embeddings"] = json!(original_max_position_embeddings);
+                rope["beta_fast"] = json!(beta_fast);
+                rope["beta_slow"] = json!(beta_slow);
+                rope["truncate"] = json!(truncate);
+                rope["attention_factor"] = json!(attention_factor);
+            }
+            RopeScaling::LongRope {
+                short_factor,
+                long_factor,
+                original_max_position_embeddings,
+                attention_factor,
+            } => {
+                rope["rope_type"] = json!("longrope");
+                rope["short_factor"] = json!(short_factor);
+                rope["long_factor"] = json!(long_factor);
+                rope["original_max_position_embeddings"] = json!(original_max_position_embeddings);
+                rope["attention_factor"] = json!(attention_factor);
+            }
+            RopeScaling::Proportional { factor, part } => {
+                rope["rope_type"] = json!("proportional");
+                rope["factor"] = json!(factor);
+                rope["partial_rotary_factor"] = json!(part);
             }
         }
         let eos = match self.eos_token_ids.as_slice() {

@@ -6,6 +6,7 @@ mod conversation;
 mod family;
 mod gguf;
 mod hf_config;
+mod hf_keys;
 mod hf_write;
 mod json;
 mod model_files;
@@ -17,12 +18,15 @@ mod moment;
 mod nf4_weight;
 mod peft;
 mod prequant;
+mod quant_config;
 mod rope;
+mod rope_config;
 mod safetensors;
 mod safetensors_write;
 mod source;
 #[cfg_attr(target_arch = "wasm32", path = "template_web.rs")]
 mod template;
+mod tensors;
 mod tokenizer;
 
 #[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
@@ -37,16 +41,18 @@ pub use gguf::{
     GgufWriter, tokenizer_fields,
 };
 pub(crate) use gguf::{ROPE_FACTORS, gguf_name};
-pub use hf_config::{ModelConfig, QuantizationConfig};
+pub use hf_config::ModelConfig;
 pub(crate) use json::reason as json_error_reason;
 pub use model_files::ModelFiles;
 pub use moment::Moment;
 pub use nf4_weight::read_nf4;
 pub use peft::{AdapterConfig, AdapterFile, Pattern, PatternMap, TargetModules};
 pub use prequant::{Prequantized, read_prequantized};
+pub use quant_config::QuantizationConfig;
 pub use rope::{Rope, RopeScaling};
 pub use safetensors::{DType, SafetensorsFile, TensorInfo};
 pub use safetensors_write::{SafetensorsWriter, TensorData, to_safetensors, write_safetensors};
 pub use source::{ByteSource, FileSource, MemorySource};
 pub use template::ChatTemplate;
-pub use tokenizer::{DecodeStream, Offsets, Tokenizer};
+pub(crate) use tensors::{EMBED, HEAD, NORM};
+pub use tokenizer::{Beside, DecodeStream, Named, Offsets, Tokenizer};

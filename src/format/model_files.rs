@@ -17,6 +17,8 @@ pub struct ModelFiles {
     pub config: ModelConfig,
     /// The weights.
     pub checkpoint: Checkpoint,
+    /// What a user should know about the files, a line each: what they hold and nobody reads.
+    pub notes: Vec<String>,
 }
 
 impl ModelFiles {
@@ -28,11 +30,22 @@ impl ModelFiles {
         if path.is_file() && is_gguf(&path) {
             let file = GgufFile::open_path(&path)?;
             let config = file.config()?;
-            return Ok(Self { path, config, checkpoint: Checkpoint::from_gguf(file)? });
+            let checkpoint = Checkpoint::from_gguf(file)?;
+            return Ok(Self { path, config, checkpoint, notes: Vec::new() });
         }
-        let config = ModelConfig::from_dir(&path)?;
+        let (config, mut notes) = ModelConfig::from_dir_with_notes(&path)?;
+        let adapter = path.join("adapter_config.json");
+        if adapter.is_file() {
+            return Err(Error::Unsupported {
+                what: format!("{}: a model's folder that holds an adapter, too,", adapter.display()),
+                hint: "transformers would load the adapter and its base model; give it a folder of its own, and \
+                       that as --adapter"
+                    .into(),
+            });
+        }
         let checkpoint = Checkpoint::open(&path)?;
-        Ok(Self { path, config, checkpoint })
+        notes.extend(checkpoint.check_names(&config)?);
+        Ok(Self { path, config, checkpoint, notes })
     }
 
     /// The tokenizer: `tokenizer.json` of the folder; of a GGUF file its metadata's, or, where that is of a kind that

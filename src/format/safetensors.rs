@@ -158,6 +158,20 @@ impl SafetensorsFile {
         self.source.name()
     }
 
+    /// Gives tensors other names.
+    ///
+    /// **Errors** [`Error::Format`] if two get the same.
+    pub(super) fn rename(&mut self, name: impl Fn(&str) -> String) -> Result<()> {
+        for (old, info) in std::mem::take(&mut self.tensors) {
+            let new = name(&old);
+            if self.tensors.insert(new.clone(), info).is_some() {
+                let why = format!("is there twice, with and without `model.` in front of `{old}`");
+                return Err(Error::format(self.name(), format!("tensor `{new}`"), why));
+            }
+        }
+        Ok(())
+    }
+
     /// All tensors by name.
     pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
         &self.tensors

@@ -8,8 +8,7 @@ use super::lora::Adapter;
 use super::module::Module;
 use super::plan::MemoryPlan;
 use super::precision::Precision;
-use super::weight_plan::{EMBED, HEAD};
-use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig, check_window};
+use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig, NORM, check_window};
 use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::{Dense, Matrix};
 use crate::quant::dynamic8_code;
@@ -130,6 +129,8 @@ impl Model {
     ) -> Result<Model> {
         config.validate()?;
         check_window(config.sliding_window, options.max_positions)?;
+        config.rope.check_length(options.max_positions)?;
+        checkpoint.check_names(config)?;
         let (d, v) = (config.hidden_size, config.vocab_size);
         let weights = MemoryPlan::weights(config, Some(checkpoint), options)?;
         gpu.check_memory("the model's weights", weights.total())?;
@@ -149,18 +150,16 @@ impl Model {
             total,
             fingerprint: Fingerprint::default(),
         };
-        let embed = loader.dense_shards(EMBED, v, d)?;
+        let (embed, head) = checkpoint.embedding_and_head(config)?;
+        let embed = loader.dense_shards(embed, v, d)?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for layer in 0..config.num_hidden_layers {
             layers.push(loader.layer(layer)?);
             #[cfg(target_arch = "wasm32")]
             gpu.settle("loading").await?;
         }
-        let norm = loader.vector("model.norm.weight", d)?;
-        let head = match config.tie_word_embeddings {
-            true => None,
-            false => Some(loader.dense_shards(HEAD, v, d)?),
-        };
+        let norm = loader.vector(NORM, d)?;
+        let head = head.map(|head| loader.dense_shards(head, v, d)).transpose()?;
         let fingerprint = loader.fingerprint;
         gpu.flush("loading")?;
         let positions: Vec<u32> = (0..options.max_positions as u32).collect();

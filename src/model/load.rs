@@ -225,6 +225,7 @@ impl Loader<'_> {
             let name = module.weight(layer);
             weight_plan::kept(self.config, Some(self.checkpoint), &name, self.quant)
         });
+        let kept = weight_plan::all(kept)?;
         let bank = Bank::of(kept, self.config);
         let buffers = bank.allocate(&mut Device::new(self.gpu))?;
         for module in Module::ALL {

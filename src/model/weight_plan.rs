@@ -7,15 +7,10 @@ use super::load::{LoadOptions, Quant};
 use super::module::Module;
 use super::plan::{Allocate, MemoryPlan, Part};
 use super::slab::Layout;
-use crate::format::{Checkpoint, DType, ModelConfig};
+use crate::format::{Checkpoint, DType, EMBED, HEAD, ModelConfig};
 use crate::gpu::{SHARD_BYTES, SHARD_ROWS, Tensor};
 use crate::kernels::{Dense, Kept};
 use crate::{Error, Result};
-
-/// Where a checkpoint's embedding is.
-pub(super) const EMBED: &str = "model.embed_tokens.weight";
-/// Where its head is, unless that is the embedding.
-pub(super) const HEAD: &str = "lm_head.weight";
 
 /// The storage of a plain tensor. **Errors** [`Error::Unsupported`].
 pub(super) fn dense(name: &str, dtype: DType) -> Result<Dense> {
@@ -65,12 +60,14 @@ impl MemoryPlan {
         let mut weights = Weights { plan: MemoryPlan::default(), config, checkpoint };
         let (d, v) = (config.hidden_size, config.vocab_size);
         weights.words("scale values", 256);
-        weights.dense(EMBED, v, d)?;
+        let (embed, head) = names(config, checkpoint)?;
+        weights.dense(embed, v, d)?;
         for layer in 0..config.num_hidden_layers {
             weights.words("norms", d);
             weights.words("norms", d);
             let kept =
                 Module::ALL.map(|m| kept(config, checkpoint, &m.weight(layer), options.quant));
+            let kept = all(kept)?;
             Bank::of(kept, config).allocate(&mut weights.plan)?;
             for module in Module::ALL {
                 if kept[module as usize].is_none() {
@@ -83,8 +80,8 @@ impl MemoryPlan {
             }
         }
         weights.words("norms", d);
-        if !config.tie_word_embeddings {
-            weights.dense(HEAD, v, d)?;
+        if let Some(head) = head {
+            weights.dense(head, v, d)?;
         }
         for table in ["cos", "sin"] {
             weights.words(table, options.max_positions * (config.head_dim / 2));
@@ -121,30 +118,64 @@ impl Weights<'_> {
     }
 }
 
-/// How a linear layer is kept, unless as the checkpoint has it.
+/// The embedding and the head, if that is not the embedding.
+fn names(
+    config: &ModelConfig,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(&'static str, Option<&'static str>)> {
+    match checkpoint {
+        Some(checkpoint) => checkpoint.embedding_and_head(config),
+        None => Ok((EMBED, (!config.tie_word_embeddings).then_some(HEAD))),
+    }
+}
+
+/// How a linear layer is kept, unless as the checkpoint has it. Of a model that was stored quantized the layers that were
+/// left as they were stay so.
 pub(super) fn kept(
     config: &ModelConfig,
     checkpoint: Option<&Checkpoint>,
     name: &str,
     quant: Quant,
-) -> Option<Kept> {
+) -> Result<Option<Kept>> {
     let of = |double| if double { Kept::Nf4 } else { Kept::Nf4Single };
-    let found = match checkpoint {
-        Some(checkpoint) => {
-            let has = |suffix: &str| checkpoint.contains(&format!("{name}.{suffix}"));
-            has("quant_state.bitsandbytes__nf4").then(|| of(has("nested_absmax")))
+    if let Some(checkpoint) = checkpoint {
+        let has = |suffix: &str| checkpoint.contains(&format!("{name}.{suffix}"));
+        if has("quant_state.bitsandbytes__nf4") {
+            return Ok(Some(of(has("nested_absmax"))));
         }
-        None => config.quantization.as_ref().and_then(|quantization| {
-            let left = |module: &String| name.contains(module.as_str());
-            let skipped = quantization.skip_modules.iter().any(left);
-            (!skipped).then(|| of(quantization.double_quant))
-        }),
-    };
-    found.or(match quant {
+    }
+    if let Some(quantization) = &config.quantization {
+        if quantization.keeps(name.strip_suffix(".weight").unwrap_or(name)) {
+            return Ok(None);
+        }
+        // Parts that are missing, and other formats, are told where the weight is read.
+        let Some(checkpoint) = checkpoint else { return Ok(Some(of(quantization.double_quant))) };
+        if dense(name, checkpoint.info(name)?.dtype).is_ok() {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "{}: `{name}` as plain numbers, which quantization_config says are in 4 bits,",
+                    checkpoint.name()
+                ),
+                hint: "name the layer under llm_int8_skip_modules, or remove quantization_config from config.json if \
+                       nothing is quantized"
+                    .into(),
+            });
+        }
+    }
+    Ok(match quant {
         Quant::None => None,
         Quant::Nf4 => Some(Kept::Nf4),
         Quant::Nf4Single => Some(Kept::Nf4Single),
     })
+}
+
+/// All seven, or the first error.
+pub(super) fn all(kept: [Result<Option<Kept>>; 7]) -> Result<[Option<Kept>; 7]> {
+    let mut out = [None; 7];
+    for (place, kept) in out.iter_mut().zip(kept) {
+        *place = kept?;
+    }
+    Ok(out)
 }
 
 /// Where a block's quantized matrices lie: the words of all of them one after the other, so that products with

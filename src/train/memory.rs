@@ -122,8 +122,9 @@ fn choose(
 impl RunPlan {
     /// Plans a run on batches of at most `pass` over a model whose weights take `weights`.
     ///
-    /// **Errors** [`Error::Invalid`] if the adapter's settings do not fit the model. A plan that does not
-    /// fit is no error here: see [`RunPlan::check`].
+    /// **Errors** [`Error::Invalid`] if the adapter's settings do not fit the model, [`Error::Unsupported`] for a
+    /// model that is to be trained with dropped attention weights. A plan that does not fit is no error here: see
+    /// [`RunPlan::check`].
     pub fn new(
         weights: &MemoryPlan,
         model: &ModelConfig,
@@ -131,6 +132,12 @@ impl RunPlan {
         pass: Pass,
         limits: Limits,
     ) -> Result<RunPlan> {
+        if model.attention_dropout > 0.0 {
+            return Err(Error::Unsupported {
+                what: format!("`attention_dropout` = {} in training", model.attention_dropout),
+                hint: "set it to 0 in config.json: attention drops nothing here".into(),
+            });
+        }
         let (memory, keep) = choose(weights, model, config, pass, limits)?;
         let suggestion = match limits.allow(&memory) {
             true => None,

@@ -9,7 +9,7 @@ use super::{WasmGpu, js};
 use crate::clock::Clock;
 use crate::data::{Dataset, DatasetOptions};
 use crate::format::{
-    AdapterFile, ByteSource, Checkpoint, GgufFile, ModelConfig, SafetensorsFile, Tokenizer,
+    AdapterFile, Beside, ByteSource, Checkpoint, GgufFile, ModelConfig, SafetensorsFile, Tokenizer,
 };
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
@@ -407,9 +407,15 @@ async fn load(
                 config.apply_generation_config("generation_config.json", &bytes)?;
             }
             let mut tokenizer = Tokenizer::from_bytes(label, &needed("tokenizer", label)?)?;
-            if let Some(bytes) = js::bytes(files, "tokenizerConfig") {
-                tokenizer.apply_config("tokenizer_config.json", &bytes)?;
-            }
+            let beside = |key: &str| js::bytes(files, key);
+            let (settings, map) = (beside("tokenizerConfig"), beside("specialTokensMap"));
+            let added = beside("addedTokens");
+            tokenizer.apply(Beside {
+                config: settings.as_deref().map(|bytes| ("tokenizer_config.json", bytes)),
+                special_tokens_map: map.as_deref().map(|bytes| ("special_tokens_map.json", bytes)),
+                added_tokens: added.as_deref().map(|bytes| ("added_tokens.json", bytes)),
+                model: Some(("config.json", &json)),
+            })?;
             let open = |source: JsSource| SafetensorsFile::open(Box::new(source));
             let opened = sources.into_iter().map(open).collect::<Result<Vec<_>>>()?;
             (config, tokenizer, Checkpoint::from_files(opened)?)

@@ -1,6 +1,6 @@
 //! Single files, shards and their index.
 
-use wgpu_lora::format::{Checkpoint, DType, TensorData, write_safetensors};
+use wgpu_lora::format::{Checkpoint, DType, ModelFiles, TensorData, write_safetensors};
 
 use super::*;
 
@@ -99,4 +99,106 @@ fn folders_without_weights_say_what_is_needed() {
     assert_error(Checkpoint::open(folder), is_unsupported, &[".bin", "safe_serialization"]);
     let adapter = Checkpoint::open(golden().join("lora/qv_r8/adapter_model.safetensors")).unwrap();
     assert_error(adapter.info("lm_head.weight"), is_missing, &["adapter", "base model"]);
+}
+
+/// A folder with the weights of tiny_b, changed.
+fn changed(
+    change: impl FnOnce(&mut Vec<(String, Vec<usize>, Vec<f32>)>),
+    tie: bool,
+) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let source = golden().join("model/tiny_b");
+    let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+    let config = config
+        .replace("\"tie_word_embeddings\": false", &format!("\"tie_word_embeddings\": {tie}"));
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let stored = Checkpoint::open(source).unwrap();
+    let mut tensors: Vec<_> = stored
+        .names()
+        .map(|name| {
+            let info = stored.info(name).unwrap();
+            (
+                name.to_owned(),
+                info.shape.clone(),
+                stored.read_f32(name, 0..info.elements()).unwrap(),
+            )
+        })
+        .collect();
+    change(&mut tensors);
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(.., v)| v.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let tensors: Vec<_> = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape, _), bytes)| TensorData { name, dtype: DType::F32, shape, bytes })
+        .collect();
+    write_safetensors(folder.path().join("model.safetensors"), &tensors, &[]).unwrap();
+    folder
+}
+
+#[test]
+fn tensors_that_nobody_reads_are_refused_by_name() {
+    for (name, word) in [
+        ("model.layers.0.self_attn.q_proj.bias", "Qwen2"),
+        ("model.layers.0.self_attn.q_norm.weight", "another model"),
+        ("model.layers.2.input_layernorm.weight", "2 layers"),
+        ("model.layers.00.input_layernorm.weight", "2 layers"),
+        ("model.layers.0.mlp.up_proj.lora_A.default.weight", "--adapter"),
+        ("model.model.norm.weight", "another model"),
+        ("lm_head.bias", "bias"),
+        ("score.weight", "another model"),
+    ] {
+        let folder = changed(|all| all.push((name.into(), vec![2], vec![1.0; 2])), false);
+        assert_error(ModelFiles::open(folder.path()), is_unsupported, &[name, word]);
+    }
+    let table = "model.layers.1.self_attn.rotary_emb.inv_freq";
+    let folder = changed(|all| all.push((table.into(), vec![2], vec![1.0; 2])), false);
+    let notes = ModelFiles::open(folder.path()).unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains(table)), "{notes:?}");
+    std::fs::write(folder.path().join("adapter_config.json"), "{}").unwrap();
+    assert_error(ModelFiles::open(folder.path()), is_unsupported, &["adapter_config.json"]);
+}
+
+#[test]
+fn the_base_models_names_are_those_of_the_whole() {
+    let folder = changed(
+        |all| {
+            for (name, ..) in all {
+                *name = match name.strip_prefix("model.") {
+                    Some(rest) => rest.into(),
+                    None => format!("model.{name}"),
+                };
+            }
+        },
+        false,
+    );
+    let files = ModelFiles::open(folder.path()).unwrap();
+    let whole = Checkpoint::open(golden().join("model/tiny_b")).unwrap();
+    assert!(files.checkpoint.names().eq(whole.names()));
+    let twice = changed(|all| all.push(("norm.weight".into(), vec![96], vec![1.0; 96])), false);
+    assert_error(ModelFiles::open(twice.path()), is_format, &["model.norm.weight", "twice"]);
+}
+
+#[test]
+fn a_head_in_the_file_is_used_unless_it_is_the_embedding() {
+    let names = |folder: &tempfile::TempDir| {
+        let files = ModelFiles::open(folder.path()).unwrap();
+        files.checkpoint.embedding_and_head(&files.config).unwrap()
+    };
+    const EMBED: &str = "model.embed_tokens.weight";
+    const HEAD: &str = "lm_head.weight";
+    assert_eq!(names(&changed(|_| {}, false)), (EMBED, Some(HEAD)));
+    assert_eq!(names(&changed(|_| {}, true)), (EMBED, Some(HEAD)), "they differ");
+    let without =
+        |which: &'static str| changed(move |all| all.retain(|(name, ..)| name != which), true);
+    assert_eq!(names(&without(HEAD)), (EMBED, None));
+    assert_eq!(names(&without(EMBED)), (HEAD, None));
+    let same = changed(
+        |all| {
+            let embedding = all.iter().find(|(name, ..)| name == EMBED).unwrap().2.clone();
+            all.iter_mut().find(|(name, ..)| name == HEAD).unwrap().2 = embedding;
+        },
+        true,
+    );
+    assert_eq!(names(&same), (EMBED, None));
 }

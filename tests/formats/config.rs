@@ -50,6 +50,7 @@ fn both_layouts_mean_the_same() {
         pad_token_id: Some(0),
         dtype: Some(DType::F32),
         quantization: None,
+        attention_dropout: 0.0,
     };
     assert_eq!(config, expected);
     config.validate().unwrap();
@@ -113,8 +114,15 @@ fn other_models_are_refused_by_name() {
         ("\"silu\"", "\"gelu\"", "gelu"),
         ("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias"),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", "mlp_bias"),
-        ("\"llama3\"", "\"yarn\"", "yarn"),
-        ("\"llama3\"", "\"dynamic\"", "dynamic"),
+        ("\"llama3\"", "\"su\"", "su"),
+        ("\"hidden_act\"", "\"is_causal\": false, \"hidden_act\"", "is_causal"),
+        ("\"hidden_act\"", "\"per_layer_config\": {\"0\": {}}, \"hidden_act\"", "per_layer_config"),
+        (
+            "\"hidden_act\"",
+            "\"layer_types\": [\"chunked_attention\"], \"hidden_act\"",
+            "layer_types",
+        ),
+        ("\"llama3\"", "\"llama3\", \"full_attention\": {}", "full_attention"),
         ("\"llama3\"", "\"llama3\", \"partial_rotary_factor\": 0.5", "partial_rotary_factor"),
     ];
     for (from, to, word) in cases {
@@ -122,6 +130,99 @@ fn other_models_are_refused_by_name() {
     }
     let linear = changed("\"llama3\"", "\"linear\"").unwrap();
     assert_eq!(linear.rope.scaling, RopeScaling::Linear { factor: 32.0 });
+}
+
+const SMALL: &str = r#""hidden_size":64,"intermediate_size":128,"num_hidden_layers":4,"num_attention_heads":8,"vocab_size":100"#;
+
+/// A small model of a type with more keys.
+fn small(model_type: &str, keys: &str) -> Result<ModelConfig> {
+    parse(&format!(r#"{{"model_type":"{model_type}",{SMALL}{keys}}}"#))
+}
+
+#[test]
+fn rope_is_read_wherever_transformers_puts_it() {
+    let rope = |keys: &str| small("llama", keys).unwrap().rope;
+    for keys in [
+        r#","rope_theta":77"#,
+        r#","rope_scaling":{"rope_theta":77}"#,
+        r#","rope_parameters":{"rope_type":"default","rope_theta":77}"#,
+        r#","rope_theta":5,"rope_parameters":{"rope_theta":77}"#,
+        r#","rope_theta":77,"rope_scaling":{},"rope_parameters":{"rope_type":"default"}"#,
+        // Heads turn whole by `default`, whatever this says.
+        r#","rope_theta":77,"rope_scaling":null,"partial_rotary_factor":0.5"#,
+    ] {
+        assert_eq!(rope(keys), Rope { theta: 77.0, scaling: RopeScaling::None }, "{keys}");
+    }
+    let linear = Rope { theta: 77.0, scaling: RopeScaling::Linear { factor: 2.0 } };
+    for keys in [
+        r#","rope_theta":77,"rope_scaling":{"type":"linear","factor":2}"#,
+        r#","rope_scaling":{"type":"su","rope_type":"linear","factor":2,"rope_theta":77}"#,
+        r#","rope_parameters":{"rope_theta":9},"rope_scaling":{"type":"linear","factor":2,"rope_theta":77}"#,
+    ] {
+        assert_eq!(rope(keys), linear, "{keys}");
+    }
+    // The original context: beside the object, in it, or the whole one.
+    for (keys, want) in [
+        (r#""original_max_position_embeddings":64"#, 64),
+        (
+            r#""original_max_position_embeddings":64},"original_max_position_embeddings":32,"x":{"#,
+            32,
+        ),
+        (r#""beta_fast":32"#, 2048),
+    ] {
+        let RopeScaling::Yarn { original_max_position_embeddings, attention_factor, .. } =
+            rope(&format!(r#","rope_scaling":{{"type":"yarn","factor":4,{keys}}}"#)).scaling
+        else {
+            panic!("{keys}")
+        };
+        assert_eq!(original_max_position_embeddings, want, "{keys}");
+        assert!((attention_factor - 1.138_629).abs() < 1e-6, "{attention_factor}");
+    }
+    // What changes with the length of a sequence holds up to a length.
+    let dynamic = small("llama", r#","rope_scaling":{"type":"dynamic","factor":4}"#).unwrap();
+    assert_eq!(dynamic.inv_freq(), small("llama", "").unwrap().inv_freq());
+}
+
+#[test]
+fn keys_that_nobody_reads_are_named_in_one_line() {
+    let notes = |kind: &str, keys: &str| -> Vec<String> {
+        let text = format!(r#"{{"model_type":"{kind}",{SMALL}{keys}}}"#);
+        ModelConfig::from_json_with_notes("c", text.as_bytes()).unwrap().1.into_iter().collect()
+    };
+    let keys = r#","_name_or_path":"x","unsloth_version":1,"use_cache":true,"rope_scaling":{"rope_type":"default","factor":2},"quantization_config":{"load_in_4bit":true,"bnb_4bit_quant_type":"nf4","more":1}"#;
+    let [one] = notes("llama", keys).try_into().unwrap();
+    for key in
+        ["_name_or_path", "unsloth_version", "rope_scaling.factor", "quantization_config.more"]
+    {
+        assert!(one.contains(key), "{key}: {one}");
+    }
+    assert!(!one.contains("use_cache"), "{one}");
+    assert!(notes("llama", r#","attention_bias":false"#).is_empty());
+    assert!(notes("mistral", r#","attention_bias":true"#)[0].contains("attention_bias"));
+    let mut config = small("llama", "").unwrap();
+    let asks = br#"{"do_sample":false,"repetition_penalty":1.05,"temperature":1.0}"#;
+    let note = config.apply_generation_config("generation_config.json", asks).unwrap().unwrap();
+    assert!(note.ends_with(": repetition_penalty = 1.05"), "{note}");
+}
+
+#[test]
+fn the_type_decides_and_has_defaults_of_its_own() {
+    let config = small("mistral", r#","architectures":["LlamaForCausalLM"]"#).unwrap();
+    assert_eq!((config.family, config.sliding_window), (Family::Mistral, Some(4096)));
+    assert_eq!((config.num_key_value_heads, config.max_position_embeddings), (8, 131_072));
+    assert_eq!(small("mistral", r#","num_key_value_heads":null"#).unwrap().num_key_value_heads, 8);
+    let many = small("qwen2", r#","num_attention_heads":32"#).unwrap();
+    assert_eq!(many.num_key_value_heads, 32);
+    let window = |keys: &str| small("qwen2", keys).unwrap().sliding_window;
+    assert_eq!(
+        window(r#","num_key_value_heads":8,"use_sliding_window":true,"sliding_window":9"#),
+        None
+    );
+    let slides = r#","num_key_value_heads":8,"use_sliding_window":true,"sliding_window":9,"max_window_layers":2"#;
+    assert_eq!(window(slides), Some(9));
+    let whole =
+        r#","layer_types":["full_attention","full_attention","full_attention","full_attention"]"#;
+    assert_eq!(window(&format!("{slides}{whole}")), None);
 }
 
 #[test]
@@ -139,7 +240,6 @@ fn inconsistent_values_are_refused_with_their_key() {
         ("\"rope_theta\": 500000.0", "\"rope_theta\": 0", "rope_parameters.rope_theta"),
         ("\"factor\": 32.0", "\"factor\": 0", "rope_parameters.factor"),
         ("\"low_freq_factor\": 1.0", "\"low_freq_factor\": 5.0", "high_freq_factor"),
-        ("\"original_max_position_embeddings\": 8192,", "", "original_max_position_embeddings"),
         ("\"eos_token_id\": 2", "\"eos_token_id\": 320", "eos_token_id"),
         ("\"tie_word_embeddings\": false", "\"tie_word_embeddings\": 0", "tie_word_embeddings"),
         ("\"dtype\": \"float32\"", "\"dtype\": \"float13\"", "float13"),

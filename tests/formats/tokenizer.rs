@@ -1,7 +1,7 @@
 //! Text to tokens and back, against ids of the real tokenizers and with a byte tokenizer made here.
 
 use serde_json::{Value, json};
-use wgpu_lora::format::{DecodeStream, Tokenizer};
+use wgpu_lora::format::{Beside, DecodeStream, Tokenizer};
 
 use super::*;
 
@@ -70,7 +70,8 @@ fn special_tokens_come_from_the_config() {
     assert_error(Tokenizer::from_file(path), is_io, &["tokenizer.json"]);
     std::fs::write(path.join("tokenizer.json"), byte_tokenizer().to_string()).unwrap();
     let t = Tokenizer::from_file(path).unwrap();
-    assert_eq!((t.bos_id(), t.eos_id(), t.pad_id()), (None, None, None));
+    // The file pads with `!`.
+    assert_eq!((t.bos_id(), t.eos_id(), t.pad_id()), (None, None, Some(33)));
     let config =
         r#"{"bos_token":{"content":"<bos>","lstrip":false},"eos_token":"<eos>","pad_token":null}"#;
     std::fs::write(path.join("tokenizer_config.json"), config).unwrap();
@@ -80,6 +81,103 @@ fn special_tokens_come_from_the_config() {
     }
     assert_error(Tokenizer::from_bytes("bad.json", b"{}"), is_format, &["bad.json"]);
     assert_error(Tokenizer::from_bytes("bad.json", &[255; 9]), is_format, &["bad.json"]);
+}
+
+/// The byte tokenizer with files beside it.
+fn beside(config: Value, map: Option<Value>, added: Option<Value>, model: Value) -> Tokenizer {
+    let mut t = tokenizer();
+    let bytes = |value: &Value| value.to_string().into_bytes();
+    let (config, model) = (bytes(&config), bytes(&model));
+    let (map, added) = (map.as_ref().map(bytes), added.as_ref().map(bytes));
+    t.apply(Beside {
+        config: Some(("tokenizer_config.json", &config)),
+        special_tokens_map: map.as_deref().map(|bytes| ("special_tokens_map.json", bytes)),
+        added_tokens: added.as_deref().map(|bytes| ("added_tokens.json", bytes)),
+        model: Some(("config.json", &model)),
+    })
+    .unwrap();
+    t
+}
+
+/// Ids as `AutoTokenizer` of transformers 5.24 gives them.
+#[test]
+fn tokens_are_added_from_every_place_that_transformers_knows() {
+    let token = |content: &str| json!({"content": content, "lstrip": true, "rstrip": true, "normalized": false, "single_word": false, "special": true});
+    let llama = || json!({"model_type": "llama"});
+    let ids = |t: &Tokenizer| t.encode("a <|im_end|> b", false).unwrap();
+    let listed =
+        json!({"added_tokens_decoder": {"257": token("<bos>"), "300": token("<|im_end|>")}});
+    let maps = json!({"eos_token": token("<|im_end|>")});
+    let none = || json!({});
+    for (place, t) in [
+        ("added_tokens_decoder", beside(listed, None, None, llama())),
+        ("special_tokens_map.json", beside(none(), Some(maps), None, llama())),
+        (
+            "eos_token",
+            beside(
+                json!({"eos_token": {"__type": "AddedToken", "content": "<|im_end|>", "lstrip": true, "rstrip": true}}),
+                None,
+                None,
+                llama(),
+            ),
+        ),
+    ] {
+        assert_eq!(ids(&t), [97, 259, 98], "{place}");
+        assert_eq!(t.decode(&[97, 259], true).unwrap(), "a", "{place}");
+        assert_eq!(t.vocab_size(), 260, "{place}");
+    }
+    let spaced = [97, 32, 259, 32, 98];
+    for (place, t) in [
+        ("added_tokens.json", beside(none(), None, Some(json!({"<|im_end|>": 259})), llama())),
+        ("extra", beside(json!({"extra_special_tokens": ["<|im_end|>"]}), None, None, llama())),
+        (
+            "named",
+            beside(json!({"extra_special_tokens": {"x_token": "<|im_end|>"}}), None, None, llama()),
+        ),
+        (
+            "additional",
+            beside(json!({"additional_special_tokens": ["<|im_end|>"]}), None, None, llama()),
+        ),
+        ("own", beside(json!({"image_token": "<|im_end|>"}), None, None, llama())),
+        ("pad", beside(json!({"pad_token": "<|im_end|>"}), None, None, llama())),
+    ] {
+        assert_eq!(ids(&t), spaced, "{place}");
+    }
+    // Tokens of the file keep their ids, and get the flags that are said last.
+    let t = beside(json!({"added_tokens_decoder": {"258": token("<eos>")}}), None, None, llama());
+    assert_eq!(t.encode("a <eos> b", false).unwrap(), [97, 258, 98]);
+    let t = beside(json!({"split_special_tokens": true}), None, None, llama());
+    assert_eq!(t.encode("<eos>", false).unwrap().len(), 5);
+}
+
+#[test]
+fn the_class_builds_its_own_pipeline_as_in_transformers() {
+    let gpt2 = json!({"tokenizer_class": "GPT2TokenizerFast", "add_prefix_space": true});
+    let t = beside(gpt2, None, None, json!({"model_type": "llama"}));
+    assert_eq!(t.encode("ab", false).unwrap(), [32, 256]);
+    let t = beside(json!({}), None, None, json!({"model_type": "qwen2"}));
+    assert_eq!(t.encode("e\u{301}", false).unwrap(), [0xC3, 0xA9], "NFC");
+    assert_eq!(t.eos_id().and_then(|id| t.id_to_token(id)).as_deref(), Some("<|endoftext|>"));
+    assert!(t.notes()[0].contains("Qwen2Tokenizer"), "{:?}", t.notes());
+    // A file that speaks of bytes is taken as it is, and Mistral's always.
+    for (class, model) in
+        [("LlamaTokenizer", "llama"), ("Qwen2Tokenizer", "mistral"), ("Own", "llama")]
+    {
+        let t = beside(json!({"tokenizer_class": class}), None, None, json!({"model_type": model}));
+        assert_eq!(t.encode("e\u{301}", false).unwrap(), [0x65, 0xCC, 0x81], "{class}");
+    }
+    let refused =
+        |config: &str| tokenizer().apply_config("tokenizer_config.json", config.as_bytes());
+    assert_error(
+        refused(r#"{"tokenizer_class":"T5TokenizerFast"}"#),
+        is_unsupported,
+        &["T5Tokenizer"],
+    );
+    let code = r#"{"auto_map":{"AutoTokenizer":["a.B",null]}}"#;
+    assert_error(refused(code), is_unsupported, &["auto_map"]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokenizer.model"), "x").unwrap();
+    assert_error(Tokenizer::from_file(folder.path()), is_unsupported, &["tokenizer.model"]);
 }
 
 /// All pieces of a stream; each is whole text by type, so half a character would be a replacement character.

@@ -4,7 +4,7 @@ use super::judge::{Case, Judge, Outcome, wrong};
 use super::nf4::bits_differ;
 use super::set::{Inputs, Set};
 use super::{base, devices, forward};
-use wgpu_lora::format::{Checkpoint, DType, read_prequantized};
+use wgpu_lora::format::{Checkpoint, DType, ModelConfig, read_prequantized};
 use wgpu_lora::model::{Module, Quant};
 
 const WEIGHTS: &str = "dequantized.safetensors";
@@ -71,7 +71,8 @@ fn forward(judge: &mut Judge, set: &Set, folder: &str) -> Outcome {
         let space = model.workspace(pass, None)?;
         forward::compare(judge, &model, &space, &inputs, &file, "")?;
         let Some(rounded) = &rounded else { return Ok(()) };
-        let model = base::load(&device.gpu, rounded, &config, Quant::None, inputs.t)?;
+        let plain = ModelConfig { quantization: None, ..config.clone() };
+        let model = base::load(&device.gpu, rounded, &plain, Quant::None, inputs.t)?;
         let space = model.workspace(pass, None)?;
         for part in ["logits", "loss"] {
             let name = format!("{part}{ROUNDED}");

@@ -15,7 +15,7 @@ use wgpu_lora::gpu::{Gpu, GpuOptions};
 use wgpu_lora::model::{LoadOptions, Model, Pass, Quant};
 
 #[path = "../golden_runner/hash.rs"]
-mod hash;
+pub mod hash;
 
 /// `recipe` of `kinds/common.py`: names and shapes of tensors whose values follow from the seed.
 #[derive(Deserialize)]

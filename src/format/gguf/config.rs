@@ -84,6 +84,7 @@ impl GgufFile {
             pad_token_id,
             dtype: None,
             quantization: None,
+            attention_dropout: 0.0,
         };
         let named = |e| match e {
             Error::Invalid { what, why } => Error::format(self.name(), what, why),
@@ -164,7 +165,7 @@ impl GgufFile {
             original_max_position_embeddings: 8192,
         };
         let plain = Rope { theta, scaling: RopeScaling::None }.frequencies(head_dim);
-        let scaled = Rope { theta, scaling }.frequencies(head_dim);
+        let scaled = Rope { theta, scaling: scaling.clone() }.frequencies(head_dim);
         let same = |((plain, scaled), factor): ((&f64, &f64), &f32)| {
             (plain / scaled / f64::from(*factor) - 1.0).abs() < 1e-4
         };

@@ -23,6 +23,8 @@ impl Decoding {
         if let Some(decoder) = tokenizer.inner.get_decoder() {
             found.add(decoder, &mut false);
         }
+        // Spaces go when what follows them is known.
+        found.whole |= tokenizer.cleans;
         found
     }
 

@@ -1,16 +1,21 @@
 //! `tokenizer.json`: text to token ids and back.
 
+mod beside;
 mod chat;
 mod check;
+mod class;
 mod decoding;
+mod order;
 mod stream;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
+pub use self::beside::{Beside, Named};
 pub use self::stream::DecodeStream;
-use super::json::{self, Object};
+use super::json;
 use super::moment::Moment;
 use crate::error::{Error, Result};
 
@@ -26,6 +31,16 @@ pub struct Tokenizer {
     bos: Option<u32>,
     eos: Option<u32>,
     pad: Option<u32>,
+    /// The tokens that have names, such as `bos_token`.
+    named: BTreeMap<String, String>,
+    /// Whether decoded texts lose the spaces in front of punctuation.
+    cleans: bool,
+    /// The token that `tokenizer.json` pads with.
+    padding: Option<String>,
+    /// Whether `tokenizer.json` speaks of bytes written as characters.
+    byte_level: bool,
+    /// What a user should know, a line each.
+    notes: Vec<String>,
     /// Where the chat template was found, and its text.
     chat: Option<(String, String)>,
     /// The one for conversations with tools, if that is another.
@@ -42,15 +57,28 @@ impl Tokenizer {
     /// **Errors** [`Error::Io`], [`Error::Format`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (file, config) = if path.is_dir() {
-            (path.join("tokenizer.json"), path.join("tokenizer_config.json"))
-        } else {
-            (path.to_path_buf(), path.with_file_name("tokenizer_config.json"))
-        };
-        let mut tokenizer = Self::from_bytes(&file.display().to_string(), &json::read(&file)?)?;
-        if config.is_file() {
-            tokenizer.apply_config(&config.display().to_string(), &json::read(&config)?)?;
+        let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
+        if path.is_dir() && !file.is_file() {
+            refuse_others(path)?;
         }
+        let mut tokenizer = Self::from_bytes(&file.display().to_string(), &json::read(&file)?)?;
+        let beside = |name: &str| -> Result<Option<(String, Vec<u8>)>> {
+            let path = file.with_file_name(name);
+            path.is_file().then(|| Ok((path.display().to_string(), json::read(&path)?))).transpose()
+        };
+        let config = beside("tokenizer_config.json")?;
+        let special_tokens_map = beside("special_tokens_map.json")?;
+        let (added_tokens, model) = (beside("added_tokens.json")?, beside("config.json")?);
+        fn named(file: &Option<(String, Vec<u8>)>) -> Option<Named<'_>> {
+            file.as_ref().map(|(label, bytes)| (label.as_str(), bytes.as_slice()))
+        }
+        tokenizer.apply(Beside {
+            config: named(&config),
+            special_tokens_map: named(&special_tokens_map),
+            added_tokens: named(&added_tokens),
+            model: named(&model),
+        })?;
+        let config = file.with_file_name("tokenizer_config.json");
         tokenizer.take_template_files(&config)?;
         Ok(tokenizer)
     }
@@ -63,39 +91,45 @@ impl Tokenizer {
             .map_err(|e| Error::format(name, "tokenizer", e))?;
         check::post_processor(name, inner.get_post_processor())?;
         // Files often keep the settings of the last run that saved them; they would cut texts silently.
+        let padding = inner.get_padding().map(|padding| padding.pad_token.clone());
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::format(name, "truncation", e))?;
-        let vocab_size = inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
-        let name = name.into();
-        Ok(Self {
+        const BYTES: &[u8] = b"\"ByteLevel\"";
+        let mut tokenizer = Self {
             inner,
-            name,
-            vocab_size,
+            name: name.into(),
+            vocab_size: 0,
             bos: None,
             eos: None,
             pad: None,
+            named: BTreeMap::new(),
+            cleans: false,
+            padding,
+            byte_level: bytes.windows(BYTES.len()).any(|window| window == BYTES),
+            notes: Vec::new(),
             chat: None,
             chat_with_tools: None,
             special: None,
             date: None,
-        })
+        };
+        tokenizer.measure();
+        Ok(tokenizer)
     }
 
-    /// Takes the special tokens of a `tokenizer_config.json`.
-    ///
-    /// **Errors** [`Error::Format`] if it is no such file.
-    pub fn apply_config(&mut self, label: &str, bytes: &[u8]) -> Result<()> {
-        let value: Value = json::parse(label, bytes)?;
-        let o = Object::new(label, &value)?;
-        // A token is a string, or an object with its text under `content`.
-        let id = |key: &str| {
-            let token = o.get(key)?;
-            self.token_to_id(token.as_str().or_else(|| token.get("content")?.as_str())?)
-        };
-        (self.bos, self.eos, self.pad) = (id("bos_token"), id("eos_token"), id("pad_token"));
-        self.special = Some(chat::special_tokens(&o));
-        self.take_chat_template(label, &o);
-        Ok(())
+    /// Counts the ids anew.
+    fn measure(&mut self) {
+        let ids = self.inner.get_vocab(true);
+        self.vocab_size = ids.values().max().map_or(0, |id| *id as usize + 1);
+    }
+
+    /// What a user should know about its files, a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The text of a token with a name, such as `bos_token` or `image_token`, if the files name one.
+    pub fn named_token(&self, name: &str) -> Option<&str> {
+        self.named.get(name).map(String::as_str)
     }
 
     /// Takes the special tokens that `tokenizer_config.json` left open from the model's configuration.
@@ -161,7 +195,9 @@ impl Tokenizer {
     ///
     /// **Errors** [`Error::Format`] if the tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner.decode(ids, skip_special).map_err(|e| Error::format(&self.name, "tokens", e))
+        let text = self.inner.decode(ids, skip_special);
+        let text = text.map_err(|e| Error::format(&self.name, "tokens", e))?;
+        Ok(if self.cleans { clean(text) } else { text })
     }
 
     /// One more than the largest id, added tokens included.
@@ -200,4 +236,35 @@ impl Tokenizer {
     pub fn pad_id(&self) -> Option<u32> {
         self.pad
     }
+}
+
+/// What `clean_up_tokenization_spaces` asks for.
+fn clean(mut text: String) -> String {
+    const PAIRS: [(&str, &str); 10] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    for (from, to) in PAIRS {
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// Names the vocabulary that a folder has instead of a `tokenizer.json`.
+fn refuse_others(folder: &Path) -> Result<()> {
+    const OTHERS: [&str; 5] =
+        ["tokenizer.model", "vocab.json", "merges.txt", "tekken.json", "tiktoken.model"];
+    let Some(other) = OTHERS.iter().find(|name| folder.join(name).is_file()) else { return Ok(()) };
+    Err(Error::Unsupported {
+        what: format!("{}: a tokenizer of {other} without tokenizer.json", folder.display()),
+        hint: "write one with AutoTokenizer.from_pretrained(folder).save_pretrained(folder)".into(),
+    })
 }
