@@ -30,8 +30,9 @@ impl ModelFiles {
         if path.is_file() && is_gguf(&path) {
             let file = GgufFile::open_path(&path)?;
             let config = file.config()?;
+            let notes = file.notes();
             let checkpoint = Checkpoint::from_gguf(file)?;
-            return Ok(Self { path, config, checkpoint, notes: Vec::new() });
+            return Ok(Self { path, config, checkpoint, notes });
         }
         let (config, mut notes) = ModelConfig::from_dir_with_notes(&path)?;
         let adapter = path.join("adapter_config.json");

@@ -4,8 +4,7 @@ use super::{Length, elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static PACK: Kernel =
-    kernel!(rows, "pack_f16", [x: Read, y: Write, counts: Update]);
+pub(super) static PACK: Kernel = kernel!(rows, "pack_f16", [x: Read, y: Write, counts: Update]);
 pub(super) static UNPACK: Kernel = kernel!(rows, "unpack_f16", [x: Read, y: Write]);
 
 /// Two floats a word: `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half, nearest to even; what
