@@ -50,9 +50,8 @@ impl Chat {
         let message = with_role(message).map_err(at)?;
         content(&message).map_err(at)?;
         match message.get("weight").map(|weight| weight.as_f64().ok_or(weight)) {
-            None => {}
-            Some(Ok(weight)) if weight == 1.0 => {}
-            Some(Ok(weight)) if weight == 0.0 => self.muted.push(self.messages.len()),
+            None | Some(Ok(1.0)) => {}
+            Some(Ok(0.0)) => self.muted.push(self.messages.len()),
             Some(_) => {
                 let weight = &message["weight"];
                 return Err(at(format!("has a `weight` of {weight}; 0 and 1 are read")));

@@ -182,7 +182,8 @@ fn rows_are_as_long_as_the_model_can_hold_and_1024_at_most() {
     let model = |positions: usize, window: Option<usize>| {
         let json = serde_json::json!({
             "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 64,
-            "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 100,
+            "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+            "vocab_size": 100,
             "rms_norm_eps": 1e-5, "max_position_embeddings": positions, "sliding_window": window,
         });
         crate::format::ModelConfig::from_json("config.json", json.to_string().as_bytes()).unwrap()

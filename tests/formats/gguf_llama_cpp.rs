@@ -69,7 +69,7 @@ fn keys_that_nobody_reads_are_named_in_a_line() {
         draft.write(&path);
         GgufFile::open_path(&path).unwrap().notes()
     };
-    assert_eq!(notes(draft.clone()), [String::new(); 0], "of our own files");
+    assert!(notes(draft.clone()).is_empty(), "of our own files");
     let float = GgufField::F32;
     let more = draft
         .set("llama.logit_scale", float(2.0))

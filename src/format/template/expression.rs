@@ -11,6 +11,9 @@ use super::{filters, tests};
 /// Links of a chain such as `a + b + c`: each lies one deeper in the tree.
 const LONGEST_CHAIN: usize = 200;
 
+/// What makes one expression of two.
+type Join = fn(Box<Expr>, Box<Expr>) -> Expr;
+
 impl Parser {
     pub(super) fn tuple_ends(&self, ends: &[&str]) -> bool {
         matches!(self.peek(), Token::VariableEnd | Token::BlockEnd)
@@ -71,7 +74,7 @@ impl Parser {
     fn chain(
         &mut self,
         inner: fn(&mut Self) -> Result<Expr>,
-        join: fn(&mut Self) -> Option<fn(Box<Expr>, Box<Expr>) -> Expr>,
+        join: fn(&mut Self) -> Option<Join>,
     ) -> Result<Expr> {
         let mut left = inner(self)?;
         let mut links = 0;

@@ -263,7 +263,7 @@ pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args)
                 }
                 _ => source::Source::Empty,
             };
-            super::value::Iter::new("generator", &[&of], move |machine| pairs.next(machine))
+            super::value::Iter::value("generator", &[&of], move |machine| pairs.next(machine))
         }
         "urlencode" => {
             let [] = args.named(name, [], 0)?;

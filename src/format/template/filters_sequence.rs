@@ -101,7 +101,7 @@ fn reverse(machine: &mut Machine, value: &Value, args: Args) -> Result<Value> {
                 let mut all = elements(machine, value)?;
                 all.reverse();
                 match value {
-                    Value::Undefined(_) => Iter::new("reversed", &[], |_| Ok(None)),
+                    Value::Undefined(_) => Iter::value("reversed", &[], |_| Ok(None)),
                     _ => Value::list(all),
                 }
             }
@@ -206,7 +206,7 @@ fn unique(value: &Value, args: Args) -> Result<Value> {
     // Like every generator, it looks at its source only when it is read.
     let (of, mut source) = (value.clone(), None);
     let mut seen: Vec<Value> = Vec::new();
-    Iter::new("generator", &[value], move |machine| {
+    Iter::value("generator", &[value], move |machine| {
         if source.is_none() {
             source = Some(Source::new(&of)?);
         }
@@ -255,7 +255,7 @@ fn groupby(machine: &mut Machine, value: &Value, args: Args) -> Result<Value> {
 
 fn map(value: &Value, args: Args) -> Result<Value> {
     let (of, mut begun) = (value.clone(), None);
-    Iter::new("generator", &[value], move |machine| {
+    Iter::value("generator", &[value], move |machine| {
         if begun.is_none() {
             begun = Some(Mapped::new(&of, args.clone())?);
         }
@@ -306,7 +306,7 @@ fn select(name: &str, value: &Value, args: Args) -> Result<Value> {
     let wanted = name.starts_with("select");
     let by_attribute = name.ends_with("attr");
     let (of, mut begun) = (value.clone(), None);
-    Iter::new("generator", &[value], move |machine| {
+    Iter::value("generator", &[value], move |machine| {
         if begun.is_none() {
             let source = if of.truth() { Source::new(&of)? } else { Source::Empty };
             let mut positional = args.positional.clone();
@@ -361,7 +361,7 @@ fn batch(value: &Value, args: Args) -> Result<Value> {
     let count = count.unwrap_or(Value::None);
     let fill = fill.unwrap_or(Value::None);
     let (of, mut source, mut next) = (value.clone(), None, None);
-    Iter::new("generator", &[value, &fill.clone()], move |machine| {
+    Iter::value("generator", &[value, &fill.clone()], move |machine| {
         if source.is_none() {
             source = Some(Source::new(&of)?);
         }
@@ -397,7 +397,7 @@ fn slice(value: &Value, args: Args) -> Result<Value> {
     let fill = fill.unwrap_or(Value::None);
     let (of, mut all, mut number) = (value.clone(), None, 0);
     let mut offset = 0;
-    Iter::new("generator", &[value, &fill.clone()], move |machine| {
+    Iter::value("generator", &[value, &fill.clone()], move |machine| {
         if all.is_none() {
             all = Some(elements(machine, &of)?);
             if slices == 0 {

@@ -132,7 +132,7 @@ pub(super) fn unescape(text: &str) -> Result<String> {
                 let code = u32::from(c);
                 out.push_str(&match code {
                     0..=0xff => format!("\\x{code:02x}"),
-                    0..=0xffff => format!("\\u{code:04x}"),
+                    0x100..=0xffff => format!("\\u{code:04x}"),
                     _ => format!("\\U{code:08x}"),
                 });
             }

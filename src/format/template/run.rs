@@ -303,7 +303,7 @@ fn chosen(
     scope: &Rc<Scope>,
 ) -> Result<Source> {
     let (parsed, scope) = (parsed.clone(), scope.clone());
-    let iter = Iter::new("generator", &[over], move |machine| {
+    let iter = Iter::value("generator", &[over], move |machine| {
         while let Some(value) = source.next(machine)? {
             let inner = Scope::inside(&scope, &[]);
             assign(machine, &parsed.target, value.clone(), &inner)?;

@@ -136,5 +136,5 @@ pub(super) fn reversed(value: &Value) -> Result<Option<Value>> {
             _ => None,
         })
     };
-    Iter::new(kind, &[value], next).map(Some)
+    Iter::value(kind, &[value], next).map(Some)
 }

@@ -17,7 +17,7 @@ pub(super) fn is_printable(c: char) -> bool {
     match c {
         ' '..='~' => true,
         // Behind another one, a character that only combines is written, too.
-        c if !c.is_ascii() => !format!("a{c}").escape_debug().nth(1).is_some_and(|c| c == '\\'),
+        c if !c.is_ascii() => format!("a{c}").escape_debug().nth(1).is_none_or(|c| c != '\\'),
         _ => false,
     }
 }

@@ -165,7 +165,7 @@ pub(super) struct Iter {
 
 impl Iter {
     /// `of` are the values that it is made from.
-    pub(super) fn new(
+    pub(super) fn value(
         kind: &'static str,
         of: &[&Value],
         next: impl FnMut(&mut Machine) -> Result<Option<Value>> + 'static,
