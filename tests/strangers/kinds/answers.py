@@ -15,7 +15,7 @@ import shutil
 import tempfile
 
 import torch
-from transformers import TokenizersBackend
+from transformers import AutoTokenizer
 from transformers.generation.stopping_criteria import StopStringCriteria
 
 from . import common
@@ -76,7 +76,7 @@ def tokenizer(rng):
 def open_tokenizer(files):
     with tempfile.TemporaryDirectory() as folder:
         common.write_model(folder, files, None)
-        return TokenizersBackend.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder)
 
 
 def settings(rng, made, begin, end):
@@ -180,7 +180,7 @@ def embedded_tokenizer(config):
         for name in ["tokenizer.json", "config.json"]:
             shutil.copy(common.EMBEDDED / name, pathlib.Path(folder) / name)
         (pathlib.Path(folder) / "tokenizer_config.json").write_text(config)
-        return TokenizersBackend.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder)
 
 
 def answer(rng):
@@ -196,7 +196,7 @@ def answer(rng):
         files, recipe, ends = settings(rng, made, begin, end)
         with tempfile.TemporaryDirectory() as folder:
             common.write_model(folder, files, recipe)
-            model, tokenizer_ = common.load(folder), TokenizersBackend.from_pretrained(folder)
+            model, tokenizer_ = common.load(folder), AutoTokenizer.from_pretrained(folder)
         appended = made["post_processor"] is not None and len(made["post_processor"]["single"]) > 2
     text = rng.choice(PROMPTS) + rng.choice(["", "", " item", " " + rng.choice(common.words()), rng.choice(SPECIALS), "é"])
     prompt = tokenizer_(text).input_ids
