@@ -51,7 +51,7 @@ impl GgufFile {
             }
             _ => config["chat_template"] = Value::Array(named),
         }
-        tokenizer.apply_config(self.name(), config.to_string().as_bytes())?;
+        tokenizer.take_metadata(self.name(), &config)?;
         Ok(tokenizer)
     }
 

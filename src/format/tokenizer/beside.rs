@@ -304,7 +304,10 @@ impl Tokenizer {
             for (content, id) in map {
                 let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
                 let id = id.ok_or_else(|| bad(label, &content))?;
-                added.insert(id, Token::plain(&content, special.contains(&content)));
+                let special = special.contains(&content);
+                // As it is now: one that a name makes special later is still looked for in the normalized text.
+                let token = Token { normalized: Some(!special), ..Token::plain(&content, special) };
+                added.insert(id, token);
             }
         }
         for (id, token) in self.inner.get_added_tokens_decoder() {

@@ -58,6 +58,21 @@ impl Tokenizer {
         self.chat_with_tools = named("tool_use").map(str::to_owned);
     }
 
+    /// Takes the names of tokens and the templates of a file that has a vocabulary of its own. It says of each token
+    /// whether it is found in texts, so that a name makes none special, unlike in a `tokenizer_config.json`.
+    pub(in crate::format) fn take_metadata(&mut self, label: &str, config: &Value) -> Result<()> {
+        let o = Object::new(label, config)?;
+        let special = special_tokens(&o);
+        let named =
+            special.iter().filter_map(|(name, text)| Some((name.clone(), text.as_str()?.into())));
+        self.named = named.collect();
+        let id = |key: &str| self.named.get(key).and_then(|token| self.token_to_id(token));
+        (self.bos, self.eos, self.pad) = (id("bos_token"), id("eos_token"), id("pad_token"));
+        self.special = Some(special);
+        self.take_chat_template(label, &o);
+        Ok(())
+    }
+
     /// Takes what lies beside a `tokenizer_config.json`: `chat_template.jinja` and `additional_chat_templates`, which are in
     /// the place of those in it, and the special tokens of an old `special_tokens_map.json`.
     pub(super) fn take_template_files(&mut self, config: &Path) -> Result<()> {
