@@ -35,6 +35,7 @@ fn equal_rows_in_every_format_give_the_same_adapter() {
         "rows.gzip.parquet",
         "rows.lz4.parquet",
         "rows.none.parquet",
+        "rows.brotli.parquet",
         "rows.binary.parquet",
     ] {
         assert!(Path::new(&file(name)).is_file(), "{name} is missing");
