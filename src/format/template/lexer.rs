@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::fault::{Result, raised};
+use super::fault::{Result, beyond, raised};
 use super::literal;
 use super::unicode::is_space;
 
@@ -25,6 +25,9 @@ pub(super) enum Token {
     End,
 }
 
+/// Words of a template: the largest published ones have some thousand.
+const MOST_TOKENS: usize = 1 << 16;
+
 /// Longest first.
 const OPERATORS: [&str; 26] = [
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}",
@@ -37,7 +40,7 @@ pub(super) fn tokens(source: &str) -> Result<Vec<(Token, usize)>> {
     let source = source.strip_suffix('\n').unwrap_or(&source);
     let mut lexer = Lexer { source, at: 0, line: 1, line_starts: true, found: Vec::new() };
     lexer.root()?;
-    lexer.push(Token::End);
+    lexer.push(Token::End)?;
     Ok(lexer.found)
 }
 
@@ -55,8 +58,12 @@ impl<'s> Lexer<'s> {
         &self.source[self.at..]
     }
 
-    fn push(&mut self, token: Token) {
+    fn push(&mut self, token: Token) -> Result<()> {
+        if self.found.len() == MOST_TOKENS {
+            return Err(beyond(format!("templates of more than {MOST_TOKENS} words")).at(self.line));
+        }
         self.found.push((token, self.line));
+        Ok(())
     }
 
     fn fail<T>(&self, why: impl Into<String>) -> Result<T> {
@@ -83,13 +90,13 @@ impl<'s> Lexer<'s> {
             let begins =
                 |at: &usize| matches!(rest.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#'));
             let Some(at) = rest.match_indices('{').map(|(at, _)| at).find(begins) else {
-                self.push(Token::Data(rest.to_owned()));
+                self.push(Token::Data(rest.to_owned()))?;
                 self.pass(rest.len());
                 return Ok(());
             };
             let kind = rest.as_bytes()[at + 1];
             let sign = rest[at + 2..].chars().next().filter(|c| matches!(c, '-' | '+'));
-            self.data(&rest[..at], sign, kind == b'{');
+            self.data(&rest[..at], sign, kind == b'{')?;
             self.pass(at);
             let head = 2 + sign.map_or(0, char::len_utf8);
             match kind {
@@ -98,7 +105,7 @@ impl<'s> Lexer<'s> {
                     self.comment()?;
                 }
                 b'{' => {
-                    self.push(Token::VariableBegin);
+                    self.push(Token::VariableBegin)?;
                     self.pass(head);
                     self.inside(Token::VariableEnd)?;
                 }
@@ -108,7 +115,7 @@ impl<'s> Lexer<'s> {
                         self.raw()?;
                     }
                     None => {
-                        self.push(Token::BlockBegin);
+                        self.push(Token::BlockBegin)?;
                         self.pass(head);
                         self.inside(Token::BlockEnd)?;
                     }
@@ -119,7 +126,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// The text before a tag: white space at its end goes if the tag says so, or if it stands alone in its line.
-    fn data(&mut self, text: &str, sign: Option<char>, variable: bool) {
+    fn data(&mut self, text: &str, sign: Option<char>, variable: bool) -> Result<()> {
         let mut kept = text;
         if sign == Some('-') {
             kept = text.trim_end_matches(is_space);
@@ -130,8 +137,9 @@ impl<'s> Lexer<'s> {
             }
         }
         if !kept.is_empty() {
-            self.push(Token::Data(kept.to_owned()));
+            self.push(Token::Data(kept.to_owned()))?;
         }
+        Ok(())
     }
 
     /// What a tag's end swallows: `-%}` all white space, `%}` one line's end, `+%}` nothing.
@@ -168,7 +176,7 @@ impl<'s> Lexer<'s> {
             let Some(after) = tail[close.map_or(0, char::len_utf8)..].strip_prefix("%}") else {
                 continue;
             };
-            self.data(&rest[..at], sign, false);
+            self.data(&rest[..at], sign, false)?;
             self.pass(rest.len() - after.len());
             self.swallow(close, true);
             return Ok(());
@@ -192,7 +200,7 @@ impl<'s> Lexer<'s> {
             if open.is_empty() {
                 let sign = Some(first).filter(|c| *c == '-' || (*c == '+' && close == "%}"));
                 if rest[sign.map_or(0, char::len_utf8)..].starts_with(close) {
-                    self.push(end);
+                    self.push(end)?;
                     self.pass(close.len() + sign.map_or(0, char::len_utf8));
                     self.swallow(sign, close == "%}");
                     return Ok(());
@@ -200,19 +208,19 @@ impl<'s> Lexer<'s> {
             }
             let behind_dot = self.source[..self.at].ends_with('.');
             if let Some((token, length)) = literal::number(rest, behind_dot)? {
-                self.push(token);
+                self.push(token)?;
                 self.pass(length);
             } else if first == '_' || first.is_alphanumeric() {
                 let ends = |c: char| !(c == '_' || c.is_alphanumeric());
                 let name = &rest[..rest.find(ends).unwrap_or(rest.len())];
-                self.push(Token::Name(name.into()));
+                self.push(Token::Name(name.into()))?;
                 self.pass(name.len());
             } else if matches!(first, '\'' | '"') {
                 let Some(length) = literal::text_length(rest) else {
                     return self.fail(format!("unexpected char {first:?}"));
                 };
                 let text = literal::unescape(&rest[1..length - 1]).map_err(|e| e.at(self.line))?;
-                self.push(Token::Text(text));
+                self.push(Token::Text(text))?;
                 self.pass(length);
             } else {
                 let Some(operator) = OPERATORS.into_iter().find(|o| rest.starts_with(o)) else {
@@ -232,7 +240,7 @@ impl<'s> Lexer<'s> {
                     },
                     _ => {}
                 }
-                self.push(Token::Operator(operator));
+                self.push(Token::Operator(operator))?;
                 self.pass(operator.len());
             }
         }
