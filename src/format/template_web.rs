@@ -1,13 +1,15 @@
 //! Chat templates are not in the browser's build: their language would make the `.wasm` a fifteenth larger, and no
 //! page of ours shows a chat.
 
+use std::convert::Infallible;
+
 use super::conversation::{Conversation, Rendered};
 use super::moment::Moment;
 use crate::{Error, Result};
 
-/// Stands for a template that cannot be rendered here.
+/// Stands for a template that cannot be rendered here: there is no value of this type.
 #[derive(Clone, Debug)]
-pub enum ChatTemplate {}
+pub struct ChatTemplate(Infallible);
 
 impl ChatTemplate {
     /// **Errors** [`Error::Unsupported`] always.
@@ -17,7 +19,7 @@ impl ChatTemplate {
         Err(Error::Unsupported { what, hint })
     }
 
-    /// Never called, as what follows: there is no value of this type.
+    /// Never called, as what follows.
     pub fn with_variables(self, _: serde_json::Map<String, serde_json::Value>) -> ChatTemplate {
         self
     }
@@ -34,6 +36,6 @@ impl ChatTemplate {
 
     /// Never called.
     pub fn render(&self, _: &Conversation) -> Result<Rendered> {
-        match *self {}
+        match self.0 {}
     }
 }
