@@ -47,7 +47,7 @@ pub use context::HALF;
 pub use form::Form;
 pub use library::library;
 pub use op::{Host, HostBuffers, Op, Work};
-pub use policy::{Policy, REDUCTIONS};
+pub use policy::Policy;
 pub use profile::{Profile, ProfileRow};
 pub use recorder::{PARAMS_BYTES, Recorder};
 pub use select::Selection;

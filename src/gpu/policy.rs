@@ -16,7 +16,7 @@ pub enum Policy {
 }
 
 /// Modules that may be preferred by name as bodies are.
-pub const REDUCTIONS: [&str; 2] = ["reduce_subgroup", "reduce_workgroup"];
+const REDUCTIONS: [&str; 2] = ["reduce_subgroup", "reduce_workgroup"];
 
 impl Policy {
     /// The policy of a name: empty or `auto`, `baseline`, or the body of any of `kernels` or the module to prefer.
