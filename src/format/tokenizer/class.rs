@@ -114,9 +114,9 @@ impl Class {
             _ => {
                 return Err(Error::Unsupported {
                     what: format!("{label}: {} of another vocabulary than plain BPE", self.name()),
-                    hint:
-                        "set `tokenizer_class` to PreTrainedTokenizerFast in tokenizer_config.json"
-                            .into(),
+                    hint: "transformers gives this class to every model of type qwen2; for another type, \
+                           `tokenizer_class` PreTrainedTokenizerFast takes tokenizer.json as it is"
+                        .into(),
                 });
             }
         };
