@@ -26,6 +26,10 @@ pub trait Encode {
     fn encode_with_offsets(&self, _text: &str) -> Result<Offsets> {
         Err(no_chats())
     }
+    /// The ids of `text`, nothing added.
+    fn encode_inside(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encode_with_offsets(text)?.0)
+    }
     /// The model's chat template.
     fn chat_template(&self) -> Result<ChatTemplate> {
         Err(no_chats())
@@ -55,6 +59,9 @@ impl Encode for crate::format::Tokenizer {
     }
     fn encode_with_offsets(&self, text: &str) -> Result<Offsets> {
         self.encode_with_offsets(text)
+    }
+    fn encode_inside(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode(text, false)
     }
     fn chat_template(&self) -> Result<ChatTemplate> {
         self.chat_template()

@@ -250,7 +250,7 @@ impl<E: Encode + ?Sized> Written<'_, E> {
                 "the tokenizer's offsets lie inside of characters",
             ));
         };
-        let (tail, _) = self.tokenizer.encode_with_offsets(tail)?;
+        let tail = self.tokenizer.encode_inside(tail)?;
         let same = common(&tail, &self.ids[first..]);
         Ok(Parting { at: first + same, parted: same < tail.len() })
     }
