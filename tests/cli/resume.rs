@@ -330,3 +330,37 @@ fn states_of_eight_bits_go_on_after_a_kill() {
         |run: &str| place.bytes(&format!("{run}/checkpoints/step-24/optimizer.safetensors"));
     assert!(optimizer("whole") == optimizer("broken"));
 }
+
+/// A template that writes the date writes the run's, whatever the day is on which the run goes on.
+#[test]
+fn a_run_goes_on_with_the_date_that_it_began_with() {
+    let place = Place::new();
+    let template = "{{ strftime_now('%d %m %Y') }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}";
+    place.write("model/chat_template.jinja", template);
+    place.write("model/tokenizer_config.json", "{\"eos_token\": \"</s>\"}");
+    let chat = |i: usize| {
+        let turn = |role: &str, text: String| serde_json::json!({"role": role, "content": text});
+        let messages = [turn("user", format!("ask {i}")), turn("assistant", format!("say {i}"))];
+        format!("{}\n", serde_json::json!({"messages": messages}))
+    };
+    place.write("train.jsonl", &(0..8).map(chat).collect::<String>());
+    let run = "--max-steps 4 --save-steps 2 --loss all";
+    let train = |out: &str, more: &str| {
+        Done::of(place.train(out, &format!("{run} {more}")).output().unwrap()).lines()
+    };
+    let adapter = |out: &str| place.bytes(&format!("{out}/adapter/adapter_model.safetensors"));
+    train("whole", "--template-date 2021-03-04");
+    train("broken", "--template-date 2021-03-04");
+    let newest = "broken/checkpoints/step-4/adapter_model.safetensors";
+    std::fs::write(place.path(newest), b"x").unwrap();
+    assert_eq!(train("broken", "--resume").len(), 2, "it went on after step 2");
+    assert!(adapter("whole") == adapter("broken"));
+    assert_eq!(metrics(&place, "whole"), metrics(&place, "broken"));
+    // Another day gives other rows.
+    train("other", "--template-date 2022-05-06");
+    assert!(adapter("whole") != adapter("other"));
+    // The day on which a run began is one of its settings.
+    train("today", "");
+    let settings = place.read("today/run.toml");
+    assert!(settings.contains("template_date = \"20"), "{settings}");
+}
