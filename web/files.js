@@ -16,14 +16,8 @@ function beside(files, is) {
 const isWeights = (name) => /\.(gguf|safetensors)$/.test(name) && !isOfAdapter(name);
 const isOfAdapter = (name) => name.startsWith("adapter_");
 
-const SMALL = {
-  "config.json": "config",
-  "generation_config.json": "generationConfig",
-  "tokenizer.json": "tokenizer",
-  "tokenizer_config.json": "tokenizerConfig",
-  "special_tokens_map.json": "specialTokensMap",
-  "added_tokens.json": "addedTokens",
-};
+const SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+const INDEX = "model.safetensors.index.json";
 
 /** `{name, blob}`, the name with its folders where a picker knows them. */
 export const named = (file) => (file instanceof Blob ? { name: file.webkitRelativePath || file.name, blob: file } : file);
@@ -40,37 +34,55 @@ async function readable({ name, blob }) {
   return { name, size: blob.size, read: (from, length) => bytes.subarray(from, from + length) };
 }
 
+const byName = (a, b) => (base(a.name) < base(b.name) ? -1 : 1);
+
+/** The safetensors that transformers reads: `model.safetensors`, or those that the index names, or all. */
+async function ofModel(all) {
+  const weights = all.filter(({ name }) => name.endsWith(".safetensors")).sort(byName);
+  const single = weights.filter(({ name }) => base(name) === "model.safetensors");
+  if (single.length > 0) return single;
+  const index = all.find(({ name }) => base(name) === INDEX);
+  if (!index) return weights;
+  let map;
+  try {
+    map = JSON.parse(await index.blob.text()).weight_map;
+  } catch (error) {
+    throw fail("Format", `${INDEX} is damaged: ${error.message}`);
+  }
+  const shards = [...new Set(Object.values(map ?? {}))];
+  const absent = shards.filter((shard) => !weights.some(({ name }) => base(name) === shard));
+  if (absent.length > 0) throw fail("Format", `${INDEX} names files that are not among these: ${absent.join(", ")}.`);
+  return weights.filter(({ name }) => shards.includes(base(name)));
+}
+
 /** Sorts the files of a model by their names: what `WasmModel.load` takes. */
 export async function gather(files, name) {
   // What a system hides beside a file is none of ours.
   const given = [...files].map(named).filter(({ name }) => !base(name).startsWith(".") && !isOfAdapter(base(name)));
   const found = beside(given, isWeights);
   const all = found.length > 0 ? found : given;
-  const out = { weights: [] };
-  const ggufs = all.filter(({ name }) => name.endsWith(".gguf"));
-  if (ggufs.length > 1) {
-    throw fail("Format", `These are ${ggufs.length} models: ${ggufs.map(({ name }) => base(name)).join(", ")}. Choose one of them.`);
+  const out = { small: {}, weights: [] };
+  for (const { name, blob } of all) {
+    if (SMALL.includes(base(name))) out.small[base(name)] = await bytesOf(blob);
+  }
+  const ggufs = all.filter(({ name }) => name.endsWith(".gguf")).sort(byName);
+  // Several files are parts of one model if their names say so, which the first part confirms.
+  const models = new Set(ggufs.map(({ name }) => base(name).replace(/-\d{5}(-of-\d{5}\.gguf)$/, "$1")));
+  if (models.size > 1) {
+    throw fail("Format", `These are ${models.size} models: ${ggufs.map(({ name }) => base(name)).join(", ")}. Choose one of them.`);
   }
   if (ggufs.length > 0) {
     out.weights = await Promise.all(ggufs.map(readable));
-    // Used where the file's own tokenizer is of a kind that cannot be.
-    const tokenizer = all.find(({ name }) => base(name) === "tokenizer.json");
-    if (tokenizer) out.tokenizer = await bytesOf(tokenizer.blob);
-    out.name = name || base(ggufs[0].name).replace(/\.gguf$/, "");
+    out.name = name || base(ggufs[0].name).replace(/(-\d{5}-of-\d{5})?\.gguf$/, "");
     return out;
   }
-  for (const { name, blob } of all) {
-    const key = SMALL[base(name)];
-    if (key) out[key] = await bytesOf(blob);
-  }
-  const weights = all.filter(({ name }) => name.endsWith(".safetensors"));
-  weights.sort((a, b) => (base(a.name) < base(b.name) ? -1 : 1));
+  const weights = await ofModel(all);
   if (weights.length === 0) {
     throw fail("Format", "No weights among these files. A model is a .gguf file, or a folder with config.json, " +
       "tokenizer.json and model.safetensors.");
   }
-  if (!out.config || !out.tokenizer) {
-    const missing = out.config ? "tokenizer.json" : "config.json";
+  const missing = ["config.json", "tokenizer.json"].find((file) => !out.small[file]);
+  if (missing) {
     throw fail("Format", `${missing} is missing. Choose it together with the .safetensors file, or take the whole folder.`);
   }
   out.weights = await Promise.all(weights.map(readable));

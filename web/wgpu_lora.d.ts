@@ -84,6 +84,8 @@ export interface ModelInfo {
   adapters: string[];
   adapter: string | null;
   maxLength: number;
+  /** What a user should know about the model's files, such as settings in them that nobody reads. */
+  notes: string[];
 }
 
 export interface GenerateOptions {

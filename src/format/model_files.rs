@@ -1,11 +1,14 @@
 //! A model as a user has it: a folder, or one GGUF file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, is_gguf};
 use super::gguf::GgufFile;
 use super::hf_config::ModelConfig;
-use super::tokenizer::Tokenizer;
+use super::safetensors::SafetensorsFile;
+use super::source::ByteSource;
+use super::tokenizer::{Beside, Tokenizer};
 use crate::error::{Error, Result};
 
 /// An opened model: configuration and weights. The weights' values are read later.
@@ -29,12 +32,9 @@ impl ModelFiles {
         let path = path.as_ref().to_path_buf();
         if path.is_file() && is_gguf(&path) {
             let file = GgufFile::open_path(&path)?;
-            let config = file.config()?;
-            let notes = file.notes();
-            let checkpoint = Checkpoint::from_gguf(file)?;
-            return Ok(Self { path, config, checkpoint, notes });
+            return Self::of_gguf(path, file);
         }
-        let (config, mut notes) = ModelConfig::from_dir_with_notes(&path)?;
+        let (config, notes) = ModelConfig::from_dir_with_notes(&path)?;
         let adapter = path.join("adapter_config.json");
         if adapter.is_file() {
             return Err(Error::Unsupported {
@@ -45,8 +45,74 @@ impl ModelFiles {
             });
         }
         let checkpoint = Checkpoint::open(&path)?;
-        notes.extend(checkpoint.check_names(&config)?);
+        Self { path, config, checkpoint, notes }.checked()
+    }
+
+    /// The same of files that do not lie in a folder of this machine, such as those that a visitor gives to a page:
+    /// `small` are the JSON files by their names, `weights` the `.gguf` file (or all parts of one, the first one first) or
+    /// the safetensors. With the tokenizer.
+    ///
+    /// **Errors** as [`ModelFiles::open`] and [`ModelFiles::tokenizer`].
+    pub fn given(
+        name: &str,
+        small: &BTreeMap<String, Vec<u8>>,
+        weights: Vec<Box<dyn ByteSource>>,
+    ) -> Result<(Self, Tokenizer)> {
+        let named = |file: &'static str| small.get(file).map(|bytes| (file, bytes.as_slice()));
+        let needed = |file: &'static str| {
+            let missing =
+                || Error::format(name, "files", format!("{file} is missing beside the weights"));
+            named(file).ok_or_else(missing)
+        };
+        let tokenizer = || {
+            let (label, bytes) = needed("tokenizer.json")?;
+            let mut tokenizer = Tokenizer::from_bytes(label, bytes)?;
+            tokenizer.apply(Beside {
+                config: named("tokenizer_config.json"),
+                special_tokens_map: named("special_tokens_map.json"),
+                added_tokens: named("added_tokens.json"),
+                model: named("config.json"),
+            })?;
+            Ok(tokenizer)
+        };
+        let path = PathBuf::from(name);
+        let (files, mut tokenizer) = if weights.iter().any(|file| is_gguf(Path::new(file.name()))) {
+            let files = Self::of_gguf(path, GgufFile::open_parts(weights)?)?;
+            let own = files.checkpoint.gguf().map_or_else(tokenizer, GgufFile::tokenizer);
+            let tokenizer = match own {
+                Err(Error::Unsupported { .. }) if small.contains_key("tokenizer.json") => {
+                    tokenizer()?
+                }
+                own => own?,
+            };
+            (files, tokenizer)
+        } else {
+            let (label, bytes) = needed("config.json")?;
+            let (mut config, unread) = ModelConfig::from_json_with_notes(label, bytes)?;
+            let asked = match named("generation_config.json") {
+                Some((label, bytes)) => config.apply_generation_config(label, bytes)?,
+                None => None,
+            };
+            let notes = unread.into_iter().chain(asked).collect();
+            let opened =
+                weights.into_iter().map(SafetensorsFile::open).collect::<Result<Vec<_>>>()?;
+            let checkpoint = Checkpoint::from_files(opened)?;
+            (Self { path, config, checkpoint, notes }.checked()?, tokenizer()?)
+        };
+        tokenizer.complete(&files.config);
+        Ok((files, tokenizer))
+    }
+
+    fn of_gguf(path: PathBuf, file: GgufFile) -> Result<Self> {
+        let (config, notes) = (file.config()?, file.notes());
+        let checkpoint = Checkpoint::from_gguf(file)?;
         Ok(Self { path, config, checkpoint, notes })
+    }
+
+    /// With what there is to say about its tensors.
+    fn checked(mut self) -> Result<Self> {
+        self.notes.extend(self.checkpoint.check_names(&self.config)?);
+        Ok(self)
     }
 
     /// The tokenizer: `tokenizer.json` of the folder; of a GGUF file its metadata's, or, where that is of a kind that

@@ -147,4 +147,5 @@ pub(super) struct ModelInfo<'a> {
     pub(super) adapters: Vec<&'a str>,
     pub(super) adapter: Option<&'a str>,
     pub(super) max_length: usize,
+    pub(super) notes: &'a [String],
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
 
 use crate::Error;
 
@@ -42,11 +42,3 @@ pub(super) fn object(value: &impl Serialize) -> Result<JsValue, JsValue> {
 pub(super) fn options<T: DeserializeOwned>(text: &str) -> Result<T, JsValue> {
     serde_json::from_str(text).map_err(|e| error(Error::invalid("options", e)))
 }
-
-/// The bytes under a key of an object, if they are there.
-pub(super) fn bytes(object: &JsValue, key: &str) -> Option<Vec<u8>> {
-    let value = js_sys::Reflect::get(object, &key.into()).ok()?;
-    value.dyn_ref::<js_sys::Uint8Array>().map(js_sys::Uint8Array::to_vec)
-}
-
-use wasm_bindgen::JsCast;

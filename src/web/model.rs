@@ -1,6 +1,9 @@
 //! A model in the browser: files in, tokens, prices and adapters out.
 
+use std::collections::BTreeMap;
+
 use js_sys::{Array, Function, Reflect, Uint8Array};
+use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 
 use super::args::*;
@@ -8,9 +11,7 @@ use super::source::JsSource;
 use super::{WasmGpu, js};
 use crate::clock::Clock;
 use crate::data::{Dataset, DatasetOptions};
-use crate::format::{
-    AdapterFile, Beside, ByteSource, Checkpoint, GgufFile, ModelConfig, SafetensorsFile, Tokenizer,
-};
+use crate::format::{AdapterFile, ByteSource, ModelFiles, Tokenizer};
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, Quant, adapter_notes};
@@ -41,11 +42,12 @@ pub struct WasmModel {
     trie: Option<PriceTrie>,
     holder: Holder,
     name: String,
+    notes: Vec<String>,
 }
 
 #[wasm_bindgen]
 impl WasmModel {
-    /// Loads a model from `files`: `{name, config, generationConfig, tokenizer, tokenizerConfig: Uint8Array,
+    /// Loads a model from `files`: `{name, small: {"config.json": Uint8Array, …},
     /// weights: [{name, size, read(offset, length)}]}`. `progress(done, total)` is told bytes.
     pub async fn load(
         gpu: &WasmGpu,
@@ -76,6 +78,7 @@ impl WasmModel {
             adapters: model.adapter_names().collect(),
             adapter: model.active_adapter_name(),
             max_length: config.max_position_embeddings,
+            notes: &self.notes,
         })
     }
 
@@ -380,52 +383,25 @@ async fn load(
         }
     };
     let get = |key: &str| Reflect::get(files, &key.into()).unwrap_or(JsValue::UNDEFINED);
-    let sources = Array::from(&get("weights"));
-    let mut sources =
-        sources.iter().map(|file| JsSource::new(&file)).collect::<Result<Vec<_>>>()?;
     let name = get("name").as_string().unwrap_or_else(|| "model".into());
-    let needed = |key: &str, file: &str| {
-        js::bytes(files, key).ok_or_else(|| {
-            Error::format(&name, "files", format!("{file} is missing beside the weights"))
-        })
-    };
-    let is_gguf = |source: &JsSource| source.name().to_lowercase().ends_with(".gguf");
-    let label = "tokenizer.json";
-    let (config, mut tokenizer, checkpoint) = match sources.iter().position(is_gguf) {
-        Some(at) => {
-            let file = GgufFile::open(Box::new(sources.swap_remove(at)))?;
-            let tokenizer = match js::bytes(files, "tokenizer") {
-                Some(bytes) => Tokenizer::from_bytes(label, &bytes)?,
-                None => file.tokenizer()?,
-            };
-            (file.config()?, tokenizer, Checkpoint::from_gguf(file)?)
+    let mut small = BTreeMap::new();
+    for entry in js_sys::Object::entries(&js_sys::Object::from(get("small"))).iter() {
+        let entry = Array::from(&entry);
+        if let (Some(file), Ok(bytes)) =
+            (entry.get(0).as_string(), entry.get(1).dyn_into::<Uint8Array>())
+        {
+            small.insert(file, bytes.to_vec());
         }
-        None => {
-            let json = needed("config", "config.json")?;
-            let mut config = ModelConfig::from_json("config.json", &json)?;
-            if let Some(bytes) = js::bytes(files, "generationConfig") {
-                config.apply_generation_config("generation_config.json", &bytes)?;
-            }
-            let mut tokenizer = Tokenizer::from_bytes(label, &needed("tokenizer", label)?)?;
-            let beside = |key: &str| js::bytes(files, key);
-            let (settings, map) = (beside("tokenizerConfig"), beside("specialTokensMap"));
-            let added = beside("addedTokens");
-            tokenizer.apply(Beside {
-                config: settings.as_deref().map(|bytes| ("tokenizer_config.json", bytes)),
-                special_tokens_map: map.as_deref().map(|bytes| ("special_tokens_map.json", bytes)),
-                added_tokens: added.as_deref().map(|bytes| ("added_tokens.json", bytes)),
-                model: Some(("config.json", &json)),
-            })?;
-            let open = |source: JsSource| SafetensorsFile::open(Box::new(source));
-            let opened = sources.into_iter().map(open).collect::<Result<Vec<_>>>()?;
-            (config, tokenizer, Checkpoint::from_files(opened)?)
-        }
-    };
-    tokenizer.complete(&config);
+    }
+    let source = |file: JsValue| Ok(Box::new(JsSource::new(&file)?) as Box<dyn ByteSource>);
+    let weights = Array::from(&get("weights")).iter().map(source).collect::<Result<Vec<_>>>()?;
+    let (files, tokenizer) = ModelFiles::given(&name, &small, weights)?;
+    let ModelFiles { config, checkpoint, mut notes, .. } = files;
+    notes.extend(tokenizer.notes().iter().cloned());
     let max_positions = args.max_length.min(config.max_position_embeddings.max(1));
     let options = LoadOptions { quant, max_positions };
     let mut model = Model::load(&gpu, &checkpoint, &config, options, progress).await?;
     model.set_precision(args.precision);
     let trie = PriceTrie::new(&tokenizer).ok();
-    Ok(WasmModel { gpu, tokenizer, trie, holder: Holder::Idle(Box::new(model)), name })
+    Ok(WasmModel { gpu, tokenizer, trie, holder: Holder::Idle(Box::new(model)), name, notes })
 }

@@ -1,6 +1,10 @@
 //! Single files, shards and their index.
 
-use wgpu_lora::format::{Checkpoint, DType, ModelFiles, TensorData, write_safetensors};
+use std::collections::BTreeMap;
+
+use wgpu_lora::format::{
+    ByteSource, Checkpoint, DType, MemorySource, ModelFiles, TensorData, write_safetensors,
+};
 
 use super::*;
 
@@ -201,4 +205,32 @@ fn a_head_in_the_file_is_used_unless_it_is_the_embedding() {
         true,
     );
     assert_eq!(names(&same), (EMBED, None));
+}
+
+/// Files that a page is given mean what a folder of them means, and the same is said of them.
+#[test]
+fn files_without_a_folder_are_read_like_a_folder() {
+    let place = tempfile::tempdir().unwrap();
+    crate::tiny::write_model(place.path(), "tiny_a");
+    let path = place.path().join("config.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replacen('{', r#"{"unsloth_version": "2","#, 1)).unwrap();
+    let given = || {
+        let read = |name: &str| std::fs::read(place.path().join(name)).ok();
+        let small = ["config.json", "tokenizer.json", "generation_config.json"].iter();
+        let small = small.filter_map(|name| Some((name.to_string(), read(name)?)));
+        let weights = MemorySource::new("model.safetensors", read("model.safetensors").unwrap());
+        let weights: Vec<Box<dyn ByteSource>> = vec![Box::new(weights)];
+        ModelFiles::given("tiny", &small.collect::<BTreeMap<_, _>>(), weights)
+    };
+    let (files, tokenizer) = given().unwrap();
+    let folder = ModelFiles::open(place.path()).unwrap();
+    assert_eq!(files.config, folder.config);
+    let prefix = format!("{}/", place.path().display());
+    let said: Vec<String> = folder.notes.iter().map(|note| note.replace(&prefix, "")).collect();
+    assert_eq!(files.notes, said);
+    assert!(files.notes.iter().any(|note| note.contains("unsloth_version")), "{:?}", files.notes);
+    assert_eq!(tokenizer.vocab_size(), folder.tokenizer().unwrap().vocab_size());
+    std::fs::remove_file(place.path().join("tokenizer.json")).unwrap();
+    assert_error(given(), is_format, &["tiny", "tokenizer.json is missing"]);
 }

@@ -52,7 +52,7 @@ async function change(source) {
     state.added = [];
     state.scales.clear();
     adopted(state.model);
-    note.textContent = `${state.model.name} is loaded (${seconds(state.loadSeconds)}).`;
+    note.textContent = [`${state.model.name} is loaded (${seconds(state.loadSeconds)}).`, ...state.model.notes].join(" ");
     clearAnswers();
   } else if (before && !state.model && $("trouble").hidden) {
     // The old model still answers: the worker lets go of it only when the new one is there.
