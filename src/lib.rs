@@ -11,6 +11,8 @@ pub mod export;
 pub mod format;
 pub mod generate;
 pub mod gpu;
+#[cfg(all(feature = "hub", not(target_arch = "wasm32")))]
+pub mod hub;
 pub mod kernels;
 pub mod model;
 pub mod pricer;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::model::Session;
+use super::session::Session;
 use crate::export::{inner_product, norm};
 use crate::format::{AdapterFile, TargetModules};
 

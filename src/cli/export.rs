@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::model::{Files, Session, say_notes};
+use super::files::say_notes;
+use super::session::Session;
 use crate::Error;
 use crate::export::{export_gguf, export_lora_gguf};
 use crate::format::{AdapterFile, is_gguf};
@@ -36,23 +37,19 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
         let why = "should end in .gguf";
         return Err(Error::invalid(format!("--out {}", args.out.display()), why).into());
     }
-    let files = Files::open(&args.model)?;
+    let files = session.files(&args.model)?;
     files.say(printer);
     let adapter = args.adapter.as_ref().map(AdapterFile::load).transpose()?;
     if let (Some(path), Some(adapter)) = (&args.adapter, &adapter) {
         say_notes(printer, &path.display().to_string(), adapter, &files.config);
     }
-    let bar = printer.bar(0, "exporting {bytes:>10}/{total_bytes:10} {wide_bar} {eta:>4}");
-    let mut progress = |done: u64, total: u64| {
-        bar.set_length(total);
-        bar.set_position(done);
-    };
-    let written = match &adapter {
-        Some(adapter) if args.lora_only => export_lora_gguf(&files, adapter, &args.out),
-        _ => export_gguf(&files, adapter.as_ref(), &args.out, &mut progress),
-    };
-    bar.finish_and_clear();
-    written?;
+    match &adapter {
+        Some(adapter) if args.lora_only => export_lora_gguf(&files, adapter, &args.out)?,
+        _ => {
+            let progress = &mut printer.progress("exporting");
+            export_gguf(&files, adapter.as_ref(), &args.out, progress)?;
+        }
+    }
     let bytes = std::fs::metadata(&args.out).map_or(0, |m| m.len());
     let what = match (&adapter, args.lora_only) {
         (_, true) => "adapter",

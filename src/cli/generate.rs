@@ -3,16 +3,56 @@
 use std::io::Read;
 
 use anyhow::{Context, Result};
+use clap::Args;
 use serde_json::json;
 
-use super::args::GenerateArgs;
-use super::model::{Files, Session, attach};
-use super::printer::Printer;
+use super::args::ModelArgs;
+use super::session::Session;
 use crate::Error;
 use crate::generate::{
-    GenerateOptions, Generator, SamplerOptions, prompt_ids, prompt_notes, samples,
+    Finish, GenerateOptions, Generator, Sample, SamplerOptions, Timings, prompt_ids, prompt_notes,
+    samples,
 };
 use crate::model::Model;
+
+#[derive(Debug, Args)]
+pub(super) struct GenerateArgs {
+    /// A PEFT folder, perhaps with a name in front; several may be given.
+    #[arg(long, value_name = "[NAME=]ADAPTER")]
+    adapter: Vec<String>,
+    /// The adapter to use by name, or `none`; the first otherwise.
+    #[arg(long = "use", value_name = "NAME")]
+    use_adapter: Option<String>,
+    /// The text to continue; `-` reads it from stdin.
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
+    prompt: String,
+    /// Tokens to generate, at most.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    max_new_tokens: usize,
+    /// 0 takes the most probable token always.
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    temperature: f64,
+    /// Choose among the k most probable tokens.
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Choose among the most probable tokens that reach this probability together.
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Above 1, tokens of prompt and answer come again less often; 1.1 is usual.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repetition_penalty: f64,
+    /// Answers to the one prompt, made in one batch.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    n: usize,
+    /// Seed of the choices.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// A text that ends the answer, special tokens as they are written; several may be given.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    #[command(flatten)]
+    model: ModelArgs,
+}
 
 /// `NAME=PATH`, or a path whose folder name is the name.
 fn named(text: &str) -> (String, &str) {
@@ -26,7 +66,7 @@ fn named(text: &str) -> (String, &str) {
     (name.map_or("default".into(), |n| n.to_string_lossy().into_owned()), text)
 }
 
-async fn adapters(printer: &Printer, model: &mut Model, args: &GenerateArgs) -> Result<()> {
+async fn adapters(session: &Session, model: &mut Model, args: &GenerateArgs) -> Result<()> {
     let mut first = None;
     for text in &args.adapter {
         let (name, path) = named(text);
@@ -34,7 +74,7 @@ async fn adapters(printer: &Printer, model: &mut Model, args: &GenerateArgs) -> 
             let why = format!("two adapters are called `{name}`; give names: --adapter NAME=PATH");
             return Err(Error::invalid("--adapter", why).into());
         }
-        attach(printer, model, &name, path).await?;
+        session.attach(model, &name, path).await?;
         first.get_or_insert(name);
     }
     match args.use_adapter.as_deref() {
@@ -46,7 +86,7 @@ async fn adapters(printer: &Printer, model: &mut Model, args: &GenerateArgs) -> 
 }
 
 pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
-    let files = Files::open(&args.model)?;
+    let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
     let prompt = match args.prompt.as_str() {
         "-" => {
@@ -58,10 +98,9 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
     };
     let positions = tokenizer.encode(&prompt, true)?.len().max(1);
     let positions = positions.saturating_add(args.max_new_tokens);
-    let gpu = session.gpu(args.inspect, None).await?;
-    let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
-    model.set_precision(args.precision.into());
-    adapters(&session.printer, &mut model, args).await?;
+    let gpu = session.gpu(args.model.inspect, None).await?;
+    let mut model = session.model(&gpu, &files, &args.model, positions).await?;
+    adapters(session, &mut model, args).await?;
     for note in prompt_notes(&model, &tokenizer, &prompt)? {
         session.printer.note(note);
     }
@@ -76,44 +115,49 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
         },
         stop: args.stop.clone(),
     };
-    if args.n != 1 {
-        let ids = prompt_ids(&model, &tokenizer, &prompt)?;
-        let (all, timings) = samples(&model, &tokenizer, &ids, &options, args.n).await?;
-        for (i, sample) in all.iter().enumerate() {
-            session.printer.text(&format!("{}\n", sample.text))?;
-            session.printer.object(&json!({
-                "sample": i,
-                "text": sample.text,
-                "tokens": sample.ids.len(),
-                "ids": sample.ids,
-                "finish": sample.finish.name(),
-                "prompt_tokens": ids.len(),
-                "prefill_seconds": timings.prefill_seconds,
-                "decode_tokens_per_second": timings.decode_tokens_per_second(),
-            }))?;
+    let ids = prompt_ids(&model, &tokenizer, &prompt)?;
+    let (answers, timings) = match args.n {
+        1 => {
+            let generator = Generator::from_ids(&model, &tokenizer, ids.clone(), options)?;
+            streamed(session, generator).await?
         }
-        session.finish_profile(&gpu, args.inspect);
-        return Ok(());
+        n => {
+            let (answers, timings) = samples(&model, &tokenizer, &ids, &options, n).await?;
+            for answer in &answers {
+                session.printer.line(&answer.text)?;
+            }
+            (answers, timings)
+        }
+    };
+    for (i, answer) in answers.iter().enumerate() {
+        session.printer.object(&json!({
+            "sample": i,
+            "text": answer.text,
+            "tokens": answer.ids.len(),
+            "ids": answer.ids,
+            "finish": answer.finish.name(),
+            "prompt_tokens": ids.len(),
+            "prefill_seconds": timings.prefill_seconds,
+            "decode_tokens_per_second": timings.decode_tokens_per_second(),
+        }))?;
     }
-    let mut generator = Generator::new(&model, &tokenizer, &prompt, options)?;
+    session.finish_profile(&gpu, args.model.inspect);
+    Ok(())
+}
+
+/// One answer, shown as it comes.
+async fn streamed(
+    session: &Session,
+    mut generator: Generator<'_>,
+) -> Result<(Vec<Sample>, Timings)> {
     let mut text = String::new();
     while let Some(token) = generator.next().await? {
         session.printer.text(&token.text)?;
         text.push_str(&token.text);
     }
     session.printer.text("\n")?;
-    let (timings, ids) = (generator.timings(), generator.ids());
-    session.printer.object(&json!({
-        "text": text,
-        "tokens": ids.len(),
-        "ids": ids,
-        "finish": generator.finish().map(|f| f.name()),
-        "prompt_tokens": generator.prompt().len(),
-        "prefill_seconds": timings.prefill_seconds,
-        "decode_tokens_per_second": timings.decode_tokens_per_second(),
-    }))?;
-    session.finish_profile(&gpu, args.inspect);
-    Ok(())
+    let finish = generator.finish().unwrap_or(Finish::Length);
+    Ok((vec![Sample { text, ids: generator.ids().to_vec(), finish }], generator.timings()))
 }
 
 #[cfg(test)]

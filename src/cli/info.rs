@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::Inspect;
-use super::model::Session;
+use super::session::Session;
 use crate::gpu::{AdapterReport, adapters};
 use crate::kernels;
 

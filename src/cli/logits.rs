@@ -1,14 +1,39 @@
 //! `logits`: one pass over a prompt, for comparison with other programs.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use clap::Args;
 use serde_json::json;
 
-use super::args::LogitsArgs;
-use super::model::{Files, Session, attach};
+use super::args::ModelArgs;
+use super::session::Session;
 use crate::Error;
 use crate::format::{DType, TensorData, write_safetensors};
 use crate::generate::{bos_note, prompt_ids, top};
 use crate::model::Pass;
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("input").required(true))]
+pub(super) struct LogitsArgs {
+    /// A PEFT folder.
+    #[arg(long)]
+    adapter: Option<String>,
+    /// The text.
+    #[arg(long, value_name = "TEXT", group = "input", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    /// Token ids with commas, taken as they are.
+    #[arg(long, value_name = "1,2,3", group = "input", value_delimiter = ',')]
+    ids: Option<Vec<u32>>,
+    /// Show this many of the most probable next tokens.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+    /// Write the logits at every token: `logits` f32 [T, V].
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+}
 
 pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
     if let Some(path) = &args.out
@@ -17,7 +42,7 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
         let why = "should end in .safetensors";
         return Err(Error::invalid(format!("--out {}", path.display()), why).into());
     }
-    let files = Files::open(&args.model)?;
+    let files = session.files(&args.model.name)?;
     // With --ids the tokenizer only names the tokens.
     let tokenizer = match args.ids {
         Some(_) => files.tokenizer().ok(),
@@ -28,12 +53,11 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
         (None, Some(prompt), Some(tokenizer)) => tokenizer.encode(prompt, true)?,
         _ => Vec::new(),
     };
-    let gpu = session.gpu(args.inspect, None).await?;
+    let gpu = session.gpu(args.model.inspect, None).await?;
     let positions = encoded.len().max(1);
-    let mut model = session.load(&gpu, &files, args.quant.into(), positions).await?;
-    model.set_precision(args.precision.into());
+    let mut model = session.model(&gpu, &files, &args.model, positions).await?;
     if let Some(adapter) = &args.adapter {
-        attach(&session.printer, &mut model, "adapter", adapter).await?;
+        session.attach(&mut model, "adapter", adapter).await?;
     }
     if let (Some(prompt), Some(tokenizer)) = (&args.prompt, &tokenizer)
         && let Some(note) = bos_note(&model, tokenizer, prompt)?
@@ -81,6 +105,6 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
         })
         .collect();
     session.printer.object(&json!({"top": top, "tokens": ids}))?;
-    session.finish_profile(&gpu, args.inspect);
+    session.finish_profile(&gpu, args.model.inspect);
     Ok(())
 }

@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::Inspect;
-use super::model::{Files, Session, say_notes};
+use super::files::{Files, say_notes};
+use super::session::Session;
 use crate::export;
 use crate::format::AdapterFile;
 use crate::generate::prompt_ids;
@@ -38,7 +39,7 @@ pub(super) struct MergeArgs {
 
 pub(super) async fn run(session: &Session, args: &MergeArgs) -> Result<()> {
     let printer = &session.printer;
-    let files = Files::open(&args.model)?;
+    let files = session.files(&args.model)?;
     files.say(printer);
     let adapter = AdapterFile::load(&args.adapter)?;
     say_notes(printer, &args.adapter.display().to_string(), &adapter, &files.config);
@@ -48,14 +49,7 @@ pub(super) async fn run(session: &Session, args: &MergeArgs) -> Result<()> {
              The original 16-bit weights give a better model",
         );
     }
-    let bar = printer.bar(0, "merging {bytes:>10}/{total_bytes:10} {wide_bar} {eta:>4}");
-    let mut progress = |done: u64, total: u64| {
-        bar.set_length(total);
-        bar.set_position(done);
-    };
-    let merged = export::merge(&files, &adapter, &args.out, &mut progress);
-    bar.finish_and_clear();
-    merged?;
+    export::merge(&files, &adapter, &args.out, &mut printer.progress("merging"))?;
     printer.line(format!("merged model in {}", args.out.display()))?;
     let mut result = json!({"out": args.out, "layers": adapter.modules().len()});
     if !args.no_probe {
@@ -98,7 +92,7 @@ async fn probe(
     base: &Files,
     adapter: &AdapterFile,
 ) -> Result<Probe> {
-    let merged = Files::open(&args.out.display().to_string())?;
+    let merged = session.files(&args.out.display().to_string())?;
     let tokenizer = base.tokenizer()?;
     let gpu = session.gpu(Inspect::default(), None).await?;
     let positions = tokenizer.encode(&args.probe, true)?.len() + 1;

@@ -1,42 +1,79 @@
-//! The command line: what was typed (`args`), what it means (one file per command), and where the
-//! words go (`printer`). Only this module prints, blocks and uses `anyhow`.
+//! The command line: which commands there are (here), the flags of each beside its work, flags that several share
+//! (`args`), what every command needs (`session`), and where the words go (`printer`). Only this module prints, blocks
+//! and uses `anyhow`.
 
 mod adapters;
 mod args;
 mod bench;
-mod bench_kernels;
-mod bench_shapes;
 mod charts;
 mod evaluate;
-mod evaluate_report;
 mod export;
+mod files;
 mod generate;
-mod hub;
-mod hub_data;
-mod hub_model;
 mod info;
 mod logits;
 mod merge;
-mod model;
-mod pairs;
-mod pictures;
 mod plan;
 mod plot;
 mod predict;
-mod predictions;
 mod prepare;
-mod prepare_report;
 mod printer;
+mod rows;
+mod session;
+mod settings;
 mod shaders;
 mod train;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use args::{Cli, Command};
-use printer::Printer;
+use args::Global;
+use session::Session;
+
+/// QLoRA fine-tuning and inference of Llama models on any GPU.
+#[derive(Debug, Parser)]
+#[command(name = "wgpu-lora", version, about, propagate_version = true, args_override_self = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show adapters, limits, features, and the kernel variants that were chosen.
+    Info,
+    /// Fine-tune a LoRA adapter.
+    Train(Box<train::TrainArgs>),
+    /// Show what a training run would take on the device, from the configuration alone.
+    Plan(Box<plan::PlanArgs>),
+    /// Continue a prompt.
+    Generate(generate::GenerateArgs),
+    /// Show the logits behind a prompt.
+    Logits(logits::LogitsArgs),
+    /// Merge an adapter into the original 16-bit weights: a Hugging Face folder.
+    Merge(merge::MergeArgs),
+    /// Write a model or an adapter as GGUF.
+    Export(export::ExportArgs),
+    /// List and compare adapters.
+    Adapters(adapters::AdaptersArgs),
+    /// Draw a run's losses and learning rate: in the terminal, or as a picture or page.
+    Plot(plot::PlotArgs),
+    /// Make training, validation and test rows of products with prices.
+    Prepare(prepare::PrepareArgs),
+    /// Judge a price model on products whose price is known.
+    Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Say what a product costs.
+    Predict(predict::PredictArgs),
+    /// Measure kernels, a training step, a prompt, generation, or loading.
+    Bench(bench::BenchArgs),
+    /// Write the text of every kernel variant, for shader checks.
+    #[command(hide = true)]
+    Shaders(shaders::ShadersArgs),
+}
 
 /// Parses the command line, runs it, and says how it went: 0 done, 1 failed, 2 usage.
 pub fn main() -> ExitCode {
@@ -67,9 +104,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {
-    let printer = Printer::new(&cli.global);
-    let (device, tune) = (cli.global.device.clone(), !cli.global.no_tune);
-    let session = model::Session { printer, device, tune };
+    let session = Session::new(&cli.global);
     match &cli.command {
         Command::Info => info::run(&session).await,
         Command::Train(args) => train::run(&session, args).await,

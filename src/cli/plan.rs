@@ -6,16 +6,14 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::args::{Inspect, Settings, TrainArgs};
-use super::hub_data;
-use super::model::{Session, local};
-use super::train;
-use crate::data::Dataset;
+use super::args::Inspect;
+use super::rows::Rows;
+use super::session::{Session, quant};
+use super::settings::SettingsArgs;
 use crate::format::{ModelConfig, ModelFiles, Tokenizer};
-use crate::model::{Keep, LoadOptions, MemoryPlan, Pass, Quant};
-use crate::train::config::{self, TrainConfig};
+use crate::model::{Keep, LoadOptions, MemoryPlan, Pass};
 use crate::train::memory::{Limits, RunPlan};
-use crate::train::plan::{full_pass, pass_of};
+use crate::train::plan::full_pass;
 
 /// The flags of `train`; those that change no size are taken and not looked at.
 #[derive(Debug, Args)]
@@ -26,29 +24,15 @@ pub(super) struct PlanArgs {
     /// Take the settings of the run in RUNDIR.
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Settings to start from, under --config and the flags.
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// A TOML file of settings, under the flags; a run's run.toml is one.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    settings: SettingsArgs,
 }
 
 pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
-    let args = TrainArgs {
-        plot: false,
-        out: args.out.clone().unwrap_or_default(),
-        resume: args.resume,
-        preset: args.preset.clone(),
-        config: args.config.clone(),
-        inspect: Inspect::default(),
-        settings: args.settings.clone(),
-    };
-    let config = train::merged(&args)?;
+    let resumed = args.out.as_deref().filter(|_| args.resume);
+    let config = args.settings.merged(resumed)?;
     config.validate()?;
-    let path = local(&config.model)?;
+    let path = session.locate(&config.model)?;
     // A folder with nothing but its config.json can be planned with, too.
     let files = match path.is_file() || holds_weights(&path) {
         true => Some(ModelFiles::open(&path)?),
@@ -58,13 +42,23 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         Some(files) => files.config.clone(),
         None => ModelConfig::from_dir(&path)?,
     };
-    let tokenizer = || match &files {
-        Some(files) => files.tokenizer(),
-        None => Tokenizer::from_file(&path),
+    let mut config = config.for_model(&model);
+    let (pass, positions) = if config.data.is_empty() {
+        let length = config.row_length();
+        session.printer.note(format!(
+            "without --data: planned for rows of --max-length {length} tokens; a run takes what its longest row asks for"
+        ));
+        (full_pass(&config), length)
+    } else {
+        let mut tokenizer = match &files {
+            Some(files) => files.tokenizer()?,
+            None => Tokenizer::from_file(&path)?,
+        };
+        tokenizer.complete(&model);
+        let rows = Rows::open(session, &mut config, tokenizer, None)?;
+        (rows.pass(&config), rows.positions(&config))
     };
-    let config = config.for_model(&model);
-    let (pass, positions) = extent(session, &config, &model, tokenizer)?;
-    let options = LoadOptions { quant: quant(&config), max_positions: positions };
+    let options = LoadOptions { quant: quant(config.quant), max_positions: positions };
     let checkpoint = files.as_ref().map(|files| &files.checkpoint);
     let weights = MemoryPlan::weights(&model, checkpoint, options)?;
     let limits = match session.gpu(Inspect::default(), None).await {
@@ -102,47 +96,6 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
 fn holds_weights(folder: &Path) -> bool {
     let is = |path: PathBuf| path.extension().is_some_and(|e| e == "safetensors");
     folder.read_dir().is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| is(e.path()))))
-}
-
-/// The largest pass and the longest row: of the data if they are given, else of full batches.
-fn extent(
-    session: &Session,
-    config: &TrainConfig,
-    model: &ModelConfig,
-    tokenizer: impl FnOnce() -> crate::Result<Tokenizer>,
-) -> Result<(Pass, usize)> {
-    if config.data.is_empty() {
-        let length = config.row_length();
-        session.printer.note(format!(
-            "without --data: planned for rows of --max-length {length} tokens; a run takes what its longest row asks for"
-        ));
-        return Ok((full_pass(config), length));
-    }
-    let mut tokenizer = tokenizer()?;
-    tokenizer.complete(model);
-    train::date_of_templates(&mut tokenizer, &mut config.clone());
-    let options = config.dataset_options()?;
-    let open = |given: &[String], splits: &[&str]| -> Result<Dataset> {
-        Ok(Dataset::open(&hub_data::files(given, splits)?, &tokenizer, &options)?)
-    };
-    let rows = open(&config.data, train::TRAINING)?;
-    train::describe(session, "training data", rows.report(), config.row_length());
-    let held_out = config.eval_data.as_ref();
-    let held_out =
-        held_out.map(|data| open(std::slice::from_ref(data), train::HELD_OUT)).transpose()?;
-    if let Some(data) = &held_out {
-        train::describe(session, "evaluation data", data.report(), config.row_length());
-    }
-    let positions = train::positions(&rows, held_out.as_ref(), config);
-    Ok((pass_of(&rows, held_out.as_ref(), config), positions))
-}
-
-/// How the run keeps the frozen layers.
-pub(super) fn quant(config: &TrainConfig) -> Quant {
-    match config.quant {
-        config::Quant::Nf4 => Quant::Nf4,
-        config::Quant::None => Quant::None,
-    }
 }
 
 /// The plan for people.

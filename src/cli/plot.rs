@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::model::Session;
+use super::session::Session;
 use crate::report::braille;
 use crate::report::chart::{Line, Panel, Placed, png, svg};
 use crate::report::series::{Series, smooth};

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::args::{Inspect, PrecisionArg, QuantArg};
-use super::model::{Files, Session, attach};
+use super::args::ModelArgs;
+use super::session::Session;
 use crate::Error;
 use crate::pricer::prompt::{self, CUTOFF, PREFIX};
 use crate::pricer::trie::PriceTrie;
@@ -20,9 +20,6 @@ const INTERVAL: (f64, f64) = (0.1, 0.9);
 /// A price from a description, with an interval and alternatives.
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
-    /// The base model: a folder with config.json, safetensors and tokenizer.json.
-    #[arg(long)]
-    model: String,
     /// The fine-tuned adapter, a PEFT folder.
     #[arg(long)]
     adapter: Option<String>,
@@ -35,17 +32,11 @@ pub(super) struct PredictArgs {
     /// Tokens of the description that are kept.
     #[arg(long, value_name = "N", default_value_t = CUTOFF)]
     cutoff: usize,
-    /// Frozen linear layers: nf4 or none (the checkpoint's precision).
-    #[arg(long, value_enum, default_value = "nf4")]
-    quant: QuantArg,
-    /// How exactly products are computed.
-    #[arg(long, value_enum, default_value_t)]
-    precision: PrecisionArg,
     /// Where numbers are several tokens: the share of their probability that is followed to its end.
     #[arg(long, value_name = "P", default_value_t = 0.99)]
     price_mass: f64,
     #[command(flatten)]
-    inspect: Inspect,
+    model: ModelArgs,
 }
 
 fn text(args: &PredictArgs) -> Result<String> {
@@ -70,7 +61,7 @@ fn text(args: &PredictArgs) -> Result<String> {
 pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     let printer = &session.printer;
     let text = text(args)?;
-    let files = Files::open(&args.model)?;
+    let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
     let trie = PriceTrie::new(&tokenizer)?;
     // What already is a prompt stays one.
@@ -84,11 +75,10 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     }
     let longest = tokenizer.encode(&prompt::prompt(&summary), true)?.len();
     let options = PriceOptions { batch: 1, longest, mass: args.price_mass, ..Default::default() };
-    let gpu = session.gpu(args.inspect, None).await?;
-    let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
-    model.set_precision(args.precision.into());
+    let gpu = session.gpu(args.model.inspect, None).await?;
+    let mut model = session.model(&gpu, &files, &args.model, options.positions()).await?;
     if let Some(path) = &args.adapter {
-        attach(&session.printer, &mut model, "default", path).await?;
+        session.attach(&mut model, "default", path).await?;
     }
     let mut prices = PriceModel::new(&model, &tokenizer, &trie, options)?;
     let ids = prices.encode(&prompt::prompt(&summary))?;
@@ -119,6 +109,6 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
         d.mean(),
         priced.text.trim_end()
     ))?;
-    session.finish_profile(&gpu, args.inspect);
+    session.finish_profile(&gpu, args.model.inspect);
     Ok(())
 }

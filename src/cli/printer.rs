@@ -90,4 +90,14 @@ impl Printer {
             .progress_chars("━╸ ");
         ProgressBar::with_draw_target(Some(length), target).with_style(style)
     }
+
+    /// A bar of bytes done and in all; it goes when this is dropped.
+    pub(super) fn progress(&self, what: &str) -> impl FnMut(u64, u64) + use<> {
+        let bar = self.bar(0, "{msg} {bytes:>10}/{total_bytes:10} {wide_bar} {eta:>4}");
+        bar.set_message(what.to_owned());
+        move |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
 }

@@ -1,14 +1,21 @@
 //! `shaders`: the text of every kernel variant, for compilers that judge it without a device.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use serde_json::json;
 
-use super::args::ShadersArgs;
-use super::model::Session;
+use super::session::Session;
 use crate::gpu::{COOPERATIVE, Form, Selection, Target};
 use crate::kernels;
+
+#[derive(Debug, Args)]
+pub(super) struct ShadersArgs {
+    /// Gets native/, browser/ and manifest.json.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
 
 pub(super) fn run(session: &Session, args: &ShadersArgs) -> Result<()> {
     let mut manifest = Vec::new();

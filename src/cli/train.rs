@@ -1,102 +1,45 @@
 //! `train`: settings, data, model, and then the run's events.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use indicatif::ProgressBar;
 
-use super::args::{Settings, TrainArgs};
-use super::hub_data;
-use super::model::{Files, Session};
+use super::args::Inspect;
 use super::plan;
 use super::plot;
+use super::rows::Rows;
+use super::session::{Session, quant};
+use super::settings::SettingsArgs;
 use crate::Error;
-use crate::data::{Dataset, DatasetReport};
-use crate::format::{AdapterFile, Moment, Tokenizer};
 use crate::gpu::Tuning;
 use crate::model::{LoadOptions, MemoryPlan};
-use crate::pricer::preset::{PRESETS, preset};
+use crate::pricer::preset::preset;
 use crate::report::series::Series;
 use crate::train::checkpoint;
 use crate::train::config::TrainConfig;
 use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
-use crate::train::plan::pass_of;
 use crate::train::run::{Run, recorded_variants};
 
-/// Splits of a data set of the hub that `--data` and `--eval-data` mean, the first that is there.
-pub(super) const TRAINING: &[&str] = &["train"];
-pub(super) const HELD_OUT: &[&str] = &["validation", "test"];
-
-/// Flags over `--config` over (`run.toml` of the run that is resumed, or `--preset`) over defaults.
-fn settings(args: &TrainArgs) -> Result<TrainConfig> {
-    let config = merged(args)?;
-    config.validate_with_files()?;
-    Ok(config)
-}
-
-/// The same, not looked at yet. The settings of an adapter to go on from lie above the defaults.
-pub(super) fn merged(args: &TrainArgs) -> Result<TrainConfig> {
-    let config = over_defaults(args, &|config| Ok(config))?;
-    match &config.init_adapter {
-        None => Ok(config),
-        // The run that is resumed has them already.
-        Some(_) if args.resume && args.out.join("run.toml").exists() => Ok(config),
-        Some(folder) => {
-            let file = AdapterFile::load(folder).context("--init-adapter")?;
-            let config = over_defaults(args, &|config| Ok(config.with_adapter(&file)?))?;
-            config.check_adapter(&file)?;
-            Ok(config)
-        }
-    }
-}
-
-fn over_defaults(
-    args: &TrainArgs,
-    adapter: &dyn Fn(TrainConfig) -> Result<TrainConfig>,
-) -> Result<TrainConfig> {
-    let mut config = TrainConfig::default();
-    if let Some(name) = &args.preset {
-        let known = || {
-            Error::invalid(format!("--preset {name}"), format!("there is {}", PRESETS.join(", ")))
-        };
-        config = preset(name).ok_or_else(known)?;
-    }
-    config = adapter(config)?;
-    let read = |config: &TrainConfig, path: &Path| -> Result<TrainConfig> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
-        Ok(config.overlay(&text, &name)?)
-    };
-    let run_toml = args.out.join("run.toml");
-    if args.resume && run_toml.exists() {
-        config = read(&config, &run_toml)?;
-    }
-    if let Some(path) = &args.config {
-        config = read(&config, path)?;
-    }
-    over(&config, &args.settings)
-}
-
-fn over(config: &TrainConfig, flags: &Settings) -> Result<TrainConfig> {
-    let mut table = toml::Table::try_from(flags).context("command line")?;
-    // A number of steps, or a word.
-    if let Some(toml::Value::String(text)) = table.get("save_steps")
-        && let Ok(steps) = text.parse::<i64>()
-    {
-        table.insert("save_steps".into(), steps.into());
-    }
-    let mut config = config.clone();
-    // The one that is typed wins over the one in a file.
-    if table.contains_key("num_train_epochs") {
-        config.max_steps = None;
-    }
-    if table.contains_key("warmup_ratio") {
-        config.warmup_steps = 0;
-    }
-    Ok(config.overlay_table(table, "command line")?)
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// The folder of the run.
+    #[arg(long, value_name = "RUNDIR")]
+    out: PathBuf,
+    /// Go on with the run in RUNDIR, after its last checkpoint.
+    #[arg(long)]
+    resume: bool,
+    /// Draw the loss in the terminal as it falls.
+    #[arg(long)]
+    plot: bool,
+    #[command(flatten)]
+    inspect: Inspect,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// The preset's values, and which of them something else replaced.
@@ -118,86 +61,17 @@ fn say_preset(session: &Session, name: &str, config: &TrainConfig) -> Result<()>
     Ok(())
 }
 
-/// What became of the rows.
-pub(super) fn describe(session: &Session, what: &str, report: DatasetReport, max_length: usize) {
-    let printer = &session.printer;
-    printer.note(format!(
-        "{what}: {} rows, {} tokens, {} of them targets",
-        report.rows_kept, report.tokens, report.target_tokens
-    ));
-    if report.rows_cut > 0 {
-        printer.warn(format!(
-            "{what}: {} of {} rows are cut to --max-length {max_length} (the longest has {} tokens); {} of them \
-             lose the end of their answer",
-            report.rows_cut, report.rows_read, report.longest, report.rows_answer_cut
-        ));
-    }
-    if report.rows_without_target > 0 {
-        printer.warn(format!(
-            "{what}: {} of {} rows are left out: no target token within --max-length {max_length}",
-            report.rows_without_target, report.rows_read
-        ));
-    }
-    if report.rows_prompt_mismatch > 0 {
-        printer.warn(format!(
-            "{what}: in {} of {} rows the prompt's tokens are not how the row's begin (a prompt that \
-             ends in a space?); the loss begins at the first that differs, but answers will begin behind \
-             the prompt's own tokens",
-            report.rows_prompt_mismatch, report.rows_read
-        ));
-    }
-    if report.rows_bos_twice > 0 {
-        printer.warn(format!(
-            "{what}: {} of {} rows begin with two BOS: the text has one, and the tokenizer puts one in front; \
-             take it out of the text",
-            report.rows_bos_twice, report.rows_read
-        ));
-    }
-    if report.rows_without_eos > 0 {
-        printer.warn(format!(
-            "{what}: nothing ends {} of {} rows: this model has no EOS, and answers will not end; \
-             name its `eos_token` in tokenizer_config.json",
-            report.rows_without_eos, report.rows_read
-        ));
-    }
-}
-
-/// Which columns no row is made of.
-fn unread(session: &Session, what: &str, rows: &Dataset) {
-    let columns = Vec::from_iter(rows.unread_columns()).join(", ");
-    if !columns.is_empty() {
-        session.printer.note(format!("{what}: columns that are not read: {columns}"));
-    }
-}
-
 pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let printer = &session.printer;
-    let config = settings(args)?;
-    if let Some(name) = &args.preset {
+    let config = args.settings.merged(args.resume.then_some(&args.out))?;
+    config.validate_with_files()?;
+    if let Some(name) = &args.settings.preset {
         say_preset(session, name, &config)?;
     }
     let recorded = recorded_variants(&args.out, args.resume)?;
-    let files = Files::open(&config.model)?;
+    let files = session.files(&config.model)?;
     let mut config = config.for_model(&files.config);
-    let mut tokenizer = files.tokenizer()?;
-    date_of_templates(&mut tokenizer, &mut config);
-    let mut options = config.dataset_options()?;
-    // The disk of the run, not one that may be the system's memory.
-    let folder = std::path::absolute(&args.out).unwrap_or_default();
-    options.spool = folder.ancestors().find(|folder| folder.is_dir()).map(Path::to_path_buf);
-    let rows = Dataset::open(&hub_data::files(&config.data, TRAINING)?, &tokenizer, &options)?;
-    describe(session, "training data", rows.report(), config.row_length());
-    unread(session, "training data", &rows);
-    let held_out = match &config.eval_data {
-        None => None,
-        Some(data) => {
-            let files = hub_data::files(&[data], HELD_OUT)?;
-            let held_out = Dataset::open(&files, &tokenizer, &options)?;
-            describe(session, "evaluation data", held_out.report(), config.row_length());
-            unread(session, "evaluation data", &held_out);
-            Some(held_out)
-        }
-    };
+    let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
     let gpu = match recorded {
         Some((policy, choices)) => {
             session.open(args.inspect, policy, Tuning::Given(choices)).await?
@@ -211,34 +85,21 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
         caps.adapter.backend,
         caps.origin()
     ));
-    let quant = plan::quant(&config);
-    let positions = positions(&rows, held_out.as_ref(), &config);
+    let (quant, positions) = (quant(config.quant), rows.positions(&config));
     let options = LoadOptions { quant, max_positions: positions };
     let weights = MemoryPlan::weights(&files.config, Some(&files.checkpoint), options)?;
-    let pass = pass_of(&rows, held_out.as_ref(), &config);
+    let pass = rows.pass(&config);
     let memory = RunPlan::new(&weights, &files.config, &config, pass, Limits::of(&gpu))?;
     printer.note(plan::table(&memory));
     memory.check()?;
     let model = session.load(&gpu, &files, quant, positions).await?;
-    let mut run = Run::new(model, rows, held_out, config, &args.out, args.resume).await?;
+    let Rows { training, held_out } = rows;
+    let mut run = Run::new(model, training, held_out, config, &args.out, args.resume).await?;
     run.notes().iter().for_each(|note| printer.warn(note));
     begin(session, &run)?;
     let result = follow(session, args, &mut run).await;
     session.finish_profile(&gpu, args.inspect);
     result
-}
-
-/// A template that writes the date writes the same one as long as the run lives: the date is one of its settings.
-pub(super) fn date_of_templates(tokenizer: &mut Tokenizer, config: &mut TrainConfig) {
-    if tokenizer.asks_for_date() {
-        tokenizer.set_date(*config.template_date.get_or_insert_with(Moment::now));
-    }
-}
-
-/// Positions that the model must know: the longest row.
-pub(super) fn positions(rows: &Dataset, held_out: Option<&Dataset>, config: &TrainConfig) -> usize {
-    let longest = [Some(rows), held_out].into_iter().flatten().map(|d| d.report().longest);
-    longest.max().unwrap_or(1).min(config.row_length())
 }
 
 fn begin(session: &Session, run: &Run) -> Result<()> {

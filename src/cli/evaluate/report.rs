@@ -6,10 +6,11 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::charts::{self, Page};
-use super::evaluate::{EvaluateArgs, Known};
+use super::args::EvaluateArgs;
+use super::known::Known;
 use super::pictures::{Bar, Leaderboard, Line, Points, Running, Scatter, Sheet};
 use super::predictions::Prediction;
+use crate::cli::charts::{self, Page};
 use crate::pricer::baselines::{Baseline, PUBLISHED};
 use crate::pricer::metrics::{Guess, Metrics, mean_ci95, running};
 
@@ -138,7 +139,7 @@ impl Report {
             models,
             paired,
             published_on_another_data_set: PUBLISHED.into_iter().collect(),
-            model: args.model.clone(),
+            model: args.model.name.clone(),
             adapter: args.adapter.clone(),
             data: args.data.display().to_string(),
             train_data: args.train_data.as_ref().map(|p| p.display().to_string()),

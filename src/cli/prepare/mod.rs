@@ -1,5 +1,7 @@
 //! `prepare`: products in any table to prompts and completions, in three files.
 
+mod report;
+
 use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,9 +11,9 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use self::report::Row;
 use super::charts::{self, Beside, Histogram};
-use super::model::{Files, Session};
-use super::prepare_report::{self, Row};
+use super::session::Session;
 use crate::Error;
 use crate::data::records::{Record, for_each_record};
 use crate::format::PendingFile;
@@ -258,7 +260,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     if args.cutoff == 0 {
         return Err(Error::invalid("--cutoff", "0 keeps no text; the course's is 110").into());
     }
-    let tokenizer = Files::open(&args.model)?.tokenizer()?;
+    let tokenizer = session.files(&args.model)?.tokenizer()?;
     let columns = Columns::parse(&args.map)?;
     let mut judge = Judge {
         args,
@@ -347,7 +349,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         ),
         Histogram::new("Prices", "dollars", &prices, None),
     ];
-    let html = prepare_report::html(&summary, &charts, &examples)?;
+    let html = report::html(&summary, &charts, &examples)?;
     let png = charts::png(&Beside(&charts), (1400, 460))?;
     // All files are complete; now they get their names.
     for ((mut file, rest), name) in files.into_iter().zip(buffers).zip(SPLITS) {
@@ -360,9 +362,9 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     charts::write(&args.out.join("prepare.json"), format!("{summary:#}\n").as_bytes())?;
 
     printer.object(&summary)?;
-    printer.line(prepare_report::told(args.cutoff, &summary, &charts))?;
+    printer.line(report::told(args.cutoff, &summary, &charts))?;
     if let Some(Row { prompt, completion }) = examples.first() {
-        printer.line(format!("an example\n{}[{completion}]\n", prepare_report::indent(prompt)))?;
+        printer.line(format!("an example\n{}[{completion}]\n", report::indent(prompt)))?;
     }
     printer.line(format!(
         "{} train, {} validation, {} test rows in {}; report.html shows them",

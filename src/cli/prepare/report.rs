@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::charts::{self, Histogram};
+use crate::cli::charts::{self, Histogram};
 
 /// A row as it is written: the course's two columns.
 #[derive(Clone, Debug, Serialize)]

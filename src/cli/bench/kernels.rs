@@ -4,15 +4,38 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use clap::Args;
 use serde_json::json;
 
-use super::args::{BenchArgs, Inspect};
-use super::bench_shapes::{MODELS, ROWS, Size, sizes};
-use super::model::{Session, policy_from_env};
+use super::shapes::{MODELS, ROWS, Size, sizes};
 use crate::Error;
+use crate::cli::args::Inspect;
+use crate::cli::session::{Session, policy_from_env};
 use crate::gpu::{Gpu, HALF, Op, Policy, Work};
 use crate::kernels;
 use crate::kernels::cases::{CASES, Case, Inputs, STORAGES};
+
+#[derive(Debug, Args)]
+pub(super) struct KernelArgs {
+    /// Kernels whose name contains this; all otherwise.
+    filter: Option<String>,
+    /// Sizes M, N, K: rows, output features, input features.
+    #[arg(long, value_name = "MxNxK")]
+    shape: Option<String>,
+    /// Every variant that the adapter runs, not only the one that it would choose.
+    #[arg(long)]
+    all_variants: bool,
+    /// Time for kernels at the sizes of real models; what does not fit is left out.
+    #[arg(long, value_name = "S", default_value_t = 120.0)]
+    seconds: f64,
+}
+
+impl KernelArgs {
+    /// Whether something is asked that only kernels have.
+    pub(super) fn any(&self) -> bool {
+        self.filter.is_some() || self.shape.is_some() || self.all_variants
+    }
+}
 
 /// A kernel is timed this often, or as often as fits into [`SECONDS`].
 const MOST: usize = 20;
@@ -84,7 +107,7 @@ struct Verdicts {
     wrong: Vec<String>,
 }
 
-pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
+pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
     let shape = args.shape.as_deref().map(parse).transpose()?;
     let filter = args.filter.as_deref().unwrap_or_default();
     let start = Instant::now();

@@ -4,7 +4,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::charts::{BAR, Drawn, INK, Picture};
+use crate::cli::charts::{BAR, Drawn, INK, Picture};
 use crate::pricer::metrics::Colour;
 use crate::report::chart::FONT;
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
 use hf_hub::{Repo, RepoType};
 
-use super::hub::{Hints, Hub, is_part};
+use super::Downloads;
+use super::repository::{Hints, Hub, is_part};
+use crate::{Error, Result};
 
 /// `OWNER/NAME`, perhaps `/SUBSET` (a configuration), perhaps `:SPLIT`.
 #[derive(Debug, PartialEq)]
@@ -53,6 +54,10 @@ impl Name {
         split.as_deref().is_none_or(is_part).then_some(Name { repo, subset, split })
     }
 
+    fn bad(&self, why: String) -> Error {
+        Error::invalid(&self.repo, why)
+    }
+
     /// As it is typed.
     fn with(&self, subset: Option<&str>, split: Option<&str>) -> String {
         let subset = subset.or(self.subset.as_deref()).map_or(String::new(), |s| format!("/{s}"));
@@ -61,20 +66,26 @@ impl Name {
     }
 }
 
-/// Files of rows: those that are here as they are, data sets of the hub as their Parquet files. Where a data set is
-/// named without a split, the first of `splits` that it has is taken.
-pub(super) fn files<S: AsRef<str>>(given: &[S], splits: &[&str]) -> Result<Vec<PathBuf>> {
+/// Files of rows: those that are here as they are, data sets of the hub (`OWNER/NAME[/SUBSET][:SPLIT]`) as their
+/// Parquet files. Where a data set is named without a split, the first of `splits` that it has is taken.
+///
+/// **Errors** where the hub does not have it, or the split.
+pub fn data_files<S: AsRef<str>>(
+    given: &[S],
+    splits: &[&str],
+    downloads: &mut Downloads,
+) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for text in given.iter().map(AsRef::as_ref) {
         match Name::parse(text).filter(|_| !Path::new(text).exists()) {
-            Some(name) => all.extend(fetched(&name, splits)?),
+            Some(name) => all.extend(fetched(&name, splits, downloads)?),
             None => all.push(text.into()),
         }
     }
     Ok(all)
 }
 
-fn fetched(name: &Name, splits: &[&str]) -> Result<Vec<PathBuf>> {
+fn fetched(name: &Name, splits: &[&str], downloads: &mut Downloads) -> Result<Vec<PathBuf>> {
     let mut failed = None;
     for revision in REVISIONS {
         let repo = Repo::with_revision(name.repo.clone(), RepoType::Dataset, revision.into());
@@ -92,7 +103,7 @@ fn fetched(name: &Name, splits: &[&str]) -> Result<Vec<PathBuf>> {
                 continue;
             }
             Err(error) => {
-                tracing::debug!("{}: from the cache: {error:#}", name.repo);
+                tracing::debug!("{}: from the cache: {error}", name.repo);
                 (cached(), None)
             }
         };
@@ -101,17 +112,15 @@ fn fetched(name: &Name, splits: &[&str]) -> Result<Vec<PathBuf>> {
         }
         let chosen = choose(name, &there, splits)?;
         tracing::info!("{}: {} files: {}", name.repo, chosen.len(), chosen.join(", "));
-        let get = |file: &String| match (&remote, hub.found(file)) {
+        let mut get = |file: &String| match (&remote, hub.found(file)) {
             (_, Some(path)) => Ok(path),
-            (Some(remote), None) => remote.get(file),
-            (None, None) => bail!("{}: {file} is not in the cache", name.repo),
+            (Some(remote), None) => remote.get(file, downloads),
+            (None, None) => Err(name.bad(format!("{file} is not in the cache"))),
         };
-        return chosen.iter().map(get).collect();
+        return chosen.iter().map(&mut get).collect();
     }
-    match failed {
-        Some(error) => Err(error),
-        None => bail!("{}: has no Parquet files; download its files and give them", name.repo),
-    }
+    let none = || name.bad("has no Parquet files; download its files and give them".into());
+    Err(failed.unwrap_or_else(none))
 }
 
 /// The Parquet files among all, in order.
@@ -176,18 +185,15 @@ fn choose(name: &Name, there: &[String], splits: &[&str]) -> Result<Vec<String>>
     let subset = match &name.subset {
         Some(wanted) if subsets.contains(wanted.as_str()) => wanted.as_str(),
         Some(wanted) => {
-            bail!("{}: has no subset `{wanted}`; it has {}", name.repo, list(&subsets))
+            let why = format!("has no subset `{wanted}`; it has {}", list(&subsets));
+            return Err(name.bad(why));
         }
         None if subsets.len() == 1 => subsets.first().copied().unwrap_or_default(),
         None if subsets.contains("default") => "default",
         None => {
             let first = subsets.iter().find(|s| !s.is_empty()).copied().unwrap_or_default();
-            bail!(
-                "{}: has the subsets {}; name one, as in {}",
-                name.repo,
-                list(&subsets),
-                name.with(Some(first), None)
-            )
+            let (all, one) = (list(&subsets), name.with(Some(first), None));
+            return Err(name.bad(format!("has the subsets {all}; name one, as in {one}")));
         }
     };
     let of_subset: Vec<_> = placed.iter().filter(|(_, p)| p.subset == subset).collect();
@@ -197,7 +203,7 @@ fn choose(name: &Name, there: &[String], splits: &[&str]) -> Result<Vec<String>>
         // Without any split in the names, all of it is for training.
         return match asked.or(splits.first().copied()) {
             Some("train") => Ok(of_subset.iter().map(|(file, _)| (*file).clone()).collect()),
-            _ => bail!("{}: has no splits; give --eval-data FILE", name.repo),
+            _ => Err(name.bad("has no splits; give evaluation rows as a file".into())),
         };
     }
     let wanted = match asked {
@@ -206,13 +212,12 @@ fn choose(name: &Name, there: &[String], splits: &[&str]) -> Result<Vec<String>>
     };
     let Some(wanted) = wanted else {
         let first = named.first().copied().unwrap_or_default();
-        bail!(
-            "{}: has no split `{}`; it has {}: name one, as in {}",
-            name.repo,
+        return Err(name.bad(format!(
+            "has no split `{}`; it has {}: name one, as in {}",
             asked.unwrap_or(splits[0]),
             list(&named),
             name.with(None, Some(first))
-        )
+        )));
     };
     let mut chosen = Vec::new();
     let mut parts = None;
@@ -221,11 +226,10 @@ fn choose(name: &Name, there: &[String], splits: &[&str]) -> Result<Vec<String>>
         parts = parts.max(place.parts);
     }
     match parts {
-        Some(parts) if chosen.len() < parts => bail!(
-            "{}: {} of {parts} files of the split {wanted} are there (in the cache, if the hub does not answer)",
-            name.repo,
+        Some(parts) if chosen.len() < parts => Err(name.bad(format!(
+            "{} of {parts} files of the split {wanted} are there (in the cache, if the hub does not answer)",
             chosen.len()
-        ),
+        ))),
         _ => Ok(chosen),
     }
 }

@@ -1,13 +1,17 @@
-//! `bench`: whole passes here, kernels in [`super::bench_kernels`].
+//! `bench`: whole passes here, kernels in [`kernels`].
+
+mod kernels;
+mod shapes;
 
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::args::{BenchArgs, BenchLoad, BenchStep, BenchTokens, BenchWhat, Inspect};
-use super::bench_kernels;
-use super::model::{Files, Session};
+use self::kernels::KernelArgs;
+use super::args::ModelArgs;
+use super::session::Session;
 use crate::data::Batch;
 use crate::gpu::Gpu;
 use crate::model::{Keep, KvCache, Pass};
@@ -17,16 +21,66 @@ use crate::train::memory::{Limits, RunPlan};
 use crate::train::schedule::{Schedule, SchedulerType};
 use crate::train::trainer::{Trainer, TrainerOptions};
 
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    kernels: KernelArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// A training step on random tokens with loss on all.
+    Step(StepArgs),
+    /// A prompt of random tokens.
+    Prefill(TokensArgs),
+    /// Tokens one after the other.
+    Decode(TokensArgs),
+    /// Loading the model to the device.
+    Load(ModelArgs),
+}
+
+#[derive(Debug, Args)]
+struct StepArgs {
+    /// Rows.
+    #[arg(long, default_value_t = 4)]
+    batch: usize,
+    /// Tokens of a row.
+    #[arg(long, default_value_t = 128)]
+    seq: usize,
+    #[arg(long, default_value_t = 16)]
+    rank: usize,
+    #[arg(long, default_value = "all-linear")]
+    target_modules: String,
+    #[arg(long, value_name = "auto|on|off", default_value = "auto")]
+    gradient_checkpointing: String,
+    /// Steps that are timed, after one that is not.
+    #[arg(long, default_value_t = 3)]
+    steps: usize,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+struct TokensArgs {
+    /// Number of tokens [default: 128 of a prompt, 16 generated].
+    #[arg(long)]
+    tokens: Option<usize>,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
 pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
-    if args.what.is_some() && (args.filter.is_some() || args.shape.is_some() || args.all_variants) {
+    if args.what.is_some() && args.kernels.any() {
         bail!("a filter, --shape and --all-variants are for kernels, not for whole passes");
     }
     match &args.what {
-        Some(BenchWhat::Step(args)) => step(session, args).await,
-        Some(BenchWhat::Prefill(args)) => prefill(session, args).await,
-        Some(BenchWhat::Decode(args)) => decode(session, args).await,
-        Some(BenchWhat::Load(args)) => load(session, args).await,
-        None => bench_kernels::run(session, args).await,
+        Some(What::Step(args)) => step(session, args).await,
+        Some(What::Prefill(args)) => prefill(session, args).await,
+        Some(What::Decode(args)) => decode(session, args).await,
+        Some(What::Load(args)) => load(session, args).await,
+        None => kernels::run(session, &args.kernels).await,
     }
 }
 
@@ -80,23 +134,23 @@ fn report(session: &Session, gpu: &Gpu, name: &str, seconds: f64, rest: Value) -
     ))
 }
 
-async fn step(session: &Session, args: &BenchStep) -> Result<()> {
+async fn step(session: &Session, args: &StepArgs) -> Result<()> {
     let flags = toml::Table::from_iter([
         ("rank".to_owned(), (args.rank as i64).into()),
         ("target_modules".to_owned(), args.target_modules.clone().into()),
-        ("precision".to_owned(), args.precision.clone().into()),
         ("gradient_checkpointing".to_owned(), args.gradient_checkpointing.clone().into()),
     ]);
-    let config = TrainConfig { lora_dropout: 0.0, ..TrainConfig::default() };
+    let precision = args.model.precision;
+    let config = TrainConfig { lora_dropout: 0.0, precision, ..TrainConfig::default() };
     let config = config.overlay_table(flags, "command line")?;
     config.validate()?;
-    let files = Files::open(&args.model)?;
-    let gpu = session.tuned_gpu(args.inspect).await?;
+    let files = session.files(&args.model.name)?;
+    let gpu = session.tuned_gpu(args.model.inspect).await?;
     // Program, driver and its compiler are here whatever the run takes.
     let before = process_bytes("VmRSS");
     gpu.profile(false);
     let (b, t) = (args.batch.max(1), args.seq.max(2));
-    let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
+    let mut model = session.model(&gpu, &files, &args.model, t).await?;
     let ids = ids(b * t, model.config().vocab_size);
     let labels = ids.iter().map(|&id| id as i32).collect();
     let batch = Batch::from_parts(ids, labels, vec![t; b], t)?;
@@ -108,7 +162,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     let mut trainer = Trainer::new(model, schedule, TrainerOptions::of(&config, plan.keep), pass)?;
     let window = [batch];
     trainer.step(&window).await?;
-    gpu.profile(args.inspect.profile);
+    gpu.profile(args.model.inspect.profile);
     let mut seconds = Vec::new();
     for _ in 0..args.steps.max(1) {
         let clock = Instant::now();
@@ -116,7 +170,7 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
         seconds.push(clock.elapsed().as_secs_f64());
     }
     let took = median(seconds);
-    session.finish_profile(&gpu, args.inspect);
+    session.finish_profile(&gpu, args.model.inspect);
     let rest = json!({
         "tokens_per_second": (b * t) as f64 / took,
         "batch": b, "seq": t, "rank": args.rank, "activations_recomputed": plan.keep == Keep::Recomputed,
@@ -126,18 +180,17 @@ async fn step(session: &Session, args: &BenchStep) -> Result<()> {
     report(session, &gpu, "train_step", took, rest)
 }
 
-async fn prefill(session: &Session, args: &BenchTokens) -> Result<()> {
-    let files = Files::open(&args.model)?;
-    let gpu = session.tuned_gpu(args.inspect).await?;
+async fn prefill(session: &Session, args: &TokensArgs) -> Result<()> {
+    let files = session.files(&args.model.name)?;
+    let gpu = session.tuned_gpu(args.model.inspect).await?;
     gpu.profile(false);
     let t = args.tokens.unwrap_or(128).max(1);
-    let mut model = session.load(&gpu, &files, args.quant.into(), t).await?;
-    model.set_precision(args.precision.into());
+    let model = session.model(&gpu, &files, &args.model, t).await?;
     let ids = ids(t, model.config().vocab_size);
     let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, None)?;
     let mut cache = KvCache::new(&gpu, model.config(), 1, t)?;
     model.extend(&space, &mut cache, &ids).await?;
-    gpu.profile(args.inspect.profile);
+    gpu.profile(args.model.inspect.profile);
     let mut seconds = Vec::new();
     for _ in 0..3 {
         cache.truncate(0);
@@ -146,26 +199,25 @@ async fn prefill(session: &Session, args: &BenchTokens) -> Result<()> {
         seconds.push(clock.elapsed().as_secs_f64());
     }
     let took = median(seconds);
-    session.finish_profile(&gpu, args.inspect);
+    session.finish_profile(&gpu, args.model.inspect);
     let rest = json!({"tokens_per_second": t as f64 / took, "tokens": t});
     report(session, &gpu, "prefill", took, rest)
 }
 
-async fn decode(session: &Session, args: &BenchTokens) -> Result<()> {
-    let files = Files::open(&args.model)?;
-    let gpu = session.tuned_gpu(args.inspect).await?;
+async fn decode(session: &Session, args: &TokensArgs) -> Result<()> {
+    let files = session.files(&args.model.name)?;
+    let gpu = session.tuned_gpu(args.model.inspect).await?;
     gpu.profile(false);
     let n = args.tokens.unwrap_or(16).max(1);
     // A few tokens of context and one pass before the clock runs.
     let context = 4;
-    let mut model = session.load(&gpu, &files, args.quant.into(), context + n + 1).await?;
-    model.set_precision(args.precision.into());
+    let model = session.model(&gpu, &files, &args.model, context + n + 1).await?;
     let ids = ids(context + n + 1, model.config().vocab_size);
     let space = model.workspace(Pass { batch: 1, queries: context, targets: 1 }, None)?;
     let mut cache = KvCache::new(&gpu, model.config(), 1, ids.len())?;
     model.extend(&space, &mut cache, &ids[..context]).await?;
     model.extend(&space, &mut cache, &ids[context..context + 1]).await?;
-    gpu.profile(args.inspect.profile);
+    gpu.profile(args.model.inspect.profile);
     let mut seconds = Vec::new();
     for id in &ids[context + 1..] {
         let clock = Instant::now();
@@ -173,16 +225,16 @@ async fn decode(session: &Session, args: &BenchTokens) -> Result<()> {
         seconds.push(clock.elapsed().as_secs_f64());
     }
     let took = median(seconds);
-    session.finish_profile(&gpu, args.inspect);
+    session.finish_profile(&gpu, args.model.inspect);
     report(session, &gpu, "decode", took, json!({"tokens_per_second": 1.0 / took, "tokens": n}))
 }
 
-async fn load(session: &Session, args: &BenchLoad) -> Result<()> {
-    let gpu = session.gpu(Inspect::default(), None).await?;
+async fn load(session: &Session, args: &ModelArgs) -> Result<()> {
+    let gpu = session.gpu(args.inspect, None).await?;
     let clock = Instant::now();
-    let files = Files::open(&args.model)?;
+    let files = session.files(&args.name)?;
     let positions = files.config.max_position_embeddings.min(2048);
-    let model = session.load(&gpu, &files, args.quant.into(), positions).await?;
+    let model = session.model(&gpu, &files, args, positions).await?;
     let took = clock.elapsed().as_secs_f64();
     let names = files.checkpoint.names();
     let bytes: u64 =

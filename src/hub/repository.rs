@@ -1,15 +1,14 @@
 //! Repositories of the Hugging Face hub: what the cache has of them, and what is downloaded into it.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A repository: a model, or a data set. `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they
-/// mean to Python's package, which shares the cache.
+use super::Downloads;
+use crate::{Error, Result};
+
+/// A repository: a model, or a data set.
 pub(super) struct Hub {
     /// `OWNER/NAME`.
     name: String,
@@ -74,11 +73,11 @@ impl Hub {
     /// Asks the hub. **Errors** if `HF_HUB_OFFLINE` forbids it.
     pub(super) fn connect(&self) -> Result<Remote<'_>> {
         if is_set("HF_HUB_OFFLINE") || is_set("TRANSFORMERS_OFFLINE") {
-            bail!(
-                "{}: not (or not all of it) in the cache {}, and HF_HUB_OFFLINE forbids to download it",
-                self.name,
+            let why = format!(
+                "not (or not all of it) in the cache {}, and HF_HUB_OFFLINE forbids to download it",
                 self.cache.display()
             );
+            return Err(Error::invalid(&self.name, why));
         }
         let mut builder = ApiBuilder::from_env().with_retries(3);
         let token =
@@ -91,7 +90,7 @@ impl Hub {
     }
 
     /// What the user can do about it.
-    fn explain(&self, error: ApiError) -> anyhow::Error {
+    fn explain(&self, error: ApiError) -> Error {
         let text = error.to_string();
         let says = |code: &str| text.contains(code);
         let name = &self.name;
@@ -104,7 +103,7 @@ impl Hub {
         } else {
             format!("check the connection (HF_ENDPOINT, proxies), or {}", self.hints.instead)
         };
-        anyhow!("{name}: {hint}: {text}")
+        Error::io(name)(std::io::Error::other(format!("{hint}: {text}")))
     }
 }
 
@@ -127,39 +126,45 @@ impl Remote<'_> {
         Ok(info.siblings.into_iter().map(|s| s.rfilename).collect())
     }
 
-    /// A file: from the cache, or downloaded into it behind a bar.
-    pub(super) fn get(&self, file: &str) -> Result<PathBuf> {
+    /// A file: from the cache, or downloaded into it.
+    pub(super) fn get(&self, file: &str, downloads: &mut Downloads) -> Result<PathBuf> {
         if let Some(path) = self.hub.found(file) {
             return Ok(path);
         }
-        // With -q not even warnings are wanted.
-        let seen = std::io::stderr().is_terminal() && tracing::enabled!(tracing::Level::WARN);
-        let target = if seen { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let template = "{msg} {bytes:>10}/{total_bytes:10} {wide_bar} {eta:>4}";
-        let style = ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("━╸ ");
         tracing::info!("downloading {}/{file}", self.hub.name);
-        let bar = Bar(ProgressBar::with_draw_target(Some(0), target).with_style(style));
-        let done = self.api.download_with_progress(file, bar);
-        done.map_err(|e| self.hub.explain(e).context(file.to_owned()))
+        let watched = Watched { downloads, file, done: 0, all: 0 };
+        let done = self.api.download_with_progress(file, watched);
+        done.map_err(|e| Error::io(file)(std::io::Error::other(self.hub.explain(e))))
     }
 }
 
-/// A bar for one file; hidden where it would not be seen.
-struct Bar(ProgressBar);
+/// One file on its way.
+struct Watched<'w, 'd> {
+    downloads: &'w mut Downloads<'d>,
+    file: &'w str,
+    done: u64,
+    all: u64,
+}
 
-impl hf_hub::api::Progress for Bar {
-    fn init(&mut self, size: usize, filename: &str) {
-        self.0.set_length(size as u64);
-        self.0.set_message(filename.to_owned());
+impl Watched<'_, '_> {
+    fn tell(&mut self) {
+        (self.downloads)(self.file, self.done, self.all);
+    }
+}
+
+impl hf_hub::api::Progress for Watched<'_, '_> {
+    fn init(&mut self, size: usize, _: &str) {
+        self.all = size as u64;
+        self.tell();
     }
 
     fn update(&mut self, size: usize) {
-        self.0.inc(size as u64);
+        self.done += size as u64;
+        self.tell();
     }
 
     fn finish(&mut self) {
-        self.0.finish_and_clear();
+        self.done = self.all;
+        self.tell();
     }
 }

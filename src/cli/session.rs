@@ -1,108 +1,20 @@
-//! From what was typed to a model on a device: MODEL, ADAPTER, and how to open the device.
+//! What every command needs: where words go, a device, and a model on it.
 
-use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::args::{Inspect, PrecisionArg, QuantArg};
-use super::hub_model;
+use super::args::{Global, Inspect, ModelArgs};
+use super::files::{Files, say_notes};
 use super::printer::Printer;
 use crate::Error;
-use crate::format::{AdapterFile, ModelConfig, ModelFiles, Tokenizer, is_gguf};
+use crate::format::{AdapterFile, ModelFiles};
 use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning};
+use crate::hub;
 use crate::kernels::{self, Contest, Tuned, tune};
-use crate::model::{LoadOptions, Model, Precision, Quant, adapter_notes};
-
-/// What every command needs.
-pub(super) struct Session {
-    pub(super) printer: Printer,
-    pub(super) device: Option<String>,
-    /// Whether kernel variants that were measured run.
-    pub(super) tune: bool,
-}
-
-impl From<QuantArg> for Quant {
-    fn from(arg: QuantArg) -> Quant {
-        match arg {
-            QuantArg::Nf4 => Quant::Nf4,
-            QuantArg::None => Quant::None,
-        }
-    }
-}
-
-impl From<PrecisionArg> for Precision {
-    fn from(arg: PrecisionArg) -> Precision {
-        match arg {
-            PrecisionArg::F32 => Precision::F32,
-            PrecisionArg::Mixed => Precision::Mixed,
-        }
-    }
-}
-
-/// A model's files, opened; nothing is on a device yet.
-pub(super) struct Files {
-    files: ModelFiles,
-    /// What is still to be said about them, a line each.
-    notes: RefCell<Vec<String>>,
-}
-
-impl std::ops::Deref for Files {
-    type Target = ModelFiles;
-
-    fn deref(&self) -> &ModelFiles {
-        &self.files
-    }
-}
-
-impl Files {
-    /// Opens MODEL. **Errors** say what works.
-    pub(super) fn open(model: &str) -> Result<Files> {
-        let files = ModelFiles::open(local(model)?)?;
-        let notes = RefCell::new(files.notes.clone());
-        Ok(Files { files, notes })
-    }
-
-    /// The tokenizer beside or in the weights.
-    pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
-        let tokenizer = self.files.tokenizer().with_context(|| {
-            format!("{}: no usable tokenizer.json beside the weights", self.files.path.display())
-        })?;
-        self.notes.borrow_mut().extend(tokenizer.notes().iter().cloned());
-        Ok(tokenizer)
-    }
-
-    /// Says what is to be known about them, once.
-    pub(super) fn say(&self, printer: &Printer) {
-        self.notes.take().iter().for_each(|note| printer.note(format!("note: {note}")));
-    }
-}
-
-const WORKS: &str = "give a .gguf file, or a folder with config.json, model.safetensors (or shards with their \
-                     index) and tokenizer.json, or a Hugging Face name";
-
-/// The folder or file of a MODEL: a path, or a name of the hub.
-pub(super) fn local(model: &str) -> Result<PathBuf> {
-    let path = Path::new(model);
-    if model.is_empty() {
-        return Err(Error::invalid("--model", format!("is empty; {WORKS}")).into());
-    }
-    if path.is_dir() || path.is_file() && is_gguf(path) {
-        return Ok(path.to_path_buf());
-    }
-    if path.is_file() {
-        let why = format!("is a file; {WORKS}");
-        return Err(Error::invalid(format!("--model {model}"), why).into());
-    }
-    match hub_model::Name::parse(model) {
-        Some(name) => hub_model::model(&name),
-        None => {
-            let why = format!("no such folder or file; {WORKS}");
-            Err(Error::invalid(format!("--model {model}"), why).into())
-        }
-    }
-}
+use crate::model::{LoadOptions, Model, Quant};
+use crate::train::config;
 
 /// Longer sequences than this are typing errors, unless the model says otherwise.
 const MOST_POSITIONS: usize = 1 << 18;
@@ -153,7 +65,49 @@ pub(super) fn policy_from_env() -> Result<Policy> {
     Policy::named(&name, kernels::ALL).context("WGPU_LORA_VARIANT")
 }
 
+/// How the weights of a run are kept.
+pub(super) fn quant(setting: config::Quant) -> Quant {
+    match setting {
+        config::Quant::Nf4 => Quant::Nf4,
+        config::Quant::None => Quant::None,
+    }
+}
+
+/// What every command needs.
+pub(super) struct Session {
+    pub(super) printer: Printer,
+    device: Option<String>,
+    /// Whether kernel variants that were measured run.
+    tune: bool,
+}
+
 impl Session {
+    pub(super) fn new(global: &Global) -> Session {
+        let printer = Printer::new(global);
+        Session { printer, device: global.device.clone(), tune: !global.no_tune }
+    }
+
+    /// A bar for each file that is downloaded.
+    pub(super) fn downloads(&self) -> impl FnMut(&str, u64, u64) {
+        let mut shown = None;
+        move |file, done, all| {
+            shown.get_or_insert_with(|| self.printer.progress(file))(done, all);
+            if done == all {
+                shown = None;
+            }
+        }
+    }
+
+    /// The folder or file of a MODEL: a path, or a name of the hub.
+    pub(super) fn locate(&self, model: &str) -> Result<PathBuf> {
+        Ok(hub::locate(model, &mut self.downloads())?)
+    }
+
+    /// Opens MODEL. **Errors** say what works.
+    pub(super) fn files(&self, model: &str) -> Result<Files> {
+        Ok(Files::new(ModelFiles::open(self.locate(model)?)?))
+    }
+
     /// Opens the device, by `policy` or the environment's, with the choices that were measured before.
     pub(super) async fn gpu(&self, inspect: Inspect, policy: Option<Policy>) -> Result<Gpu> {
         let tuning = kept_folder().filter(|_| self.tune).map_or(Tuning::Shipped, Tuning::Kept);
@@ -235,16 +189,32 @@ impl Session {
                 "{positions} tokens, the model was trained for {most}: what lies beyond may make no sense"
             ));
         }
-        let bar = self.printer.bar(0, "loading {bytes:>10}/{total_bytes:10} {wide_bar} {eta:>4}");
-        let mut progress = |done: u64, total: u64| {
-            bar.set_length(total);
-            bar.set_position(done);
-        };
         let options = LoadOptions { quant, max_positions: positions };
-        let loaded =
-            Model::load(gpu, &files.checkpoint, &files.config, options, &mut progress).await;
-        bar.finish_and_clear();
-        Ok(loaded?)
+        let progress = &mut self.printer.progress("loading");
+        Ok(Model::load(gpu, &files.checkpoint, &files.config, options, progress).await?)
+    }
+
+    /// Loads the model as the flags say.
+    pub(super) async fn model(
+        &self,
+        gpu: &Gpu,
+        files: &Files,
+        args: &ModelArgs,
+        positions: usize,
+    ) -> Result<Model> {
+        let mut model = self.load(gpu, files, quant(args.quant), positions).await?;
+        model.set_precision(args.precision);
+        Ok(model)
+    }
+
+    /// Reads an adapter and attaches it under a name; the base model's name is compared by eye only. Says what of it
+    /// changes nothing.
+    pub(super) async fn attach(&self, model: &mut Model, name: &str, path: &str) -> Result<()> {
+        let file = AdapterFile::load(path)?;
+        say_notes(&self.printer, path, &file, model.config());
+        let base = file.config.base_model_name_or_path.clone().unwrap_or("unknown".into());
+        let attached = model.add_adapter(name, &file, false).await;
+        attached.with_context(|| format!("adapter {path} (trained on {base})"))
     }
 
     /// Prints the table of a profiled run.
@@ -253,27 +223,4 @@ impl Session {
             self.printer.warn(format!("profile\n{profile}"));
         }
     }
-}
-
-/// What of an adapter changes nothing in a model.
-pub(super) fn say_notes(printer: &Printer, path: &str, file: &AdapterFile, model: &ModelConfig) {
-    let notes = adapter_notes(&file.config, Some(file), model);
-    notes.iter().for_each(|note| printer.warn(format!("adapter {path}: {note}")));
-}
-
-/// Reads an adapter and attaches it under a name; the base model's name is compared by eye only. Says what of it changes
-/// nothing.
-pub(super) async fn attach(
-    printer: &Printer,
-    model: &mut Model,
-    name: &str,
-    path: &str,
-) -> Result<()> {
-    let file = AdapterFile::load(path)?;
-    say_notes(printer, path, &file, model.config());
-    let base = file.config.base_model_name_or_path.clone().unwrap_or("unknown".into());
-    model
-        .add_adapter(name, &file, false)
-        .await
-        .with_context(|| format!("adapter {path} (trained on {base})"))
 }

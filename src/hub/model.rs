@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
 use hf_hub::Repo;
 
-use super::hub::{Hints, Hub, is_part};
+use super::Downloads;
+use super::repository::{Hints, Hub, is_part};
+use crate::format::is_gguf;
+use crate::{Error, Result};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -21,14 +23,14 @@ const BESIDE: [&str; 6] = [
 ];
 
 /// `OWNER/NAME`, or `OWNER/NAME/FILE.gguf`.
-pub(super) struct Name {
+struct Name {
     repo: String,
     gguf: Option<String>,
 }
 
 impl Name {
     /// The name that a MODEL spells, if it spells one.
-    pub(super) fn parse(model: &str) -> Option<Name> {
+    fn parse(model: &str) -> Option<Name> {
         let parts: Vec<&str> = model.split('/').collect();
         if !parts.iter().all(|part| is_part(part)) {
             return None;
@@ -48,9 +50,32 @@ const HINTS: Hints = Hints {
     instead: "give a folder or a .gguf file",
 };
 
+const WORKS: &str = "give a .gguf file, or a folder with config.json, model.safetensors (or shards with their \
+                     index) and tokenizer.json, or a Hugging Face name";
+
+/// The folder or GGUF file of `model`: a path to one, or a name of the hub, `OWNER/NAME` or `OWNER/NAME/FILE.gguf`. A
+/// model that the cache has whole is found without asking anybody.
+///
+/// **Errors** where there is neither file nor model of that name, or the hub does not give it.
+pub fn locate(model: &str, downloads: &mut Downloads) -> Result<PathBuf> {
+    let path = Path::new(model);
+    let bad = |why: &str| Error::invalid(format!("model `{model}`"), format!("{why}; {WORKS}"));
+    if model.is_empty() {
+        return Err(bad("the name is empty"));
+    }
+    if path.is_dir() || path.is_file() && is_gguf(path) {
+        return Ok(path.to_path_buf());
+    }
+    if path.is_file() {
+        return Err(bad("is a file of another kind"));
+    }
+    let name = Name::parse(model).ok_or_else(|| bad("no such folder or file"))?;
+    of_name(&name, downloads)
+}
+
 /// The folder, or the GGUF file, of a model of this name: from the cache if all of it is there, without asking anybody;
 /// otherwise downloaded.
-pub(super) fn model(name: &Name) -> Result<PathBuf> {
+fn of_name(name: &Name, downloads: &mut Downloads) -> Result<PathBuf> {
     let hub = Hub::new(&name.repo, Repo::model(name.repo.clone()), HINTS);
     let found = |file: &str| hub.found(file);
     if let Some(path) = complete(name, &found) {
@@ -60,24 +85,25 @@ pub(super) fn model(name: &Name) -> Result<PathBuf> {
     let remote = hub.connect()?;
     let there = remote.files()?;
     if let Some(file) = gguf_of(name, &there)? {
-        return remote.get(&file);
+        return remote.get(&file, downloads);
     }
     let has = |file: &str| there.iter().any(|name| name == file);
     for file in BESIDE {
         if has(file) {
-            remote.get(file)?;
+            remote.get(file, downloads)?;
         }
     }
     if has(WEIGHTS) {
-        remote.get(WEIGHTS)?;
+        remote.get(WEIGHTS, downloads)?;
     } else {
-        let index = remote.get(INDEX)?;
+        let index = remote.get(INDEX, downloads)?;
         for shard in shards(&index)? {
-            remote.get(&shard)?;
+            remote.get(&shard, downloads)?;
         }
     }
     complete(name, &found).ok_or_else(|| {
-        anyhow!("{}: config.json is missing there, so this is no model that works here", name.repo)
+        let why = "config.json is missing there, so this is no model that works here";
+        Error::invalid(&name.repo, why)
     })
 }
 
@@ -97,17 +123,16 @@ fn complete(name: &Name, found: &dyn Fn(&str) -> Option<PathBuf>) -> Option<Path
 
 /// The files that an index names.
 fn shards(index: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read(index).with_context(|| index.display().to_string())?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&text).with_context(|| index.display().to_string())?;
-    let map = value["weight_map"].as_object();
-    let map = map.ok_or_else(|| anyhow!("{}: has no weight_map", index.display()))?;
+    let bad = |why: String| Error::invalid(index.display(), why);
+    let text = std::fs::read(index).map_err(Error::io(index))?;
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+    let map = value["weight_map"].as_object().ok_or_else(|| bad("has no weight_map".into()))?;
     let mut names: Vec<String> =
         map.values().filter_map(|v| v.as_str()).map(str::to_owned).collect();
     names.sort();
     names.dedup();
     match names.iter().find(|name| name.contains(['/', '\\'])) {
-        Some(odd) => bail!("{}: `{odd}` is no plain file name", index.display()),
+        Some(odd) => Err(bad(format!("`{odd}` is no plain file name"))),
         None => Ok(names),
     }
 }
@@ -116,26 +141,24 @@ fn shards(index: &Path) -> Result<Vec<String>> {
 fn gguf_of(name: &Name, there: &[String]) -> Result<Option<String>> {
     let files: Vec<&String> =
         there.iter().filter(|f| f.ends_with(".gguf") && !f.contains(['/', '\\'])).collect();
+    let none = |why: String| Err(Error::invalid(&name.repo, why));
     if let Some(wanted) = &name.gguf {
         if files.contains(&wanted) {
             return Ok(Some(wanted.clone()));
         }
-        bail!("{}: there is no {wanted}; there are {files:?}", name.repo);
+        return none(format!("there is no {wanted}; there are {files:?}"));
     }
     if there.iter().any(|file| [WEIGHTS, INDEX].contains(&file.as_str())) {
         return Ok(None);
     }
     match files[..] {
-        [] => {
-            bail!("{}: has neither safetensors nor GGUF files, and others are not read", name.repo)
-        }
+        [] => none("has neither safetensors nor GGUF files, and others are not read".into()),
         [one] => Ok(Some(one.clone())),
-        [first, ..] => bail!(
-            "{}: has {} GGUF files; name one of {files:?}, as in {}/{first}",
-            name.repo,
+        [first, ..] => none(format!(
+            "has {} GGUF files; name one of {files:?}, as in {}/{first}",
             files.len(),
             name.repo
-        ),
+        )),
     }
 }
 

@@ -1,110 +1,33 @@
 //! `evaluate`: the course's evaluator over base model, fine-tuned model and baselines.
 
+mod args;
+mod known;
+mod pictures;
+mod predictions;
+mod report;
+
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use clap::Args;
 
-use super::args::{Inspect, PrecisionArg, QuantArg};
-use super::evaluate_report::{self, Outcome, Report};
-use super::model::{Files, Session, attach};
-use super::predictions::{Basis, Prediction, Predictions};
+pub(super) use self::args::EvaluateArgs;
+use self::known::{Known, known};
+use self::predictions::{Basis, Prediction, Predictions};
+use self::report::{Outcome, Report};
+use super::session::Session;
 use crate::Error;
-use crate::data::records::for_each_record;
 use crate::format::Tokenizer;
 use crate::model::Model;
 use crate::pricer::baselines::fit_and_guess;
-use crate::pricer::dollars::dollars;
 use crate::pricer::metrics::{Colour, Guess};
-use crate::pricer::prompt::title_of;
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
 use crate::random::Fnv;
 
 /// Batches whose prompts are put in order of length together, so that little is padded.
 const WINDOW: usize = 8;
-
-/// Judge a model on products whose price is known.
-#[derive(Debug, Args)]
-pub(super) struct EvaluateArgs {
-    /// The base model: a folder with config.json, safetensors and tokenizer.json.
-    #[arg(long)]
-    pub(super) model: String,
-    /// The fine-tuned adapter, a PEFT folder; the base model is judged beside it.
-    #[arg(long)]
-    pub(super) adapter: Option<String>,
-    /// Test rows: {"prompt", "completion"} as `prepare` writes them.
-    #[arg(long, value_name = "FILE")]
-    pub(super) data: PathBuf,
-    /// Training rows: the baselines are fitted on them.
-    #[arg(long, value_name = "FILE")]
-    pub(super) train_data: Option<PathBuf>,
-    /// Only the first N test rows (the course: 200).
-    #[arg(long, value_name = "N")]
-    pub(super) limit: Option<usize>,
-    /// Folder for report.json, report.html, report.png and predictions.jsonl.
-    #[arg(long, value_name = "DIR")]
-    pub(super) out: PathBuf,
-    /// Do not judge the base model beside the adapter.
-    #[arg(long)]
-    pub(super) skip_base: bool,
-    /// Prompts in a forward pass.
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub(super) batch_size: usize,
-    /// Tokens of the greedy answer.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(super) max_new_tokens: usize,
-    /// Where numbers are several tokens: the share of their probability that is followed to its end.
-    #[arg(long, value_name = "P", default_value_t = 0.95)]
-    pub(super) price_mass: f64,
-    /// Frozen linear layers: nf4 or none (the checkpoint's precision).
-    #[arg(long, value_enum, default_value = "nf4")]
-    pub(super) quant: QuantArg,
-    /// How exactly products are computed.
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) precision: PrecisionArg,
-    /// Forget the predictions of an interrupted evaluation.
-    #[arg(long)]
-    pub(super) restart: bool,
-    #[command(flatten)]
-    pub(super) inspect: Inspect,
-}
-
-/// A product whose price is known.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) prompt: String,
-    pub(super) title: String,
-    pub(super) truth: f64,
-}
-
-/// Rows of prompt and completion, the price being the whole completion.
-fn known(path: &Path, limit: Option<usize>) -> Result<Vec<Known>> {
-    let mut rows = Vec::new();
-    let limit = limit.unwrap_or(usize::MAX);
-    for_each_record(path, |line, record| {
-        if rows.len() >= limit {
-            return Ok(());
-        }
-        let bad = |why: String| Error::format(path.display(), format!("line or row {line}"), why);
-        let text = |key: &str| {
-            let value = record.get(key).and_then(|value| value.as_str());
-            value.ok_or_else(|| {
-                bad(format!("no text called `{key}`; `wgpu-lora prepare` makes such rows"))
-            })
-        };
-        let (prompt, completion) = (text("prompt")?, text("completion")?);
-        let truth = dollars(completion).map_err(|why| bad(format!("completion: {why}")))?;
-        rows.push(Known { prompt: prompt.to_owned(), title: title_of(prompt), truth });
-        Ok(())
-    })?;
-    match rows.is_empty() {
-        true => Err(Error::invalid(path.display(), "there is no row to evaluate").into()),
-        false => Ok(rows),
-    }
-}
 
 /// What predictions depend on, so that those of an interrupted evaluation are used only for the same.
 fn basis(
@@ -134,8 +57,8 @@ fn basis(
     ];
     let values = [
         ("base weights", model.fingerprint()),
-        ("--quant", format!("{:?}", args.quant)),
-        ("--precision", format!("{:?}", args.precision)),
+        ("--quant", format!("{:?}", args.model.quant)),
+        ("--precision", format!("{:?}", args.model.precision)),
         ("--max-new-tokens", args.max_new_tokens.to_string()),
         ("--price-mass", args.price_mass.to_string()),
     ];
@@ -150,7 +73,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         return Err(Error::invalid("--limit, --batch-size", "0 leaves nothing to do").into());
     }
     let rows = known(&args.data, args.limit)?;
-    let files = Files::open(&args.model)?;
+    let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
     let trie = PriceTrie::new(&tokenizer)?;
     let mut longest = 1;
@@ -175,12 +98,11 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         }
     };
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let gpu = session.tuned_gpu(args.inspect).await?;
+    let gpu = session.tuned_gpu(args.model.inspect).await?;
     printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
-    let mut model = session.load(&gpu, &files, args.quant.into(), options.positions()).await?;
-    model.set_precision(args.precision.into());
+    let mut model = session.model(&gpu, &files, &args.model, options.positions()).await?;
     if let Some(path) = &args.adapter {
-        attach(printer, &mut model, "fine_tuned", path).await?;
+        session.attach(&mut model, "fine_tuned", path).await?;
     }
     let basis = basis(args, &rows, &tokenizer, &model)?;
     let mut predictions = Predictions::open(&args.out, &basis, args.restart)?;
@@ -199,10 +121,10 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         let all = judge(session, name, &rows, prices, options, &mut predictions).await?;
         models.insert(name, all);
     }
-    session.finish_profile(&gpu, args.inspect);
+    session.finish_profile(&gpu, args.model.inspect);
     let outcome = Outcome { rows: &rows, models, baselines };
     let report = Report::of(&outcome, args, clock.elapsed().as_secs_f64());
-    evaluate_report::write(&args.out, &outcome, &report)?;
+    report::write(&args.out, &outcome, &report)?;
     predictions.finish()?;
     printer.object(&report)?;
     printer.line(report.table())?;

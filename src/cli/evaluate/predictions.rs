@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::Known;
+use super::known::Known;
 use crate::Error;
 use crate::pricer::Priced;
 use crate::pricer::metrics::Colour;

@@ -1,0 +1,44 @@
+//! Products whose price is known.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::Error;
+use crate::data::records::for_each_record;
+use crate::pricer::dollars::dollars;
+use crate::pricer::prompt::title_of;
+
+/// A product whose price is known.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) prompt: String,
+    pub(super) title: String,
+    pub(super) truth: f64,
+}
+
+/// Rows of prompt and completion, the price being the whole completion.
+pub(super) fn known(path: &Path, limit: Option<usize>) -> Result<Vec<Known>> {
+    let mut rows = Vec::new();
+    let limit = limit.unwrap_or(usize::MAX);
+    for_each_record(path, |line, record| {
+        if rows.len() >= limit {
+            return Ok(());
+        }
+        let bad = |why: String| Error::format(path.display(), format!("line or row {line}"), why);
+        let text = |key: &str| {
+            let value = record.get(key).and_then(|value| value.as_str());
+            value.ok_or_else(|| {
+                bad(format!("no text called `{key}`; `wgpu-lora prepare` makes such rows"))
+            })
+        };
+        let (prompt, completion) = (text("prompt")?, text("completion")?);
+        let truth = dollars(completion).map_err(|why| bad(format!("completion: {why}")))?;
+        rows.push(Known { prompt: prompt.to_owned(), title: title_of(prompt), truth });
+        Ok(())
+    })?;
+    match rows.is_empty() {
+        true => Err(Error::invalid(path.display(), "there is no row to evaluate").into()),
+        false => Ok(rows),
+    }
+}

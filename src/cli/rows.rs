@@ -1,0 +1,112 @@
+//! The rows of a run: where they come from, and what became of them.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::printer::Printer;
+use super::session::Session;
+use crate::data::Dataset;
+use crate::format::{Moment, Tokenizer};
+use crate::hub::data_files;
+use crate::model::Pass;
+use crate::train::config::TrainConfig;
+use crate::train::plan::pass_of;
+
+/// Training and held-out rows.
+pub(super) struct Rows {
+    pub(super) training: Dataset,
+    pub(super) held_out: Option<Dataset>,
+}
+
+impl Rows {
+    /// Opens both and says what became of them. Where `spool` is a folder to be, tokens that wait on a disk lie beside
+    /// it, not where the system's memory may be the disk.
+    pub(super) fn open(
+        session: &Session,
+        config: &mut TrainConfig,
+        mut tokenizer: Tokenizer,
+        spool: Option<&Path>,
+    ) -> Result<Rows> {
+        // A template that writes the date writes the same one as long as the run lives: it is one of its settings.
+        if tokenizer.asks_for_date() {
+            tokenizer.set_date(*config.template_date.get_or_insert_with(Moment::now));
+        }
+        let mut options = config.dataset_options()?;
+        let spool = spool.map(|path| std::path::absolute(path).unwrap_or_default());
+        let exists = |path: &&Path| path.is_dir();
+        options.spool = spool.and_then(|path| path.ancestors().find(exists).map(Path::to_path_buf));
+        let length = config.row_length();
+        let open = |what: &str, given: &[String], splits: &[&str]| -> Result<Dataset> {
+            let files = data_files(given, splits, &mut session.downloads())?;
+            let rows = Dataset::open(&files, &tokenizer, &options)?;
+            describe(&session.printer, what, &rows, length);
+            Ok(rows)
+        };
+        let training = open("training data", &config.data, &["train"])?;
+        let given = config.eval_data.as_slice();
+        let held_out = (!given.is_empty())
+            .then(|| open("evaluation data", given, &["validation", "test"]))
+            .transpose()?;
+        Ok(Rows { training, held_out })
+    }
+
+    /// The largest pass over them.
+    pub(super) fn pass(&self, config: &TrainConfig) -> Pass {
+        pass_of(&self.training, self.held_out.as_ref(), config)
+    }
+
+    /// Positions that the model must know: the longest row.
+    pub(super) fn positions(&self, config: &TrainConfig) -> usize {
+        let longest = [Some(&self.training), self.held_out.as_ref()].into_iter().flatten();
+        longest.map(|d| d.report().longest).max().unwrap_or(1).min(config.row_length())
+    }
+}
+
+/// What became of the rows.
+fn describe(printer: &Printer, what: &str, rows: &Dataset, max_length: usize) {
+    let report = rows.report();
+    printer.note(format!(
+        "{what}: {} rows, {} tokens, {} of them targets",
+        report.rows_kept, report.tokens, report.target_tokens
+    ));
+    if report.rows_cut > 0 {
+        printer.warn(format!(
+            "{what}: {} of {} rows are cut to --max-length {max_length} (the longest has {} tokens); {} of them \
+             lose the end of their answer",
+            report.rows_cut, report.rows_read, report.longest, report.rows_answer_cut
+        ));
+    }
+    if report.rows_without_target > 0 {
+        printer.warn(format!(
+            "{what}: {} of {} rows are left out: no target token within --max-length {max_length}",
+            report.rows_without_target, report.rows_read
+        ));
+    }
+    if report.rows_prompt_mismatch > 0 {
+        printer.warn(format!(
+            "{what}: in {} of {} rows the prompt's tokens are not how the row's begin (a prompt that \
+             ends in a space?); the loss begins at the first that differs, but answers will begin behind \
+             the prompt's own tokens",
+            report.rows_prompt_mismatch, report.rows_read
+        ));
+    }
+    if report.rows_bos_twice > 0 {
+        printer.warn(format!(
+            "{what}: {} of {} rows begin with two BOS: the text has one, and the tokenizer puts one in front; \
+             take it out of the text",
+            report.rows_bos_twice, report.rows_read
+        ));
+    }
+    if report.rows_without_eos > 0 {
+        printer.warn(format!(
+            "{what}: nothing ends {} of {} rows: this model has no EOS, and answers will not end; \
+             name its `eos_token` in tokenizer_config.json",
+            report.rows_without_eos, report.rows_read
+        ));
+    }
+    let unread = Vec::from_iter(rows.unread_columns()).join(", ");
+    if !unread.is_empty() {
+        printer.note(format!("{what}: columns that are not read: {unread}"));
+    }
+}

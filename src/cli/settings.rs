@@ -1,0 +1,223 @@
+// table
+//! The settings of a run as they are typed: flags, a file, a preset.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::args::pair;
+use crate::Error;
+use crate::format::AdapterFile;
+use crate::pricer::preset::{PRESETS, preset};
+use crate::train::config::TrainConfig;
+
+/// Where the settings of a run come from.
+#[derive(Debug, Args)]
+pub(super) struct SettingsArgs {
+    /// Settings to start from, under --config and the flags.
+    #[arg(long, value_name = "NAME")]
+    pub(super) preset: Option<String>,
+    /// A TOML file of settings, under the flags; a run's run.toml is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl SettingsArgs {
+    /// Flags over `--config` over the `run.toml` of the run that is `resumed` over the adapter to go on from over
+    /// `--preset` over defaults; not checked yet.
+    pub(super) fn merged(&self, resumed: Option<&Path>) -> Result<TrainConfig> {
+        let resumed = resumed.map(|out| out.join("run.toml")).filter(|path| path.exists());
+        let config = self.over_defaults(resumed.as_deref(), Ok)?;
+        match &config.init_adapter {
+            // The run that is resumed has the adapter's settings already.
+            Some(folder) if resumed.is_none() => {
+                let file = AdapterFile::load(folder).context("--init-adapter")?;
+                let config = self.over_defaults(None, |config| config.with_adapter(&file))?;
+                config.check_adapter(&file)?;
+                Ok(config)
+            }
+            _ => Ok(config),
+        }
+    }
+
+    fn over_defaults(
+        &self,
+        resumed: Option<&Path>,
+        adapted: impl Fn(TrainConfig) -> crate::Result<TrainConfig>,
+    ) -> Result<TrainConfig> {
+        let mut config = TrainConfig::default();
+        if let Some(name) = &self.preset {
+            let why = || format!("there is {}", PRESETS.join(", "));
+            let known = || Error::invalid(format!("--preset {name}"), why());
+            config = preset(name).ok_or_else(known)?;
+        }
+        config = adapted(config)?;
+        for path in [resumed, self.config.as_deref()].into_iter().flatten() {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+            config = config.overlay(&text, &name)?;
+        }
+        self.flags.over(config)
+    }
+}
+
+/// The flags that are settings: each, if given, replaces the one of the same name in run.toml. Numbers and words are
+/// checked where all settings come together.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "Settings")]
+struct Flags {
+    /// The base model: a folder, a .gguf file, or a Hugging Face name.
+    #[arg(long)]
+    model: Option<String>,
+    /// Training rows: JSONL, JSON, CSV or Parquet files (also .gz, .zst) of {"prompt", "completion"}, {"text"},
+    /// {"instruction", "input", "response"} or {"messages"}; or data sets of the hub, OWNER/NAME[/SUBSET][:SPLIT].
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<String>,
+    /// Held-out rows, likewise (of a data set its validation or test split): evaluated before, during and after training.
+    #[arg(long, value_name = "FILE")]
+    eval_data: Option<String>,
+    /// Columns with other names: text=review,... reads `text` from the column `review`.
+    #[arg(long, value_name = "OURS=THEIRS,...", value_delimiter = ',')]
+    map: Vec<String>,
+    /// The date that a chat template may write, 2026-11-30 or 2026-11-30T08:15:00 [default: when the run began].
+    #[arg(long, value_name = "DATE")]
+    template_date: Option<String>,
+    /// Go on from this adapter of PEFT or an earlier run, with its rank, alpha and layers, in place of a fresh one.
+    #[arg(long, value_name = "ADAPTER")]
+    init_adapter: Option<String>,
+    /// Frozen linear layers: nf4 (QLoRA) or none (the checkpoint's precision) [default: nf4].
+    #[arg(long, value_name = "nf4|none")]
+    quant: Option<String>,
+    /// LoRA's rank r [default: 16].
+    #[arg(long, visible_alias = "r", value_name = "N")]
+    rank: Option<u64>,
+    /// The adapter is scaled by alpha / rank [default: 32].
+    #[arg(long, value_name = "X")]
+    lora_alpha: Option<f64>,
+    /// Dropout of the adapter's input [default: 0.05].
+    #[arg(long, value_name = "P")]
+    lora_dropout: Option<f64>,
+    /// Layers with an adapter, with commas, or all-linear [default: q_proj,v_proj].
+    #[arg(long, value_name = "NAMES")]
+    target_modules: Option<String>,
+    /// Ranks of layers that have another one [default: none].
+    #[arg(long, value_name = "NAME=N,...", value_delimiter = ',', value_parser = pair::<u64>)]
+    rank_pattern: Vec<(String, u64)>,
+    /// Alphas of layers that have another one [default: none].
+    #[arg(long, value_name = "NAME=X,...", value_delimiter = ',', value_parser = pair::<f64>)]
+    alpha_pattern: Vec<(String, f64)>,
+    /// Numbers of the blocks with an adapter [default: all].
+    #[arg(long, value_name = "0,1,...", value_delimiter = ',')]
+    layers_to_transform: Vec<u64>,
+    /// Scale by alpha / sqrt(rank).
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    use_rslora: Option<bool>,
+    /// Train magnitudes beside directions (DoRA).
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    use_dora: Option<bool>,
+    /// Passes over the data [default: 3].
+    #[arg(long, value_name = "X", conflicts_with = "max_steps")]
+    num_train_epochs: Option<f64>,
+    /// Optimizer steps, instead of epochs.
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
+    /// Rows in a micro-batch [default: 4].
+    #[arg(long, value_name = "N")]
+    batch_size: Option<u64>,
+    /// Micro-batches in an optimizer step [default: 4].
+    #[arg(long, value_name = "N")]
+    gradient_accumulation_steps: Option<u64>,
+    /// Tokens kept of a row [default: 1024, or the model's limit if that is less; the price presets: 128].
+    #[arg(long, value_name = "N")]
+    max_length: Option<u64>,
+    /// Put rows of like length together.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    group_by_length: Option<bool>,
+    /// Fill each micro-batch with rows up to batch size · max length tokens.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    packing: Option<bool>,
+    /// Peak learning rate [default: 2e-4].
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
+    /// Learning rate after the warm-up [default: linear].
+    #[arg(long, value_name = "constant|linear|cosine")]
+    lr_scheduler_type: Option<String>,
+    /// Warm-up as a share of all steps [default: 0].
+    #[arg(long, value_name = "R", conflicts_with = "warmup_steps")]
+    warmup_ratio: Option<f64>,
+    /// Warm-up in steps [default: 0].
+    #[arg(long, value_name = "N")]
+    warmup_steps: Option<u64>,
+    /// Decoupled weight decay [default: 0].
+    #[arg(long, value_name = "W")]
+    weight_decay: Option<f64>,
+    /// Clip the gradient to this norm; 0 does not clip [default: 1].
+    #[arg(long, value_name = "G")]
+    max_grad_norm: Option<f64>,
+    /// Optimizer [default: adamw].
+    #[arg(long, value_name = "adamw|adamw8bit")]
+    optim: Option<String>,
+    /// AdamW's beta1 [default: 0.9].
+    #[arg(long, value_name = "X")]
+    adam_beta1: Option<f64>,
+    /// AdamW's beta2 [default: 0.999].
+    #[arg(long, value_name = "X")]
+    adam_beta2: Option<f64>,
+    /// AdamW's epsilon [default: 1e-8].
+    #[arg(long, value_name = "X")]
+    adam_epsilon: Option<f64>,
+    /// Seed of initial adapter, data order and dropout [default: 42].
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Steps between lines of metrics; the loss of a line is their mean [default: 1].
+    #[arg(long, value_name = "N")]
+    logging_steps: Option<u64>,
+    /// Steps between evaluations [default: at the end of each epoch].
+    #[arg(long, value_name = "N")]
+    eval_steps: Option<u64>,
+    /// Steps between checkpoints, or epoch [default: 500].
+    #[arg(long, value_name = "N|epoch")]
+    save_steps: Option<String>,
+    /// Checkpoints kept [default: all].
+    #[arg(long, value_name = "N")]
+    save_total_limit: Option<u64>,
+    /// Stop after this many evaluations without improvement.
+    #[arg(long, value_name = "N")]
+    early_stopping_patience: Option<u64>,
+    /// Compute activations twice to save memory [default: auto].
+    #[arg(long, value_name = "auto|on|off")]
+    gradient_checkpointing: Option<String>,
+    /// f32, or mixed: 16 bits for activations that wait for the backward pass, and for factors of products on GPUs
+    /// with shader-f16 [default: f32].
+    #[arg(long, value_name = "f32|mixed")]
+    precision: Option<String>,
+    /// Which tokens of a prompt/completion row are targets [default: completion].
+    #[arg(long, value_name = "completion|all")]
+    loss: Option<String>,
+}
+
+impl Flags {
+    /// Replaces what is given.
+    fn over(&self, mut config: TrainConfig) -> Result<TrainConfig> {
+        let mut table = toml::Table::try_from(self).context("command line")?;
+        table.retain(|_, value| value.as_array().is_none_or(|given| !given.is_empty()));
+        // A number of steps, or a word.
+        if let Some(toml::Value::String(text)) = table.get("save_steps")
+            && let Ok(steps) = text.parse::<i64>()
+        {
+            table.insert("save_steps".into(), steps.into());
+        }
+        // The one that is typed wins over the one in a file.
+        if table.contains_key("num_train_epochs") {
+            config.max_steps = None;
+        }
+        if table.contains_key("warmup_ratio") {
+            config.warmup_steps = 0;
+        }
+        Ok(config.overlay_table(table, "command line")?)
+    }
+}
