@@ -294,8 +294,11 @@ await test("the trained adapter answers, after a stop as well", async () => {
 await test("a model and an adapter from files", async () => {
   await tab("models");
   const names = readdirSync(model).filter((name) => /\.(json|safetensors)$/.test(name));
-  await page.setInputFiles("#files", names.map((name) => join(model, name)));
-  await page.waitForFunction(() => /is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
+  // A key that nobody reads: the page says so, as the program does.
+  const noted = readFileSync(join(model, "config.json"), "utf8").replace("{", '{ "unsloth_version": "2026.1",');
+  const given = (name) => ({ name, mimeType: "application/octet-stream", buffer: name === "config.json" ? Buffer.from(noted) : readFileSync(join(model, name)) });
+  await page.setInputFiles("#files", names.map(given));
+  await page.waitForFunction(() => /is loaded.*unsloth_version/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
   await idle();
   const files = unzip(join(out, "mine.zip"));
   await page.setInputFiles("#files", [...files].map(([name, buffer]) => ({ name: name.split("/").pop(), mimeType: "application/octet-stream", buffer })));
@@ -403,6 +406,9 @@ await test("files that are no model give a sentence, and the old model still ans
     [[text("config.json", "{}")], /No weights/],
     [[text("model.safetensors", "rubbish")], /config\.json is missing/],
     [[text("broken.gguf", "rubbish")], /broken\.gguf/],
+    [[text("a-00001-of-00002.gguf", "rubbish"), text("a-00002-of-00002.gguf", "rubbish")], /a-00001-of-00002\.gguf: byte 0/],
+    [[text("a.gguf", "rubbish"), text("b.gguf", "rubbish")], /These are 2 models/],
+    [[text("model.safetensors.index.json", '{"weight_map": {"x": "one.safetensors"}}'), text("two.safetensors", "")], /one\.safetensors/],
     [[text("adapter_config.json", "{}")], /adapter_model\.safetensors is missing/],
   ]) {
     await page.setInputFiles("#files", files);

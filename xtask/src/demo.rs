@@ -18,6 +18,10 @@ const PRODUCTS: &str = "assets/diamonds/diamonds.csv";
 /// Test rows are about 200, as many as the course judges with.
 const SPLIT: &str = "0.9,0.02,0.08";
 
+/// Of the preset `pricer-demo`.
+const BATCH: u64 = 8;
+const EPOCHS: u64 = 3;
+
 /// Products that nobody has a price for.
 const QUESTIONS: [&str; 3] = [
     "Title: Diamond, ideal cut, clarity VS1, colour G, 0.30 carat",
@@ -67,6 +71,8 @@ impl Demo {
             "--split",
             SPLIT,
         ])?;
+        let prepared = self.report("data/prepare.json")?;
+        self.foretell(&prepared)?;
         say("2. evaluate: what does the untrained model guess?");
         let before = self.path("before");
         self.quiet(&[
@@ -82,7 +88,7 @@ impl Demo {
             &before,
         ])?;
         say("3. train: the weights stay at 4 bits, a LoRA adapter learns");
-        let longest = self.report("data/prepare.json")?["longest_row"].to_string();
+        let longest = prepared["longest_row"].to_string();
         self.shown(&[
             "train",
             "--preset",
@@ -140,6 +146,20 @@ impl Demo {
         Ok(())
     }
 
+    /// Says how long all of it will take here, by one step that is timed.
+    fn foretell(&self, prepared: &Value) -> Result<()> {
+        let (rows, longest) = (&prepared["train"], prepared["longest_row"].to_string());
+        let mut step = self.program(&["bench", "step", "--json", "-q", "--model", &self.model]);
+        step.args(["--batch", &BATCH.to_string(), "--seq", &longest, "--steps", "1"]);
+        let measured: Value = serde_json::from_str(&sh::output(&mut step)?)?;
+        let (Some(rows), Some(ms)) = (rows.as_u64(), measured["ms"].as_f64()) else {
+            bail!("no rows in data/prepare.json, or no time of a step");
+        };
+        let steps = EPOCHS * rows.div_ceil(BATCH);
+        println!("\ndemo: {}", forecast(steps, ms / 1e3));
+        Ok(())
+    }
+
     fn path(&self, name: &str) -> String {
         let path = if name.is_empty() { self.folder.clone() } else { self.folder.join(name) };
         path.display().to_string()
@@ -181,6 +201,18 @@ impl Demo {
     fn verdict(&self) -> Result<String> {
         sentence(&self.report("report.json")?)
     }
+}
+
+/// Beside the steps there are two evaluations and three answers: a tenth more.
+fn forecast(steps: u64, seconds: f64) -> String {
+    let whole = steps as f64 * seconds * 1.1;
+    let time = match (whole / 60.0).round() as u64 {
+        0 | 1 => "about a minute".to_string(),
+        minutes => format!("about {minutes} minutes"),
+    };
+    format!(
+        "all of it will take {time} here: {steps} steps of {seconds:.2} s, and what is around them"
+    )
 }
 
 fn say(text: &str) {
@@ -230,6 +262,12 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(sentence(&serde_json::json!({})).is_err());
+    }
+
+    #[test]
+    fn the_forecast_is_in_minutes() {
+        assert!(forecast(834, 0.1).contains("about 2 minutes here: 834 steps of 0.10 s"));
+        assert!(forecast(10, 0.5).contains("about a minute"));
     }
 
     #[test]
