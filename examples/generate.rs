@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use wgpu_lora::format::{AdapterFile, Checkpoint, ModelConfig, Tokenizer};
-use wgpu_lora::generate::stream::{GenerateOptions, Generator};
+use wgpu_lora::generate::{GenerateOptions, Generator};
 use wgpu_lora::gpu::Gpu;
 use wgpu_lora::model::{LoadOptions, Model};
 

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::gguf::GgufFile;
 use super::gguf::GgufWeights;
 use super::json;
+use super::names::canonical;
 use super::safetensors::{SafetensorsFile, TensorInfo};
-use super::tensors::canonical;
 use crate::error::{Error, Result};
 
 const SINGLE: &str = "model.safetensors";

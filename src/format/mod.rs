@@ -15,6 +15,7 @@ mod model_files;
     allow(dead_code, reason = "the browser's build renders no templates")
 )]
 mod moment;
+mod names;
 mod nf4_weight;
 mod peft;
 mod prequant;
@@ -45,6 +46,7 @@ pub use hf_config::ModelConfig;
 pub(crate) use json::reason as json_error_reason;
 pub use model_files::ModelFiles;
 pub use moment::Moment;
+pub(crate) use names::{EMBED, HEAD, NORM};
 pub use nf4_weight::read_nf4;
 pub use peft::{AdapterConfig, AdapterFile, Pattern, PatternMap, TargetModules};
 pub use prequant::{Prequantized, read_prequantized};
@@ -54,5 +56,4 @@ pub use safetensors::{DType, SafetensorsFile, TensorInfo};
 pub use safetensors_write::{SafetensorsWriter, TensorData, to_safetensors, write_safetensors};
 pub use source::{ByteSource, FileSource, MemorySource};
 pub use template::ChatTemplate;
-pub(crate) use tensors::{EMBED, HEAD, NORM};
 pub use tokenizer::{Beside, DecodeStream, Named, Offsets, Tokenizer};

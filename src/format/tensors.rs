@@ -1,17 +1,11 @@
-//! Which tensors of a checkpoint are a model's: their names, what nobody reads, and which of them is the head.
+//! Which tensors of a checkpoint are a model's, what nobody reads, and which of them is the head.
 //!
 //! **Source** transformers 5.24: `rename_source_key`, `tie_weights`, `_adjust_missing_and_unexpected_keys`.
 
 use super::checkpoint::Checkpoint;
 use super::hf_config::ModelConfig;
+use super::names::{EMBED, HEAD, NORM};
 use crate::error::{Error, Result, brief};
-
-/// Where a checkpoint's embedding is.
-pub(crate) const EMBED: &str = "model.embed_tokens.weight";
-/// Where its head is, unless that is the embedding.
-pub(crate) const HEAD: &str = "lm_head.weight";
-/// The norm before the head.
-pub(crate) const NORM: &str = "model.norm.weight";
 
 /// Linear layers of a block; those with `true` have a bias in Qwen2.
 const LINEARS: [(&str, bool); 7] = [
@@ -38,16 +32,6 @@ const PARTS: [&str; 8] = [
 
 /// Tables that old checkpoints hold and that nobody reads: they follow from the configuration.
 const TABLES: &str = "rotary_emb.inv_freq";
-
-/// The name that a model's tensor has here: those that were saved without `model.` get it, and a head with it loses it.
-pub(super) fn canonical(name: &str) -> String {
-    let base = ["embed_tokens.", "norm.", "layers."].iter().any(|part| name.starts_with(part));
-    match name.strip_prefix("model.").filter(|rest| *rest == HEAD) {
-        Some(head) => head.to_owned(),
-        None if base => format!("model.{name}"),
-        None => name.to_owned(),
-    }
-}
 
 /// Whether a model of this configuration has a tensor of this name.
 fn belongs(config: &ModelConfig, name: &str) -> bool {
@@ -158,24 +142,5 @@ impl Checkpoint {
             }
         }
         Ok(*self.tied.get_or_init(|| same))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::canonical;
-
-    #[test]
-    fn names_are_those_of_the_causal_model() {
-        for (from, to) in [
-            ("layers.0.mlp.up_proj.weight", "model.layers.0.mlp.up_proj.weight"),
-            ("norm.weight", "model.norm.weight"),
-            ("model.norm.weight", "model.norm.weight"),
-            ("model.lm_head.weight", "lm_head.weight"),
-            ("lm_head.weight", "lm_head.weight"),
-            ("model.model.norm.weight", "model.model.norm.weight"),
-        ] {
-            assert_eq!(canonical(from), to);
-        }
     }
 }

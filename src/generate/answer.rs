@@ -1,8 +1,8 @@
 //! One answer as it grows: which token comes, what text it completes, and when it ends.
 
+use super::options::GenerateOptions;
 use super::sampler::Sampler;
 use super::stops::{Place, Seen, Stops};
-use super::stream::GenerateOptions;
 use crate::Result;
 use crate::format::{DecodeStream, Tokenizer};
 

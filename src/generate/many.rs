@@ -1,8 +1,9 @@
 //! Several answers to one prompt in one batch: the prompt runs once, then a token of each answer per pass.
 
 use super::answer::{Answer, Finish};
+use super::options::GenerateOptions;
 use super::prompt::end_tokens;
-use super::stream::{GenerateOptions, Timings};
+use super::stream::Timings;
 use crate::clock::Clock;
 use crate::format::Tokenizer;
 use crate::model::{Model, Pass, SlotCache, SlotRow};

@@ -3,14 +3,16 @@
 mod answer;
 mod many;
 mod next;
+mod options;
 mod prompt;
-pub mod sampler;
+mod sampler;
 mod stops;
-pub mod stream;
+mod stream;
 
 pub use answer::{Finish, Token};
 pub use many::{Sample, samples};
 pub use next::next_tokens;
+pub use options::GenerateOptions;
 pub use prompt::{bos_note, prompt_ids, prompt_notes};
 pub use sampler::{Candidate, Sampler, SamplerOptions, argmax, penalize, probabilities, top};
-pub use stream::{GenerateOptions, Generator, Timings};
+pub use stream::{Generator, Timings};

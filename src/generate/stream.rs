@@ -1,8 +1,8 @@
 //! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and decoded.
 
 use super::answer::{Answer, Finish, Token};
+use super::options::GenerateOptions;
 use super::prompt::{end_tokens, prompt_ids};
-use super::sampler::SamplerOptions;
 use crate::clock::Clock;
 use crate::format::Tokenizer;
 use crate::model::{KvCache, Model, Pass, Workspace};
@@ -10,24 +10,6 @@ use crate::{Error, Result};
 
 /// Prompt tokens of one pass, so that a long prompt needs no long workspace.
 const CHUNK: usize = 512;
-
-/// How to generate.
-#[derive(Clone, Debug)]
-pub struct GenerateOptions {
-    /// Tokens after the prompt, at most.
-    pub max_new_tokens: usize,
-    /// How to choose tokens.
-    pub sampler: SamplerOptions,
-    /// Texts that end the answer and do not belong to it. They may begin in the prompt, and special tokens count as they
-    /// are written.
-    pub stop: Vec<String>,
-}
-
-impl Default for GenerateOptions {
-    fn default() -> GenerateOptions {
-        GenerateOptions { max_new_tokens: 8, sampler: SamplerOptions::default(), stop: Vec::new() }
-    }
-}
 
 /// Times of a generation.
 #[derive(Clone, Copy, Debug, Default)]

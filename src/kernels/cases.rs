@@ -2,13 +2,10 @@
 //! One case per kernel: which tensors an operation of size M × N × K needs. M are rows (tokens), N
 //! outputs, K inputs; kernels without a product use M rows of N.
 
-pub use super::inputs::{BF16, F32, Inputs, NF4, STORAGES};
+pub use super::inputs::{BF16, Each, F32, Inputs, NF4, STORAGES};
 use crate::Result;
 use crate::gpu::Op;
 use crate::kernels::*;
-
-/// What is done with an operation.
-pub type Each<'a> = &'a mut dyn FnMut(&dyn Op) -> Result<()>;
 
 /// A kernel's operations, their usual size, and a small one on which the twin is quick.
 pub struct Case {

@@ -3,13 +3,15 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::cases::Each;
 use super::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 use crate::Result;
 use crate::gpu::{Elem, Gpu, Host, HostBuffers, Op, Tensor};
 use crate::quant::{Nf4Matrix, dynamic8_code};
 use crate::random::stream;
 use rand_chacha::rand_core::Rng;
+
+/// What is done with an operation.
+pub type Each<'a> = &'a mut dyn FnMut(&dyn Op) -> Result<()>;
 
 /// Makes tensors of reproducible values, and keeps a copy of each on the host, by name: what a twin
 /// needs where nothing can be read back in the middle of a case (the browser).

@@ -1,84 +1,8 @@
 //! One file per family of operations: bindings, `Params`, shape checks, dispatch, twin call.
 //! [`ALL`] is the table that tests, benches and the shader dump walk.
 
-/// Names a kernel, the room of its shaders, its bindings and its bodies; the sources are
-/// `shaders/<room>/<name>.wgsl` for the baseline and `shaders/<room>/<name>_<body>.wgsl` for the
-/// others. With `joins` in front, several of its operations may be one dispatch.
-///
-/// Where there is more than the baseline, each body is a row, in this order:
-/// `"tile": on Software where is_old, needs F16, takes ALIGNED, tile Group([32, 64]), tuned true;`.
-/// `on` and `tile` must be said. Without `where` nothing narrows `on`, without `needs` WebGPU's
-/// defaults suffice, without `takes` it takes any data, without `tuned` no measurement chooses it.
-macro_rules! kernel {
-    (joins $($kernel:tt)*) => {
-        $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
-    };
-    (@text $room:ident, $($part:literal),*) => {
-        include_str!(concat!("../../shaders/", stringify!($room), "/", $($part,)* ".wgsl"))
-    };
-    (@or $default:expr) => { $default };
-    (@or $default:expr, $given:expr) => { $given };
-    ($room:ident, $name:literal, [$($binding:ident: $access:ident),* $(,)?] $(,)?) => {
-        kernel!($room, $name, [$($binding: $access),*], baseline tile Only;)
-    };
-    ($room:ident, $name:literal, [$($binding:ident: $access:ident),* $(,)?],
-     baseline tile $own:ident $(($($part:tt)*))?;
-     $($body:literal: on $on:ident $(where $narrowed:expr)? $(, needs $needs:ident $(($($size:tt)*))?)?
-       $(, takes $takes:expr)?, tile $tile:ident ($($sides:tt)*) $(, tuned $tuned:literal)?;)*) => {
-        $crate::gpu::Kernel {
-            name: $name,
-            room: stringify!($room),
-            bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],
-            bodies: &[
-                $crate::gpu::Body {
-                    name: "baseline",
-                    source: kernel!(@text $room, $name),
-                    needs: $crate::gpu::Needs::Nothing,
-                    on: $crate::gpu::On::Any,
-                    narrowed: |_| true,
-                    takes: &[],
-                    tile: $crate::gpu::Tile::$own $(($($part)*))?,
-                    tuned: false,
-                },
-                $($crate::gpu::Body {
-                    name: $body,
-                    source: kernel!(@text $room, $name, "_", $body),
-                    needs: kernel!(@or $crate::gpu::Needs::Nothing
-                        $(, $crate::gpu::Needs::$needs $(($($size)*))?)?),
-                    on: $crate::gpu::On::$on,
-                    narrowed: kernel!(@or |_| true $(, $narrowed)?),
-                    takes: kernel!(@or &[] $(, &$takes)?),
-                    tile: $crate::gpu::Tile::$tile($($sides)*),
-                    tuned: kernel!(@or false $(, $tuned)?),
-                }),*
-            ],
-            joins: false,
-        }
-    };
-}
-
-/// The bytes of a `Params` struct.
-fn params(value: &impl bytemuck::NoUninit) -> Vec<u8> {
-    bytemuck::bytes_of(value).to_vec()
-}
-
-/// `Params` of a kernel that needs nothing but the number of elements.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Length {
-    n: u32,
-}
-
-impl Length {
-    fn of(tensor: &Tensor) -> Length {
-        Length { n: tensor.len() as u32 }
-    }
-}
-
-/// Workgroups for `n` elements, one invocation each: 64 is `WG` of every elementwise shader.
-fn elements(n: usize) -> Result<[u32; 3]> {
-    grid(n.div_ceil(64))
-}
+#[macro_use]
+mod kernel;
 
 mod add_bias;
 mod attention;
@@ -130,8 +54,8 @@ pub use swiglu::{SwigluBwd, SwigluFwd};
 pub use tune::{Contest, Tuned, tune};
 pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 
-use crate::Result;
-use crate::gpu::{Kernel, Tensor, grid};
+use crate::gpu::Kernel;
+use kernel::{Length, elements, params};
 
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[

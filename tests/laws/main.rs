@@ -1,4 +1,6 @@
 //! Level 0: what the project promises about its own structure, read from its sources.
 
 mod architecture;
+mod cycles;
+mod modules;
 mod shaders;

@@ -2,11 +2,13 @@
 
 use super::file::GgufFile;
 use super::special::Tokens;
-use super::weights::ROPE_FACTORS;
 use crate::error::{Error, Result};
 use crate::format::family::Family;
 use crate::format::hf_config::ModelConfig;
 use crate::format::rope::{Rope, RopeScaling};
+
+/// The frequency factors of Llama 3's rotary embedding: part of the configuration, not a weight.
+pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// `general.architecture`.
 ///

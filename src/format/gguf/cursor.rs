@@ -1,6 +1,6 @@
 //! Reading a GGUF header front to back, through a window: a source may be an address from which ranges are fetched.
 
-use super::value::{GgufNumbers, GgufValue};
+use super::value::{GgufNumbers, GgufValue, width};
 use crate::error::{Error, Result};
 use crate::format::source::ByteSource;
 
@@ -18,17 +18,6 @@ pub(super) struct Cursor<'a> {
     window: Vec<u8>,
     /// Bytes of the window that were taken.
     taken: usize,
-}
-
-/// Bytes of a fixed-size metadata type.
-pub(super) fn width(kind: u32) -> Option<usize> {
-    match kind {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        10..=12 => Some(8),
-        _ => None,
-    }
 }
 
 impl<'a> Cursor<'a> {

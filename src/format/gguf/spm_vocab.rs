@@ -6,8 +6,16 @@ use serde_json::Value;
 
 use super::special::{BYTE, NORMAL};
 use super::spm::SPACE;
-use super::vocab::refuse;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// What of a `tokenizer.json` llama.cpp has no word for.
+pub(super) fn refuse(what: &str) -> Error {
+    Error::Unsupported {
+        what: format!("tokenizer.json: {what} in GGUF"),
+        hint: "byte-level BPE as Llama 3, SmolLM2, Qwen2 and GPT-2 have it, and SentencePiece as Llama 2 has it, work"
+            .into(),
+    }
+}
 
 /// What a SentencePiece tokenizer does to spaces.
 pub(super) struct Spm {

@@ -5,20 +5,11 @@ use serde_json::Value;
 use super::pre::PreTokenizer;
 use super::special::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
 use super::spm::byte_token;
-use super::spm_vocab::{self, Spm};
+use super::spm_vocab::{self, Spm, refuse};
 use super::write::GgufField;
 use crate::error::{Error, Result};
 use crate::format::json;
 use crate::format::tokenizer::Tokenizer;
-
-/// What of a `tokenizer.json` llama.cpp has no word for.
-pub(super) fn refuse(what: &str) -> Error {
-    Error::Unsupported {
-        what: format!("tokenizer.json: {what} in GGUF"),
-        hint: "byte-level BPE as Llama 3, SmolLM2, Qwen2 and GPT-2 have it, and SentencePiece as Llama 2 has it, work"
-            .into(),
-    }
-}
 
 /// The tokens of an embedding's rows and their types. Added tokens beyond the embedding are left out: no model has a
 /// vector for them, and llama.cpp wants a token for each row, neither more nor less.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use half::{bf16, f16};
 
 use super::blocks::GgufType;
-use super::config::architecture;
+use super::config::{ROPE_FACTORS, architecture};
 use super::file::GgufFile;
 use super::table::GgufTensor;
 use crate::error::{Error, Result};
@@ -32,9 +32,6 @@ pub(super) const WHOLE: [(&str, &str); 3] = [
     ("output_norm.weight", "model.norm.weight"),
     ("output.weight", "lm_head.weight"),
 ];
-
-/// The frequency factors of Llama 3's rotary embedding: part of the configuration, not a weight.
-pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Hugging Face's name of a tensor, or `None` if it has none.
 pub(super) fn hf_name(name: &str, layers: usize) -> Option<String> {

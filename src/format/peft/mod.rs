@@ -4,6 +4,7 @@ mod config;
 mod fields;
 mod file;
 mod keys;
+mod layers;
 mod pattern;
 mod targets;
 

@@ -4,8 +4,8 @@
 
 use super::ast::{Arguments, Comparison, Expr, Literal, Name, Operator};
 use super::fault::{Result, raised};
-use super::lexer::Token;
 use super::parser::Parser;
+use super::token::Token;
 use super::{filters, tests};
 
 /// Links of a chain such as `a + b + c`: each lies one deeper in the tree.

@@ -2,28 +2,10 @@
 //!
 //! **Source** jinja2 3.1 `lexer.py`.
 
-use std::sync::Arc;
-
 use super::fault::{Result, beyond, raised};
 use super::literal;
+use super::token::Token;
 use super::unicode::is_space;
-
-/// A piece of a template.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
-    /// Text that is written as it stands.
-    Data(String),
-    BlockBegin,
-    BlockEnd,
-    VariableBegin,
-    VariableEnd,
-    Name(Arc<str>),
-    Text(String),
-    Int(i128),
-    Float(f64),
-    Operator(&'static str),
-    End,
-}
 
 /// Words of a template: the largest published ones have some thousand.
 const MOST_TOKENS: usize = 1 << 16;

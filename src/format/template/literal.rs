@@ -1,7 +1,7 @@
 //! Numbers and texts as a template spells them.
 
 use super::fault::{Result, beyond, raised};
-use super::lexer::Token;
+use super::token::Token;
 
 /// The number at the beginning of `text`, and its length. Behind a dot (`x.1.5`) there are whole ones only.
 pub(super) fn number(text: &str, behind_dot: bool) -> Result<Option<(Token, usize)>> {

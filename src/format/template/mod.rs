@@ -36,6 +36,7 @@ mod seen;
 mod source;
 mod strings;
 mod tests;
+mod token;
 mod unicode;
 mod value;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::ast::{Body, Expr, FilterCall, For, Kind, Macro, Name, Statement, Target};
 use super::fault::{Fault, Result, beyond, raised};
-use super::lexer::{Token, tokens};
+use super::lexer::tokens;
+use super::token::Token;
 use super::{names, seen};
 
 /// How deep statements and expressions may nest.

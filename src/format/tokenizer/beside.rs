@@ -8,27 +8,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, ModelWrapper};
 
-use super::Tokenizer;
 use super::class::{Class, pipeline};
 use super::order;
+use super::{Beside, Named, Tokenizer};
 use crate::error::{Error, Result, brief};
 use crate::format::json::{self, Object};
-
-/// A file's name in messages, and its content.
-pub type Named<'a> = (&'a str, &'a [u8]);
-
-/// The files beside a `tokenizer.json`, those that are there.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Beside<'a> {
-    /// `tokenizer_config.json`.
-    pub config: Option<Named<'a>>,
-    /// `special_tokens_map.json`, read where the former lists no added tokens.
-    pub special_tokens_map: Option<Named<'a>>,
-    /// `added_tokens.json`, read as that one.
-    pub added_tokens: Option<Named<'a>>,
-    /// The model's `config.json`, whose type decides the tokenizer's class.
-    pub model: Option<Named<'a>>,
-}
 
 /// The tokens that transformers has names for, in its order.
 const NAMED: [&str; 7] =

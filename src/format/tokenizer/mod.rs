@@ -13,7 +13,6 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-pub use self::beside::{Beside, Named};
 pub use self::stream::DecodeStream;
 use super::json;
 use super::moment::Moment;
@@ -21,6 +20,22 @@ use crate::error::{Error, Result};
 
 /// Token ids, and the bytes of the text that each stands for.
 pub type Offsets = (Vec<u32>, Vec<(usize, usize)>);
+
+/// A file's name in messages, and its content.
+pub type Named<'a> = (&'a str, &'a [u8]);
+
+/// The files beside a `tokenizer.json`, those that are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// `tokenizer_config.json`.
+    pub config: Option<Named<'a>>,
+    /// `special_tokens_map.json`, read where the former lists no added tokens.
+    pub special_tokens_map: Option<Named<'a>>,
+    /// `added_tokens.json`, read as that one.
+    pub added_tokens: Option<Named<'a>>,
+    /// The model's `config.json`, whose type decides the tokenizer's class.
+    pub model: Option<Named<'a>>,
+}
 
 /// A tokenizer as transformers would apply it: no truncation, no padding, special tokens as its post-processor says.
 #[derive(Clone, Debug)]

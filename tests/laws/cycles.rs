@@ -1,0 +1,126 @@
+//! No file uses what uses it, however long the way.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::modules::Modules;
+
+type Uses = BTreeMap<PathBuf, BTreeSet<PathBuf>>;
+
+/// What `from` reaches, and through which file it was found.
+fn reached(uses: &Uses, from: &Path) -> BTreeMap<PathBuf, PathBuf> {
+    let (mut found, mut queue) = (BTreeMap::new(), VecDeque::from([from.to_path_buf()]));
+    while let Some(file) = queue.pop_front() {
+        for next in uses.get(&file).into_iter().flatten() {
+            if !found.contains_key(next) {
+                found.insert(next.clone(), file.clone());
+                queue.push_back(next.clone());
+            }
+        }
+    }
+    found
+}
+
+/// Files that reach each other: all of them, and one shortest circle among them, as `a -> b -> a`.
+struct Circle {
+    files: BTreeSet<String>,
+    told: String,
+}
+
+fn circles(uses: &Uses, root: &Path) -> Vec<Circle> {
+    let name = |file: &PathBuf| file.strip_prefix(root).unwrap_or(file).display().to_string();
+    let all: BTreeMap<&PathBuf, _> = uses.keys().map(|file| (file, reached(uses, file))).collect();
+    let mut done = BTreeSet::new();
+    let mut circles = Vec::new();
+    for (file, reaches) in &all {
+        if !reaches.contains_key(*file) || done.contains(*file) {
+            continue;
+        }
+        let both =
+            |other: &&PathBuf| reaches.contains_key(*other) && all[other].contains_key(*file);
+        let set: BTreeSet<&PathBuf> = all.keys().copied().filter(both).collect();
+        let circle = |start: &PathBuf| {
+            let (mut way, mut at) = (vec![name(start)], &all[start][start]);
+            while at != start {
+                way.push(name(at));
+                at = &all[start][at];
+            }
+            way.push(name(start));
+            way.reverse();
+            way
+        };
+        let shortest = set.iter().map(|start| circle(start)).min_by_key(Vec::len).unwrap();
+        let files = set.iter().map(|file| name(file)).collect();
+        circles.push(Circle { files, told: shortest.join(" -> ") });
+        done.extend(set);
+    }
+    circles
+}
+
+/// Circles that are still there: a room, and its files that reach each other. Files are taken off, none is added.
+const LEFT: &[(&str, &str)] = &[
+    ("data/", "csv lines parquet parquet_values records"),
+    ("data/", "dataset encode turns"),
+    (
+        "format/template/",
+        "attributes call eval filters filters_number filters_sequence format json methods operators order path \
+         pieces run strings tests",
+    ),
+    ("format/template/", "machine number scope source value"),
+    ("gpu/", "join memory mod op pipeline profile recorder slice tensor verify"),
+    ("model/", "block slots"),
+    ("model/", "llama load weight_plan"),
+];
+
+#[test]
+fn no_file_uses_what_uses_it() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let uses = Modules::read(&source.join("lib.rs")).uses();
+    assert!(uses.len() > 200, "modules were not found");
+    let mut left: Vec<BTreeSet<String>> = Vec::new();
+    for (room, names) in LEFT {
+        left.push(names.split(' ').map(|name| format!("{room}{name}.rs")).collect());
+    }
+    let found = circles(&uses, &source);
+    let new = found.iter().filter(|c| !left.iter().any(|set| c.files.is_subset(set)));
+    let new: Vec<&str> = new.map(|circle| circle.told.as_str()).collect();
+    assert!(new.is_empty(), "{new:#?}");
+    left.retain(|set| !found.iter().any(|circle| circle.files.is_subset(set)));
+    assert!(left.is_empty(), "these circles are gone, take them off the list: {left:#?}");
+}
+
+#[test]
+fn the_check_sees_through_reexports_and_knows_what_is_no_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let circles = |text: &str| {
+        write("room/one.rs", text);
+        let uses = Modules::read(&folder.path().join("lib.rs")).uses();
+        circles(&uses, folder.path()).into_iter().map(|circle| circle.told).collect::<Vec<_>>()
+    };
+    write("lib.rs", "mod room; mod other;");
+    write("other.rs", "pub fn a() { crate::room::One::new(\"crate::x\", 'c') }");
+    write(
+        "room/mod.rs",
+        "mod one; mod two; pub use one::One; pub(crate) use two::{self, Two as T};",
+    );
+    write(
+        "room/two.rs",
+        "use super::One; pub struct Two<'a>(&'a One); #[cfg(test)] mod tests { use crate::other; }",
+    );
+    assert_eq!(circles("pub struct One; // use super::Two"), [""; 0]);
+    let two = ["room/one.rs -> room/two.rs -> room/one.rs"];
+    assert_eq!(circles("use crate::room::T; pub struct One(T);"), two);
+    assert_eq!(circles("pub struct One(super::two::Two);"), two);
+    assert_eq!(circles("use super::*; pub struct One(T);"), two);
+    let through = ["other.rs -> room/one.rs -> other.rs"];
+    assert_eq!(
+        circles("pub struct One; impl One { fn f() { use crate::other; other::a() } }"),
+        through
+    );
+}
