@@ -15,11 +15,14 @@ use wgpu_lora::model::{Keep, Model, Module, Pass, Precision, Quant};
 use wgpu_lora::train::schedule::Schedule;
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
-/// Relative differences of loss and gradient norm, as for the tiny models.
+/// Relative difference of the loss, as for the tiny models.
 const LOSS: f64 = 2e-5;
-const NORM: f64 = 1e-5;
-/// Gradient norm of one tensor.
-const TENSOR: f64 = 5e-5;
+/// Relative differences of the gradient norm, and of that of one tensor: twice what PyTorch's own f32 differs from f64 in
+/// such runs (1.8e-5 and 5.8e-5 at worst, three runs of six steps, two texts, two first adapters), since both sides
+/// compute in f32. Gradients of this model are ill-conditioned from the first step on: the worst of its 420 tensors is
+/// off by 1.1e-4 there, and AdamW's first updates carry the sign of the smallest.
+const NORM: f64 = 3.6e-5;
+const TENSOR: f64 = 1.2e-4;
 /// Largest difference of a final parameter, and relative difference of a tensor's norm.
 const FINAL: f64 = 1e-5;
 const FINAL_NORM: f64 = 1e-3;
