@@ -71,6 +71,9 @@ impl<'a> Adapted<'a> {
                     });
                 }
             }
+            for (key, module) in adapter.biases() {
+                checkpoint.expect(&format!("{module}.bias"), &adapter.tensors[key].0)?;
+            }
         }
         Ok(Self { files, adapter })
     }
@@ -84,6 +87,9 @@ impl<'a> Adapted<'a> {
         let checkpoint = &self.files.checkpoint;
         let info = checkpoint.info(name)?;
         let n = info.elements();
+        if let Some(bias) = self.bias(name) {
+            return take(bias);
+        }
         let module = name.strip_suffix(".weight");
         let found = module.and_then(|module| delta(self.adapter?, module));
         if let (Some(delta), &[out, inp]) = (found, info.shape.as_slice()) {
@@ -96,6 +102,13 @@ impl<'a> Adapted<'a> {
             at = end;
         }
         Ok(())
+    }
+
+    /// The adapter's values of a bias (`model.layers.0.self_attn.q_proj.bias`), if it has any.
+    fn bias(&self, name: &str) -> Option<&[f32]> {
+        let (adapter, module) = (self.adapter?, name.strip_suffix(".bias")?);
+        let (key, _) = adapter.biases().find(|(_, of)| *of == module)?;
+        Some(&adapter.tensors.get(key)?.1)
     }
 
     /// The tensors of the model; old checkpoints hold rotary tables too.

@@ -110,6 +110,14 @@ pub fn export_gguf(
 fn check_rope(config: &ModelConfig) -> Result<()> {
     match &config.rope.scaling {
         RopeScaling::None | RopeScaling::Linear { .. } | RopeScaling::Llama3 { .. } => Ok(()),
+        // Llama.cpp reads factors for this architecture alone.
+        RopeScaling::LongRope { short_factor, long_factor, attention_factor, .. }
+            if short_factor == long_factor
+                && *attention_factor == 1.0
+                && config.family.gguf() == Family::Llama.gguf() =>
+        {
+            Ok(())
+        }
         other => Err(Error::Unsupported {
             what: format!("{other:?} in GGUF"),
             hint: "rope types default, linear and llama3 are written; merge gives a folder".into(),
@@ -117,9 +125,11 @@ fn check_rope(config: &ModelConfig) -> Result<()> {
     }
 }
 
-/// By what Llama 3 divides the frequencies.
+/// By what the frequencies are divided, where each has its own divisor.
 fn rope_factors(config: &ModelConfig) -> Option<Vec<f32>> {
-    let RopeScaling::Llama3 { .. } = config.rope.scaling else { return None };
+    let (RopeScaling::Llama3 { .. } | RopeScaling::LongRope { .. }) = config.rope.scaling else {
+        return None;
+    };
     let plain = Rope { scaling: RopeScaling::None, theta: config.rope.theta };
     let plain = plain.frequencies(config.head_dim);
     let scaled = config.rope.frequencies(config.head_dim);
@@ -195,6 +205,12 @@ pub fn export_lora_gguf(
         return Err(Error::Unsupported {
             what: "a DoRA adapter in a GGUF file of its own".into(),
             hint: "llama.cpp has no magnitudes; export it merged, without --lora-only".into(),
+        });
+    }
+    if let Some((key, _)) = adapter.biases().next() {
+        return Err(Error::Unsupported {
+            what: format!("an adapter with biases (`{key}`) in a GGUF file of its own"),
+            hint: "llama.cpp has no place for them; export it merged, without --lora-only".into(),
         });
     }
     Adapted::new(files, Some(adapter))?;

@@ -54,7 +54,7 @@ pub enum RopeScaling {
         /// Factor of cosine and sine.
         attention_factor: f64,
     },
-    /// LongRoPE: each frequency has its divisor; another one in sequences beyond `original`, which are refused here.
+    /// LongRoPE: each frequency has its divisor. Sequences beyond `original`, where it has another one, are refused here.
     LongRope {
         /// Divisors up to `original`, `(E/2)`.
         short_factor: Vec<f64>,
@@ -165,9 +165,12 @@ impl Rope {
             RopeScaling::Dynamic { max_position_embeddings, .. } => {
                 ("dynamic", *max_position_embeddings)
             }
-            RopeScaling::LongRope { original_max_position_embeddings, .. } => {
-                ("longrope", *original_max_position_embeddings)
-            }
+            RopeScaling::LongRope {
+                short_factor,
+                long_factor,
+                original_max_position_embeddings,
+                ..
+            } if short_factor != long_factor => ("longrope", *original_max_position_embeddings),
             _ => return Ok(()),
         };
         if tokens <= most {

@@ -71,7 +71,9 @@ impl Block<'_> {
             seed: dropout_seed(key.seed, key.step, key.micro, self.index as u32, module as u32),
         });
         let (layer, i, half) = (self.layer(), module as usize, self.model.half());
-        Linear { shards: &layer.linears[i], half, bias: layer.biases[i].as_ref(), pair, mask }
+        let own = self.adapter.and_then(|a| a.biases.get(&(self.index, module)));
+        let bias = own.or(layer.biases[i].as_ref());
+        Linear { shards: &layer.linears[i], half, bias, pair, mask }
     }
 
     /// Layers that do not wait for each other: module, what it reads, output.

@@ -51,6 +51,8 @@ pub(super) struct Grads {
 pub struct Adapter {
     pub(super) config: AdapterConfig,
     pub(super) pairs: BTreeMap<(usize, Module), Pair>,
+    /// Biases, `(out)`, in the place of the model's.
+    pub(super) biases: BTreeMap<(usize, Module), Tensor>,
     outline: Outline,
     params: Vec<Tensor>,
     gradients: Vec<Tensor>,
@@ -60,6 +62,8 @@ pub struct Adapter {
 #[derive(Debug)]
 pub(crate) struct Outline {
     planned: Vec<Planned>,
+    /// Layers whose bias is the adapter's.
+    biases: Vec<(usize, Module)>,
     /// PEFT key and shape of every tensor.
     entries: Vec<(String, Vec<usize>)>,
     pub(crate) layout: Layout,
@@ -76,9 +80,9 @@ struct Slabs<T> {
 const PREFIX: &str = "base_model.model.";
 
 #[derive(Debug)]
-struct Planned {
-    layer: usize,
-    module: Module,
+pub(super) struct Planned {
+    pub(super) layer: usize,
+    pub(super) module: Module,
     out: usize,
     inp: usize,
     rank: usize,
@@ -87,12 +91,12 @@ struct Planned {
 }
 
 /// All linear layers of a model's blocks.
-fn layers(model: &ModelConfig) -> impl Iterator<Item = (usize, Module)> {
+pub(super) fn layers(model: &ModelConfig) -> impl Iterator<Item = (usize, Module)> {
     (0..model.num_hidden_layers).flat_map(|layer| Module::ALL.map(|module| (layer, module)))
 }
 
 /// The layers that a configuration means.
-fn plan(config: &AdapterConfig, model: &ModelConfig) -> Vec<Planned> {
+pub(super) fn plan(config: &AdapterConfig, model: &ModelConfig) -> Vec<Planned> {
     let mut found = Vec::new();
     for (layer, module) in layers(model) {
         let path = module.path(layer);
@@ -127,58 +131,35 @@ fn check(config: &AdapterConfig, model: &ModelConfig, found: &[Planned]) -> Resu
     Ok(())
 }
 
-/// What of an adapter's settings and files changes nothing in this model, a line each: keys that nobody reads, patterns,
-/// names and numbers that match no layer, and, of a file, layers whose tensors are missing. PEFT warns of the same.
-pub fn adapter_notes(
-    config: &AdapterConfig,
-    file: Option<&AdapterFile>,
-    model: &ModelConfig,
-) -> Vec<String> {
-    let meant: Vec<String> = plan(config, model).iter().map(|p| p.module.path(p.layer)).collect();
-    let mut notes = config.notes.clone();
-    notes.extend(config.without_effect(&meant));
-    if let Some(exclude) = &config.exclude_modules {
-        let others = ["lm_head", "model.embed_tokens"].map(str::to_owned);
-        let all = layers(model).map(|(layer, module)| module.path(layer)).chain(others);
-        if !Vec::from_iter(all).iter().any(|module| exclude.contains(module)) {
-            notes.push(format!("exclude_modules: `{exclude}` excludes none of the model's layers"));
-        }
-    }
-    let there = file.map(AdapterFile::modules).unwrap_or_default();
-    let missing: Vec<&String> = match file {
-        Some(_) => meant.iter().filter(|m| !there.contains(&m.as_str())).collect(),
-        None => Vec::new(),
-    };
-    if let Some(first) = missing.first() {
-        let more = match missing.len() {
-            1 => String::new(),
-            n => format!(" and {} other layers", n - 1),
-        };
-        notes.push(format!(
-            "the configuration means `{first}`{more}, but the file has no tensors for it: nothing is added there"
-        ));
-    }
-    notes
-}
-
 impl Outline {
     /// The adapter that `config` describes. **Errors** as [`check`].
     pub(crate) fn of(config: &AdapterConfig, model: &ModelConfig) -> Result<Outline> {
         let planned = plan(config, model);
         check(config, model, &planned)?;
-        Outline::new(planned, config.use_dora)
+        Outline::new(planned, config.use_dora, Vec::new())
     }
 
     /// The adapter of a file: the layers that the configuration means and that have tensors there. PEFT warns of the
-    /// others and adds nothing to them, their B being zero.
+    /// others and adds nothing to them, their B being zero. Biases of the model that the file has come last.
     fn of_file(file: &AdapterFile, model: &ModelConfig) -> Result<Outline> {
         let there: BTreeSet<&str> = file.modules().into_iter().collect();
         let mut planned = plan(&file.config, model);
         planned.retain(|p| there.contains(p.module.path(p.layer).as_str()));
-        Outline::new(planned, file.config.use_dora)
+        let mut biases = Vec::new();
+        for (layer, module) in layers(model).filter(|(_, module)| module.has_bias(model)) {
+            let path = module.path(layer);
+            if let Some((key, _)) = file.biases().find(|(_, of)| **of == path) {
+                biases.push((key.to_owned(), layer, module, module.shape(model).0));
+            }
+        }
+        Outline::new(planned, file.config.use_dora, biases)
     }
 
-    fn new(planned: Vec<Planned>, dora: bool) -> Result<Outline> {
+    fn new(
+        planned: Vec<Planned>,
+        dora: bool,
+        biases: Vec<(String, usize, Module, usize)>,
+    ) -> Result<Outline> {
         if planned.is_empty() {
             let names: Vec<_> = Module::ALL.iter().map(|m| m.name()).collect();
             let why = format!("names no layer of this model; use some of {names:?} or all-linear");
@@ -193,9 +174,14 @@ impl Outline {
                 entries.push((format!("{path}.lora_magnitude_vector"), vec![p.out]));
             }
         }
+        let mut placed = Vec::new();
+        for (key, layer, module, out) in biases {
+            entries.push((key, vec![out]));
+            placed.push((layer, module));
+        }
         let sizes = entries.iter().map(|(_, dims)| dims.iter().product());
         let layout = Layout::of(sizes, SHARD_BYTES, SMALL);
-        Ok(Outline { planned, entries, layout, dora })
+        Ok(Outline { planned, biases: placed, entries, layout, dora })
     }
 
     /// What the adapter will take in training, added to a plan.
@@ -253,7 +239,12 @@ impl Adapter {
             };
             pairs.insert((p.layer, p.module), pair);
         }
-        Ok(Adapter { config: config.clone(), pairs, outline, params, gradients })
+        let mut biases = BTreeMap::new();
+        for (place, (name, dims)) in outline.biases.iter().zip(&entries[next..]) {
+            biases.insert(*place, layout.tensor(&params, next, dims, name)?);
+            next += 1;
+        }
+        Ok(Adapter { config: config.clone(), pairs, biases, outline, params, gradients })
     }
 
     /// A new adapter for training: A Kaiming-uniform from `seed`, B zero. With DoRA the magnitudes are
@@ -285,6 +276,12 @@ impl Adapter {
         model: &ModelConfig,
         train: bool,
     ) -> Result<Adapter> {
+        if let Some((key, _)) = file.biases().next().filter(|_| train) {
+            return Err(Error::Unsupported {
+                what: format!("going on to train an adapter with biases of its own (`{key}`)"),
+                hint: "pairs alone are trained; merge it into the model, and train a new adapter on that".into(),
+            });
+        }
         let outline = match train {
             true => Outline::of(&file.config, model)?,
             false => Outline::of_file(file, model)?,

@@ -129,11 +129,45 @@ fn wrong_values_are_refused_with_their_key() {
 }
 
 #[test]
+fn biases_are_read_where_peft_reads_them() {
+    let good = AdapterFile::load(folder("qv_r8")).unwrap();
+    let with = |key: &str, shape: &[usize]| {
+        let mut file = good.clone();
+        file.config.bias = "all";
+        let values = vec![1.0; shape.iter().product()];
+        file.tensors.insert(format!("base_model.model.{key}"), (shape.to_vec(), values));
+        file
+    };
+    for key in
+        ["model.layers.0.self_attn.q_proj.base_layer.bias", "model.layers.0.self_attn.k_proj.bias"]
+    {
+        let file = with(key, &[4]);
+        file.validate("it").unwrap();
+        assert_eq!(file.notes(), good.notes());
+        let (config, weights) = file.to_bytes().unwrap();
+        assert!(AdapterFile::from_bytes("it", &config, weights).unwrap() == file, "{key}");
+    }
+    // PEFT has no such parameters and leaves them out.
+    for key in [
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.0.self_attn.k_proj.base_layer.bias",
+        "lm_head.bias",
+    ] {
+        assert_error(with(key, &[4]).validate("it"), is_unsupported, &["it", key]);
+    }
+    let flat = "model.layers.0.self_attn.k_proj.bias";
+    assert_error(with(flat, &[2, 2]).validate("it"), is_format, &[flat, "vector"]);
+    let mut none = good.clone();
+    none.config.bias = "lora_only";
+    assert!(none.notes().iter().any(|note| note.contains("lora_only")), "{:?}", none.notes());
+}
+
+#[test]
 fn what_would_change_the_result_is_refused_by_name() {
     let cases = [
         ("\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\"", "IA3"),
         ("\"task_type\": \"CAUSAL_LM\"", "\"task_type\": \"CHAT\"", "CHAT"),
-        ("\"bias\": \"none\"", "\"bias\": \"all\"", "bias"),
+        ("\"bias\": \"none\"", "\"bias\": \"some\"", "lora_only"),
         ("\"lora_bias\": false", "\"lora_bias\": true", "lora_bias"),
         ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "trained whole"),
         ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa_niter_4\"", "pissa"),

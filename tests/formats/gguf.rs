@@ -230,7 +230,7 @@ fn configurations_are_checked() {
         ("llama.attention.head_count", GgufField::U32(0), is_format, "head_count"),
         ("llama.attention.head_count", GgufField::U32(3), is_format, "divide"),
         ("llama.attention.head_count_kv", GgufField::I32s(vec![1, 2]), is_unsupported, "layer"),
-        ("llama.rope.scaling.type", text("yarn"), is_unsupported, "yarn"),
+        ("llama.rope.scaling.type", text("longrope"), is_unsupported, "longrope"),
         ("llama.rope.dimension_count", GgufField::U32(2), is_unsupported, "whole"),
         ("llama.block_count", text("1"), is_format, "whole number"),
     ];

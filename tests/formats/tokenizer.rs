@@ -79,6 +79,10 @@ fn special_tokens_come_from_the_config() {
         let t = Tokenizer::from_file(path).unwrap();
         assert_eq!((t.bos_id(), t.eos_id(), t.pad_id()), (Some(257), Some(258), None));
     }
+    // GPT-2's class says that it has no padding, whatever the file pads with.
+    let config = r#"{"tokenizer_class":"GPT2Tokenizer"}"#;
+    std::fs::write(path.join("tokenizer_config.json"), config).unwrap();
+    assert_eq!(Tokenizer::from_file(path).unwrap().pad_id(), None);
     assert_error(Tokenizer::from_bytes("bad.json", b"{}"), is_format, &["bad.json"]);
     assert_error(Tokenizer::from_bytes("bad.json", &[255; 9]), is_format, &["bad.json"]);
 }

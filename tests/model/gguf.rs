@@ -54,7 +54,17 @@ fn what_llama_cpp_reads_is_used() {
         };
         (0..6).fold(plain.clone(), add)
     };
-    let cases: [(&str, Draft, usize, f32); 10] = [
+    let yarn = |factor: f32, original: u32| {
+        let draft = plain
+            .clone()
+            .set("llama.rope.scaling.type", text("yarn"))
+            .set("llama.rope.scaling.factor", GgufField::F32(factor));
+        match original {
+            0 => draft,
+            n => draft.set("llama.rope.scaling.original_context_length", GgufField::U32(n)),
+        }
+    };
+    let cases: [(&str, Draft, usize, f32); 15] = [
         ("as it is", plain.clone(), 15, 3.6037),
         ("biases of q", biased("attn_q", Q, 1.0), 15, 3.2539),
         ("biases of zero", biased("attn_k", K, 0.0), 15, 3.6037),
@@ -89,6 +99,19 @@ fn what_llama_cpp_reads_is_used() {
             15,
             3.6037,
         ),
+        ("a list of factors", plain.clone().add("rope_freqs.weight", &[16], 2.0), 25, 4.5079),
+        (
+            "a factor over the list",
+            plain
+                .clone()
+                .add("rope_freqs.weight", &[16], 1.0)
+                .set("llama.rope.scaling.factor", two()),
+            25,
+            4.5079,
+        ),
+        ("yarn", yarn(2.0, 0), 15, 3.3160),
+        ("yarn of a shorter context", yarn(4.0, 64), 1445, 4.3092),
+        ("yarn that slows nothing", yarn(0.5, 64), 16, 4.0507),
         (
             "no window",
             plain.clone().set("llama.attention.sliding_window", GgufField::U32(4)),
@@ -141,9 +164,10 @@ fn what_llama_cpp_reads_and_we_do_not_is_named() {
     ] {
         refused(plain.clone().set(key, value), key);
     }
-    for kind in ["yarn", "longrope"] {
-        refused(plain.clone().set("llama.rope.scaling.type", GgufField::Text(kind.into())), kind);
-    }
-    let both = plain.clone().add("rope_freqs.weight", &[16], 1.0);
-    refused(both.set("llama.rope.scaling.factor", float(2.0)), "rope_freqs.weight");
+    let typed = |draft: Draft, kind: &str| {
+        draft.set("llama.rope.scaling.type", GgufField::Text(kind.into()))
+    };
+    refused(typed(plain.clone(), "longrope"), "longrope");
+    refused(typed(plain.clone().add("rope_freqs.weight", &[16], 1.0), "yarn"), "rope_freqs.weight");
+    refused(plain.clone().add("rope_freqs.weight", &[15], 1.0), "half a head");
 }

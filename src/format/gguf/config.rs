@@ -119,12 +119,14 @@ impl GgufFile {
     }
 
     /// What is done to the frequencies: a factor without a type is linear, and old files have it under another key.
+    ///
+    /// **Source** `llama_model_base::load_hparams`, `llama_context` and `ggml_rope_yarn_corr_dims` of llama.cpp.
     fn rope_scaling(&self, arch: &str, theta: f64, head_dim: usize) -> Result<RopeScaling> {
-        const HINT: &str = "none, linear, and Llama 3's `rope_freqs.weight` work";
         let key = |name: &str| format!("{arch}.rope.{name}");
         let kind = self.text(&key("scaling.type"))?.unwrap_or("linear");
-        if !["none", "linear"].contains(&kind) {
-            return Err(self.unsupported(format!("rope scaling `{kind}`"), HINT));
+        if !["none", "linear", "yarn"].contains(&kind) {
+            let hint = "none, linear, yarn, and factors in `rope_freqs.weight` work";
+            return Err(self.unsupported(format!("rope scaling `{kind}`"), hint));
         }
         let named = match self.number(&key("scaling.factor"))? {
             Some(factor) => Some((key("scaling.factor"), factor)),
@@ -135,46 +137,83 @@ impl GgufFile {
                 return Err(self.error(&key, format!("should be positive, is {factor}")));
             }
             // 0 says that there is none.
-            Some((_, factor)) if factor > 0.0 && kind == "linear" => factor,
+            Some((_, factor)) if factor > 0.0 && kind != "none" => factor,
             _ => 1.0,
         };
-        if !self.tensors().contains_key(ROPE_FACTORS) {
-            let linear = RopeScaling::Linear { factor };
-            return Ok(if factor == 1.0 { RopeScaling::None } else { linear });
+        if self.tensors().contains_key(ROPE_FACTORS) {
+            if kind == "yarn" {
+                let what = format!("rope scaling `yarn` over `{ROPE_FACTORS}`");
+                return Err(self.unsupported(what, "one of them works"));
+            }
+            return self.listed_factors(theta, head_dim, factor);
         }
-        if factor != 1.0 {
-            let what = format!("`{ROPE_FACTORS}` and a factor of {factor} over them");
-            return Err(self.unsupported(what, HINT));
-        }
-        self.llama3_scaling(theta, head_dim)
+        Ok(match kind {
+            _ if factor == 1.0 => RopeScaling::None,
+            "yarn" => self.yarn(arch, factor)?,
+            _ => RopeScaling::Linear { factor },
+        })
     }
 
-    /// The settings behind the factors by which frequencies are divided. They are rounded; the settings are not.
-    fn llama3_scaling(&self, theta: f64, head_dim: usize) -> Result<RopeScaling> {
+    /// llama.cpp reads other turns than 32 and 1 for other architectures only.
+    fn yarn(&self, arch: &str, factor: f64) -> Result<RopeScaling> {
+        let key = |name: &str| format!("{arch}.{name}");
+        let original = match self.size(&key("rope.scaling.original_context_length"))? {
+            Some(original) => Some(original),
+            None => self.size(&key("context_length"))?,
+        };
+        Ok(RopeScaling::Yarn {
+            factor,
+            original_max_position_embeddings: original.unwrap_or(2048),
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+            attention_factor: if factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 },
+        })
+    }
+
+    /// What `rope_freqs.weight` divides the frequencies by, and `factor` besides. Llama 3's settings are found behind
+    /// its numbers, which are rounded; the settings are not.
+    fn listed_factors(&self, theta: f64, head_dim: usize, factor: f64) -> Result<RopeScaling> {
         let tensor = &self.tensors()[ROPE_FACTORS];
-        if tensor.bytes > 1 << 16 {
+        let bad = |why: &str| {
             let at = format!("tensor `{ROPE_FACTORS}`");
-            return Err(Error::format(self.name(), at, "should hold half a head's frequencies"));
+            Error::format(self.name(), at, why)
+        };
+        let size = "should hold half a head's frequencies";
+        if tensor.bytes > 1 << 16 {
+            return Err(bad(size));
         }
         let mut raw = vec![0; tensor.bytes as usize];
         self.read_at(tensor, 0, &mut raw)?;
-        let mut factors = Vec::new();
-        tensor.kind.dequantize(&raw, &mut factors);
-        let scaling = RopeScaling::Llama3 {
-            factor: factors.iter().copied().fold(1.0, f32::max).into(),
+        let mut listed = Vec::new();
+        tensor.kind.dequantize(&raw, &mut listed);
+        let factors: Vec<f64> = listed.iter().map(|f| f64::from(*f) * factor).collect();
+        if factors.iter().any(|f| !f.is_finite() || *f <= 0.0) {
+            return Err(bad("should hold positive numbers"));
+        }
+        let llama3 = RopeScaling::Llama3 {
+            factor: factors.iter().copied().fold(1.0, f64::max),
             low_freq_factor: 1.0,
             high_freq_factor: 4.0,
             original_max_position_embeddings: 8192,
         };
         let plain = Rope { theta, scaling: RopeScaling::None }.frequencies(head_dim);
-        let scaled = Rope { theta, scaling: scaling.clone() }.frequencies(head_dim);
-        let same = |((plain, scaled), factor): ((&f64, &f64), &f32)| {
-            (plain / scaled / f64::from(*factor) - 1.0).abs() < 1e-4
-        };
-        if factors.len() == plain.len() && plain.iter().zip(&scaled).zip(&factors).all(same) {
-            return Ok(scaling);
+        let scaled = Rope { theta, scaling: llama3.clone() }.frequencies(head_dim);
+        if factors.len() != plain.len() {
+            return Err(bad(size));
         }
-        let hint = "Llama 3's factors (low 1, high 4, original context 8192) work";
-        Err(self.unsupported(format!("`{ROPE_FACTORS}` with other factors than Llama 3's"), hint))
+        let same = |((plain, scaled), factor): ((&f64, &f64), &f64)| {
+            (plain / scaled / factor - 1.0).abs() < 1e-4
+        };
+        if plain.iter().zip(&scaled).zip(&factors).all(same) {
+            return Ok(llama3);
+        }
+        Ok(RopeScaling::LongRope {
+            short_factor: factors.clone(),
+            long_factor: factors,
+            // The same on either side of it.
+            original_max_position_embeddings: 8192,
+            attention_factor: 1.0,
+        })
     }
 }

@@ -35,6 +35,8 @@ pub struct AdapterConfig {
     pub use_rslora: bool,
     /// Split weights into direction and length (DoRA).
     pub use_dora: bool,
+    /// Which of the model's biases were trained beside: `none`, `all` or `lora_only`. Those that were are tensors of the file.
+    pub bias: &'static str,
     /// The model it belongs to: a name or a folder.
     pub base_model_name_or_path: Option<String>,
     /// Set by PEFT when it saves.
@@ -57,6 +59,7 @@ impl Default for AdapterConfig {
             layers_pattern: Vec::new(),
             use_rslora: false,
             use_dora: false,
+            bias: "none",
             base_model_name_or_path: None,
             inference_mode: true,
             notes: Vec::new(),
@@ -107,6 +110,7 @@ impl AdapterConfig {
             layers_pattern: layers_pattern(&o)?,
             use_rslora: o.bool("use_rslora")?.unwrap_or(false),
             use_dora: o.bool("use_dora")?.unwrap_or(false),
+            bias: fields::bias(&o)?,
             base_model_name_or_path: o.string("base_model_name_or_path")?.map(str::to_owned),
             inference_mode: o.bool("inference_mode")?.unwrap_or(false),
             notes: fields::notes(&o),
@@ -150,7 +154,7 @@ impl AdapterConfig {
             alpha_pattern: alphas.collect(),
             auto_mapping: (),
             base_model_name_or_path: self.base_model_name_or_path.as_deref(),
-            bias: "none",
+            bias: self.bias,
             exclude_modules: self.exclude_modules.as_ref().map(names),
             fan_in_fan_out: false,
             inference_mode: self.inference_mode,

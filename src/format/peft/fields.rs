@@ -29,8 +29,11 @@ const READ: [&str; 14] = [
 const SILENT: [&str; 5] =
     ["auto_mapping", "peft_version", "revision", "megatron_core", "qalora_group_size"];
 
-/// Words of which one works.
-const FIXED: [(&str, &str); 2] = [("peft_type", "LORA"), ("bias", "none")];
+/// The one kind of adapter.
+const KIND: (&str, &str) = ("peft_type", "LORA");
+
+/// Which of the model's biases were trained beside. They are tensors of the file, and a model without biases has none.
+const BIASES: [&str; 3] = ["none", "all", "lora_only"];
 
 /// What an adapter may be made for; PEFT computes the same for each.
 const TASKS: [&str; 6] =
@@ -77,12 +80,21 @@ fn filled(value: &Value) -> bool {
     }
 }
 
+/// Which of the model's biases were trained beside.
+pub(super) fn bias(o: &Object<'_>) -> Result<&'static str> {
+    const KEY: &str = "bias";
+    let named = o.string(KEY)?.unwrap_or(BIASES[0]);
+    BIASES
+        .into_iter()
+        .find(|bias| *bias == named)
+        .ok_or_else(|| o.unsupported(KEY, named, &format!("PEFT knows {}", BIASES.join(", "))))
+}
+
 /// What PEFT can do and we cannot is refused by name, never ignored.
 pub(super) fn refuse(o: &Object<'_>) -> Result<()> {
-    for (key, works) in FIXED {
-        if let Some(value) = o.string(key)?.filter(|v| *v != works) {
-            return Err(o.unsupported(key, value, &format!("{works} works")));
-        }
+    let (key, works) = KIND;
+    if let Some(value) = o.string(key)?.filter(|v| *v != works) {
+        return Err(o.unsupported(key, value, &format!("{works} works")));
     }
     if let Some(task) = o.string("task_type")?.filter(|task| !TASKS.contains(task)) {
         return Err(o.unsupported("task_type", task, &format!("PEFT knows {}", TASKS.join(", "))));
@@ -141,10 +153,10 @@ pub(super) fn notes(o: &Object<'_>) -> Vec<String> {
     let known = |key: &str| {
         READ.contains(&key)
             || SILENT.contains(&key)
-            || FIXED.iter().any(|(name, _)| *name == key)
+            || key == KIND.0
             || REFUSED.contains(&key)
             || KINDS.contains(&key)
-            || ["task_type", "modules_to_save", BIAS].contains(&key)
+            || ["task_type", "modules_to_save", "bias", BIAS].contains(&key)
             || IDLE.iter().any(|(name, _)| *name == key)
     };
     let unknown: Vec<&str> = o.keys().filter(|key| !known(key)).collect();

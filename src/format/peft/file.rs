@@ -10,7 +10,7 @@ use super::super::safetensors::{DType, SafetensorsFile};
 use super::super::safetensors_write::{TensorData, to_safetensors};
 use super::super::source::{ByteSource, FileSource, MemorySource};
 use super::config::AdapterConfig;
-use super::keys::{PREFIX, normal, not_taken, parts};
+use super::keys::{PREFIX, bias, normal, not_taken, parts};
 use crate::error::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -19,7 +19,8 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 /// An adapter: its configuration and its tensors.
 ///
 /// Keys are PEFT's: `base_model.model.<module>.lora_A.weight` `[R, in]`, `….lora_B.weight` `[out, R]`, and with
-/// DoRA `….lora_magnitude_vector` `[out]`.
+/// DoRA `….lora_magnitude_vector` `[out]`. A bias that was trained beside, `….bias` `[out]`, stands for the model's own; of
+/// a layer with a pair its key is `….base_layer.bias`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdapterFile {
     /// The configuration.
@@ -75,7 +76,7 @@ impl AdapterFile {
         let file = SafetensorsFile::open(source)?;
         let keys: Vec<String> = file.tensors().keys().map(|key| normal(key)).collect();
         // Before anything large is read.
-        if let Some(error) = not_taken(keys.iter(), file.name()) {
+        if let Some(error) = not_taken(keys.iter(), |m| config.covers(m), file.name()) {
             return Err(error);
         }
         let mut tensors = BTreeMap::new();
@@ -97,6 +98,12 @@ impl AdapterFile {
         self.tensors.keys().filter_map(|key| module(key.as_str())).collect()
     }
 
+    /// The biases that were trained beside: key, and the module (`model.layers.0.self_attn.q_proj`).
+    pub fn biases(&self) -> impl Iterator<Item = (&str, &str)> {
+        let module = |key| Some((key, bias(key, |m| self.config.covers(m))?));
+        self.tensors.keys().filter_map(move |key| module(key.as_str()))
+    }
+
     /// Checks keys, pairs and shapes; `label` is the file's name in messages.
     ///
     /// **Errors** as [`AdapterFile::load`].
@@ -104,13 +111,19 @@ impl AdapterFile {
         if self.tensors.is_empty() {
             return Err(Error::format(label, "tensors", "there are none: this is no adapter"));
         }
-        if let Some(error) = not_taken(self.tensors.keys(), label) {
+        if let Some(error) = not_taken(self.tensors.keys(), |m| self.config.covers(m), label) {
             return Err(error);
         }
         self.validate_targets(label)?;
         for (key, (shape, values)) in &self.tensors {
             let bad = |why: String| Error::format(label, format!("tensor `{key}`"), why);
-            let Some((module, part)) = parts(key) else { continue };
+            let Some((module, part)) = parts(key) else {
+                if shape.len() == 1 && shape[0] == values.len() {
+                    continue;
+                }
+                let why = format!("should be a vector, is {shape:?} with {} values", values.len());
+                return Err(bad(why));
+            };
             let wrong = |expected: String| Error::Shape {
                 op: label.into(),
                 tensor: key.clone(),
@@ -179,7 +192,15 @@ impl AdapterFile {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.config.notes.clone();
         notes.extend(self.config.without_effect(&self.modules()));
+        notes.extend(self.idle_bias());
         notes
+    }
+
+    /// A line for biases that are named and not there.
+    pub(crate) fn idle_bias(&self) -> Option<String> {
+        let named = self.config.bias != "none" && self.biases().next().is_none();
+        let bias = self.config.bias;
+        named.then(|| format!("{CONFIG}: `bias` = {bias} changes nothing: the file has no biases"))
     }
 
     /// The bytes of `adapter_config.json` and `adapter_model.safetensors`.

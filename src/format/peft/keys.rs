@@ -27,15 +27,31 @@ pub(super) fn parts(key: &str) -> Option<(&str, &'static str)> {
     PARTS.into_iter().find_map(|part| Some((key.strip_prefix(PREFIX)?.strip_suffix(part)?, part)))
 }
 
+/// The module whose bias a key names. PEFT has it in the layer within (`base_layer`) where a pair is `beside`, and nowhere
+/// else.
+pub(super) fn bias(key: &str, beside: impl Fn(&str) -> bool) -> Option<&str> {
+    let name = key.strip_prefix(PREFIX)?.strip_suffix(".bias")?;
+    let module = name.strip_suffix(".base_layer").unwrap_or(name);
+    let of_block = module.starts_with("model.layers.") && !is_of(key, "lora_B");
+    (of_block && beside(module) == (module != name)).then_some(module)
+}
+
 /// The name of the last module in a key: `lm_head`.
 fn is_of(key: &str, module: &str) -> bool {
     key.split('.').any(|part| part == module)
 }
 
 /// An error that names the tensors which belong to no pair of a linear layer of a block, if there are some.
-pub(super) fn not_taken<'a>(keys: impl Iterator<Item = &'a String>, label: &str) -> Option<Error> {
-    let strange =
-        |key: &&String| parts(key).is_none() || is_of(key, "lm_head") || is_of(key, "embed_tokens");
+pub(super) fn not_taken<'a>(
+    keys: impl Iterator<Item = &'a String>,
+    beside: impl Fn(&str) -> bool,
+    label: &str,
+) -> Option<Error> {
+    let strange = |key: &&String| {
+        parts(key).is_none() && bias(key, &beside).is_none()
+            || is_of(key, "lm_head")
+            || is_of(key, "embed_tokens")
+    };
     let strange: Vec<&String> = keys.filter(strange).collect();
     let first = *strange.first()?;
     let what = match strange.len() {

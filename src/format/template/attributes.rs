@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use super::ast::Name;
-use super::fault::{Result, beyond, raised};
+use super::fault::{Result, raised};
 use super::machine::Machine;
 use super::value::Value;
-use super::{methods, strings};
+use super::{markup, methods, strings};
 
 const CHANGE_LIST: [&str; 8] =
     ["append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"];
@@ -68,9 +68,10 @@ fn element(machine: &mut Machine, of: &Value, index: &Value) -> Result<Option<Va
             let character = place(length).and_then(|at| text.chars().nth(at));
             character.map(|c| Value::text(c.to_string()))
         }
-        Value::Markup(_) if index.as_int().is_some() => {
-            return Err(beyond("characters of escaped texts"));
-        }
+        Value::Markup(text) => match element(machine, &Value::Text(text.clone()), index)? {
+            Some(character) => Some(markup::safe(character)?),
+            None => None,
+        },
         _ => None,
     })
 }
@@ -85,10 +86,7 @@ pub(super) fn own(machine: &mut Machine, of: &Value, name: &Name) -> Result<Opti
         return Ok(Some(unsafe_name(of, name)));
     }
     let is_method = match of {
-        Value::Text(_) => strings::NAMES.contains(&&**name),
-        Value::Markup(_) if strings::NAMES.contains(&&**name) => {
-            return Err(beyond(format!("`{name}` of escaped texts")));
-        }
+        Value::Text(_) | Value::Markup(_) => strings::NAMES.contains(&&**name),
         Value::List(_) if CHANGE_LIST.contains(&&**name) => return Ok(Some(unsafe_name(of, name))),
         Value::Dict(_) if CHANGE_DICT.contains(&&**name) => return Ok(Some(unsafe_name(of, name))),
         of => methods::names(of).contains(&&**name),

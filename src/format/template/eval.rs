@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::scope::Scope;
 use super::source::{self, Source};
 use super::value::{Dict, Value};
-use super::{attributes, filters, number, operators, print, tests};
+use super::{attributes, filters, markup, number, operators, print, tests};
 
 /// The value of a name: of the template, of the conversation, or one of jinja2's own.
 pub(super) fn lookup(name: &str, scope: &Scope) -> Result<Value> {
@@ -183,7 +183,10 @@ fn slice(
     let length = match of {
         Value::Undefined(why) => return Err(raised(&**why)),
         Value::Text(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_) => source::length(of),
-        Value::Markup(_) => return Err(beyond("slices of escaped texts")),
+        Value::Markup(text) => {
+            let text = Value::Text(text.clone());
+            return markup::safe(slice(machine, &text, [start, stop, step])?);
+        }
         _ => None,
     };
     let Some(length) = length else {

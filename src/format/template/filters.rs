@@ -10,8 +10,8 @@ use super::machine::Machine;
 use super::unicode::{capitalized, is_space, is_word};
 use super::value::{Dict, Value};
 use super::{
-    attributes, filters_number, filters_sequence, json, number, percent, pieces, print, source,
-    strings,
+    attributes, filters_number, filters_sequence, json, markup, number, percent, pieces, print,
+    source, strings,
 };
 
 /// All filters of jinja2; some of them are refused when they are reached.
@@ -108,16 +108,18 @@ pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args)
         }
         "e" | "escape" | "forceescape" => {
             let [] = args.named(name, [], 0)?;
-            match value {
-                Value::Markup(_) if name != "forceescape" => Ok(value),
-                value => Ok(Value::Markup(escaped(&print::text(machine, &value)?).into())),
+            match name {
+                "forceescape" => markup::escape(machine, &markup::plain(value)),
+                _ => markup::escape(machine, &value),
             }
         }
-        "upper" | "lower" | "capitalize" | "title" | "trim" | "center" | "replace" | "indent"
-        | "truncate" | "format" | "wordcount" | "striptags" | "urlencode"
+        "format" | "striptags" | "urlencode" if matches!(value, Value::Markup(_)) => {
+            Err(beyond(format!("the filter `{name}` on an escaped text")))
+        }
+        "upper" | "lower" | "capitalize" | "trim" | "center" | "indent"
             if matches!(value, Value::Markup(_)) =>
         {
-            Err(beyond(format!("the filter `{name}` on an escaped text")))
+            markup::safe(apply(machine, name, markup::plain(value), args)?)
         }
         "upper" => {
             let [] = args.named(name, [], 0)?;
@@ -156,10 +158,7 @@ pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args)
         }
         "replace" => {
             let [old, new, count] = args.named(name, ["old", "new", "count"], 2)?;
-            let text = |value: Option<Value>| match value {
-                Some(Value::Markup(_)) => Err(beyond("the filter `replace` with an escaped text")),
-                value => print::text(machine, &value.unwrap_or(Value::None)),
-            };
+            let text = |value: Option<Value>| print::text(machine, &value.unwrap_or(Value::None));
             let (old, new) = (text(old)?, text(new)?);
             let count = match count {
                 None | Some(Value::None) => -1,
@@ -297,21 +296,6 @@ pub(super) fn whole(value: Option<Value>, default: i128) -> Result<i128> {
     }
 }
 
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 fn indent(value: &Value, args: Args) -> Result<Value> {
     let [width, first, blank] = args.named("indent", ["width", "first", "blank"], 0)?;
     let indention = match width {
@@ -366,7 +350,7 @@ fn truncate(value: &Value, args: Args) -> Result<Value> {
         return Err(raised(format!("expected length >= {ending}, got {length}")));
     }
     let text = match value {
-        Value::Text(text) => text,
+        Value::Text(text) | Value::Markup(text) => text,
         Value::Undefined(why) if length + leeway < 0 => return Err(raised(&**why)),
         Value::Undefined(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_)
             if source::length(value).unwrap_or(0) as i128 <= length + leeway =>
@@ -381,9 +365,12 @@ fn truncate(value: &Value, args: Args) -> Result<Value> {
         return Ok(value.clone());
     }
     let kept: String = text.chars().take(usize::try_from(length - ending).unwrap_or(0)).collect();
-    if kill.is_some_and(|kill| kill.truth()) {
-        return Ok(Value::text(kept + &end));
-    }
-    let word = kept.rsplit_once(' ').map_or(&*kept, |(before, _)| before);
-    Ok(Value::text(format!("{word}{end}")))
+    let kept = match kill.is_some_and(|kill| kill.truth()) {
+        true => &*kept,
+        false => kept.rsplit_once(' ').map_or(&*kept, |(before, _)| before),
+    };
+    Ok(match value {
+        Value::Markup(_) => Value::Markup(format!("{kept}{}", markup::escaped(&end)).into()),
+        _ => Value::text(format!("{kept}{end}")),
+    })
 }

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use super::call::Args;
-use super::fault::{Result, beyond, raised};
+use super::fault::{Result, raised};
 use super::filters::whole;
 use super::machine::Machine;
 use super::path::Path;
@@ -94,7 +94,7 @@ fn reverse(machine: &mut Machine, value: &Value, args: Args) -> Result<Value> {
     let [] = args.named("reverse", [], 0)?;
     match value {
         Value::Text(text) => Ok(Value::text(text.chars().rev().collect::<String>())),
-        Value::Markup(_) => Err(beyond("the filter `reverse` on an escaped text")),
+        Value::Markup(text) => Ok(Value::Markup(text.chars().rev().collect::<String>().into())),
         value => match source::reversed(value)? {
             Some(back) => Ok(back),
             None => {

@@ -4,8 +4,8 @@ use super::ast::Name;
 use super::call::Args;
 use super::fault::{Result, beyond, raised};
 use super::machine::Machine;
-use super::source;
 use super::value::{Dict, Value, View};
+use super::{markup, source, strings};
 use std::rc::Rc;
 
 /// The methods of a value.
@@ -181,7 +181,30 @@ pub(super) fn call(machine: &mut Machine, of: &Value, name: &str, args: Args) ->
             cycler.1.set(0);
             Ok(Value::None)
         }
-        (Value::Text(text), name) => super::strings::call(machine, text, name, args),
+        (Value::Text(text), name) => strings::call(machine, text, name, args),
+        (Value::Markup(text), name) => of_safe_text(machine, text, name, args),
         (of, name) => Err(beyond(format!("`{name}` of a {}", of.kind()))),
     }
+}
+
+/// Calls a method of a safe text.
+fn of_safe_text(machine: &mut Machine, text: &str, name: &str, mut args: Args) -> Result<Value> {
+    match name {
+        "format" | "format_map" => return Err(beyond(format!("`{name}` of an escaped text"))),
+        "join" => {
+            if let [list] = &mut args.positional[..] {
+                let items = source::elements(machine, list)?;
+                let items = items.iter().map(|item| markup::escape(machine, item));
+                *list = Value::list(items.collect::<Result<_>>()?)?;
+            }
+        }
+        // The text that is put in, or what fills up.
+        "replace" | "ljust" | "rjust" | "center" => {
+            if let Some(value) = args.positional.get_mut(1) {
+                *value = markup::escape(machine, value)?;
+            }
+        }
+        _ => {}
+    }
+    markup::safe(strings::call(machine, text, name, args)?)
 }

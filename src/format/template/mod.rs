@@ -20,6 +20,7 @@ mod json;
 mod lexer;
 mod literal;
 mod machine;
+mod markup;
 mod methods;
 mod names;
 mod number;

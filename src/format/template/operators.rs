@@ -5,7 +5,7 @@ use super::eval::joined;
 use super::fault::{Result, beyond, raised, room};
 use super::machine::Machine;
 use super::value::Value;
-use super::{number, percent};
+use super::{markup, number, percent};
 
 fn sign(operator: Operator) -> &'static str {
     match operator {
@@ -32,8 +32,16 @@ pub(super) fn binary(
     match (operator, a, b) {
         (Operator::Mod, Value::Text(format), b) => percent::format(machine, format, b),
         (_, Value::Undefined(why), _) | (_, _, Value::Undefined(why)) => Err(raised(&**why)),
-        (_, Value::Markup(_), _) | (_, _, Value::Markup(_)) => {
-            Err(beyond(format!("`{}` with escaped texts", sign(operator))))
+        (Operator::Mod, Value::Markup(_), _) => Err(beyond("`%` with escaped texts")),
+        (Operator::Add, Value::Markup(x), Value::Text(y) | Value::Markup(y))
+        | (Operator::Add, Value::Text(x), Value::Markup(y)) => {
+            machine.spend((x.len() + y.len()) / 8)?;
+            markup::sum(machine, a, b)
+        }
+        (Operator::Mul, Value::Markup(text), n) | (Operator::Mul, n, Value::Markup(text))
+            if n.as_int().is_some() =>
+        {
+            markup::safe(binary(machine, operator, &Value::Text(text.clone()), n)?)
         }
         (Operator::Add, Value::Text(a), Value::Text(b)) => {
             machine.spend((a.len() + b.len()) / 64)?;

@@ -63,8 +63,7 @@ pub(super) const NAMES: [&str; 47] = [
 /// A text argument.
 pub(super) fn text_of(value: Option<Value>, function: &str) -> Result<std::rc::Rc<str>> {
     match value {
-        Some(Value::Text(text)) => Ok(text),
-        Some(Value::Markup(_)) => Err(beyond(format!("`{function}` with an escaped text"))),
+        Some(Value::Text(text) | Value::Markup(text)) => Ok(text),
         other => {
             let kind = other.map_or("nothing", |value| value.kind());
             Err(raised(format!("{function}() argument must be str, not {kind}")))
@@ -207,10 +206,7 @@ pub(super) fn call(machine: &mut Machine, text: &str, name: &str, args: Args) ->
             let mut out = String::new();
             let items = source::elements(machine, &list.unwrap_or(Value::None))?;
             for (i, item) in items.into_iter().enumerate() {
-                let Value::Text(item) = item else {
-                    if let Value::Markup(_) = item {
-                        return Err(beyond("`join` with an escaped text"));
-                    }
+                let (Value::Text(item) | Value::Markup(item)) = item else {
                     let kind = item.kind();
                     return Err(raised(format!(
                         "sequence item {i}: expected str instance, {kind} found"

@@ -146,7 +146,8 @@ impl Tokenizer {
         for (key, content) in class.named() {
             set.entry(*key).or_insert_with(|| (*content).into());
         }
-        if let Some(padding) = &self.padding {
+        // GPT-2's class names its padding itself, be it none.
+        if let Some(padding) = self.padding.as_ref().filter(|_| class != Class::Gpt2) {
             set.entry("pad_token").or_insert_with(|| padding.as_str().into());
         }
 

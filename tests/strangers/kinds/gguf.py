@@ -1,8 +1,9 @@
 """GGUF files of Llama's and Qwen2's architecture, and what llama.cpp makes of them.
 
 A case stores the file up to its tensors' values; those follow from a seed, also those of block types, whose bytes are drawn.
-llama.cpp computes with 8-bit activations where weights are in blocks, so the logits are those of a twin whose weights are the
-same numbers in F32 (gguf's own dequantization), under the same metadata. llama.cpp must open the file itself, too.
+llama.cpp computes with 8-bit activations where weights are in blocks, so the logits are those of a twin in F32, under the same
+metadata. Its weights are the same numbers (gguf's own dequantization), those of block types rounded to 16 bits, as the
+program presents them: what is left is the order of sums. llama.cpp must open the file itself, too.
 Needs the libraries of llama.cpp; `llama_cpp.py` says where they come from.
 """
 
@@ -40,7 +41,7 @@ def pieces(seed, name, shape, kind):
                 scale = -scale * np.float32(16)
             raw[:, at : at + 2] = scale.astype(np.float16).view(np.uint8).reshape(n, 2)
         rows = raw.reshape(*shape[:-1], -1)
-        return rows.tobytes(), gguf.dequantize(rows, kind).astype(np.float32).reshape(shape)
+        return rows.tobytes(), gguf.dequantize(rows, kind).astype(np.float16).astype(np.float32).reshape(shape)
     values = common.values(seed, name, shape)
     if kind == Q.F16:
         half = values.astype(np.float16)
@@ -95,7 +96,7 @@ def rope(rng, arch, e):
     keys = {}
     if rng.random() < 0.8:
         keys["rope.freq_base"] = rng.choice([10000.0, 500000.0, 1000000.0, 1234.5])
-    style = rng.choice(["none", "none", "linear", "untyped", "old", "both", "off", "zero", "llama3"])
+    style = rng.choice(["none", "none", "linear", "untyped", "old", "both", "off", "zero", "llama3", "factors", "yarn"])
     factor = rng.choice([2.0, 4.0, 1.5, 8.0])
     if style == "linear":
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": factor}
@@ -109,6 +110,8 @@ def rope(rng, arch, e):
         keys |= {"rope.scaling.type": "none", "rope.scaling.factor": factor}
     elif style == "zero":
         keys |= {"rope.scaling.factor": 0.0}
+    elif style == "yarn":
+        keys |= {"rope.scaling.type": "yarn", "rope.scaling.factor": rng.choice([factor, 1.0, 0.5])}
     if rng.random() < 0.2:
         keys |= {"rope.scaling.original_context_length": 64, "rope.scaling.finetuned": True}
     if rng.random() < 0.15:
@@ -122,6 +125,10 @@ def rope(rng, arch, e):
             wave = 2 * np.pi * base ** (2 * i / e)
             smooth = (original / wave - low) / (high - low)
             factors.append(1.0 if wave < original / high else by if wave > original / low else 1 / ((1 - smooth) / by + smooth))
+    if style == "factors" and arch == "llama":
+        factors = [rng.choice([0.5, 1.0, 1.0 + i / 3, 7.0]) for i in range(e // 2)]
+        if rng.random() < 0.3:
+            keys |= {"rope.scaling.factor": factor}
     return keys, factors
 
 
@@ -183,8 +190,6 @@ def draw(rng):
     rare = rng.random()
     if rare < 0.03:
         shapes |= rng.choice([{"blk.0.attn_output.bias": (d,)}, {"blk.0.ffn_up.bias": (f,)}, {"blk.0.attn_q.scale": (1,)}] if arch == "llama" else [{"output.bias": (v,)}, {"blk.0.ffn_up.scale": (1,)}])
-    elif rare < 0.04:
-        everything[f"{arch}.rope.scaling.type"] = "yarn"
     kinds = {name: Q.F32 if len(shape) == 1 else rng.choice(blocks) for name, shape in shapes.items()}
     return arch, everything, shapes, kinds, factors
 
