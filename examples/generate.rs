@@ -1,31 +1,36 @@
-//! Streams an answer: `cargo run --release --example generate -- MODEL "The capital of France is" [ADAPTER]`.
+//! One prompt, one model, two adapters: `cargo run --release --example generate [MODEL PROMPT ADAPTER ADAPTER]`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::io::Write;
-use wgpu_lora::format::{AdapterFile, Checkpoint, ModelConfig, Tokenizer};
-use wgpu_lora::generate::{GenerateOptions, Generator};
-use wgpu_lora::gpu::Gpu;
-use wgpu_lora::model::{LoadOptions, Model};
+
+use wgpu_lora::prelude::*;
+
+const USUAL: [&str; 4] = [
+    "assets/model",
+    "What does this cost to the nearest dollar?\n\nRing with a diamond of 0.31 carats\n\nPrice is $",
+    "assets/adapter-diamonds",
+    "assets/adapter-diamonds",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, prompt, adapter @ ..] = args.as_slice() else {
-        return Err("usage: generate MODEL PROMPT [ADAPTER]".into());
-    };
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    args.extend(USUAL[args.len().min(4)..].iter().map(|usual| (*usual).to_owned()));
     pollster::block_on(async {
         let gpu = Gpu::new().await?;
-        let (files, config) = (Checkpoint::open(folder)?, ModelConfig::from_dir(folder)?);
-        let quiet: &mut dyn FnMut(u64, u64) = &mut |_, _| {};
-        let mut model = Model::load(&gpu, &files, &config, LoadOptions::default(), quiet).await?;
-        if let Some(adapter) = adapter.first() {
-            model.add_adapter("mine", &AdapterFile::load(adapter)?, false).await?;
-        }
-        let tokenizer = Tokenizer::from_file(folder)?;
-        let options = GenerateOptions { max_new_tokens: 24, ..Default::default() };
-        let mut answer = Generator::new(&model, &tokenizer, prompt, options)?;
-        while let Some(token) = answer.next().await? {
-            print!("{}", token.text);
-            std::io::stdout().flush()?;
+        let (mut model, tokenizer) = Model::open(&gpu, &args[0]).await?;
+        model.add_adapter("first", &AdapterFile::load(&args[2])?, false).await?;
+        model.add_adapter("second", &AdapterFile::load(&args[3])?, false).await?;
+        // Halfway between the base model and what was trained.
+        model.set_adapter_scale("second", 0.5).await?;
+        for adapter in [None, Some("first"), Some("second")] {
+            model.set_adapter(adapter)?;
+            print!("\n{}: ", adapter.unwrap_or("none"));
+            let options = GenerateOptions { max_new_tokens: 12, ..GenerateOptions::default() };
+            let mut answer = Generator::new(&model, &tokenizer, &args[1], options)?;
+            while let Some(token) = answer.next().await? {
+                print!("{}", token.text);
+                std::io::stdout().flush()?;
+            }
         }
         println!();
         Ok(())

@@ -12,6 +12,8 @@ mod load;
 mod lora;
 mod lora_notes;
 mod module;
+#[cfg(not(target_arch = "wasm32"))]
+mod open;
 mod passes;
 mod plan;
 mod precision;

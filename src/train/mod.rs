@@ -30,3 +30,12 @@ pub mod tensorboard;
 pub mod trainer;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod unlogged;
+
+pub use config::TrainConfig;
+pub use event::{Event, StepLine};
+pub use in_memory::InMemoryRun;
+pub use memory::{Limits, RunPlan};
+#[cfg(not(target_arch = "wasm32"))]
+pub use run::Run;
+pub use schedule::{Schedule, SchedulerType};
+pub use trainer::{Refused, StepReport, Trainer, TrainerOptions};

@@ -80,7 +80,8 @@ pub struct StepReport {
 }
 
 /// Training that could not begin: the reason, and the model for other uses.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
 pub struct Refused {
     /// As it was, perhaps with a new adapter.
     pub model: Model,
@@ -96,6 +97,8 @@ pub struct Trainer {
     options: TrainerOptions,
     optimizer: Optimizer,
     step: u64,
+    /// Number of the next batch of the step.
+    micro: u32,
     /// Of the model before and after.
     precision: Precision,
 }
@@ -130,7 +133,8 @@ impl Trainer {
             Ok((optimizer, space)) => {
                 let precision = model.precision();
                 model.set_precision(options.precision);
-                Ok(Trainer { model, space, schedule, options, optimizer, step: 0, precision })
+                let (step, micro) = (0, 0);
+                Ok(Trainer { model, space, schedule, options, optimizer, step, micro, precision })
             }
             Err(error) => Err(Box::new(Refused { model, error })),
         }
@@ -192,10 +196,10 @@ impl Trainer {
 
     /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the NLL
     /// waits on the device; the mean of means is read micro-batch by micro-batch and returned.
-    async fn accumulate(&self, window: &[Batch]) -> Result<Option<f64>> {
+    async fn accumulate(&mut self, window: &[Batch]) -> Result<Option<f64>> {
         let total: usize = window.iter().map(Batch::target_count).sum();
-        let (gpu, stats) = (self.model.gpu(), self.model.stats());
-        gpu.write(stats, &[0.0; 8])?;
+        let (gpu, stats) = (self.model.gpu().clone(), self.model.stats().clone());
+        gpu.write(&stats, &[0.0; 8])?;
         let (mut sum, mut means) = (0.0, 0.0);
         for (micro, batch) in window.iter().enumerate() {
             let targets = batch.target_count();
@@ -206,16 +210,58 @@ impl Trainer {
                 LossNormalisation::Tokens => 1.0 / total as f64,
                 LossNormalisation::MeanOfMeans => 1.0 / (targets * window.len()) as f64,
             };
-            let key = DropoutKey { seed: self.options.seed, step: self.step, micro: micro as u32 };
-            self.model.micro_batch(&self.space, batch, scale as f32, Some(key))?;
+            self.micro = micro as u32;
+            self.backward(batch, scale)?;
             if self.options.normalisation == LossNormalisation::MeanOfMeans {
-                let now = f64::from(gpu.read(stats).await?[STAT_LOSS]);
+                let now = f64::from(gpu.read(&stats).await?[STAT_LOSS]);
                 means += (now - sum) / (targets * window.len()) as f64;
                 sum = now;
             }
         }
         let means_of_means = self.options.normalisation == LossNormalisation::MeanOfMeans;
         Ok(means_of_means.then_some(means))
+    }
+
+    /// Forward and backward of a batch, for a loss of one's own: adds the gradients of `scale · ΣNLL` to those that
+    /// [`Trainer::update`] will take.
+    ///
+    /// A loss f(NLL₁, …) of several sequences has the gradient Σ ∂f/∂NLLᵢ · ∇NLLᵢ: each sequence is a batch, and the
+    /// derivative its scale. [`Model::token_nll`] gives the NLLs.
+    ///
+    /// **Errors** [`Error::Invalid`] for ids outside the vocabulary or a batch larger than the trainer was made for;
+    /// [`Error::Device`].
+    pub fn backward(&mut self, batch: &Batch, scale: f64) -> Result<()> {
+        let key = DropoutKey { seed: self.options.seed, step: self.step, micro: self.micro };
+        self.micro += 1;
+        self.model.micro_batch(&self.space, batch, scale as f32, Some(key))
+    }
+
+    /// AdamW with the gradients that [`Trainer::backward`] gathered, at the schedule's learning rate; gives their L2
+    /// norm before clipping.
+    ///
+    /// **Errors** [`Error::NonFinite`]: the parameters are as before, the gradients are zero. [`Error::Device`].
+    pub async fn update(&mut self) -> Result<f64> {
+        let norm = f64::from(self.optimize().await?[0]);
+        self.finite("the gradient norm", norm, &[])?;
+        Ok(norm)
+    }
+
+    /// The optimizer's part of a step, and the statistics after it.
+    async fn optimize(&mut self) -> Result<Vec<f32>> {
+        self.record_optimizer(self.schedule.learning_rate(self.step))?;
+        let stats = self.model.gpu().read(self.model.stats()).await?;
+        self.step += 1;
+        self.micro = 0;
+        Ok(stats)
+    }
+
+    fn finite(&self, what: &str, value: f64, window: &[Batch]) -> Result<()> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let rows = window.iter().flat_map(|b| &b.rows).map(|row| (row + 1).to_string());
+        let rows = Vec::from_iter(rows).join(", ");
+        Err(Error::NonFinite { step: self.step as usize, what: what.into(), rows })
     }
 
     /// Gradients of one window in PEFT's names, and its loss; parameters stay. For comparisons.
@@ -242,22 +288,11 @@ impl Trainer {
         }
         let learning_rate = self.schedule.learning_rate(self.step);
         let means = self.accumulate(window).await?;
-        self.record_optimizer(learning_rate)?;
-        let stats = self.model.gpu().read(self.model.stats()).await?;
+        let stats = self.optimize().await?;
         let (grad_norm, nll) = (f64::from(stats[0]), f64::from(stats[STAT_LOSS]));
         let loss = means.unwrap_or(nll / target_tokens as f64);
-        self.step += 1;
-        for (what, value) in [("the loss", loss), ("the gradient norm", grad_norm)] {
-            if !value.is_finite() {
-                let rows: Vec<String> =
-                    window.iter().flat_map(|b| &b.rows).map(|r| (r + 1).to_string()).collect();
-                return Err(Error::NonFinite {
-                    step: self.step as usize,
-                    what: what.into(),
-                    rows: rows.join(", "),
-                });
-            }
-        }
+        self.finite("the loss", loss, window)?;
+        self.finite("the gradient norm", grad_norm, window)?;
         Ok(StepReport {
             step: self.step,
             loss,

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("format", &["quant"]),
     ("hub", &["format"]),
     ("data", &["format"]),
-    ("model", &["data", "format", "gpu", "kernels", "quant", "reference"]),
+    ("model", &["data", "format", "gpu", "hub", "kernels", "quant", "reference"]),
     ("generate", &["format", "gpu", "model"]),
     ("export", &["format", "gpu", "model", "quant"]),
     ("report", &[]),

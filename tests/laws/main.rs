@@ -2,5 +2,6 @@
 
 mod architecture;
 mod cycles;
+mod dependencies;
 mod modules;
 mod shaders;

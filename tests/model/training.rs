@@ -387,3 +387,20 @@ fn padding_and_neighbours_change_nothing() {
     let alone = nll(batch(&[24], 3, 0));
     assert!(difference(&together[..alone.len()], &alone) < 1e-5);
 }
+
+#[test]
+fn a_loop_of_ones_own_is_the_trainers() {
+    let gpu = gpu();
+    let mut steps = trainer(adapted(&gpu, 6, 0.1, false), options(Keep::Full));
+    three_steps(&mut steps);
+    let mut own = trainer(adapted(&gpu, 6, 0.1, false), options(Keep::Full));
+    for _ in 0..3 {
+        let window = [batch(&[24, 9, 17], 3, 0), batch(&[5, 12], 1, 7)];
+        let targets: usize = window.iter().map(Batch::target_count).sum();
+        for batch in &window {
+            own.backward(batch, 1.0 / targets as f64).unwrap();
+        }
+        assert!(block_on(own.update()).unwrap() > 0.0);
+    }
+    assert!(bits(&own) == bits(&steps));
+}

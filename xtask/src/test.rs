@@ -81,6 +81,9 @@ pub fn command(flags: &Flags) -> Result<()> {
         report.part("clippy", &mut cargo(&clippy))?;
         let mut doc = cargo(&["doc", "--release", "--no-deps"]);
         report.part("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+        // As a program builds it that wants neither the command line nor the hub.
+        let alone = ["check", "--release", "--no-default-features", "--lib"];
+        report.part("the library alone", &mut cargo(&alone))?;
     }
 
     // Not `--workspace`: the tools want features of naga that a build of the program alone does not have, and
