@@ -49,6 +49,11 @@ impl Chat {
         let at = |why: String| format!("message {number} {why}");
         let message = with_role(message).map_err(at)?;
         content(&message).map_err(at)?;
+        if let Some((key, says)) = left_out(&message) {
+            return Err(at(format!(
+                "has `{key}`: {says}, which leaves it out of the loss in other programs; here `weight`: 0 does"
+            )));
+        }
         match message.get("weight").map(|weight| weight.as_f64().ok_or(weight)) {
             None | Some(Ok(1.0)) => {}
             Some(Ok(0.0)) => self.muted.push(self.messages.len()),
@@ -217,6 +222,21 @@ fn calls(value: &Value) -> Said<Value> {
     Ok(calls.into())
 }
 
+/// A key by which a program says that a message is no target, where it says so. TRL reads none of them.
+///
+/// **Source** axolotl (`message_field_training`), LLaMA-Factory (`loss`), and what data sets have (`masked`, `trainable`).
+fn left_out(message: &Map<String, Value>) -> Option<(&'static str, &Value)> {
+    const KEYS: [(&str, bool); 5] = [
+        ("train", false),
+        ("training", false),
+        ("trainable", false),
+        ("loss", false),
+        ("masked", true),
+    ];
+    let found = |(key, out)| Some((key, message.get(key).filter(|v| **v == Value::Bool(out))?));
+    KEYS.into_iter().find_map(found)
+}
+
 /// Text, or a list of parts that are texts. A message without any is a call of a tool, or a thought.
 fn content(message: &Map<String, Value>) -> Said<()> {
     match message.get("content") {
@@ -303,6 +323,19 @@ mod tests {
         // A prompt and a completion.
         let pair = chat(json!({"prompt": [said[0]], "completion": [said[1]]}));
         assert_eq!(pair, Chat { prompt: Some(1), ..expected });
+    }
+
+    #[test]
+    fn what_leaves_a_message_out_elsewhere_is_named() {
+        let with = |key: &str, value: bool| {
+            let answer = json!({"role": "assistant", "content": "a", key: value});
+            Chat::new(vec![json!({"role": "user", "content": "q"}), answer])
+        };
+        for (key, out) in [("train", false), ("loss", false), ("masked", true)] {
+            assert!(with(key, !out).is_ok());
+            let why = with(key, out).unwrap_err();
+            assert!(why.starts_with(&format!("message 2 has `{key}`: {out},")), "{why}");
+        }
     }
 
     #[test]

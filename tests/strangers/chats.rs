@@ -1,6 +1,8 @@
 //! chats: rows of every kind, their ids and targets.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::Value;
 use wgpu_lora::data::{Dataset, DatasetOptions, LossOn};
@@ -33,20 +35,34 @@ pub fn judge(case: &Case) -> Verdict {
 
 fn rows(case: &Case) -> Result<Vec<Value>, String> {
     let said = |e: wgpu_lora::Error| e.to_string();
-    // The case's own, or that of a real model, which lies elsewhere.
-    let tokenizer = match case.input["tokenizer"].as_str().map(Path::new) {
-        Some(file) if file.is_file() => ModelFiles::open(file).and_then(|files| files.tokenizer()),
-        Some(folder) => Tokenizer::from_file(folder),
-        None => Tokenizer::from_file(case.path("")),
+    let tokenizer = match case.input["tokenizer"].as_str() {
+        Some(path) => real(Path::new(path)),
+        None => Tokenizer::from_file(case.path("")).map(Rc::new),
     };
     let tokenizer = tokenizer.map_err(said)?;
     let loss = if case.input["loss"] == "all" { LossOn::All } else { LossOn::Completion };
     let max_length = case.input["max_length"].as_u64().unwrap_or_default() as usize;
     let options = DatasetOptions { max_length, loss, ..DatasetOptions::default() };
-    let data = Dataset::open(&[case.path("rows.jsonl")], &tokenizer, &options).map_err(said)?;
+    let data = Dataset::open(&[case.path("rows.jsonl")], &*tokenizer, &options).map_err(said)?;
     let row = |row: wgpu_lora::Result<wgpu_lora::data::TokenizedRow>| {
         let row = row.map_err(said)?;
         Ok(serde_json::json!({"ids": row.ids, "spans": row.spans}))
     };
     data.rows().map(row).collect()
+}
+
+thread_local! {
+    static LAST: RefCell<Option<(PathBuf, Rc<Tokenizer>)>> = const { RefCell::new(None) };
+}
+
+/// The tokenizer of a real model, which is large and lies elsewhere: a folder or a GGUF file. Cases of one stand together.
+fn real(path: &Path) -> wgpu_lora::Result<Rc<Tokenizer>> {
+    let last = LAST.take().filter(|(of, _)| of == path);
+    let tokenizer = match last {
+        Some((_, tokenizer)) => tokenizer,
+        None if path.is_file() => Rc::new(ModelFiles::open(path)?.tokenizer()?),
+        None => Rc::new(Tokenizer::from_file(path)?),
+    };
+    LAST.set(Some((path.to_owned(), tokenizer.clone())));
+    Ok(tokenizer)
 }

@@ -35,6 +35,9 @@ MARKS = ["", "-"]
 
 
 def scalar(rng):
+    # Beyond 64 bits serde_json does not tell whole numbers from others, so that it is refused.
+    if rng.random() < 0.004:
+        return 1.5e300
     return rng.choice([None, True, False, 0, 1, -7, 42, 2**40, 2**63, -(2**63), 1.0, 0.1, -2.5, 1e5, 1e16, 1e-7, 1.5e-300, 3.14159, 100000.0,
                        1 / 3, 123456789.125, *rng.sample(WORDS, 6)])
 
