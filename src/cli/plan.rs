@@ -76,6 +76,7 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         "optimizer": m.optimizer,
         "activations": m.activations,
         "workspace": m.workspace,
+        "images": m.images,
         "total": m.total(),
         "driver": plan.driver(),
         "fits": plan.fits(),
@@ -114,10 +115,12 @@ pub(super) fn table(plan: &RunPlan) -> String {
         ("optimizer", m.optimizer, "moments".to_owned()),
         ("activations", m.activations, kept.to_owned()),
         ("workspace", m.workspace, "gradients of activations, logits".to_owned()),
+        ("images", m.images, "copies of what kernels read from images".to_owned()),
         ("total", m.total(), format!("{batch} x {queries} tokens, {targets} of them targets")),
     ];
     let mut text = format!("{:<12} {:>10}", "memory", "MiB");
-    for (name, bytes, what) in rows {
+    let there = |row: &(&str, u64, String)| row.0 != "images" || row.1 > 0;
+    for (name, bytes, what) in rows.into_iter().filter(there) {
         text.push_str(&format!("\n{name:<12} {:>10}  {what}", mib(bytes)));
     }
     if plan.driver() > 0 {

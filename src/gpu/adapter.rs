@@ -29,6 +29,9 @@ pub struct AdapterReport {
     pub f16: bool,
     /// Timestamp queries.
     pub timestamps: bool,
+    /// Loads from storage buffers take several times as long as those from images: llvmpipe on an x86 processor without
+    /// AVX-512, where a vector is filled lane by lane through memory.
+    pub slow_loads: bool,
     /// Largest storage binding, bytes.
     pub max_binding_bytes: u64,
     /// Largest buffer, bytes.
@@ -46,6 +49,7 @@ impl AdapterReport {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
         let subgroups = features.contains(wgpu::Features::SUBGROUP);
         AdapterReport {
+            slow_loads: info.name.starts_with("llvmpipe") && !fills_vectors(),
             name: info.name,
             backend: format!("{:?}", info.backend),
             kind: format!("{:?}", info.device_type),
@@ -62,6 +66,15 @@ impl AdapterReport {
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         }
     }
+}
+
+/// Whether this processor writes one lane of a vector that a register names, as AVX-512's masks do. Only x86 processors are
+/// known not to.
+fn fills_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512vl");
+    #[cfg(not(target_arch = "x86_64"))]
+    true
 }
 
 /// Best first: discrete, integrated, virtual, unknown, software; native backends before GL.

@@ -77,6 +77,9 @@ pub struct Body {
     /// What it was written for: every choice of the operation must be among these, those of free
     /// roles excepted, which must be among the body's; empty: anything.
     pub takes: &'static [&'static str],
+    /// Bindings of four words that it reads from images where loads from storage buffers are slow
+    /// ([`AdapterReport::slow_loads`]): four at most.
+    pub images: &'static [&'static str],
     /// What a workgroup makes.
     pub tile: Tile,
     /// Whether a measurement on the user's adapter may choose it ([`tune`](crate::kernels::tune)).

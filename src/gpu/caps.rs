@@ -103,6 +103,15 @@ impl Caps {
         }
     }
 
+    /// Whether bodies read from images what their rows say: where loads from storage buffers are slow.
+    pub fn reads_images(&self) -> bool {
+        match self.policy.preferred() {
+            Some("images") => true,
+            Some("buffers") => false,
+            _ => self.adapter.slow_loads && self.policy != Policy::Baseline,
+        }
+    }
+
     /// A card with memory of its own.
     pub(super) fn is_discrete(&self) -> bool {
         self.adapter.kind == "DiscreteGpu"

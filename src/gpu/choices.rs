@@ -77,6 +77,8 @@ mod file {
         adapter: String,
         backend: String,
         driver: String,
+        /// [`AdapterReport::slow_loads`]: the driver may be the same on another processor.
+        slow_loads: bool,
         bodies: BTreeMap<String, String>,
     }
 
@@ -87,12 +89,14 @@ mod file {
                 adapter: adapter.name.clone(),
                 backend: adapter.backend.clone(),
                 driver: adapter.driver.clone(),
+                slow_loads: adapter.slow_loads,
                 bodies,
             }
         }
 
-        fn owner(&self) -> [&str; 4] {
-            [&self.version, &self.adapter, &self.backend, &self.driver]
+        fn owner(&self) -> [&str; 5] {
+            let loads = if self.slow_loads { "slow loads" } else { "" };
+            [&self.version, &self.adapter, &self.backend, &self.driver, loads]
         }
 
         fn path(&self, folder: &Path) -> PathBuf {
@@ -131,6 +135,7 @@ mod file {
                 subgroup_max: 32,
                 f16: true,
                 timestamps: true,
+                slow_loads: false,
                 max_binding_bytes: 1 << 27,
                 max_buffer_bytes: 1 << 28,
                 max_workgroup_bytes: 16 << 10,
@@ -149,6 +154,8 @@ mod file {
             choices.keep(folder.path(), &one).unwrap();
             assert_eq!(Choices::kept(folder.path(), &one), Some(choices.clone()));
             assert_eq!(Choices::kept(folder.path(), &two), None);
+            let elsewhere = AdapterReport { slow_loads: true, ..one.clone() };
+            assert_eq!(Choices::kept(folder.path(), &elsewhere), None, "another processor");
 
             // Another driver's file under the name of this one's.
             let path = |of: &AdapterReport| File::new(of, BTreeMap::new()).path(folder.path());

@@ -1,6 +1,7 @@
 //! The composer: a body, preceded by one module for each role on its line 2, and what these use.
 
 use super::body::Needs;
+use super::images::loaded;
 use super::library::library;
 use super::select::Selection;
 
@@ -84,6 +85,10 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
     };
     let source =
         |module: &str| library().iter().find(|(name, _)| *name == module).map_or("", |m| m.1);
+    let placed = |text: String| match selection.images {
+        true => loaded(&text, selection.body),
+        false => text,
+    };
     // A module names others that it calls: `// uses: a`.
     let used =
         |module: &&'static str| source(module).lines().find_map(|l| l.strip_prefix("// uses: "));
@@ -93,10 +98,10 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
         if !modules.contains(&module) {
             modules.push(module);
             let text = selection.form.module(source(module), selection.body.source);
-            add(format!("shaders/lib/{module}.wgsl"), &text);
+            add(format!("shaders/lib/{module}.wgsl"), &placed(text));
         }
     }
     let file = selection.kernel.file(selection.body);
-    add(file, &selection.form.body(selection.body.source));
+    add(file, &placed(selection.form.body(selection.body.source)));
     out
 }

@@ -75,14 +75,16 @@ fn entered(body: &str, opened: &str) -> String {
 
 /// A body's storage bindings: number from 0, name, and words of an element.
 pub(super) fn storage(body: &str) -> Vec<(usize, &str, usize)> {
-    fn binding(line: &str) -> Option<(usize, &str, usize)> {
-        let (number, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
-        let declared = rest.split_once("var<storage")?.1.split(';').next()?;
-        let (name, kind) = declared.split_once('>')?.1.split_once(':')?;
-        let words = if kind.contains("vec4") { 4 } else { 1 + usize::from(kind.contains("vec2")) };
-        Some((number.parse::<usize>().ok()?.checked_sub(1)?, name.trim(), words))
-    }
     body.lines().filter_map(binding).collect()
+}
+
+/// The storage binding that a line declares, if it does.
+pub(super) fn binding(line: &str) -> Option<(usize, &str, usize)> {
+    let (number, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
+    let declared = rest.split_once("var<storage")?.1.split(';').next()?;
+    let (name, kind) = declared.split_once('>')?.1.split_once(':')?;
+    let words = if kind.contains("vec4") { 4 } else { 1 + usize::from(kind.contains("vec2")) };
+    Some((number.parse::<usize>().ok()?.checked_sub(1)?, name.trim(), words))
 }
 
 /// The text with every index into a storage binding `x[` behind where the operation's tensor begins, `x_base`.

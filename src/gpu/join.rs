@@ -6,6 +6,7 @@ use super::pipeline::Variant;
 use super::recorder::{Dispatch, SLOT};
 use super::{Tensor, Work};
 use crate::Result;
+use std::borrow::Cow;
 
 /// Workgroups along an axis that WebGPU guarantees.
 const MOST_GROUPS: u32 = 65_535;
@@ -39,15 +40,17 @@ pub(super) fn join<'a>(ops: &[&'a dyn Op], variant: &Variant) -> Result<Option<D
             }
             places[op * BINDINGS + number] = (apart(op) / words.unwrap_or(1)) as u32;
         }
+        let ends = |op: usize| apart(op) + of(op).len();
         let overlap = || {
-            let mut all: Vec<_> = (0..ops.len()).map(|op| (apart(op), of(op).len())).collect();
+            let mut all: Vec<_> = (0..ops.len()).map(|op| (apart(op), ends(op))).collect();
             all.sort_unstable();
-            all.windows(2).any(|w| w[0].0 + w[0].1 > w[1].0)
+            all.windows(2).any(|w| w[0].1 > w[1].0)
         };
         if access.writes() && overlap() {
             return Ok(None);
         }
-        shared.push(first);
+        let all = (0..ops.len()).map(ends).max().unwrap_or_default();
+        shared.push(Cow::Owned(first.reaching(&[all], first.name())?));
     }
     let mut starts = [0; MOST + 1];
     for i in 0..MOST {

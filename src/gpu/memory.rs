@@ -47,6 +47,11 @@ impl Gpu {
         self.inner.tensor_bytes.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Bytes of the images that operands are copied to.
+    pub fn image_bytes(&self) -> u64 {
+        self.inner.images.bytes()
+    }
+
     /// The largest tensor that can be allocated and bound, bytes.
     pub fn tensor_limit(&self) -> u64 {
         let limits = self.inner.device.limits();

@@ -16,11 +16,13 @@ mod choices;
 mod compose;
 mod context;
 mod form;
+mod images;
 mod join;
 #[cfg(not(target_arch = "wasm32"))]
 mod kept;
 mod library;
 mod memory;
+mod number;
 mod op;
 mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
@@ -45,6 +47,7 @@ pub use choices::{Choices, Origin, Tuning};
 pub use compose::{COOPERATIVE, ModuleText, Target, compose};
 pub use context::HALF;
 pub use form::Form;
+pub use images::image_bytes;
 pub use library::library;
 pub use op::{Host, HostBuffers, Op, Work};
 pub use policy::Policy;
@@ -104,6 +107,7 @@ pub(crate) struct Inner {
     longest: AtomicU64,
     verify: bool,
     pipelines: pipeline::Cache,
+    images: images::Images,
     fault: Arc<Mutex<Option<String>>>,
     profile: Mutex<Option<Profile>>,
 }
@@ -256,6 +260,7 @@ impl Gpu {
                 .and_then(|folder| pipeline_cache::PipelineCache::open(&device, &adapter, folder)),
             device,
             pipelines: pipeline::Cache::default(),
+            images: images::Images::default(),
             fault,
             profile: Mutex::new(None),
         };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::body::{Access, Body};
 use super::form::{Form, storage};
+use super::images::{FORMAT, Operand};
 use super::op::Op;
 use super::select::Selection;
 use super::{Gpu, Target, Tensor, compose};
@@ -49,7 +50,7 @@ pub(super) struct Pipeline {
 /// A kernel's name and the modules that the data decide.
 type Wanted = (&'static str, Vec<(&'static str, &'static str)>);
 
-/// A pipeline, and for each tensor its buffer and its first word.
+/// A pipeline, and for each tensor its buffer and its first word, or its image.
 type GroupKey = (usize, Vec<(u64, usize)>);
 
 #[derive(Default)]
@@ -76,7 +77,7 @@ impl Cache {
         lock(&self.submitting)
     }
 
-    /// A buffer is gone: its bind groups go with the next one that is made.
+    /// A buffer or an image is gone: its bind groups go with the next one that is made.
     pub(super) fn forget(&self, id: u64) {
         lock(&self.dead).push(id);
     }
@@ -157,23 +158,28 @@ impl Gpu {
         let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
             binding: binding as u32,
             visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty,
-                has_dynamic_offset: binding == 0,
-                min_binding_size: None,
-            },
+            ty,
             count: None,
         };
-        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-        for (i, (_, access)) in selection.kernel.bindings.iter().enumerate() {
+        let buffer = |ty, has_dynamic_offset| wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset,
+            min_binding_size: None,
+        };
+        let image = wgpu::BindingType::StorageTexture {
+            access: wgpu::StorageTextureAccess::ReadOnly,
+            format: FORMAT,
+            view_dimension: wgpu::TextureViewDimension::D2,
+        };
+        let mut entries = vec![entry(0, buffer(wgpu::BufferBindingType::Uniform, true))];
+        for (i, (name, access)) in selection.kernel.bindings.iter().enumerate() {
             let read_only = !access.writes();
-            entries.push(entry(
-                i + 1,
-                match access {
-                    Access::Table => wgpu::BufferBindingType::Uniform,
-                    _ => wgpu::BufferBindingType::Storage { read_only },
-                },
-            ));
+            let ty = match access {
+                Access::Table => buffer(wgpu::BufferBindingType::Uniform, false),
+                _ if selection.image(name).is_some() => image,
+                _ => buffer(wgpu::BufferBindingType::Storage { read_only }, false),
+            };
+            entries.push(entry(i + 1, ty));
         }
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(name),
@@ -213,17 +219,39 @@ impl Gpu {
         None
     }
 
-    /// The bind group of a pipeline with these tensors and the uniform ring.
+    /// What a variant reads from images of an operation's tensors.
+    pub(super) fn operands(&self, selection: &Selection, tensors: &[&Tensor]) -> Vec<Operand> {
+        let mut operands = Vec::new();
+        for (binding, tensor) in tensors.iter().enumerate() {
+            let (name, _) = selection.kernel.bindings[binding];
+            let Some(slot) = selection.image(name) else { continue };
+            let (inner, words) = (&self.inner, tensor.len());
+            let (image, replaced) = inner.images.image(&inner.device, slot, words);
+            if let Some(id) = replaced {
+                inner.pipelines.forget(id);
+            }
+            let place = (tensor.buffer.id, tensor.offset, words);
+            operands.push(Operand { binding, buffer: tensor.buffer.raw.clone(), place, image });
+        }
+        operands
+    }
+
+    /// The bind group of a pipeline with these tensors, some of them in images, and the uniform ring.
     pub(super) fn bind(
         &self,
         pipeline: &Pipeline,
         ring: &wgpu::Buffer,
         slot: u64,
         tensors: &[&Tensor],
+        operands: &[Operand],
     ) -> wgpu::BindGroup {
         let cache = &self.inner.pipelines;
-        let key =
-            (pipeline.id, tensors.iter().map(|t| (t.buffer.id, t.offset)).collect::<Vec<_>>());
+        let image = |binding: usize| operands.iter().find(|operand| operand.binding == binding);
+        let place = |(i, t): (usize, &&Tensor)| match image(i) {
+            Some(operand) => (operand.image.id, 0),
+            None => (t.buffer.id, t.offset),
+        };
+        let key = (pipeline.id, tensors.iter().enumerate().map(place).collect::<Vec<_>>());
         let mut groups = lock(&cache.groups);
         if let Some(hit) = groups.get(&key) {
             return hit.clone();
@@ -239,14 +267,15 @@ impl Gpu {
             resource: wgpu::BindingResource::Buffer(uniform),
         }];
         for (i, tensor) in tensors.iter().enumerate() {
-            entries.push(wgpu::BindGroupEntry {
-                binding: i as u32 + 1,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            let resource = match image(i) {
+                Some(operand) => wgpu::BindingResource::TextureView(&operand.image.view),
+                None => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &tensor.buffer.raw,
                     offset: tensor.offset as u64 * 4,
                     size: None,
                 }),
-            });
+            };
+            entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource });
         }
         let group = self.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,

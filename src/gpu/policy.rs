@@ -15,8 +15,8 @@ pub enum Policy {
     Prefer(String),
 }
 
-/// Modules that may be preferred by name as bodies are.
-const REDUCTIONS: [&str; 2] = ["reduce_subgroup", "reduce_workgroup"];
+/// What else may be preferred by name: modules, and where bodies read what they may read from images.
+const OTHERS: [&str; 4] = ["buffers", "images", "reduce_subgroup", "reduce_workgroup"];
 
 impl Policy {
     /// The policy of a name: empty or `auto`, `baseline`, or the body of any of `kernels` or the module to prefer.
@@ -50,7 +50,7 @@ impl Policy {
     /// What [`Policy::named`] takes, `auto` apart, in alphabetical order.
     pub fn names(kernels: &[&'static Kernel]) -> Vec<&'static str> {
         let bodies = kernels.iter().flat_map(|kernel| kernel.bodies).map(|body| body.name);
-        let mut names: Vec<&str> = bodies.chain(REDUCTIONS).collect();
+        let mut names: Vec<&str> = bodies.chain(OTHERS).collect();
         names.sort_unstable();
         names.dedup();
         names

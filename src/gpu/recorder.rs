@@ -2,6 +2,7 @@
 
 use super::body::Access;
 use super::form::{Form, part_bytes};
+use super::images::{Held, Operand};
 use super::join::join;
 use super::op::Op;
 use super::pipeline::Variant;
@@ -9,6 +10,7 @@ use super::slice::{Pace, Part, SLICE, parts};
 use super::verify::{disagreement, on_host};
 use super::{Gpu, Profile, Tensor, Work};
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,6 +36,10 @@ struct Recorded {
     form: Form,
     /// Set when it is submitted at the latest.
     group: Option<wgpu::BindGroup>,
+    /// What it reads from images.
+    operands: Arc<[Operand]>,
+    /// Buffers that it writes to.
+    written: Arc<[u64]>,
     part: Part,
     work: Work,
 }
@@ -46,7 +52,7 @@ struct Waiting {
 
 /// What is going to be recorded: one operation, or several together.
 pub(super) struct Dispatch<'a> {
-    pub(super) tensors: Vec<&'a Tensor>,
+    pub(super) tensors: Vec<Cow<'a, Tensor>>,
     /// What stands behind [`part_bytes`] unless it is whole.
     pub(super) params: Vec<u8>,
     pub(super) grid: [u32; 3],
@@ -56,8 +62,8 @@ pub(super) struct Dispatch<'a> {
 
 impl Dispatch<'_> {
     fn one(op: &dyn Op, grid: [u32; 3]) -> Dispatch<'_> {
-        let (tensors, params) = (op.tensors(), op.params());
-        Dispatch { tensors, params, grid, work: op.work(), skew: op.skew() }
+        let tensors = op.tensors().into_iter().map(Cow::Borrowed).collect();
+        Dispatch { tensors, params: op.params(), grid, work: op.work(), skew: op.skew() }
     }
 }
 
@@ -203,6 +209,7 @@ impl Recorder {
 
     fn push(&mut self, variant: &Arc<Variant>, form: Form, dispatch: &Dispatch) -> Result<()> {
         let Dispatch { tensors, params, grid, work, skew } = dispatch;
+        let tensors: &[&Tensor] = &tensors.iter().map(|tensor| &**tensor).collect::<Vec<_>>();
         let kernel = variant.selection.kernel;
         if tensors.len() != kernel.bindings.len() {
             let why = format!("{} tensors for {} bindings", tensors.len(), kernel.bindings.len());
@@ -212,6 +219,10 @@ impl Recorder {
             let why = format!("tensor `{twice}` is written and bound a second time");
             return Err(Error::invalid(kernel.name, why));
         }
+        let operands: Arc<[Operand]> = self.gpu.operands(&variant.selection, tensors).into();
+        let written =
+            kernel.bindings.iter().zip(tensors).filter(|((_, access), _)| access.writes());
+        let written: Arc<[u64]> = written.map(|(_, tensor)| tensor.buffer.id).collect();
         let parts = parts(*grid, self.pace.time(*work) * skew, self.slice);
         let count = parts.len() as u64;
         let work = Work { flops: work.flops / count, bytes: work.bytes / count };
@@ -223,7 +234,7 @@ impl Recorder {
             if self.recorded.len() == SLOTS || self.time + part.time > self.slice {
                 self.submit()?;
             }
-            let group = self.bind(variant, form, tensors);
+            let group = self.bind(variant, form, tensors, &operands);
             if group.is_none() {
                 let tensors = tensors.iter().copied().cloned().collect();
                 self.waiting.push(Waiting { at: self.recorded.len(), tensors });
@@ -234,15 +245,23 @@ impl Recorder {
             self.params.extend_from_slice(params);
             self.params.resize((self.recorded.len() + 1) * SLOT, 0);
             self.time += part.time;
-            self.recorded.push(Recorded { variant: variant.clone(), form, group, part, work });
+            let (variant, operands, written) = (variant.clone(), operands.clone(), written.clone());
+            let recorded = Recorded { variant, form, group, operands, written, part, work };
+            self.recorded.push(recorded);
         }
         Ok(())
     }
 
     /// The bind group of a variant whose pipeline has been made.
-    fn bind(&self, variant: &Variant, form: Form, tensors: &[&Tensor]) -> Option<wgpu::BindGroup> {
+    fn bind(
+        &self,
+        variant: &Variant,
+        form: Form,
+        tensors: &[&Tensor],
+        operands: &[Operand],
+    ) -> Option<wgpu::BindGroup> {
         let pipeline = variant.pipeline(form)?;
-        Some(self.gpu.bind(pipeline, self.gpu.ring(), SLOT as u64, tensors))
+        Some(self.gpu.bind(pipeline, self.gpu.ring(), SLOT as u64, tensors, operands))
     }
 
     /// Makes the pipelines that the recorded operations lack.
@@ -252,7 +271,7 @@ impl Recorder {
         self.gpu.make_pipelines(lacking.map(|r| (&*r.variant, r.form)))?;
         for Waiting { at, tensors } in waiting {
             let (r, tensors) = (&self.recorded[at], tensors.iter().collect::<Vec<_>>());
-            self.recorded[at].group = self.bind(&r.variant, r.form, &tensors);
+            self.recorded[at].group = self.bind(&r.variant, r.form, &tensors, &r.operands);
         }
         Ok(())
     }
@@ -271,12 +290,21 @@ impl Recorder {
         let turn = inner.pipelines.submitting();
         inner.queue.write_buffer(self.gpu.ring(), 0, &self.params);
         let mut encoder = inner.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for (i, r) in self.recorded.iter().enumerate() {
-                dispatch_one(&mut pass, i, r)?;
+        let (mut held, mut open) = (Held::default(), None);
+        for (i, r) in self.recorded.iter().enumerate() {
+            let lacking = held.lacking(&r.operands);
+            if !lacking.is_empty() {
+                // Copies stand between passes.
+                drop(open.take());
+                lacking.into_iter().for_each(|operand| held.copy(operand, &mut encoder));
             }
+            let pass = open.get_or_insert_with(|| {
+                encoder.begin_compute_pass(&Default::default()).forget_lifetime()
+            });
+            dispatch_one(pass, i, r)?;
+            held.written(&r.written);
         }
+        drop(open);
         inner.queue.submit([encoder.finish()]);
         drop(turn);
         self.clear();
@@ -315,16 +343,25 @@ impl Recorder {
             count,
         });
         let mut encoder = inner.device.create_command_encoder(&Default::default());
+        let mut held = Held::default();
         for (i, r) in self.recorded.iter().enumerate() {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            let first = 2 * i as u32;
+            let timed = |begin, end| wgpu::ComputePassDescriptor {
                 label: None,
                 timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
                     query_set: &queries,
-                    beginning_of_pass_write_index: Some(2 * i as u32),
-                    end_of_pass_write_index: Some(2 * i as u32 + 1),
+                    beginning_of_pass_write_index: begin,
+                    end_of_pass_write_index: end,
                 }),
-            });
-            dispatch_one(&mut pass, i, r)?;
+            };
+            let lacking = held.lacking(&r.operands);
+            let mut begin = Some(first);
+            if !lacking.is_empty() {
+                drop(encoder.begin_compute_pass(&timed(begin.take(), None)));
+                lacking.into_iter().for_each(|operand| held.copy(operand, &mut encoder));
+            }
+            dispatch_one(&mut encoder.begin_compute_pass(&timed(begin, Some(first + 1))), i, r)?;
+            held.written(&r.written);
         }
         let ticks = inner.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("timestamps"),

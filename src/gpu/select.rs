@@ -20,6 +20,8 @@ pub struct Selection {
     pub modules: Vec<&'static str>,
     /// The value of the override `WG`, where the variant decides it.
     pub workgroup: Option<u32>,
+    /// Whether it reads from images what its body's row says.
+    pub images: bool,
     /// What a dispatch covers.
     pub form: Form,
 }
@@ -29,8 +31,15 @@ impl Selection {
     pub fn name(&self) -> String {
         let mut pieces = vec![self.body.name];
         pieces.extend(self.modules.iter().filter(|module| !is_idle(module)));
+        pieces.extend(self.images.then_some("images"));
         pieces.extend(self.form.name());
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
+    }
+
+    /// Which of the body's images the binding `name` is, if it is one here.
+    pub(super) fn image(&self, name: &str) -> Option<usize> {
+        let mut images = self.body.images.iter().filter(|_| self.images);
+        images.position(|image| *image == name)
     }
 
     /// The same for dispatches that cover something else.
@@ -122,7 +131,8 @@ impl Caps {
             };
             modules.push(module);
         }
-        Ok(Selection { kernel, body, modules, workgroup, form: Form::Whole })
+        let images = self.reads_images() && !body.images.is_empty();
+        Ok(Selection { kernel, body, modules, workgroup, images, form: Form::Whole })
     }
 
     /// The size of a workgroup that is one subgroup, and so reduces without barriers: on software adapters, where these
@@ -182,8 +192,12 @@ impl Kernel {
                 }
                 for roles in combinations {
                     let modules = roles.into_iter().map(|(_, module)| module).collect();
-                    let (kernel, workgroup, form) = (self, None, Form::Whole);
-                    let selection = Selection { kernel, body, modules, workgroup, form };
+                    let (kernel, workgroup, form, images) = (self, None, Form::Whole, false);
+                    let selection = Selection { kernel, body, modules, workgroup, images, form };
+                    if !body.images.is_empty() {
+                        let selection = Selection { images: true, ..selection.clone() };
+                        all.insert(selection.name(), selection);
+                    }
                     all.insert(selection.name(), selection);
                 }
             }
@@ -199,8 +213,8 @@ mod tests {
 
     const fn body(name: &'static str, on: On, needs: Needs) -> Body {
         let source = "// it: does\n// roles: none\n";
-        let (takes, tile, tuned) = (&[], Tile::Only, false);
-        Body { name, source, needs, on, narrowed: |_| true, takes, tile, tuned }
+        let (takes, images, tile, tuned) = (&[], &[], Tile::Only, false);
+        Body { name, source, needs, on, narrowed: |_| true, takes, images, tile, tuned }
     }
 
     static KERNEL: Kernel = Kernel {
@@ -230,6 +244,7 @@ mod tests {
             subgroup_max: subgroups[1],
             f16: false,
             timestamps: false,
+            slow_loads: false,
             max_binding_bytes: 1 << 27,
             max_buffer_bytes: 1 << 28,
             max_workgroup_bytes: 16 << 10,
@@ -276,7 +291,7 @@ mod tests {
     fn a_name_that_no_kernel_has_is_refused_with_those_there_are() {
         for name in ["workgruop", "f32+workgroup", "Tile", "reduce"] {
             let why = Policy::named(name, &[&KERNEL]).unwrap_err().to_string();
-            assert!(why.contains(name) && why.contains("daring, lanes, reduce_"), "{why}");
+            assert!(why.contains(name) && why.contains("daring, images, lanes, reduce_"), "{why}");
         }
         assert_eq!(Policy::recorded("f32+workgroup"), Policy::Baseline);
     }

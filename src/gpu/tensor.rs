@@ -1,9 +1,9 @@
 //! A buffer with a shape.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::Gpu;
+use super::{Gpu, number};
 use crate::{Error, Result};
 
 /// Element type of a tensor on the device. Packed kinds (4-bit codes, 16-bit floats) are words.
@@ -48,8 +48,6 @@ impl Drop for DeviceBuffer {
     }
 }
 
-static NEXT: AtomicU64 = AtomicU64::new(1);
-
 /// Bytes of the buffer behind a tensor of `words` words.
 pub fn buffer_bytes(words: usize) -> u64 {
     (words as u64 * 4).max(16)
@@ -93,7 +91,7 @@ impl Gpu {
         });
         self.check(&format!("the allocation of `{name}`, {bytes} bytes"))?;
         self.inner.tensor_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = number::fresh();
         let buffer = Arc::new(DeviceBuffer { raw, id, gpu: self.clone() });
         let room = (bytes / 4) as usize;
         Ok(Tensor { buffer, offset: 0, room, dims: dims.to_vec(), elem, name: name.into() })

@@ -12,7 +12,7 @@ pub(super) static FWD: Kernel = kernel!(
     attention, "attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Elements(1024, 8);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, images [q, k, v], tile Elements(1024, 8);
 );
 pub(super) static DELTA: Kernel =
     kernel!(attention, "attention_delta", [y: Read, dy: Read, delta: Write]);
@@ -21,14 +21,14 @@ pub(super) static BWD_DQ: Kernel = kernel!(
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Elements(1024, 8);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, images [q, k, v, dy], tile Elements(1024, 8);
 );
 pub(super) static BWD_DKV: Kernel = kernel!(
     attention, "attention_bwd_dkv",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Elements(512, 8);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, images [q, k, v, dy], tile Elements(512, 8);
 );
 
 #[repr(C)]

@@ -8,9 +8,10 @@ use crate::gpu::{Tensor, grid};
 /// others. With `joins` in front, several of its operations may be one dispatch.
 ///
 /// Where there is more than the baseline, each body is a row, in this order:
-/// `"tile": on Software where is_old, needs F16, takes ALIGNED, tile Group([32, 64]), tuned true;`.
+/// `"tile": on Software where is_old, needs F16, takes ALIGNED, images [x, w], tile Group([32, 64]), tuned true;`.
 /// `on` and `tile` must be said. Without `where` nothing narrows `on`, without `needs` WebGPU's
-/// defaults suffice, without `takes` it takes any data, without `tuned` no measurement chooses it.
+/// defaults suffice, without `takes` it takes any data, without `images` it reads storage buffers everywhere,
+/// without `tuned` no measurement chooses it.
 macro_rules! kernel {
     (joins $($kernel:tt)*) => {
         $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
@@ -26,7 +27,7 @@ macro_rules! kernel {
     ($room:ident, $name:literal, [$($binding:ident: $access:ident),* $(,)?],
      baseline tile $own:ident $(($($part:tt)*))?;
      $($body:literal: on $on:ident $(where $narrowed:expr)? $(, needs $needs:ident $(($($size:tt)*))?)?
-       $(, takes $takes:expr)?, tile $tile:ident ($($sides:tt)*) $(, tuned $tuned:literal)?;)*) => {
+       $(, takes $takes:expr)? $(, images [$($image:ident),*])?, tile $tile:ident ($($sides:tt)*) $(, tuned $tuned:literal)?;)*) => {
         $crate::gpu::Kernel {
             name: $name,
             room: stringify!($room),
@@ -39,6 +40,7 @@ macro_rules! kernel {
                     on: $crate::gpu::On::Any,
                     narrowed: |_| true,
                     takes: &[],
+                    images: &[],
                     tile: $crate::gpu::Tile::$own $(($($part)*))?,
                     tuned: false,
                 },
@@ -50,6 +52,7 @@ macro_rules! kernel {
                     on: $crate::gpu::On::$on,
                     narrowed: kernel!(@or |_| true $(, $narrowed)?),
                     takes: kernel!(@or &[] $(, &$takes)?),
+                    images: kernel!(@or &[] $(, &[$(stringify!($image)),*])?),
                     tile: $crate::gpu::Tile::$tile($($sides)*),
                     tuned: kernel!(@or false $(, $tuned)?),
                 }),*

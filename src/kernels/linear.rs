@@ -45,8 +45,8 @@ pub(super) static BWD: Kernel = kernel!(
     "tile_nf4": on Software, takes ALIGNED_QUADS, tile Group([32, 128]), tuned true;
     "workgroup": on Gpu, takes ALIGNED, tile Group([64, 64]), tuned true;
     "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
-    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, tile Group([16, 64]), tuned true;
-    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, tile Group([32, 64]), tuned true;
+    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [dy, w], tile Group([16, 64]), tuned true;
+    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [dy, w], tile Group([32, 64]), tuned true;
 );
 pub(super) static GRAD: Kernel = kernel!(
     linear, "linear_grad",
@@ -54,8 +54,8 @@ pub(super) static GRAD: Kernel = kernel!(
     baseline tile Group([32, 32]);
     "tile": on Software, takes ANY_RATIO, tile Group([32, 32]), tuned true;
     "workgroup": on Gpu, takes ANY_RATIO, tile Group([64, 64]), tuned true;
-    "subgroup8": on Software, needs Subgroups(8, 8), takes WIDE, tile Group([16, 32]), tuned true;
-    "subgroup8_thin": on Software, needs Subgroups(8, 8), takes THIN, tile Group([32, 16]), tuned true;
+    "subgroup8": on Software, needs Subgroups(8, 8), takes WIDE, images [dy, x], tile Group([16, 32]), tuned true;
+    "subgroup8_thin": on Software, needs Subgroups(8, 8), takes THIN, images [dy, x], tile Group([32, 16]), tuned true;
 );
 
 #[repr(C)]

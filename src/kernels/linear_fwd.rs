@@ -19,8 +19,8 @@ pub(super) static FWD: Kernel = kernel!(
     "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
     "cooperative": on Asked, needs CooperativeF32, takes ALIGNED, tile Group([64, 64]), tuned true;
     "cooperative_f16": on Asked, needs CooperativeF16, takes ALIGNED, tile Group([64, 64]), tuned true;
-    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, tile Group([16, 64]), tuned true;
-    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, tile Group([32, 32]), tuned true;
+    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w], tile Group([16, 64]), tuned true;
+    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w], tile Group([32, 32]), tuned true;
 );
 
 /// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever they are
@@ -36,8 +36,8 @@ pub(super) static FEW_ROWS: Kernel = kernel!(
     "vec_dense": on Software, takes ALIGNED_DENSE, tile Group([1, 256]), tuned true;
     "workgroup": on Gpu, takes ALIGNED, tile Group([1, 4]), tuned true;
     "workgroup_nf4": on Gpu, takes ALIGNED_QUADS, tile Group([1, 8]), tuned true;
-    "vec8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, tile Group([1, 32]), tuned true;
-    "vec8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, tile Group([1, 8]), tuned true;
+    "vec8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w], tile Group([1, 32]), tuned true;
+    "vec8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w], tile Group([1, 8]), tuned true;
 );
 
 #[repr(C)]

@@ -14,20 +14,20 @@ pub(super) static DOWN: Kernel = kernel!(
     [x: Read, a: Read, low: Write],
     baseline tile Each([1, 1]);
     "workgroup": on Gpu, takes MASKED, tile Group([16, 16]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, tile Group([32, 16]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, images [x, a], tile Group([32, 16]);
 );
 pub(super) static DOWN_BWD: Kernel = kernel!(
     lora, "lora_down_bwd",
     [dlow: Read, a: Read, dx: Update],
     baseline tile Each([1, 4]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, tile Group([16, 64]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, images [dlow, a], tile Group([16, 64]);
 );
 pub(super) static UP_BWD: Kernel = kernel!(
     lora, "lora_up_bwd",
     [dy: Read, b: Read, dlow: Write],
     baseline tile Each([1, 1]);
     "workgroup": on Gpu, takes ["aligned"], tile Group([16, 16]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes ["aligned"], tile Group([32, 16]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes ["aligned"], images [dy], tile Group([32, 16]);
 );
 
 pub(super) static DROPOUT: Kernel = kernel!(lora, "dropout", [x: Read, y: Update]);

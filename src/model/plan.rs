@@ -34,6 +34,8 @@ pub struct MemoryPlan {
     pub activations: u64,
     /// Gradients of activations, a chunk of logits, scratch.
     pub workspace: u64,
+    /// Copies of operands, where bodies read these from images.
+    pub images: u64,
     /// Name and bytes of the largest tensor.
     #[serde(skip)]
     pub largest: (String, u64),
@@ -42,7 +44,8 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.adapters + self.optimizer + self.activations + self.workspace
+        let kept = self.weights + self.adapters + self.optimizer;
+        kept + self.activations + self.workspace + self.images
     }
 
     /// Both.
@@ -52,6 +55,7 @@ impl MemoryPlan {
         self.optimizer += other.optimizer;
         self.activations += other.activations;
         self.workspace += other.workspace;
+        self.images += other.images;
         if other.largest.1 > self.largest.1 {
             self.largest = other.largest.clone();
         }

@@ -4,7 +4,7 @@ use super::module::Module;
 use super::plan::{Allocate, Device, MemoryPlan, Part};
 use crate::Result;
 use crate::format::ModelConfig;
-use crate::gpu::{Elem, Gpu, Tensor};
+use crate::gpu::{Elem, Gpu, Tensor, image_bytes};
 
 /// Rows of logits that exist at a time: their chunk stays near this many bytes.
 const LOGITS_BYTES: usize = 32 << 20;
@@ -201,6 +201,22 @@ impl Extent {
         self.walk(plan).map(drop)
     }
 
+    /// Counts the images that operands lie in where bodies read from these: outputs' gradients, of which those of
+    /// logits are the largest if activations are not; weights, `weight` bytes at most; what attention reads besides.
+    pub(crate) fn count_images(&self, weight: u64, plan: &mut MemoryPlan) {
+        let (n, w) = (self.largest.rows(), Widths::of(&self.config));
+        let wide = n * w.widest();
+        let logits = self.logit_rows() * self.config.vocab_size;
+        let weight = (weight / 4) as usize;
+        let images = [wide.max(logits), wide.max(weight), n * w.kv, n * w.q];
+        plan.images += images.into_iter().map(image_bytes).sum::<u64>();
+    }
+
+    /// Rows of logits that exist at a time.
+    fn logit_rows(&self) -> usize {
+        logit_rows(&self.config).min(self.largest.targets.max(1).next_multiple_of(64))
+    }
+
     fn walk<A: Allocate>(&self, a: &mut A) -> Result<Parts<A::Tensor>> {
         let (config, training) = (&self.config, self.keep.is_some());
         let (n, l, w) = (self.largest.rows(), self.largest.targets.max(1), Widths::of(config));
@@ -223,7 +239,7 @@ impl Extent {
         let backward = training.then(|| self.backward(a)).transpose()?;
         let few = self.largest.has_few_targets();
         let selected = few.then(|| self.selected(a)).transpose()?;
-        let chunk = logit_rows(config).min(l.next_multiple_of(64));
+        let chunk = self.logit_rows();
         let head_grad = if training { l } else { 1 };
         let mut floats = |name, dims: &[usize]| a.floats(Part::Workspace, name, dims);
         Ok(Parts {

@@ -28,6 +28,8 @@ pub struct Limits {
     pub own_memory: bool,
     /// Whether the device is a program on the host's processor.
     pub software: bool,
+    /// Whether kernels read operands from images.
+    pub images: bool,
 }
 
 impl Limits {
@@ -35,12 +37,14 @@ impl Limits {
     pub fn of(gpu: &Gpu) -> Limits {
         let own_memory = gpu.caps().adapter.kind == "DiscreteGpu";
         let (memory, tensor) = (gpu.memory_bytes(), gpu.tensor_limit());
-        Limits { memory, tensor, own_memory, software: gpu.caps().software }
+        let (software, images) = (gpu.caps().software, gpu.caps().reads_images());
+        Limits { memory, tensor, own_memory, software, images }
     }
 
     /// WebGPU's defaults: what is assumed where no device answers.
     pub fn unknown() -> Limits {
-        Limits { memory: None, tensor: crate::gpu::SHARD_BYTES, own_memory: false, software: false }
+        let (memory, tensor) = (None, crate::gpu::SHARD_BYTES);
+        Limits { memory, tensor, own_memory: false, software: false, images: false }
     }
 
     fn allow(&self, plan: &MemoryPlan) -> bool {
@@ -62,8 +66,14 @@ pub struct RunPlan {
     suggestion: Option<String>,
 }
 
-/// What `config` takes beside the weights.
-fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: Keep) -> Result<MemoryPlan> {
+/// What `config` takes beside the weights; with images, if there are any, for weights of `image` bytes.
+fn beside(
+    model: &ModelConfig,
+    config: &TrainConfig,
+    pass: Pass,
+    keep: Keep,
+    image: Option<u64>,
+) -> Result<MemoryPlan> {
     let mut plan = MemoryPlan::default();
     plan.count(Part::Workspace, "parameters of dispatches", (PARAMS_BYTES / 4) as usize);
     let outline = Outline::of(&config.adapter_config(), model)?;
@@ -80,6 +90,9 @@ fn beside(model: &ModelConfig, config: &TrainConfig, pass: Pass, keep: Keep) -> 
         keep: Some(keep),
     };
     extent.count(&mut plan)?;
+    if let Some(weight) = image {
+        extent.count_images(weight, &mut plan);
+    }
     Ok(plan)
 }
 
@@ -105,7 +118,8 @@ fn choose(
     pass: Pass,
     limits: Limits,
 ) -> Result<(MemoryPlan, Keep)> {
-    let with = |keep| Ok::<_, Error>(beside(model, config, pass, keep)?.and(weights));
+    let image = limits.images.then_some(weights.largest.1);
+    let with = |keep| Ok::<_, Error>(beside(model, config, pass, keep, image)?.and(weights));
     let kept = match config.precision {
         Precision::F32 => Keep::Full,
         Precision::Mixed => Keep::Packed,

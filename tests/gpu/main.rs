@@ -11,6 +11,7 @@ mod dora;
 mod elementwise;
 mod embed;
 mod harness;
+mod images;
 mod linear;
 mod no_op;
 mod optimizer;
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
         elementwise::cases(),
     ];
     let mut trials = no_op::trials(&families);
+    trials.extend(images::trials(&families));
     trials.extend(harness::trials(families));
     trials.extend(together::trials());
     trials.extend(tune::trials());

@@ -88,6 +88,34 @@ fn bodies_that_run_together_only_index_bindings() {
 }
 
 #[test]
+fn images_take_the_place_of_bindings_that_are_only_indexed() {
+    for kernel in kernels::ALL {
+        for body in kernel.bodies {
+            assert!(body.images.len() <= 4, "{}: more than WebGPU promises", kernel.file(body));
+            for name in body.images {
+                let at = format!("{}: `{name}`", kernel.file(body));
+                assert!(kernel.bindings.contains(&(*name, Access::Read)), "{at}");
+                let declared = body.source.lines().find(|line| {
+                    let words: Vec<_> = line.split_whitespace().collect();
+                    words.contains(&format!("{name}:").as_str())
+                        && line.contains("var<storage, read>")
+                });
+                assert!(declared.is_some_and(|line| line.contains("array<vec4")), "{at}");
+            }
+        }
+        for selection in kernel.variants().into_iter().filter(|variant| variant.images) {
+            let text = selection.text(Target::Native);
+            for name in selection.body.images {
+                let loads = format!("textureLoad({name}, ");
+                assert_eq!(text.matches(&loads).count(), 1, "{}: `{name}`", selection.name());
+                let text = text.replace(&loads, "");
+                assert!(strays(&text, name).is_empty(), "{}: `{name}`", selection.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn what_hides_a_binding_is_found() {
     for line in [
         "    let w = 1u;",

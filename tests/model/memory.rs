@@ -29,13 +29,15 @@ fn compare(name: &str, quant: Quant, pass: Pass, settings: &TrainConfig) -> (Gpu
     let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 0, 10).unwrap();
     let options = TrainerOptions::of(settings, plan.keep);
     let mut trainer = Trainer::new(model, schedule, options, pass).unwrap();
-    let planned = plan.memory.total() - PARAMS_BYTES;
+    let planned = plan.memory.total() - plan.memory.images - PARAMS_BYTES;
     assert_eq!(gpu.tensor_bytes(), planned, "{name}, {quant:?}, {settings:?}");
     let masked = pass.queries - pass.targets / pass.batch;
     let rows = batch(&vec![pass.queries; pass.batch], masked, 0);
     assert_eq!(rows.target_count(), pass.targets);
     block_on(trainer.step(&[rows])).unwrap();
     assert_eq!(gpu.tensor_bytes(), planned, "a step allocates");
+    let (images, planned) = (gpu.image_bytes(), plan.memory.images);
+    assert!(images <= planned, "{images} bytes of images, planned {planned}");
     drop(trainer);
     assert_eq!(gpu.tensor_bytes(), 0, "all is given back");
     (gpu, plan.memory)

@@ -1,0 +1,212 @@
+//! Operands that a body reads from images instead of storage buffers. llvmpipe on a processor without AVX-512 makes of
+//! a load from a storage buffer a loop over the lanes that takes 15 cycles a component and lane; of one from an image it
+//! takes two or three. So an operand is copied to an image right before the dispatch, in which its
+//! sixteen-byte words lie one after the other, and the body's text is changed where it loads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::body::Body;
+use super::{form, number};
+
+/// Texels of four words in a row of an image.
+const WIDTH: usize = 1024;
+
+/// Images that a body may read: as many as WebGPU promises.
+pub(super) const MOST: usize = 4;
+
+/// Every image holds words; floats are cast from them.
+pub(super) const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
+
+/// The text of a body, or of a module that goes with it, that loads from images what is a storage buffer's in `text`.
+pub(super) fn loaded(text: &str, body: &Body) -> String {
+    body.images.iter().fold(text.to_owned(), |text, name| indexed(&declared(&text, name), name))
+}
+
+/// With the image `name` in place of the buffer, on the same line.
+fn declared(text: &str, name: &str) -> String {
+    let is_it = |line: &&str| form::binding(line).is_some_and(|(_, found, _)| found == name);
+    let Some(line) = text.lines().find(is_it) else { return text.to_owned() };
+    let place = line.split_inclusive(')').take(2).collect::<String>();
+    let at = format!("textureLoad({name}, vec2u(i % {WIDTH}u, i / {WIDTH}u))");
+    let (kind, value) = match line.contains("vec4f") {
+        true => ("vec4f", format!("bitcast<vec4f>({at})")),
+        false => ("vec4u", at),
+    };
+    let image = format!(
+        "{place} var {name}: texture_storage_2d<rgba32uint, read>; \
+         fn load_{name}(i: u32) -> {kind} {{ return {value}; }}"
+    );
+    text.replace(line, &image)
+}
+
+/// With `load_name(i)` for every `name[i]`.
+fn indexed(text: &str, name: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let index = format!("{name}[");
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(&index) {
+        let (before, behind) = (&rest[..at], &rest[at + index.len()..]);
+        out.push_str(before);
+        rest = behind;
+        if before.ends_with(is_word) {
+            out.push_str(&index);
+            continue;
+        }
+        let mut depth = 1;
+        let end = behind.find(|c| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            depth == 0
+        });
+        let (inner, after) = behind.split_at(end.unwrap_or(behind.len()));
+        out.push_str(&format!("load_{name}({})", indexed(inner, name)));
+        rest = after.strip_prefix(']').unwrap_or(after);
+    }
+    out + rest
+}
+
+/// Rows of an image with room for `words`.
+fn rows(words: usize) -> usize {
+    (words / 4).div_ceil(WIDTH).max(1)
+}
+
+/// Bytes of an image with room for an operand of `words`.
+pub fn image_bytes(words: usize) -> u64 {
+    16 * (WIDTH * rows(words)) as u64
+}
+
+/// An image on the device, in which operands of many dispatches lie one after the other.
+pub(super) struct Image {
+    pub(super) id: u64,
+    texture: wgpu::Texture,
+    pub(super) view: wgpu::TextureView,
+}
+
+impl Image {
+    fn new(device: &wgpu::Device, rows: usize) -> Image {
+        let size = [WIDTH, rows].map(|n| n as u32);
+        let texture = device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("operand"),
+            size: wgpu::Extent3d { width: size[0], height: size[1], depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: FORMAT,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        let view = texture.create_view(&Default::default());
+        Image { id: number::fresh(), texture, view }
+    }
+
+    fn rows(&self) -> usize {
+        self.texture.height() as usize
+    }
+}
+
+/// A device's images, one for each of those that a body reads; each grows to the largest operand.
+#[derive(Default)]
+pub(super) struct Images([Mutex<Option<Arc<Image>>>; MOST]);
+
+impl Images {
+    /// Bytes of all.
+    pub(super) fn bytes(&self) -> u64 {
+        let image = |slot: &Mutex<Option<Arc<Image>>>| slot.lock().ok()?.clone();
+        let bytes = |image: Arc<Image>| image_bytes(4 * WIDTH * image.rows());
+        self.0.iter().filter_map(image).map(bytes).sum()
+    }
+
+    /// The image number `slot` with room for `words`, and the number of the one that it replaces.
+    pub(super) fn image(
+        &self,
+        device: &wgpu::Device,
+        slot: usize,
+        words: usize,
+    ) -> (Arc<Image>, Option<u64>) {
+        let mut held = self.0[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = held.as_ref().filter(|image| image.rows() >= rows(words)) {
+            return (image.clone(), None);
+        }
+        let image = Arc::new(Image::new(device, rows(words)));
+        let old = held.replace(image.clone());
+        (image, old.map(|old| old.id))
+    }
+}
+
+/// What a dispatch reads from an image.
+pub(super) struct Operand {
+    /// Its place among the kernel's bindings.
+    pub(super) binding: usize,
+    /// Where it lies for everyone else.
+    pub(super) buffer: wgpu::Buffer,
+    /// The buffer's number, the first word, words.
+    pub(super) place: (u64, usize, usize),
+    /// Where the dispatch reads it.
+    pub(super) image: Arc<Image>,
+}
+
+impl Operand {
+    fn copy(&self, encoder: &mut wgpu::CommandEncoder) {
+        let (_, first, words) = self.place;
+        let (whole, rest) = (words / 4 / WIDTH, words / 4 % WIDTH);
+        for (row, width, height) in [(0, WIDTH, whole), (whole, rest, 1)] {
+            if width * height == 0 {
+                continue;
+            }
+            let layout = wgpu::TexelCopyBufferLayout {
+                offset: (4 * first + 16 * WIDTH * row) as u64,
+                bytes_per_row: Some(16 * WIDTH as u32),
+                rows_per_image: None,
+            };
+            let to = wgpu::TexelCopyTextureInfo {
+                texture: &self.image.texture,
+                mip_level: 0,
+                origin: wgpu::Origin3d { x: 0, y: row as u32, z: 0 },
+                aspect: wgpu::TextureAspect::All,
+            };
+            let (width, height) = (width as u32, height as u32);
+            let size = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };
+            let from = wgpu::TexelCopyBufferInfo { buffer: &self.buffer, layout };
+            encoder.copy_buffer_to_texture(from, to, size);
+        }
+    }
+}
+
+/// What lies in the images while a submission runs.
+#[derive(Default)]
+pub(super) struct Held(HashMap<u64, (u64, usize, usize)>);
+
+impl Held {
+    /// Of `operands` those that do not lie in their images.
+    pub(super) fn lacking<'a>(&self, operands: &'a [Operand]) -> Vec<&'a Operand> {
+        let lies = |operand: &&Operand| self.0.get(&operand.image.id) == Some(&operand.place);
+        operands.iter().filter(|operand| !lies(operand)).collect()
+    }
+
+    /// Copies an operand to its image.
+    pub(super) fn copy(&mut self, operand: &Operand, encoder: &mut wgpu::CommandEncoder) {
+        operand.copy(encoder);
+        self.0.insert(operand.image.id, operand.place);
+    }
+
+    /// A dispatch has written to these buffers.
+    pub(super) fn written(&mut self, buffers: &[u64]) {
+        self.0.retain(|_, (buffer, ..)| !buffers.contains(buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_are_from_an_image_and_lines_stay() {
+        let text = "@group(0) @binding(2) var<storage, read> w: array<vec4f>;  // (N, K)\n\
+                    let a = w[row * (p.k / 8u) + index[1u]][2] * new_w[0] + w[u32(w[0u].x)].y;\n";
+        let image = "@group(0) @binding(2) var w: texture_storage_2d<rgba32uint, read>; fn load_w(i: u32) -> vec4f \
+                     { return bitcast<vec4f>(textureLoad(w, vec2u(i % 1024u, i / 1024u))); }\n\
+                     let a = load_w(row * (p.k / 8u) + index[1u])[2] * new_w[0] + load_w(u32(load_w(0u).x)).y;\n";
+        assert_eq!(indexed(&declared(text, "w"), "w"), image);
+    }
+}
