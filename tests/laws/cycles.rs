@@ -62,12 +62,6 @@ fn circles(uses: &Uses, root: &Path) -> Vec<Circle> {
 const LEFT: &[(&str, &str)] = &[
     ("data/", "csv lines parquet parquet_values records"),
     ("data/", "dataset encode turns"),
-    (
-        "format/template/",
-        "attributes call eval filters filters_number filters_sequence format json methods operators order path \
-         pieces run strings tests",
-    ),
-    ("format/template/", "machine number scope source value"),
     ("gpu/", "join memory mod op pipeline profile recorder slice tensor verify"),
     ("model/", "block slots"),
     ("model/", "llama load weight_plan"),

@@ -4,9 +4,8 @@ use std::rc::Rc;
 
 use super::ast::Name;
 use super::fault::{Result, raised};
-use super::machine::Machine;
-use super::value::Value;
-use super::{markup, methods, strings};
+use super::value::{Machine, Value};
+use super::{markup, members};
 
 const CHANGE_LIST: [&str; 8] =
     ["append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"];
@@ -86,15 +85,15 @@ pub(super) fn own(machine: &mut Machine, of: &Value, name: &Name) -> Result<Opti
         return Ok(Some(unsafe_name(of, name)));
     }
     let is_method = match of {
-        Value::Text(_) | Value::Markup(_) => strings::NAMES.contains(&&**name),
+        Value::Text(_) | Value::Markup(_) => members::OF_TEXTS.contains(&&**name),
         Value::List(_) if CHANGE_LIST.contains(&&**name) => return Ok(Some(unsafe_name(of, name))),
         Value::Dict(_) if CHANGE_DICT.contains(&&**name) => return Ok(Some(unsafe_name(of, name))),
-        of => methods::names(of).contains(&&**name),
+        of => members::names(of).contains(&&**name),
     };
     if is_method {
         return Ok(Some(Value::Method(Rc::new((of.clone(), name.clone())))));
     }
-    methods::part(machine, of, name)
+    members::part(machine, of, name)
 }
 
 fn unsafe_name(of: &Value, name: &str) -> Value {

@@ -3,13 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::args::Args;
 use super::ast::Name;
-use super::eval::eval;
 use super::fault::{Result, beyond, raised};
-use super::machine::Machine;
-use super::run::{Flow, Out, run, run_again};
-use super::scope::Scope;
-use super::value::{Closure, Dict, Items, Range, Value};
+use super::value::{Dict, Items, Machine, Range, Value};
 use super::{methods, source};
 
 /// jinja2's functions and those that transformers adds.
@@ -22,85 +19,15 @@ const LONGEST_RANGE: usize = 100_000;
 /// Namespaces that a template may make.
 const MOST_NAMESPACES: usize = 100_000;
 
-/// What a call is given.
-#[derive(Clone, Default)]
-pub(super) struct Args {
-    pub(super) positional: Vec<Value>,
-    pub(super) keyword: Vec<(Name, Value)>,
-}
-
-impl Args {
-    /// The arguments by name, the first `needed` of which must be there.
-    pub(super) fn named<const N: usize>(
-        self,
-        function: &str,
-        names: [&str; N],
-        needed: usize,
-    ) -> Result<[Option<Value>; N]> {
-        let mut found = [const { None }; N];
-        if self.positional.len() > N {
-            let given = self.positional.len();
-            return Err(raised(format!(
-                "{function}() takes at most {N} arguments ({given} given)"
-            )));
-        }
-        for (slot, value) in found.iter_mut().zip(self.positional) {
-            *slot = Some(value);
-        }
-        for (name, value) in self.keyword {
-            let Some(at) = names.iter().position(|known| *known == &*name) else {
-                let why = format!("{function}() got an unexpected keyword argument '{name}'");
-                return Err(raised(why));
-            };
-            if found[at].replace(value).is_some() {
-                let why = format!("{function}() got multiple values for argument '{name}'");
-                return Err(raised(why));
-            }
-        }
-        match found.iter().take(needed).position(Option::is_none) {
-            Some(at) => {
-                let name = names[at];
-                Err(raised(format!("{function}() missing required argument: '{name}'")))
-            }
-            None => Ok(found),
-        }
-    }
-
-    /// The arguments of a function that takes none by name.
-    pub(super) fn positional_only<const N: usize>(
-        self,
-        function: &str,
-        needed: usize,
-    ) -> Result<[Option<Value>; N]> {
-        if !self.keyword.is_empty() {
-            return Err(raised(format!("{function}() takes no keyword arguments")));
-        }
-        let given = self.positional.len();
-        if given > N || given < needed {
-            let why = format!("{function}() takes {needed} to {N} arguments ({given} given)");
-            return Err(raised(why));
-        }
-        self.named(function, [""; N], 0)
-    }
-}
-
 /// Calls a value.
 pub(super) fn call(machine: &mut Machine, callee: &Value, args: Args) -> Result<Value> {
     machine.descend()?;
     match callee {
         Value::Undefined(why) => Err(raised(&**why)),
         Value::Method(method) => methods::call(machine, &method.0, &method.1, args),
-        Value::Macro(closure) => Ok(Value::text(invoke(machine, closure, args)?)),
         Value::Function(name) => function(machine, name, args),
-        Value::Loop(state) => {
-            let Some((parsed, scope)) = &state.again else {
-                let why = "The loop must have the 'recursive' marker to be called recursively.";
-                return Err(raised(why));
-            };
-            let [over] = args.named("loop", ["iterable"], 1)?;
-            let over = over.unwrap_or(Value::None);
-            let text = run_again(machine, parsed, &over, scope, state.depth0 + 1)?;
-            Ok(Value::text(text))
+        Value::Macro(_) | Value::Loop(_) => {
+            Ok(Value::text((machine.again)(machine, callee, args)?))
         }
         Value::Joiner(joiner) => {
             let [] = args.positional_only("joiner", 0)?;
@@ -110,63 +37,6 @@ pub(super) fn call(machine: &mut Machine, callee: &Value, args: Args) -> Result<
             })
         }
         callee => Err(raised(format!("'{}' object is not callable", callee.kind()))),
-    }
-}
-
-/// The text of a macro.
-pub(super) fn invoke(machine: &mut Machine, closure: &Closure, args: Args) -> Result<String> {
-    machine.descend()?;
-    let parsed = &closure.parsed;
-    let scope = Scope::inside(&closure.scope, &parsed.body.hidden);
-    let Args { positional, mut keyword } = args;
-    let count = parsed.parameters.len();
-    let mut take = |name: &str| {
-        let at = keyword.iter().position(|(known, _)| **known == *name)?;
-        Some(keyword.remove(at).1)
-    };
-    let explicit_caller = parsed.parameters.iter().any(|name| **name == *"caller");
-    let mut values: Vec<Option<Value>> = positional.iter().take(count).cloned().map(Some).collect();
-    for name in &parsed.parameters[values.len()..] {
-        values.push(take(name));
-    }
-    if parsed.reads_caller && !explicit_caller {
-        let none = || Value::undefined("No caller defined");
-        let caller = take("caller").filter(|caller| !matches!(caller, Value::None));
-        scope.set(&"caller".into(), caller.unwrap_or_else(none));
-    }
-    if parsed.reads_kwargs {
-        let pairs = keyword.into_iter().map(|(name, value)| (Value::text(name), value));
-        scope.set(&"kwargs".into(), Value::Dict(Rc::new(Dict::new(pairs)?)));
-    } else if let Some((name, _)) = keyword.first() {
-        let macro_name = &parsed.name;
-        return Err(raised(format!("macro '{macro_name}' takes no keyword argument '{name}'")));
-    }
-    if parsed.reads_varargs {
-        let rest = positional.into_iter().skip(count).collect();
-        scope.set(&"varargs".into(), Value::tuple(rest)?);
-    } else if positional.len() > count {
-        let name = &parsed.name;
-        return Err(raised(format!("macro '{name}' takes not more than {count} argument(s)")));
-    }
-    // Defaults see the parameters before them.
-    for (name, value) in parsed.parameters.iter().zip(&values) {
-        match value {
-            Some(value) => scope.set(name, value.clone()),
-            None => scope.hide(name),
-        }
-    }
-    let first_default = count - parsed.defaults.len();
-    for (at, name) in parsed.parameters.iter().enumerate().filter(|(at, _)| values[*at].is_none()) {
-        let value = match at.checked_sub(first_default) {
-            Some(at) => eval(machine, &parsed.defaults[at], &scope)?,
-            None => Value::undefined(format!("parameter '{name}' was not provided")),
-        };
-        scope.set(name, value);
-    }
-    let mut out = Out::inner();
-    match run(machine, &parsed.body.statements, &scope, &mut out)? {
-        Flow::Through => Ok(out.text),
-        _ => Err(raised("a loop's control outside of a loop")),
     }
 }
 

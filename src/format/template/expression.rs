@@ -6,7 +6,7 @@ use super::ast::{Arguments, Comparison, Expr, Literal, Name, Operator};
 use super::fault::{Result, raised};
 use super::parser::Parser;
 use super::token::Token;
-use super::{filters, tests};
+use super::{filter_names, tests};
 
 /// Links of a chain such as `a + b + c`: each lies one deeper in the tree.
 const LONGEST_CHAIN: usize = 200;
@@ -352,8 +352,8 @@ impl Parser {
 
     pub(super) fn filter_name_and_arguments(&mut self) -> Result<(Name, Arguments)> {
         let name = self.dotted_name()?;
-        if self.branches == 0 && !filters::is_known(&name) {
-            let fault = filters::unknown(&name).at(self.line());
+        if self.branches == 0 && !filter_names::is_known(&name) {
+            let fault = filter_names::unknown(&name).at(self.line());
             self.unknown.push(fault);
         }
         let arguments = match self.is_operator("(") {

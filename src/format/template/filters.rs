@@ -4,81 +4,18 @@
 
 use std::rc::Rc;
 
-use super::call::Args;
-use super::fault::{Fault, Result, beyond, raised, room};
-use super::machine::Machine;
+use super::args::{Args, whole};
+use super::fault::{Result, beyond, raised};
+use super::filter_names::{is_known, unknown};
+use super::filters_text::{indent, truncate};
+use super::path::Path;
+use super::source::{self, Source};
 use super::unicode::{capitalized, is_space, is_word};
-use super::value::{Dict, Value};
+use super::value::{Dict, Iter, Machine, Value};
 use super::{
     attributes, filters_number, filters_sequence, json, markup, number, percent, pieces, print,
-    source, strings,
+    strings, tests,
 };
-
-/// All filters of jinja2; some of them are refused when they are reached.
-const NAMES: [&str; 54] = [
-    "abs",
-    "attr",
-    "batch",
-    "capitalize",
-    "center",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "filesizeformat",
-    "first",
-    "float",
-    "forceescape",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "items",
-    "map",
-    "min",
-    "max",
-    "pprint",
-    "random",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "string",
-    "striptags",
-    "sum",
-    "title",
-    "trim",
-    "truncate",
-    "unique",
-    "upper",
-    "urlencode",
-    "urlize",
-    "wordcount",
-    "wordwrap",
-    "xmlattr",
-    "tojson",
-];
-
-pub(super) fn is_known(name: &str) -> bool {
-    NAMES.contains(&name)
-}
-
-pub(super) fn unknown(name: &str) -> Fault {
-    raised(format!("No filter named '{name}'."))
-}
 
 /// `value|name(args)`
 pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args) -> Result<Value> {
@@ -183,6 +120,8 @@ pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args)
             };
             percent::format(machine, &text, &given)
         }
+        "map" => map(&value, args),
+        "select" | "reject" | "selectattr" | "rejectattr" => select(name, &value, args),
         "indent" => indent(&value, args),
         "truncate" => truncate(&value, args),
         "wordcount" => {
@@ -286,91 +225,90 @@ pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args)
     }
 }
 
-/// A whole number argument.
-pub(super) fn whole(value: Option<Value>, default: i128) -> Result<i128> {
-    match value {
-        None => Ok(default),
-        Some(value) => value.as_int().ok_or_else(|| {
-            raised(format!("'{}' object cannot be interpreted as an integer", value.kind()))
-        }),
+fn map(value: &Value, args: Args) -> Result<Value> {
+    let (of, mut begun) = (value.clone(), None);
+    Iter::value("generator", &[value], move |machine| {
+        if begun.is_none() {
+            begun = Some(Mapped::new(&of, args.clone())?);
+        }
+        let Some((source, mapped)) = &mut begun else { return Ok(None) };
+        match source.next(machine)? {
+            None => Ok(None),
+            Some(item) => mapped.apply(machine, item).map(Some),
+        }
+    })
+}
+
+/// What `map` does with each element.
+enum Mapped {
+    Nothing,
+    Attribute(Path, Value),
+    Filter(Rc<str>, Args),
+}
+
+impl Mapped {
+    fn new(of: &Value, args: Args) -> Result<(Source, Mapped)> {
+        if !of.truth() {
+            return Ok((Source::Empty, Mapped::Nothing));
+        }
+        let source = Source::new(of)?;
+        let has_attribute = args.keyword.iter().any(|(name, _)| **name == *"attribute");
+        if args.positional.is_empty() && has_attribute {
+            let [attribute, default] = args.named("map", ["attribute", "default"], 1)?;
+            let default = default.unwrap_or(Value::None);
+            return Ok((source, Mapped::Attribute(Path::new(attribute)?, default)));
+        }
+        let Some(Value::Text(name)) = args.positional.first().cloned() else {
+            return Err(raised("map requires a filter argument"));
+        };
+        let rest = Args { positional: args.positional[1..].to_vec(), keyword: args.keyword };
+        Ok((source, Mapped::Filter(name, rest)))
+    }
+
+    fn apply(&self, machine: &mut Machine, item: Value) -> Result<Value> {
+        match self {
+            Mapped::Nothing => Ok(item),
+            Mapped::Attribute(path, default) => path.get_or(machine, item, default),
+            Mapped::Filter(name, args) => apply(machine, name, item, args.clone()),
+        }
     }
 }
 
-fn indent(value: &Value, args: Args) -> Result<Value> {
-    let [width, first, blank] = args.named("indent", ["width", "first", "blank"], 0)?;
-    let indention = match width {
-        Some(Value::Text(text)) => text.to_string(),
-        width => {
-            let n = usize::try_from(whole(width, 4)?).unwrap_or(0);
-            room(n)?;
-            " ".repeat(n)
-        }
-    };
-    let holds = |value: Option<Value>| value.is_some_and(|value| value.truth());
-    let (first, blank) = (holds(first), holds(blank));
-    let Value::Text(text) = value else {
-        return Err(match value {
-            Value::Undefined(why) => raised(&**why),
-            value => {
-                raised(format!("unsupported operand type(s) for +=: '{}' and 'str'", value.kind()))
+fn select(name: &str, value: &Value, args: Args) -> Result<Value> {
+    let wanted = name.starts_with("select");
+    let by_attribute = name.ends_with("attr");
+    let (of, mut begun) = (value.clone(), None);
+    Iter::value("generator", &[value], move |machine| {
+        if begun.is_none() {
+            let source = if of.truth() { Source::new(&of)? } else { Source::Empty };
+            let mut positional = args.positional.clone();
+            let mut path = Path(Vec::new());
+            if by_attribute && of.truth() {
+                if positional.is_empty() {
+                    return Err(raised("Missing parameter for attribute name"));
+                }
+                path = Path::new(Some(positional.remove(0)))?;
             }
-        });
-    };
-    let text = format!("{text}\n");
-    let lines = pieces::lines(&text, false);
-    room(text.len() + lines.len().saturating_mul(indention.len()))?;
-    let mut out = if first { indention.clone() } else { String::new() };
-    for (i, line) in lines.into_iter().enumerate() {
-        if i > 0 {
-            out.push('\n');
-            out.push_str(if blank || !line.is_empty() { &indention } else { "" });
+            let test = match positional.is_empty() {
+                true => None,
+                false => Some(positional.remove(0)),
+            };
+            begun = Some((source, path, test, Args { positional, keyword: args.keyword.clone() }));
         }
-        out.push_str(line);
-    }
-    Ok(Value::text(out))
-}
-
-fn truncate(value: &Value, args: Args) -> Result<Value> {
-    let [length, kill, end, leeway] =
-        args.named("truncate", ["length", "killwords", "end", "leeway"], 0)?;
-    let length = whole(length, 255)?;
-    let end = match end {
-        None => "...".into(),
-        Some(Value::Text(end)) => end,
-        Some(other) => {
-            return Err(beyond(format!("`truncate` with a {} at the end", other.kind())));
+        let Some((source, path, test, args)) = &mut begun else { return Ok(None) };
+        while let Some(item) = source.next(machine)? {
+            let looked = path.get(machine, item.clone())?;
+            let passes = match test {
+                None => looked.truth(),
+                Some(Value::Text(test)) => {
+                    tests::apply(machine, test, &looked, args.clone())?.truth()
+                }
+                Some(_) => return Err(raised("No test of that name.")),
+            };
+            if passes == wanted {
+                return Ok(Some(item));
+            }
         }
-    };
-    let leeway = match leeway {
-        None | Some(Value::None) => 5,
-        leeway => whole(leeway, 5)?,
-    };
-    let ending = end.chars().count() as i128;
-    if length < ending || leeway < 0 {
-        return Err(raised(format!("expected length >= {ending}, got {length}")));
-    }
-    let text = match value {
-        Value::Text(text) | Value::Markup(text) => text,
-        Value::Undefined(why) if length + leeway < 0 => return Err(raised(&**why)),
-        Value::Undefined(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_)
-            if source::length(value).unwrap_or(0) as i128 <= length + leeway =>
-        {
-            return Ok(value.clone());
-        }
-        value => {
-            return Err(raised(format!("object of type '{}' cannot be truncated", value.kind())));
-        }
-    };
-    if text.chars().count() as i128 <= length + leeway {
-        return Ok(value.clone());
-    }
-    let kept: String = text.chars().take(usize::try_from(length - ending).unwrap_or(0)).collect();
-    let kept = match kill.is_some_and(|kill| kill.truth()) {
-        true => &*kept,
-        false => kept.rsplit_once(' ').map_or(&*kept, |(before, _)| before),
-    };
-    Ok(match value {
-        Value::Markup(_) => Value::Markup(format!("{kept}{}", markup::escaped(&end)).into()),
-        _ => Value::text(format!("{kept}{end}")),
+        Ok(None)
     })
 }

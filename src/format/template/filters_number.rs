@@ -2,9 +2,8 @@
 //!
 //! **Source** jinja2 3.1 `filters.py`.
 
-use super::call::Args;
+use super::args::{Args, whole};
 use super::fault::{Result, beyond, raised};
-use super::filters::whole;
 use super::unicode::is_space;
 use super::value::Value;
 use super::{format, number};

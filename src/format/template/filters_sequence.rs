@@ -2,16 +2,12 @@
 //!
 //! **Source** jinja2 3.1 `filters.py`.
 
-use std::rc::Rc;
-
-use super::call::Args;
+use super::args::{Args, whole};
 use super::fault::{Result, raised};
-use super::filters::whole;
-use super::machine::Machine;
 use super::path::Path;
 use super::source::{self, Source, elements};
-use super::value::{Items, Iter, Value};
-use super::{filters, operators, order, print, tests};
+use super::value::{Items, Iter, Machine, Value};
+use super::{compare, operators, order, print};
 
 /// `value|name(args)`; `None` for a filter of single values.
 pub(super) fn apply(
@@ -33,8 +29,6 @@ pub(super) fn apply(
         "dictsort" => dictsort(value, args),
         "unique" => unique(value, args),
         "groupby" => groupby(machine, value, args),
-        "map" => map(value, args),
-        "select" | "reject" | "selectattr" | "rejectattr" => select(name, value, args),
         "sum" => sum(machine, value, args),
         "batch" => batch(value, args),
         "slice" => slice(value, args),
@@ -163,7 +157,7 @@ fn sort(machine: &mut Machine, name: &str, value: &Value, args: Args) -> Result<
             for pair in keyed {
                 let wins = match &best {
                     None => true,
-                    Some((key, _)) => super::eval::order(&pair.0, key, sign)? == Some(better),
+                    Some((key, _)) => compare::order(&pair.0, key, sign)? == Some(better),
                 };
                 if wins {
                     best = Some(pair);
@@ -251,94 +245,6 @@ fn groupby(machine: &mut Machine, value: &Value, args: Args) -> Result<Value> {
         found.push(Value::Tuple(Items::group(key, Value::list(items)?)?));
     }
     Value::list(found)
-}
-
-fn map(value: &Value, args: Args) -> Result<Value> {
-    let (of, mut begun) = (value.clone(), None);
-    Iter::value("generator", &[value], move |machine| {
-        if begun.is_none() {
-            begun = Some(Mapped::new(&of, args.clone())?);
-        }
-        let Some((source, mapped)) = &mut begun else { return Ok(None) };
-        match source.next(machine)? {
-            None => Ok(None),
-            Some(item) => mapped.apply(machine, item).map(Some),
-        }
-    })
-}
-
-/// What `map` does with each element.
-enum Mapped {
-    Nothing,
-    Attribute(Path, Value),
-    Filter(Rc<str>, Args),
-}
-
-impl Mapped {
-    fn new(of: &Value, args: Args) -> Result<(Source, Mapped)> {
-        if !of.truth() {
-            return Ok((Source::Empty, Mapped::Nothing));
-        }
-        let source = Source::new(of)?;
-        let has_attribute = args.keyword.iter().any(|(name, _)| **name == *"attribute");
-        if args.positional.is_empty() && has_attribute {
-            let [attribute, default] = args.named("map", ["attribute", "default"], 1)?;
-            let default = default.unwrap_or(Value::None);
-            return Ok((source, Mapped::Attribute(Path::new(attribute)?, default)));
-        }
-        let Some(Value::Text(name)) = args.positional.first().cloned() else {
-            return Err(raised("map requires a filter argument"));
-        };
-        let rest = Args { positional: args.positional[1..].to_vec(), keyword: args.keyword };
-        Ok((source, Mapped::Filter(name, rest)))
-    }
-
-    fn apply(&self, machine: &mut Machine, item: Value) -> Result<Value> {
-        match self {
-            Mapped::Nothing => Ok(item),
-            Mapped::Attribute(path, default) => path.get_or(machine, item, default),
-            Mapped::Filter(name, args) => filters::apply(machine, name, item, args.clone()),
-        }
-    }
-}
-
-fn select(name: &str, value: &Value, args: Args) -> Result<Value> {
-    let wanted = name.starts_with("select");
-    let by_attribute = name.ends_with("attr");
-    let (of, mut begun) = (value.clone(), None);
-    Iter::value("generator", &[value], move |machine| {
-        if begun.is_none() {
-            let source = if of.truth() { Source::new(&of)? } else { Source::Empty };
-            let mut positional = args.positional.clone();
-            let mut path = Path(Vec::new());
-            if by_attribute && of.truth() {
-                if positional.is_empty() {
-                    return Err(raised("Missing parameter for attribute name"));
-                }
-                path = Path::new(Some(positional.remove(0)))?;
-            }
-            let test = match positional.is_empty() {
-                true => None,
-                false => Some(positional.remove(0)),
-            };
-            begun = Some((source, path, test, Args { positional, keyword: args.keyword.clone() }));
-        }
-        let Some((source, path, test, args)) = &mut begun else { return Ok(None) };
-        while let Some(item) = source.next(machine)? {
-            let looked = path.get(machine, item.clone())?;
-            let passes = match test {
-                None => looked.truth(),
-                Some(Value::Text(test)) => {
-                    tests::apply(machine, test, &looked, args.clone())?.truth()
-                }
-                Some(_) => return Err(raised("No test of that name.")),
-            };
-            if passes == wanted {
-                return Ok(Some(item));
-            }
-        }
-        Ok(None)
-    })
 }
 
 fn sum(machine: &mut Machine, value: &Value, args: Args) -> Result<Value> {

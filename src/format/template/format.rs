@@ -1,10 +1,9 @@
 //! `'{}: {:>5.2f}'.format(a, b)`
 
+use super::args::Args;
 use super::ast::Name;
-use super::call::Args;
 use super::fault::{Result, beyond, raised, room};
-use super::machine::Machine;
-use super::value::Value;
+use super::value::{Machine, Value};
 use super::{attributes, number, print};
 
 /// A text with its braces filled in.

@@ -1,9 +1,8 @@
 //! `tojson`, which transformers makes of Python's `json.dumps`.
 
-use super::call::Args;
+use super::args::Args;
 use super::fault::{Result, raised, room};
-use super::machine::Machine;
-use super::value::Value;
+use super::value::{Machine, Value};
 use super::{print, source};
 
 struct Style {

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use super::ast::Name;
 use super::fault::{Result, beyond};
 use super::scope::Scope;
-use super::value::Value;
 use crate::format::moment::Moment;
 
 /// Steps that a template may take; the largest published ones take some thousand per message.
@@ -16,29 +15,35 @@ const FUEL: usize = 20_000_000;
 /// Bytes of the stack that one may take: a thread has 2 MiB.
 const STACK: usize = 1 << 20;
 
-pub(super) struct Machine {
+/// Runs what is called and has a body, a macro or a recursive loop: its text.
+type Again<V, A> = fn(&mut Machine<V, A>, &V, A) -> Result<String>;
+
+/// Of values V; what is called is given A.
+pub(super) struct Machine<V: Clone, A> {
     fuel: usize,
     /// About where the stack was when it began.
     stack: usize,
     /// What `strftime_now` calls now.
     pub(super) now: Moment,
+    pub(super) again: Again<V, A>,
     /// Bytes of the template's own text so far, without what macros and the like are about to give it.
     pub(super) written: usize,
     /// Where marked texts begin, in bytes, and how many characters they have.
     pub(super) marked: Vec<(usize, usize)>,
-    pub(super) namespaces: Vec<Vec<(Name, Value)>>,
+    pub(super) namespaces: Vec<Vec<(Name, V)>>,
     /// Scopes that macros were defined in.
-    pub(super) closures: Vec<Rc<Scope>>,
+    pub(super) closures: Vec<Rc<Scope<V>>>,
     /// Whether a namespace is being written.
     pub(super) writing: Cell<bool>,
 }
 
-impl Machine {
-    pub(super) fn new(now: Moment) -> Machine {
+impl<V: Clone, A> Machine<V, A> {
+    pub(super) fn new(now: Moment, again: Again<V, A>) -> Self {
         Machine {
             fuel: FUEL,
             stack: here(),
             now,
+            again,
             written: 0,
             marked: Vec::new(),
             namespaces: Vec::new(),
@@ -77,7 +82,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl<V: Clone, A> Drop for Machine<V, A> {
     fn drop(&mut self) {
         self.closures.iter().for_each(|scope| scope.clear());
     }

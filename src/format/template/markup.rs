@@ -3,9 +3,8 @@
 //! **Source** `Markup` of markupsafe 3.
 
 use super::fault::{Result, room};
-use super::machine::Machine;
 use super::print;
-use super::value::Value;
+use super::value::{Machine, Value};
 
 /// The characters of HTML as its entities.
 pub(super) fn escaped(text: &str) -> String {

@@ -6,21 +6,28 @@
 //!
 //! `parser` makes a tree of a text; `run` and `eval` walk it; `value` says what a value is.
 
+mod again;
+mod args;
 mod ast;
 mod attributes;
 mod call;
+mod compare;
+mod equality;
 mod eval;
 mod expression;
 mod fault;
+mod filter_names;
 mod filters;
 mod filters_number;
 mod filters_sequence;
+mod filters_text;
 mod format;
 mod json;
 mod lexer;
 mod literal;
 mod machine;
 mod markup;
+mod members;
 mod methods;
 mod names;
 mod number;
@@ -49,11 +56,9 @@ use super::conversation::{Conversation, Rendered};
 use super::moment::Moment;
 use crate::error::{Error, Result};
 use fault::{Fault, Kind, beyond, raised};
-use machine::Machine;
 use parser::Program;
 use run::{Out, run};
-use scope::Scope;
-use value::{Dict, Value};
+use value::{Dict, Machine, Scope, Value};
 
 /// A chat template, ready to render.
 ///
@@ -118,8 +123,8 @@ impl ChatTemplate {
     }
 
     fn text(&self, program: &Program, conversation: &Conversation) -> fault::Result<Rendered> {
-        let mut machine = Machine::new(self.now);
-        let given = Rc::new(Scope::default());
+        let mut machine = Machine::new(self.now, again::again);
+        let given = Scope::outermost();
         for (name, value) in
             self.variables.iter().chain(conversation.variables.into_iter().flatten())
         {

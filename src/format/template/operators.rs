@@ -1,10 +1,8 @@
 //! `+`, `*`, `%` and the like.
 
 use super::ast::Operator;
-use super::eval::joined;
 use super::fault::{Result, beyond, raised, room};
-use super::machine::Machine;
-use super::value::Value;
+use super::value::{Machine, Value};
 use super::{markup, number, percent};
 
 fn sign(operator: Operator) -> &'static str {
@@ -109,4 +107,10 @@ pub(super) fn signed(value: &Value, negative: bool) -> Result<Value> {
             }
         },
     }
+}
+
+/// Appends one text to another, within bounds.
+pub(super) fn joined(a: &str, b: &str) -> Result<Value> {
+    room(a.len() + b.len())?;
+    Ok(Value::text([a, b].concat()))
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::eval::order;
+use super::compare::order;
 use super::fault::Result;
 use super::value::Value;
 

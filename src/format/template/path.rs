@@ -2,8 +2,7 @@
 
 use super::attributes;
 use super::fault::Result;
-use super::machine::Machine;
-use super::value::Value;
+use super::value::{Machine, Value};
 
 /// The parts of `a.b.0`, by which attributes are looked up.
 pub(super) struct Path(pub(super) Vec<Value>);

@@ -1,8 +1,7 @@
 //! `'%s: %5.2f' % (a, b)`
 
 use super::fault::{Result, beyond, raised, room};
-use super::machine::Machine;
-use super::value::Value;
+use super::value::{Machine, Value};
 use super::{format, number, print};
 
 /// What stands between `%` and the letter.

@@ -1,7 +1,7 @@
 //! Texts cut, replaced and filled up, as Python's methods do it.
 
+use super::args::text_of;
 use super::fault::{Result, raised, room};
-use super::strings::text_of;
 use super::unicode::{ends_line, is_space};
 use super::value::Value;
 

@@ -1,9 +1,8 @@
 //! Values as Python's `str` and `repr` write them.
 
 use super::fault::{Result, beyond};
-use super::machine::Machine;
 use super::unicode::is_printable;
-use super::value::{Value, View};
+use super::value::{Machine, Value, View};
 
 /// `str(value)`.
 pub(super) fn text(machine: &Machine, value: &Value) -> Result<String> {

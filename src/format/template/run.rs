@@ -4,14 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::args::Args;
 use super::ast::{Body, FilterCall, For, Kind, Statement, Target};
-use super::call::{Args, invoke};
 use super::eval::{eval, lookup};
 use super::fault::{Result, raised};
-use super::machine::Machine;
-use super::scope::Scope;
 use super::source::{self, Source};
-use super::value::{Closure, Iter, Loop, Value};
+use super::value::{Closure, Iter, Loop, Machine, Scope, Value};
 use super::{filters, print};
 
 /// How a body ended.
@@ -146,7 +144,7 @@ fn step(
         }
         Kind::Generation(parsed) => {
             let body = Closure { parsed: parsed.clone(), scope: scope.clone() };
-            let text = invoke(machine, &body, Args::default())?;
+            let text = (machine.again)(machine, &Value::Macro(Rc::new(body)), Args::default())?;
             machine.marked.push((machine.written, text.chars().count()));
             out.text.push_str(&text);
             out.wrote(machine)?;

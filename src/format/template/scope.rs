@@ -4,24 +4,27 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::ast::Name;
-use super::value::Value;
 
-/// Names of a body, inside of those around it.
-#[derive(Default)]
-pub(super) struct Scope {
+/// Names of a body and their values V, inside of those around it.
+pub(super) struct Scope<V> {
     /// `None` hides a name of the outer scopes.
-    names: RefCell<Vec<(Name, Option<Value>)>>,
-    around: Option<Rc<Scope>>,
+    names: RefCell<Vec<(Name, Option<V>)>>,
+    around: Option<Rc<Scope<V>>>,
 }
 
-impl Scope {
+impl<V: Clone> Scope<V> {
+    /// The outermost one.
+    pub(super) fn outermost() -> Rc<Scope<V>> {
+        Rc::new(Scope { names: RefCell::default(), around: None })
+    }
+
     /// A scope inside of another one, with names that have no value yet.
-    pub(super) fn inside(around: &Rc<Scope>, hidden: &[Name]) -> Rc<Scope> {
+    pub(super) fn inside(around: &Rc<Scope<V>>, hidden: &[Name]) -> Rc<Scope<V>> {
         let names = hidden.iter().map(|name| (name.clone(), None)).collect();
         Rc::new(Scope { names: RefCell::new(names), around: Some(around.clone()) })
     }
 
-    pub(super) fn set(&self, name: &Name, value: Value) {
+    pub(super) fn set(&self, name: &Name, value: V) {
         self.put(name, Some(value));
     }
 
@@ -30,7 +33,7 @@ impl Scope {
         self.put(name, None);
     }
 
-    fn put(&self, name: &Name, value: Option<Value>) {
+    fn put(&self, name: &Name, value: Option<V>) {
         let mut names = self.names.borrow_mut();
         match names.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value,
@@ -39,7 +42,7 @@ impl Scope {
     }
 
     /// The value of a name; the inner `None` is a name that has none yet.
-    pub(super) fn get(&self, name: &str) -> Option<Option<Value>> {
+    pub(super) fn get(&self, name: &str) -> Option<Option<V>> {
         let mut scope = self;
         loop {
             if let Some((_, value)) =

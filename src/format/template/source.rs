@@ -1,22 +1,9 @@
 //! What a loop or a filter reads elements from.
 
-use std::rc::Rc;
-
 use super::fault::{Result, raised};
-use super::machine::Machine;
-use super::value::{Dict, Items, Iter, Range, Value, View};
+use super::value::{Iter, Machine, Value, View};
 
-/// Elements one after another.
-#[derive(Clone)]
-pub(super) enum Source {
-    Empty,
-    Items(Rc<Items>, usize),
-    /// A text and the byte that comes next.
-    Characters(Rc<str>, usize),
-    View(View, Rc<Dict>, usize),
-    Range(Range, usize),
-    Iterator(Rc<Iter>),
-}
+pub(super) use super::value::Source;
 
 impl Source {
     /// Python's `iter(value)`.
@@ -137,4 +124,21 @@ pub(super) fn reversed(value: &Value) -> Result<Option<Value>> {
         })
     };
     Iter::value(kind, &[value], next).map(Some)
+}
+
+/// Python's `iter` would not fail.
+pub(super) fn is_iterable(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::Undefined(_)
+            | Value::Text(_)
+            | Value::Markup(_)
+            | Value::List(_)
+            | Value::Tuple(_)
+            | Value::Dict(_)
+            | Value::View(..)
+            | Value::Range(_)
+            | Value::Iterator(_)
+            | Value::Loop(_)
+    )
 }

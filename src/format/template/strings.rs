@@ -1,86 +1,12 @@
 //! Python's methods of texts.
 
-use super::call::Args;
+use super::args::{Args, int_of, text_of};
 use super::fault::{Result, beyond, raised, room};
-use super::machine::Machine;
 use super::unicode::{
     capitalized, check_case, is_letter, is_number, is_printable, is_space, is_word, titled,
 };
-use super::value::Value;
+use super::value::{Machine, Value};
 use super::{format, pieces, print, source};
-
-/// All of them.
-pub(super) const NAMES: [&str; 47] = [
-    "capitalize",
-    "casefold",
-    "center",
-    "count",
-    "encode",
-    "endswith",
-    "expandtabs",
-    "find",
-    "format",
-    "format_map",
-    "index",
-    "isalnum",
-    "isalpha",
-    "isascii",
-    "isdecimal",
-    "isdigit",
-    "isidentifier",
-    "islower",
-    "isnumeric",
-    "isprintable",
-    "isspace",
-    "istitle",
-    "isupper",
-    "join",
-    "ljust",
-    "lower",
-    "lstrip",
-    "maketrans",
-    "partition",
-    "removeprefix",
-    "removesuffix",
-    "replace",
-    "rfind",
-    "rindex",
-    "rjust",
-    "rpartition",
-    "rsplit",
-    "rstrip",
-    "split",
-    "splitlines",
-    "startswith",
-    "strip",
-    "swapcase",
-    "title",
-    "translate",
-    "upper",
-    "zfill",
-];
-
-/// A text argument.
-pub(super) fn text_of(value: Option<Value>, function: &str) -> Result<std::rc::Rc<str>> {
-    match value {
-        Some(Value::Text(text) | Value::Markup(text)) => Ok(text),
-        other => {
-            let kind = other.map_or("nothing", |value| value.kind());
-            Err(raised(format!("{function}() argument must be str, not {kind}")))
-        }
-    }
-}
-
-/// A whole number, or what stands for none.
-fn int_of(value: Option<Value>, default: i128, function: &str) -> Result<i128> {
-    match value {
-        None => Ok(default),
-        Some(value) => value.as_int().ok_or_else(|| {
-            let kind = value.kind();
-            raised(format!("{function}(): '{kind}' object cannot be interpreted as an integer"))
-        }),
-    }
-}
 
 /// The places that `start` and `stop` mean among `length`.
 pub(super) fn bounds(

@@ -4,13 +4,13 @@
 
 use std::rc::Rc;
 
+use super::args::Args;
 use super::ast::{Comparison, Operator};
-use super::call::Args;
-use super::eval::compare;
+use super::compare::compare;
 use super::fault::{Fault, Result, beyond, raised};
-use super::machine::Machine;
-use super::value::Value;
-use super::{filters, operators, print, strings};
+use super::source::is_iterable;
+use super::value::{Machine, Value};
+use super::{filter_names, operators, print, strings};
 
 pub(super) const NAMES: [&str; 39] = [
     "odd",
@@ -58,23 +58,6 @@ pub(super) fn unknown(name: &str) -> Fault {
     raised(format!("No test named '{name}'."))
 }
 
-/// Python's `iter` would not fail.
-pub(super) fn is_iterable(value: &Value) -> bool {
-    matches!(
-        value,
-        Value::Undefined(_)
-            | Value::Text(_)
-            | Value::Markup(_)
-            | Value::List(_)
-            | Value::Tuple(_)
-            | Value::Dict(_)
-            | Value::View(..)
-            | Value::Range(_)
-            | Value::Iterator(_)
-            | Value::Loop(_)
-    )
-}
-
 /// `value is name(args)`
 pub(super) fn apply(machine: &mut Machine, name: &str, value: &Value, args: Args) -> Result<Value> {
     machine.descend()?;
@@ -115,7 +98,7 @@ pub(super) fn apply(machine: &mut Machine, name: &str, value: &Value, args: Args
                 "filter" | "test" => {
                     value.check_hashable()?;
                     value.as_text().is_some_and(|known| match name {
-                        "filter" => filters::is_known(known),
+                        "filter" => filter_names::is_known(known),
                         _ => NAMES.contains(&&**known),
                     })
                 }

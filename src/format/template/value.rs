@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::ast::{For, Macro, Name};
 use super::fault::{Result, beyond, raised};
-use super::machine::Machine;
-use super::scope::Scope;
+use super::{machine, scope};
 
 /// How deep lists and the like may lie in each other.
 const DEEPEST: u16 = 200;
@@ -153,6 +152,31 @@ impl Range {
     }
 }
 
+/// What a template has while it is rendered.
+pub(super) type Machine = machine::Machine<Value, Args>;
+
+/// Where names have their values.
+pub(super) type Scope = scope::Scope<Value>;
+
+/// What a call is given.
+#[derive(Clone, Default)]
+pub(super) struct Args {
+    pub(super) positional: Vec<Value>,
+    pub(super) keyword: Vec<(Name, Value)>,
+}
+
+/// Elements one after another.
+#[derive(Clone)]
+pub(super) enum Source {
+    Empty,
+    Items(Rc<Items>, usize),
+    /// A text and the byte that comes next.
+    Characters(Rc<str>, usize),
+    View(View, Rc<Dict>, usize),
+    Range(Range, usize),
+    Iterator(Rc<Iter>),
+}
+
 type Next = Box<dyn FnMut(&mut Machine) -> Result<Option<Value>>>;
 
 /// What gives its elements once.
@@ -184,7 +208,7 @@ impl Iter {
 
 /// A loop that is being run.
 pub(super) struct Loop {
-    pub(super) source: RefCell<super::source::Source>,
+    pub(super) source: RefCell<Source>,
     /// Elements, where their number is known before they are read.
     pub(super) length: Cell<Option<usize>>,
     pub(super) index0: Cell<usize>,
@@ -304,43 +328,6 @@ impl Value {
             }
             Value::Tuple(items) => items.values.iter().try_for_each(Value::check_hashable),
             _ => Ok(()),
-        }
-    }
-
-    /// Python's `==`.
-    pub(super) fn equals(&self, other: &Value) -> bool {
-        let all = |a: &Items, b: &Items| {
-            let (a, b) = (&a.values, &b.values);
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals(b))
-        };
-        match (self, other) {
-            (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
-            (Value::Text(a) | Value::Markup(a), Value::Text(b) | Value::Markup(b)) => a == b,
-            (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => all(a, b),
-            (Value::Dict(a), Value::Dict(b)) => {
-                let has =
-                    |(key, value): &(Value, Value)| b.get(key).is_some_and(|v| v.equals(value));
-                a.entries.len() == b.entries.len() && a.entries.iter().all(has)
-            }
-            (Value::View(View::Keys, a), Value::View(View::Keys, b)) => {
-                a.entries.len() == b.entries.len()
-                    && a.entries.iter().all(|(key, _)| b.get(key).is_some())
-            }
-            (Value::Range(a), Value::Range(b)) => {
-                a.len() == b.len()
-                    && (0..a.len().min(2)).all(|i| match (a.get(i), b.get(i)) {
-                        (Some(Value::Int(a)), Some(Value::Int(b))) => a == b,
-                        _ => false,
-                    })
-            }
-            (Value::Namespace(a), Value::Namespace(b)) => a == b,
-            (Value::Function(a), Value::Function(b)) => a == b,
-            (Value::Macro(a), Value::Macro(b)) => Rc::ptr_eq(a, b),
-            (Value::Loop(a), Value::Loop(b)) => Rc::ptr_eq(a, b),
-            (Value::Iterator(a), Value::Iterator(b)) => Rc::ptr_eq(a, b),
-            (Value::Cycler(a), Value::Cycler(b)) => Rc::ptr_eq(a, b),
-            (Value::Joiner(a), Value::Joiner(b)) => Rc::ptr_eq(a, b),
-            _ => super::number::equal(self, other),
         }
     }
 }
