@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let longest = rows.report().longest;
         let largest = Pass { batch: 1, queries: longest, targets: longest };
         let mut trainer = Trainer::new(model, schedule, options, largest)?;
-        let batches = Vec::from_iter((0..rows.len()).map(|row| Batch::new(&rows, &[row], 0)));
+        let batches = Vec::from_iter((0..rows.len()).map(|row| Batch::new(&rows, &[row])));
         let batches = batches.into_iter().collect::<wgpu_lora::Result<Vec<_>>>()?;
         for step in 1..=10 {
             let mut nll = Vec::new();

@@ -1,4 +1,5 @@
-//! One error type: every message says what is wrong, where, and what to do next.
+//! One error type: every message says what is wrong, where, and what to do next. Settings stand in messages as
+//! `‹max_length›`, or with a value as `‹loss = all›`; [`spelled`] gives them the spelling of whoever reads.
 
 use std::path::PathBuf;
 
@@ -80,7 +81,7 @@ pub enum Error {
         /// Which settings would fit.
         hint: String,
     },
-    /// The graphics driver reported an error, or the device was lost.
+    /// The graphics driver reported an error.
     #[error("graphics device failed during {during}: {why}")]
     Device {
         /// What ran.
@@ -88,9 +89,17 @@ pub enum Error {
         /// The driver's words.
         why: String,
     },
+    /// The driver has given the device up: everything on it is gone, and only a new one helps.
+    #[error("the graphics device was lost during {during}: {why}")]
+    DeviceLost {
+        /// What ran.
+        during: String,
+        /// The driver's words.
+        why: String,
+    },
     /// A loss or gradient is NaN or infinite.
     #[error(
-        "step {step}: {what} is not finite (rows {rows}). Lower --learning-rate, set --max-grad-norm, or look at these rows"
+        "step {step}: {what} is not finite (rows {rows}). Lower ‹learning_rate›, set ‹max_grad_norm›, or look at these rows"
     )]
     NonFinite {
         /// The optimizer step, from 1.
@@ -121,8 +130,8 @@ impl Error {
             Error::Invalid { .. } => "Invalid",
             Error::NoAdapter { .. } => "NoAdapter",
             Error::OutOfMemory { .. } => "OutOfMemory",
-            Error::Device { why, .. } if why.starts_with("device lost") => "DeviceLost",
             Error::Device { .. } => "Device",
+            Error::DeviceLost { .. } => "DeviceLost",
             Error::NonFinite { .. } => "NonFinite",
             Error::Io { .. } => "Io",
         }
@@ -146,6 +155,30 @@ impl Error {
     }
 }
 
+/// A message in which each setting is spelled as `spell` does it, of name and value; where that is `None` it stays as it
+/// stands.
+///
+/// ```
+/// let plain = |name: &str, value: Option<&str>| Some(format!("{name} {}", value?));
+/// assert_eq!(wgpu_lora::error::spelled("give ‹loss = all›", plain), "give loss all");
+/// ```
+pub fn spelled(text: &str, spell: impl Fn(&str, Option<&str>) -> Option<String>) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, from)) = rest.split_once('‹')
+        && let Some((setting, after)) = from.split_once('›')
+    {
+        let (name, value) = match setting.split_once(" = ") {
+            Some((name, value)) => (name, Some(value)),
+            None => (setting, None),
+        };
+        let spelling = spell(name, value).unwrap_or_else(|| format!("‹{setting}›"));
+        out.push_str(before);
+        out.push_str(&spelling);
+        rest = after;
+    }
+    out + rest
+}
+
 /// The beginning and the end of a text that is too long for a message: names in damaged files have any length.
 pub(crate) fn brief(text: String) -> String {
     const MOST: usize = 300;
@@ -160,6 +193,22 @@ pub(crate) fn brief(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_spelled_and_other_texts_stay() {
+        let spell = |name: &str, value: Option<&str>| {
+            (name != "x").then(|| format!("{name}:{}", value.unwrap_or("-")))
+        };
+        let text = "‹a› and ‹b = c=d›, ‹x›, ‹y";
+        assert_eq!(spelled(text, spell), "a:- and b:c=d, ‹x›, ‹y");
+    }
+
+    #[test]
+    fn a_lost_device_is_a_kind_of_its_own_whatever_a_driver_says() {
+        let (during, why) = ("load".to_owned(), "device lost its way".to_owned());
+        assert_eq!(Error::Device { during: during.clone(), why: why.clone() }.kind(), "Device");
+        assert_eq!(Error::DeviceLost { during, why }.kind(), "DeviceLost");
+    }
 
     #[test]
     fn long_texts_are_cut_between_characters() {

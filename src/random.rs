@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_stream_never_changes() {
-        // These numbers are in every checkpoint's future: a change breaks --resume and seeds.
+        // These numbers are in every checkpoint's future: a change breaks resumed runs and seeds.
         let mut rng = stream(42, "order", 3);
         let got = [rng.next_u64(), rng.next_u64()];
         assert_eq!(got, A_STREAM, "{got:#018x?}");

@@ -3,36 +3,23 @@
 
 use std::collections::BTreeSet;
 
+use crate::data::Batch;
+use crate::format::{AdapterConfig, TargetModules};
 use crate::gpu::{Access, Elem, Gpu, Host, Op, Reading, difference};
-use crate::kernels::ALL;
 use crate::kernels::cases::{CASES, Inputs};
-use crate::model::{Model, Precision};
+use crate::model::{Device, DropoutKey, Keep, KvCache, Model, Pass, Precision, SlotCache, SlotRow};
+use crate::train::config::Optim;
+use crate::train::optimizer::{Optimizer, Step};
 use crate::{Error, Result};
 
 /// Which kernels to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those between a prompt and its next tokens.
+    /// Those between a prompt and its next tokens, with the adapter that is active.
     Answer,
-    /// All others.
+    /// Those that training, and an answer with a trained adapter, need beside them.
     Rest,
 }
-
-/// Between a prompt and its next tokens.
-const ANSWER: &[&str] = &[
-    "embed_fwd",
-    "rms_norm_fwd",
-    "linear_fwd",
-    "linear_few",
-    "rope",
-    "attention_fwd",
-    "attention_decode",
-    "attention_gather",
-    "swiglu_fwd",
-    "add",
-    "gather_rows",
-    "copy_rows",
-];
 
 /// One variant's verdict.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -57,29 +44,32 @@ struct Pending {
 }
 
 /// Runs the kernels of `scope` that `model` needs, each with small reproducible inputs, and compares every
-/// output with the twin's. A DoRA adapter's own kernels belong to the answer while one is active.
+/// output with the twin's. Which these are, passes of the model tell that are recorded and not run.
 ///
 /// **Errors** [`Error::Device`] if the driver refuses a kernel; disagreement is a [`Check`], no error.
-pub async fn run(gpu: &Gpu, model: &Model, scope: Scope) -> Result<Vec<Check>> {
-    let (weights, linears) = (model.weight_modules(), model.linear_modules());
-    let dora = model.adapter().is_ok_and(|adapter| adapter.config().use_dora);
-    let answers = |name: &str| ANSWER.contains(&name) || (dora && name.starts_with("dora_"));
-    let mut seen = BTreeSet::new();
+pub async fn run(gpu: &Gpu, model: &mut Model, scope: Scope) -> Result<Vec<Check>> {
+    let mut used = used(model, scope).await?;
     let mut checks: Vec<Check> = Vec::new();
-    for case in CASES.iter().filter(|case| answers(case.kernel) == (scope == Scope::Answer)) {
-        let inputs = Inputs::new(gpu).with_half(model.precision() == Precision::Mixed);
-        let [m, n, mut k] = case.small;
+    // What the usual sizes do not meet, odd ones do.
+    for (case, odd) in [0, 1].into_iter().flat_map(|odd| CASES.iter().map(move |c| (c, odd))) {
+        if !used.iter().any(|variant| variant.split('[').next() == Some(case.kernel)) {
+            continue;
+        }
+        let [m, mut n, mut k] = case.small;
         if case.kernel.starts_with("attention") {
             k = model.config().head_dim;
+        } else {
+            (n, k) = (n + odd, k + 4 * odd);
         }
+        let inputs = Inputs::new(gpu).with_half(model.precision() == Precision::Mixed);
         let mut pending = Vec::new();
         (case.run)(&inputs, [m, n, k], &mut |op| {
-            if uses(op, &weights, &linears)
-                && seen.insert(gpu.caps().select(op.kernel(), &op.roles())?.name())
-            {
-                begin(gpu, &inputs, op, &mut pending)?;
+            let variant = gpu.caps().select(op.kernel(), &op.roles())?.name();
+            if used.remove(&variant) {
+                begin(gpu, &inputs, op, variant, &mut pending)
+            } else {
+                Ok(())
             }
-            Ok(())
         })?;
         for one in pending {
             let device = Host(one.reading.finish().await?);
@@ -98,10 +88,105 @@ pub async fn run(gpu: &Gpu, model: &Model, scope: Scope) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Every kernel, for those who count: names of [`ALL`] that [`Scope::Answer`] runs, and the others.
-pub fn kernels(scope: Scope) -> Vec<&'static str> {
-    let names = ALL.iter().map(|kernel| kernel.name);
-    names.filter(|name| ANSWER.contains(name) == (scope == Scope::Answer)).collect()
+/// The variants that `model` needs.
+async fn used(model: &mut Model, scope: Scope) -> Result<BTreeSet<String>> {
+    let answer = Listing::of(model).variants(async |model| answer(model).await).await?;
+    if scope == Scope::Answer {
+        return Ok(answer);
+    }
+    let active = model.active_adapter_name().map(str::to_owned);
+    let all = Listing::of(model).variants(async |model| training(model).await).await;
+    model.remove_adapter(TRAINED);
+    model.set_adapter(active.as_deref())?;
+    Ok(all?.difference(&answer).cloned().collect())
+}
+
+/// A model whose passes are written down and not run, until this is dropped.
+struct Listing<'a> {
+    model: &'a mut Model,
+    device: Gpu,
+}
+
+impl<'a> Listing<'a> {
+    fn of(model: &'a mut Model) -> Listing<'a> {
+        let device = model.gpu().clone();
+        model.record_on(device.listing());
+        Listing { model, device }
+    }
+
+    async fn variants(
+        self,
+        passes: impl AsyncFnOnce(&mut Model) -> Result<()>,
+    ) -> Result<BTreeSet<String>> {
+        passes(&mut *self.model).await?;
+        Ok(self.model.gpu().listed())
+    }
+}
+
+impl Drop for Listing<'_> {
+    fn drop(&mut self) {
+        self.model.record_on(self.device.clone());
+    }
+}
+
+/// Tokens of a prompt: more than the products of few rows take.
+const TOKENS: usize = 9;
+
+/// The name of the adapter that is trained on paper.
+const TRAINED: &str = "self-test";
+
+/// A prompt and its next token, over a cache and over slots.
+async fn answer(model: &Model) -> Result<()> {
+    let (gpu, config) = (model.gpu(), model.config());
+    let tokens = TOKENS.min(model.max_positions().saturating_sub(1)).max(1);
+    let ids = vec![0; tokens];
+    let space = model.workspace(Pass { batch: 1, queries: tokens, targets: 1 }, None)?;
+    let mut cache = KvCache::new(gpu, config, 1, tokens + 1)?;
+    model.extend(&space, &mut cache, &ids).await?;
+    model.extend(&space, &mut cache, &[0]).await?;
+    let mut slots = SlotCache::new(gpu, config, tokens + 1)?;
+    model.prefill_slots(&space, &mut slots, &ids, &[tokens as u32 - 1]).await?;
+    let row = SlotRow { id: 0, position: tokens as u32, before: (0..tokens as u32).collect() };
+    model.extend_slots(&space, &mut slots, &[row]).await?;
+    // DoRA's norms, which its adapter brought.
+    model.record_refresh(&mut gpu.recorder("self-test"))
+}
+
+/// A step of new adapters of either kind in the last two blocks, which are like all others, and answers with them.
+async fn training(model: &mut Model) -> Result<()> {
+    let layers = model.config().num_hidden_layers;
+    let tokens = TOKENS.min(model.max_positions()).max(2);
+    for (use_dora, keep, optim) in
+        [(false, Keep::Recomputed, Optim::Adamw), (true, Keep::Half, Optim::Adamw8bit)]
+    {
+        let adapter = AdapterConfig {
+            rank: 16,
+            alpha: 32.0,
+            dropout: 0.05,
+            target_modules: TargetModules::AllLinear,
+            layers_to_transform: Some((layers.saturating_sub(2)..layers).collect()),
+            use_dora,
+            ..AdapterConfig::default()
+        };
+        model.add_fresh_adapter(TRAINED, &adapter, 0).await?;
+        let model = &*model;
+        let pass = Pass { batch: 1, queries: tokens, targets: tokens - 1 };
+        let space = model.workspace(pass, Some(keep))?;
+        // With loss on every token, and on the last alone.
+        for untrained in [1, tokens - 1] {
+            let mut batch = Batch::default();
+            batch.push(0, &vec![0; tokens], untrained..tokens);
+            let key = DropoutKey { seed: 0, step: 0, micro: 0 };
+            model.micro_batch(&space, &batch, 1.0, Some(key))?;
+            model.token_nll(&space, &batch).await?;
+        }
+        let mut rec = model.gpu().recorder("self-test");
+        let adapter = model.adapter()?;
+        let optimizer = Optimizer::new(&mut Device::new(model.gpu()), adapter.layout(), optim)?;
+        optimizer.record(&mut rec, adapter, model.stats(), Step::default())?;
+        answer(model).await?;
+    }
+    Ok(())
 }
 
 /// The first disagreement as an error for those who must not go on.
@@ -117,20 +202,13 @@ pub fn require(checks: &[Check]) -> Result<()> {
     }
 }
 
-/// Whether the operation reads its weights as the model keeps them, and if it adds LoRA's branch or makes its input
-/// itself, as the model keeps its linear layers or LoRA's A.
-fn uses(op: &dyn Op, weights: &BTreeSet<&str>, linears: &BTreeSet<&str>) -> bool {
-    let roles = op.roles();
-    let has = |role| roles.iter().any(|(name, _)| *name == role);
-    roles.iter().filter(|(role, _)| *role == "weight").all(|(_, module)| match *module {
-        "weight_f32" if !has("branch") => true,
-        module if has("branch") || has("input") => linears.contains(module),
-        module => weights.contains(module),
-    })
-}
-
-fn begin(gpu: &Gpu, inputs: &Inputs, op: &dyn Op, pending: &mut Vec<Pending>) -> Result<()> {
-    let variant = gpu.caps().select(op.kernel(), &op.roles())?.name();
+fn begin(
+    gpu: &Gpu,
+    inputs: &Inputs,
+    op: &dyn Op,
+    variant: String,
+    pending: &mut Vec<Pending>,
+) -> Result<()> {
     let mut rec = gpu.recorder("self-test");
     rec.record(op)?;
     rec.submit()?;
@@ -152,12 +230,32 @@ fn begin(gpu: &Gpu, inputs: &Inputs, op: &dyn Op, pending: &mut Vec<Pending>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::{Checkpoint, ModelConfig};
+    use crate::gpu::GpuOptions;
+    use crate::model::{LoadOptions, Quant};
+    use pollster::block_on;
 
     #[test]
-    fn every_kernel_is_in_one_of_the_two_halves() {
-        let (answer, rest) = (kernels(Scope::Answer), kernels(Scope::Rest));
-        assert_eq!(answer.len() + rest.len(), ALL.len());
-        assert_eq!(answer.len(), ANSWER.len(), "a name in ANSWER is no kernel");
+    fn every_variant_that_a_model_needs_has_a_case() {
+        let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
+        let gpu = block_on(Gpu::with(GpuOptions { adapter, ..Default::default() })).unwrap();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/model/tiny_a");
+        let checkpoint = Checkpoint::open(folder).unwrap();
+        let config = ModelConfig::from_dir(folder).unwrap();
+        for quant in [Quant::Nf4, Quant::None] {
+            let options = LoadOptions { quant, max_positions: 64 };
+            let mut silent = |_, _| {};
+            let loaded = Model::load(&gpu, &checkpoint, &config, options, &mut silent);
+            let mut model = block_on(loaded).unwrap();
+            for scope in [Scope::Answer, Scope::Rest] {
+                let used = block_on(used(&mut model, scope)).unwrap();
+                let checks = block_on(run(&gpu, &mut model, scope)).unwrap();
+                require(&checks).unwrap();
+                let tested: BTreeSet<String> = checks.into_iter().map(|c| c.variant).collect();
+                assert_eq!(tested, used);
+            }
+            assert_eq!(model.adapter_names().count(), 0);
+        }
     }
 
     #[test]

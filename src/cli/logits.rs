@@ -59,8 +59,8 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
     if let Some(adapter) = &args.adapter {
         session.attach(&mut model, "adapter", adapter).await?;
     }
-    if let (Some(prompt), Some(tokenizer)) = (&args.prompt, &tokenizer)
-        && let Some(note) = bos_note(&model, tokenizer, prompt)?
+    if args.prompt.is_some()
+        && let Some(note) = tokenizer.as_ref().and_then(|t| bos_note(t, &encoded))
     {
         session.printer.note(note);
     }

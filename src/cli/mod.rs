@@ -9,6 +9,7 @@ mod charts;
 mod evaluate;
 mod export;
 mod files;
+mod flags;
 mod generate;
 mod info;
 mod logits;
@@ -97,7 +98,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if printer::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", told(&error));
+            let _ = writeln!(std::io::stderr(), "error: {}", flags::with_flags(&told(&error)));
             ExitCode::FAILURE
         }
     }

@@ -7,8 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::Inspect;
+use super::flags::with_flags;
 use super::rows::Rows;
-use super::session::{Session, quant};
+use super::session::Session;
 use super::settings::SettingsArgs;
 use crate::format::{ModelConfig, ModelFiles, Tokenizer};
 use crate::model::{Keep, LoadOptions, MemoryPlan, Pass};
@@ -58,7 +59,7 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         let rows = Rows::open(session, &mut config, tokenizer, None)?;
         (rows.pass(&config), rows.positions(&config))
     };
-    let options = LoadOptions { quant: quant(config.quant), max_positions: positions };
+    let options = LoadOptions { quant: config.quant, max_positions: positions };
     let checkpoint = files.as_ref().map(|files| &files.checkpoint);
     let weights = MemoryPlan::weights(&model, checkpoint, options)?;
     let limits = match session.gpu(Inspect::default(), None).await {
@@ -88,7 +89,7 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
     }))?;
     session.printer.line(table(&plan))?;
     if let Err(error) = plan.check() {
-        session.printer.line(format!("does not fit: {error}"))?;
+        session.printer.line(with_flags(&format!("does not fit: {error}")))?;
     }
     Ok(())
 }
@@ -105,7 +106,7 @@ pub(super) fn table(plan: &RunPlan) -> String {
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
     let kept = match plan.keep {
         Keep::Full => "all kept",
-        Keep::Packed => "kept at 16 bits",
+        Keep::Half => "kept at 16 bits",
         Keep::Recomputed => "recomputed in backward",
     };
     let Pass { batch, queries, targets } = plan.pass;

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::args::Global;
+use super::flags::with_flags;
 
 /// The two streams, as the options want them.
 #[derive(Clone, Debug)]
@@ -65,13 +66,13 @@ impl Printer {
     /// A word on the side.
     pub(super) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", with_flags(&text.to_string()));
         }
     }
 
     /// Something that a person should know even with `-q`.
     pub(super) fn warn(&self, text: impl std::fmt::Display) {
-        let _ = writeln!(io::stderr(), "warning: {text}");
+        let _ = writeln!(io::stderr(), "warning: {}", with_flags(&text.to_string()));
     }
 
     /// Whether a bar would be seen, and not torn by other lines.

@@ -14,7 +14,6 @@ use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning};
 use crate::hub;
 use crate::kernels::{self, Contest, Tuned, tune};
 use crate::model::{LoadOptions, Model, Quant};
-use crate::train::config;
 
 /// Longer sequences than this are typing errors, unless the model says otherwise.
 const MOST_POSITIONS: usize = 1 << 18;
@@ -63,14 +62,6 @@ fn describe(tuned: &Tuned) -> Vec<String> {
 pub(super) fn policy_from_env() -> Result<Policy> {
     let name = std::env::var("WGPU_LORA_VARIANT").unwrap_or_default();
     Policy::named(&name, kernels::ALL).context("WGPU_LORA_VARIANT")
-}
-
-/// How the weights of a run are kept.
-pub(super) fn quant(setting: config::Quant) -> Quant {
-    match setting {
-        config::Quant::Nf4 => Quant::Nf4,
-        config::Quant::None => Quant::None,
-    }
 }
 
 /// What every command needs.
@@ -202,7 +193,7 @@ impl Session {
         args: &ModelArgs,
         positions: usize,
     ) -> Result<Model> {
-        let mut model = self.load(gpu, files, quant(args.quant), positions).await?;
+        let mut model = self.load(gpu, files, args.quant, positions).await?;
         model.set_precision(args.precision);
         Ok(model)
     }

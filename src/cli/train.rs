@@ -12,7 +12,7 @@ use super::args::Inspect;
 use super::plan;
 use super::plot;
 use super::rows::Rows;
-use super::session::{Session, quant};
+use super::session::Session;
 use super::settings::SettingsArgs;
 use crate::Error;
 use crate::gpu::Tuning;
@@ -23,7 +23,7 @@ use crate::train::checkpoint;
 use crate::train::config::TrainConfig;
 use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
-use crate::train::run::{Run, recorded_variants};
+use crate::train::run::{Run, Start, recorded_variants};
 
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
@@ -68,7 +68,8 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     if let Some(name) = &args.settings.preset {
         say_preset(session, name, &config)?;
     }
-    let recorded = recorded_variants(&args.out, args.resume)?;
+    let start = if args.resume { Start::Resume } else { Start::Fresh };
+    let recorded = recorded_variants(&args.out, start)?;
     let files = session.files(&config.model)?;
     let mut config = config.for_model(&files.config);
     let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
@@ -85,7 +86,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
         caps.adapter.backend,
         caps.origin()
     ));
-    let (quant, positions) = (quant(config.quant), rows.positions(&config));
+    let (quant, positions) = (config.quant, rows.positions(&config));
     let options = LoadOptions { quant, max_positions: positions };
     let weights = MemoryPlan::weights(&files.config, Some(&files.checkpoint), options)?;
     let pass = rows.pass(&config);
@@ -94,7 +95,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     memory.check()?;
     let model = session.load(&gpu, &files, quant, positions).await?;
     let Rows { training, held_out } = rows;
-    let mut run = Run::new(model, training, held_out, config, &args.out, args.resume).await?;
+    let mut run = Run::new(model, training, held_out, config, &args.out, start).await?;
     run.notes().iter().for_each(|note| printer.warn(note));
     begin(session, &run)?;
     let result = follow(session, args, &mut run).await;

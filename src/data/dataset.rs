@@ -1,29 +1,17 @@
 //! Training rows, tokenized and masked as TRL's `SFTTrainer` does. Their tokens go to a `Store`; memory holds 16 bytes
 //! a row.
 
-use super::encode::{self, Encode};
+use super::encode::{self, Encode, LossOn, to_u32};
+use super::record::Record;
 use super::records;
 use super::rows::{ColumnMap, Row};
 use super::store::Store;
 use super::turns::Template;
 use crate::random::Fnv;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
-
-/// Which tokens of a prompt/completion row are targets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LossOn {
-    /// Those of the completion and the EOS behind it (TRL's `completion_only_loss`), or of what the
-    /// assistant says (`assistant_only_loss`).
-    #[default]
-    Completion,
-    /// All.
-    All,
-}
 
 /// Tokens kept of a row where nothing else is said: TRL's number.
 pub const MAX_LENGTH: usize = 1024;
@@ -179,7 +167,7 @@ impl Dataset {
 
     fn push_record(
         &mut self,
-        record: &records::Record,
+        record: &Record,
         name: &str,
         line: usize,
         tokenizer: &(impl Encode + ?Sized),
@@ -272,7 +260,7 @@ impl Dataset {
             0 => "there are no rows".to_string(),
             n => format!(
                 "none of the {n} rows has a target token within max_length; \
-                 raise --max-length (the longest row has {} tokens), fill `completion`, or use --loss all",
+                 raise ‹max_length› (the longest row has {} tokens), fill `completion`, or use ‹loss = all›",
                 self.report.longest
             ),
         };
@@ -368,11 +356,6 @@ fn hashed(mut hash: Fnv, ids: &[u32], spans: &[(u32, u32)]) -> Fnv {
         }
     }
     ids.iter().fold(hash, |hash, id| hash.with(&id.to_le_bytes()))
-}
-
-/// Token counts and line numbers are far below 2^32; a larger one would only be misreported.
-pub(super) fn to_u32(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 fn not_empty(name: &str, rows: usize) -> Result<()> {

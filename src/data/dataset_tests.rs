@@ -112,7 +112,7 @@ fn bad_rows_name_file_line_and_keys() {
         (b"{\"prompt\":\"a\"}", &["line 1", "[prompt]"]),
         (
             b"{\"prompt\":\"a\",\"completion\":\"b\",\"text\":\"c\"}",
-            &["line 1", "prompt and completion, or text; choose one with --map"],
+            &["line 1", "prompt and completion, or text; choose one with ‹map›"],
         ),
         (
             b"{\"prompt\":\"a\",\"completion\":12.5}",
@@ -277,8 +277,8 @@ fn chats_are_rendered_and_only_the_assistant_is_a_target() {
     assert_eq!(text(&d, true), "^<s>S$\n\n<u>hi$\n\n<a>yo$\n\n<u>?$\n\n<a>!$\n\n");
     assert_eq!(text(&d, false), "...................yo$............!$..");
     assert_eq!(d.report().target_tokens, 5);
-    let batch = crate::data::Batch::new(&d, &[0], 0).unwrap();
-    assert_eq!(batch.target_count(), 5);
+    let batch = crate::data::Batch::new(&d, &[0]).unwrap();
+    assert_eq!(batch.targets.len(), 5);
     let all = DatasetOptions { loss: LossOn::All, ..DatasetOptions::default() };
     let all = Dataset::from_text("d", row.as_bytes(), &Chatty(TURNS), &all).unwrap();
     assert_eq!(all.report().target_tokens, all.report().tokens - 1);

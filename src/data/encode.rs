@@ -1,8 +1,8 @@
 //! What a row's texts become: token ids, and which of them are targets.
 
-use super::dataset::to_u32;
 use crate::format::{ChatTemplate, Offsets};
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// What the dataset needs from a tokenizer.
 pub trait Encode {
@@ -68,6 +68,18 @@ impl Encode for crate::format::Tokenizer {
     }
 }
 
+/// Which tokens of a prompt/completion row are targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossOn {
+    /// Those of the completion and the EOS behind it (TRL's `completion_only_loss`), or of what the
+    /// assistant says (`assistant_only_loss`).
+    #[default]
+    Completion,
+    /// All.
+    All,
+}
+
 /// First and last + 1 of tokens that count, in order and apart.
 pub(super) type Spans = Vec<(u32, u32)>;
 
@@ -129,4 +141,9 @@ fn with_eos(
 /// How many ids two rows have in common at their beginning.
 pub(super) fn common<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Token counts and line numbers are far below 2^32; a larger one would only be misreported.
+pub(super) fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -14,6 +14,7 @@ mod parquet;
 mod parquet_pages;
 #[cfg(not(target_arch = "wasm32"))]
 mod parquet_values;
+mod record;
 mod record_json;
 pub mod records;
 pub mod rows;
@@ -21,11 +22,15 @@ mod signature;
 mod store;
 mod turns;
 
-pub use batch::{Batch, IGNORE, Packed, Segment};
+pub use batch::{Batch, IGNORE, Segment, Target};
 pub use chat_row::Chat;
-pub use dataset::{Dataset, DatasetOptions, DatasetReport, LossOn, MAX_LENGTH, TokenizedRow};
-pub use encode::Encode;
-pub use order::{Loader, LoaderOptions, Sampler, epoch_order, length_grouped_order, packs};
+pub use dataset::{Dataset, DatasetOptions, DatasetReport, MAX_LENGTH, TokenizedRow};
+pub use encode::{Encode, LossOn};
+pub use order::{Loader, LoaderOptions, Position, epoch_order, length_grouped_order, packs};
 pub use parquet::decoding_parquet;
-pub use records::{Record, for_each_record, for_each_record_in};
+pub use record::Record;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) use record::bytes_value;
+pub(crate) use record::no_text;
+pub use records::{for_each_record, for_each_record_in};
 pub use rows::{ColumnMap, Row, instruction_prompt};

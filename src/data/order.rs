@@ -56,7 +56,7 @@ pub fn packs(seed: u64, lengths: &[u32], budget: usize) -> Vec<Vec<u32>> {
 
 /// A position in the data: all that has to be saved to go on exactly there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sampler {
+pub struct Position {
     /// The seed of the order.
     pub seed: u64,
     /// The epoch, from 0.
@@ -74,8 +74,6 @@ pub struct LoaderOptions {
     pub gradient_accumulation_steps: usize,
     /// [`length_grouped_order`] instead of [`epoch_order`].
     pub group_by_length: bool,
-    /// File order in every epoch (for evaluation, and for comparison with other programs).
-    pub sequential: bool,
     /// [`packs`] of this many tokens in place of micro-batches of `batch_size` rows; 0: none. They are
     /// made once and come in another order in each epoch.
     pub pack_tokens: usize,
@@ -87,7 +85,6 @@ impl Default for LoaderOptions {
             batch_size: 4,
             gradient_accumulation_steps: 4,
             group_by_length: false,
-            sequential: false,
             pack_tokens: 0,
         }
     }
@@ -103,7 +100,7 @@ pub struct Loader {
     lengths: Vec<u32>,
     packs: Option<Vec<Vec<u32>>>,
     options: LoaderOptions,
-    position: Sampler,
+    position: Position,
     order: Vec<u32>,
 }
 
@@ -112,7 +109,7 @@ impl Loader {
     ///
     /// **Errors** [`Error::Invalid`] without rows, for a zero batch or window, or a position that this
     /// data does not have.
-    pub fn new(lengths: Vec<u32>, options: LoaderOptions, position: Sampler) -> Result<Loader> {
+    pub fn new(lengths: Vec<u32>, options: LoaderOptions, position: Position) -> Result<Loader> {
         let n = lengths.len();
         if n == 0 || u32::try_from(n).is_err() {
             return Err(Error::invalid("dataset", format!("{n} rows; need 1 to {}", u32::MAX)));
@@ -143,9 +140,7 @@ impl Loader {
     fn order_of(&self, epoch: u64) -> Vec<u32> {
         let (n, o) = (self.lengths.len(), self.options);
         let seed = self.position.seed;
-        if o.sequential {
-            (0..n).map(|i| u32::try_from(i).unwrap_or(u32::MAX)).collect()
-        } else if o.group_by_length {
+        if o.group_by_length {
             length_grouped_order(
                 seed,
                 epoch,
@@ -158,7 +153,7 @@ impl Loader {
     }
 
     /// Where the next window begins. Save it after a step; it is what [`Loader::new`] takes.
-    pub fn position(&self) -> Sampler {
+    pub fn position(&self) -> Position {
         self.position
     }
 
@@ -199,11 +194,6 @@ impl Loader {
     /// Optimizer steps in an epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         steps_per_epoch(self.lengths.len(), self.options)
-    }
-
-    /// The micro-batches of every epoch, where they are made once.
-    pub fn packs(&self) -> Option<&[Vec<u32>]> {
-        self.packs.as_deref()
     }
 
     fn next_epoch(&mut self) {
@@ -283,7 +273,7 @@ mod tests {
     #[test]
     fn windows_cover_each_epoch_once_and_keep_the_partial_ones() {
         let mut loader =
-            Loader::new(vec![5; 11], options(2, 3), Sampler { seed: 9, ..Sampler::default() })
+            Loader::new(vec![5; 11], options(2, 3), Position { seed: 9, ..Position::default() })
                 .unwrap();
         let first = loader.next_window();
         assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2]);
@@ -292,7 +282,7 @@ mod tests {
         let last = loader.next_window();
         assert_eq!(last.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
         assert!(loader.at_epoch_end());
-        assert_eq!(loader.position(), Sampler { seed: 9, epoch: 1, index: 0 });
+        assert_eq!(loader.position(), Position { seed: 9, epoch: 1, index: 0 });
         let seen: Vec<u32> = first.iter().chain(&last).flatten().map(|&r| r as u32).collect();
         assert_eq!(seen, epoch_order(9, 0, 11));
         assert_eq!(steps_per_epoch(11, options(2, 3)), 2);
@@ -306,7 +296,7 @@ mod tests {
             let options = LoaderOptions { group_by_length, pack_tokens, ..options(3, 2) };
             let lengths: Vec<u32> = (0..20).map(|i| i % 7 + 1).collect();
             let mut whole =
-                Loader::new(lengths.clone(), options, Sampler { seed: 5, ..Sampler::default() })
+                Loader::new(lengths.clone(), options, Position { seed: 5, ..Position::default() })
                     .unwrap();
             for _ in 0..9 {
                 let text = serde_json::to_string(&whole.position()).unwrap();
@@ -331,9 +321,9 @@ mod tests {
         assert_eq!(packs(3, &[9, 300, 9, 9], 18).concat().len(), 4);
         assert!(packs(3, &[9, 300, 9, 9], 18).contains(&vec![1]));
         let options = LoaderOptions { pack_tokens: 256, ..options(4, 2) };
-        let start = Sampler { seed: 3, ..Sampler::default() };
+        let start = Position { seed: 3, ..Position::default() };
         let mut loader = Loader::new(lengths.clone(), options, start).unwrap();
-        assert_eq!(loader.packs().unwrap(), made);
+        assert_eq!(loader.packs.as_ref().unwrap(), &made);
         assert_eq!(loader.steps_per_epoch(), (made.len() as u64).div_ceil(2));
         let mut epochs = Vec::new();
         for _ in 0..2 {
@@ -350,23 +340,16 @@ mod tests {
     }
 
     #[test]
-    fn sequential_order_is_file_order_in_every_epoch() {
-        let options = LoaderOptions { sequential: true, ..options(2, 1) };
-        let mut loader = Loader::new(vec![1; 3], options, Sampler::default()).unwrap();
-        let got: Vec<_> = (0..4).map(|_| loader.next_window().concat()).collect();
-        assert_eq!(got, [vec![0, 1], vec![2], vec![0, 1], vec![2]]);
-    }
-
-    #[test]
     fn bad_settings_and_positions_are_errors() {
-        assert!(Loader::new(vec![], options(1, 1), Sampler::default()).is_err());
-        assert!(Loader::new(vec![1], options(0, 1), Sampler::default()).is_err());
-        assert!(Loader::new(vec![1], options(1, 0), Sampler::default()).is_err());
-        let past = Sampler { index: 2, ..Sampler::default() };
+        assert!(Loader::new(vec![], options(1, 1), Position::default()).is_err());
+        assert!(Loader::new(vec![1], options(0, 1), Position::default()).is_err());
+        assert!(Loader::new(vec![1], options(1, 0), Position::default()).is_err());
+        let past = Position { index: 2, ..Position::default() };
         assert!(Loader::new(vec![1], options(1, 1), past).is_err());
-        let mut end = Loader::new(vec![1; 2], options(1, 1), Sampler { index: 2, ..past }).unwrap();
+        let mut end =
+            Loader::new(vec![1; 2], options(1, 1), Position { index: 2, ..past }).unwrap();
         end.next_window();
-        assert_eq!(end.position(), Sampler { seed: 0, epoch: 1, index: 1 });
+        assert_eq!(end.position(), Position { seed: 0, epoch: 1, index: 1 });
     }
 
     #[test]

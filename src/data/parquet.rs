@@ -5,7 +5,7 @@ use std::fs::File;
 #[cfg(not(target_arch = "wasm32"))]
 use parquet::errors::ParquetError;
 
-use super::records::Record;
+use super::record::Record;
 use crate::{Error, Result};
 
 /// Calls `each(row, record)` for every row, from 1.

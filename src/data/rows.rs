@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::chat_row::{Chat, brief, history, messages};
-use super::records::Record;
+use super::record::Record;
 use crate::{Error, Result};
 
 /// One row as it stands in the file.
@@ -47,7 +47,7 @@ const REFUSED: [(&str, &str); 8] = [
     ("audios", MEDIA),
 ];
 const PREFERENCE: &str = "is one half of a preference, which supervised training does not read; to train on the chosen answers alone use \
-     --map completion=chosen, or messages=chosen";
+     ‹map = completion=chosen›, or messages=chosen";
 const PREFERENCE_LABEL: &str = "says whether it is a good one, which supervised training does not read; keep the good rows and take the column out";
 const TOKENIZED: &str = "stands for rows that are tokenized already, which are not read; take the column out to train on the texts";
 const MEDIA: &str = "is not read: models here see text alone; take such rows, or the column, out";
@@ -57,7 +57,7 @@ const ALIASES: [(&str, &str); 2] = [("response", "output"), ("messages", "conver
 
 const EXPECTED: &str = "expected {\"prompt\": \"…\", \"completion\": \"…\"}, {\"text\": \"…\"}, \
                         {\"instruction\": \"…\", \"response\": \"…\"} or {\"messages\": […]}; other names can \
-                        be mapped (--map text=review)";
+                        be mapped (‹map = text=review›)";
 
 /// Which of a file's columns stand for ours: `text=review` reads `text` from the column `review`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,8 +170,8 @@ impl ColumnMap {
             [] if !self.0.is_empty() => {
                 let missing = self.0.values().find(|theirs| !record.contains_key(*theirs));
                 let why = match missing {
-                    Some(theirs) => format!("there is no `{theirs}`, which --map names"),
-                    None => "a key beside those of --map is missing".into(),
+                    Some(theirs) => format!("there is no `{theirs}`, which ‹map› names"),
+                    None => "a key beside those of ‹map› is missing".into(),
                 };
                 Err(format!("found the keys [{}]: {why}", keys()))
             }
@@ -182,8 +182,8 @@ impl ColumnMap {
                 let (first, second) = (names(first), names(second));
                 let example = second.split(' ').next().unwrap_or_default();
                 Err(format!(
-                    "found the keys [{}], of two kinds of rows: {first}, or {second}; choose one with --map, \
-                     as --map {example}={example}",
+                    "found the keys [{}], of two kinds of rows: {first}, or {second}; choose one with ‹map›, \
+                     as ‹map = {example}={example}›",
                     keys()
                 ))
             }
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn columns_are_mapped_and_choose_between_kinds() {
         let both = json!({"instruction": "i", "output": "o", "text": "t", "review": "r"});
-        assert!(row(&[], both.clone()).unwrap_err().contains("--map instruction=instruction"));
+        assert!(row(&[], both.clone()).unwrap_err().contains("‹map = instruction=instruction›"));
         assert_eq!(row(&["text=review"], both.clone()).unwrap(), Row::Text("r".into()));
         assert_eq!(row(&["text=text"], both.clone()).unwrap(), Row::Text("t".into()));
         let got = row(&["prompt=review, completion=output"], both.clone());
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(got, pair("### Instruction:\ni\n\n### Response:\n", "r"));
         let why = row(&["text=rewiew"], both.clone()).unwrap_err();
         assert!(why.contains("no `rewiew`") && why.contains("[instruction, output"), "{why}");
-        assert!(row(&["prompt=text"], both).unwrap_err().contains("beside those of --map"));
+        assert!(row(&["prompt=text"], both).unwrap_err().contains("beside those of ‹map›"));
         for (map, part) in [
             (&["text"][..], "text=review"),
             (&["txt=a"], "`txt` is no key"),
@@ -330,7 +330,7 @@ mod tests {
             (json!({"prompt": "a", "completion": 12.5}), ["`completion` must be a string", "12.5"]),
             (json!({"prompt": user, "completion": ""}), ["one of `prompt`", "messages"]),
             (with("chosen", "c".into()), ["`chosen`", "preference"]),
-            (with("rejected", "c".into()), ["`rejected`", "--map"]),
+            (with("rejected", "c".into()), ["`rejected`", "‹map = "]),
             (with("label", true.into()), ["`label`", "supervised"]),
             (with("input_ids", json!([1])), ["`input_ids`", "tokenized already"]),
             (with("images", json!(["a.png"])), ["`images`", "text alone"]),

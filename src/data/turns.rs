@@ -12,8 +12,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::chat_row::Chat;
-use super::dataset::{LossOn, to_u32};
-use super::encode::{Encode, Encoded, Spans, common};
+use super::encode::{Encode, Encoded, LossOn, Spans, common, to_u32};
 use crate::format::{ChatTemplate, Conversation, Rendered};
 use crate::{Error, Result};
 
@@ -170,8 +169,7 @@ impl<E: Encode + ?Sized> Written<'_, E> {
             }
         }
         if !any {
-            let why =
-                "has none of role assistant: nothing to train on; --loss all trains on everything";
+            let why = "has none of role assistant: nothing to train on; ‹loss = all› trains on everything";
             return Err(Error::invalid("messages", why));
         }
         spans.reverse();
@@ -188,7 +186,7 @@ impl<E: Encode + ?Sized> Written<'_, E> {
             let why = format!(
                 "this chat template writes message {} otherwise {why}, so that what the assistant said cannot be told \
                  from the rest; end the conversation there, mark its words in the template ({{% generation %}}), use \
-                 --loss all, or give prompt and completion",
+                 ‹loss = all›, or give prompt and completion",
                 i + 1
             );
             Error::invalid("messages", why)

@@ -40,7 +40,7 @@ impl<'a> Adapted<'a> {
                 ),
                 hint:
                     "most of the adapter would be lost in the rounding; give the original 16-bit \
-                       model as --model"
+                       model as ‹model›"
                         .into(),
             });
         }

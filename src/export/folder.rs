@@ -40,7 +40,7 @@ pub fn merge(
 ) -> Result<()> {
     let out = out.as_ref();
     if ["config.json", "model.safetensors", INDEX].iter().any(|name| out.join(name).exists()) {
-        return Err(Error::invalid(out.display(), "holds a model already; give another --out"));
+        return Err(Error::invalid(out.display(), "holds a model already; give another ‹out›"));
     }
     let adapted = Adapted::new(files, Some(adapter))?;
     std::fs::create_dir_all(out).map_err(Error::io(out))?;

@@ -188,7 +188,7 @@ fn model_name(files: &ModelFiles) -> String {
     name.file_stem().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Writes an adapter alone as the GGUF that llama.cpp takes beside a model (`--lora`), in F32.
+/// Writes an adapter alone as the GGUF that llama.cpp takes beside a model (its option `lora`), in F32.
 ///
 /// llama.cpp scales by `alpha/R` with one alpha for all layers: what rsLoRA and patterns make of it goes into that alpha
 /// where all layers agree, and otherwise into B.
@@ -204,7 +204,7 @@ pub fn export_lora_gguf(
     if adapter.config.use_dora {
         return Err(Error::Unsupported {
             what: "a DoRA adapter in a GGUF file of its own".into(),
-            hint: "llama.cpp has no magnitudes; export it merged, without --lora-only".into(),
+            hint: "llama.cpp has no magnitudes; export it merged, without ‹lora_only›".into(),
         });
     }
     if let Some((key, _)) = adapter.biases().next() {

@@ -10,6 +10,7 @@ mod hf_keys;
 mod hf_write;
 mod json;
 mod model_files;
+mod module;
 #[cfg_attr(
     target_arch = "wasm32",
     allow(dead_code, reason = "the browser's build renders no templates")
@@ -45,6 +46,7 @@ pub(crate) use gguf::{ROPE_FACTORS, gguf_name};
 pub use hf_config::ModelConfig;
 pub(crate) use json::reason as json_error_reason;
 pub use model_files::ModelFiles;
+pub use module::Module;
 pub use moment::Moment;
 pub(crate) use names::{EMBED, HEAD, NORM};
 pub use nf4_weight::read_nf4;

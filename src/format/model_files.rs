@@ -40,7 +40,7 @@ impl ModelFiles {
             return Err(Error::Unsupported {
                 what: format!("{}: a model's folder that holds an adapter, too,", adapter.display()),
                 hint: "transformers would load the adapter and its base model; give it a folder of its own, and \
-                       that as --adapter"
+                       that as ‹adapter›"
                     .into(),
             });
         }

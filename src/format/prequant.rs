@@ -8,7 +8,7 @@ use super::safetensors::{DType, decode};
 use crate::error::{Error, Result};
 use crate::quant::{NESTED_BLOCK, NF4_BLOCK, NF4_CODE, Nf4Matrix, Nf4Scales};
 
-const HINT: &str = "NF4 with blocks of 64 (and of 256 for the scales) works; or take the model's unquantized weights and --quant nf4";
+const HINT: &str = "NF4 with blocks of 64 (and of 256 for the scales) works; or take the model's unquantized weights and ‹quant = nf4›";
 
 /// A stored NF4 weight.
 #[derive(Clone, Debug, PartialEq)]

@@ -52,7 +52,7 @@ impl QuantizationConfig {
     /// From the object; keys that nobody reads are added to `unread`.
     pub(super) fn read(o: &Object<'_>, unread: &mut Vec<String>) -> Result<Self> {
         const HINT: &str =
-            "bitsandbytes NF4 works; or take the model's unquantized weights and --quant nf4";
+            "bitsandbytes NF4 works; or take the model's unquantized weights and ‹quant = nf4›";
         let method = o.string("quant_method")?.unwrap_or("bitsandbytes");
         if method != "bitsandbytes" {
             return Err(o.unsupported("quant_method", method, HINT));

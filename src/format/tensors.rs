@@ -97,7 +97,7 @@ impl Checkpoint {
 
     fn hint(&self, name: &str) -> String {
         if self.names().any(|name| name.contains(".lora_A.")) {
-            return "the weights of an adapter go into a folder of their own, given as --adapter"
+            return "the weights of an adapter go into a folder of their own, given as ‹adapter›"
                 .into();
         }
         if name.ends_with(".bias") {

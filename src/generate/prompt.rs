@@ -39,21 +39,17 @@ pub fn prompt_notes(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Resul
             "the tokenizer ends every text with `{last}`: left off behind the prompt"
         ));
     }
-    notes.extend(bos_note(model, tokenizer, prompt)?);
+    notes.extend(bos_note(tokenizer, &ids));
     Ok(notes)
 }
 
-/// A line about a token that begins the text twice: by the tokenizer and by the text (as llama.cpp warns).
-///
-/// **Errors** as [`Tokenizer::encode`].
-pub fn bos_note(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Option<String>> {
-    let Some(bos) = tokenizer.bos_id().or(model.config().bos_token_id) else { return Ok(None) };
-    let twice = tokenizer.encode(prompt, true)?.starts_with(&[bos, bos])
-        && !tokenizer.encode(prompt, false)?.starts_with(&[bos, bos]);
-    let bos = tokenizer.id_to_token(bos).unwrap_or_default();
-    Ok(twice.then(|| {
-        format!("the prompt begins with `{bos}` twice: the tokenizer puts it before every text; leave it out")
-    }))
+/// A line about ids of a prompt that [begin twice](Tokenizer::begins_twice) (as llama.cpp warns).
+pub fn bos_note(tokenizer: &Tokenizer, ids: &[u32]) -> Option<String> {
+    let bos = ids.first().filter(|_| tokenizer.begins_twice(ids))?;
+    let bos = tokenizer.id_to_token(*bos).unwrap_or_default();
+    Some(format!(
+        "the prompt begins with `{bos}` twice: the tokenizer puts it before every text; leave it out"
+    ))
 }
 
 /// The tokens that end an answer: those of `generation_config.json` or `config.json`, and the tokenizer's, which

@@ -65,7 +65,7 @@ impl Gpu {
                 what: what.into(),
                 needed_bytes,
                 limit_bytes,
-                hint: "Use a smaller model, --quant nf4, or another --device".into(),
+                hint: "Use a smaller model, ‹quant = nf4›, or another ‹device›".into(),
             }),
             _ => Ok(()),
         }

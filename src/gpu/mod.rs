@@ -37,6 +37,7 @@ mod tile;
 mod transfer;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -90,6 +91,8 @@ pub struct GpuOptions {
 #[derive(Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
+    /// Set where what is recorded is written down by the names of its variants, and not run.
+    listed: Option<Arc<Mutex<BTreeSet<String>>>>,
 }
 
 pub(crate) struct Inner {
@@ -108,16 +111,21 @@ pub(crate) struct Inner {
     verify: bool,
     pipelines: pipeline::Cache,
     images: images::Images,
-    fault: Arc<Mutex<Option<String>>>,
+    fault: Arc<Mutex<Option<Fault>>>,
     profile: Mutex<Option<Profile>>,
+}
+
+/// What the driver has reported.
+#[derive(Clone)]
+struct Fault {
+    /// Whether it has given the device up.
+    lost: bool,
+    why: String,
 }
 
 const NO_ADAPTER_HINT: &str = "Install a graphics driver, or a software one: Debian/Ubuntu `apt-get install \
      mesa-vulkan-drivers`, Fedora `dnf install mesa-vulkan-drivers`, Arch `pacman -S vulkan-swrast`; \
      `wgpu-lora info` lists what is found";
-
-/// How the fault of a lost device begins.
-const LOST: &str = "device lost";
 
 fn instance() -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
@@ -227,21 +235,21 @@ impl Gpu {
                 why: format!("{} refused a device: {e}", caps.adapter.name),
                 hint: NO_ADAPTER_HINT.into(),
             })?;
-        let fault = Arc::new(Mutex::new(None::<String>));
-        let note = |fault: &Arc<Mutex<Option<String>>>| {
+        let fault = Arc::new(Mutex::new(None));
+        let note = || {
             let fault = fault.clone();
-            move |why: String| {
+            move |lost: bool, why: String| {
                 if let Ok(mut slot) = fault.lock() {
-                    slot.get_or_insert(why);
+                    slot.get_or_insert(Fault { lost, why });
                 }
             }
         };
-        let on_error = note(&fault);
-        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(e.to_string())));
-        let on_lost = note(&fault);
+        let on_error = note();
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(false, e.to_string())));
+        let on_lost = note();
         device.set_device_lost_callback(move |reason, why| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                on_lost(format!("{LOST} ({reason:?}): {why}"));
+                on_lost(true, format!("{why} ({reason:?})"));
             }
         });
         tracing::info!(adapter = %caps.adapter.name, backend = %caps.adapter.backend, %caps, "device opened");
@@ -264,7 +272,7 @@ impl Gpu {
             fault,
             profile: Mutex::new(None),
         };
-        Ok(Gpu { inner: Arc::new(inner) })
+        Ok(Gpu { inner: Arc::new(inner), listed: None })
     }
 
     /// What the device can do, and which variants follow from it.
@@ -277,30 +285,41 @@ impl Gpu {
         Recorder::new(self.clone(), label)
     }
 
+    /// A handle on the same device whose recorders only write down which variants they would run.
+    pub(crate) fn listing(&self) -> Gpu {
+        Gpu { inner: self.inner.clone(), listed: Some(Arc::default()) }
+    }
+
+    /// The names of the variants that a [`listing`](Gpu::listing) handle was asked for.
+    pub(crate) fn listed(&self) -> BTreeSet<String> {
+        let names = self.listed.as_ref().and_then(|names| names.lock().ok());
+        names.map(|names| names.clone()).unwrap_or_default()
+    }
+
     /// Gives the device up: whatever is asked of it from now on fails with [`Error::Device`], as after a
     /// driver has lost it. Its memory is free once nothing runs.
     pub fn destroy(&self) {
         self.inner.device.destroy();
         if let Ok(mut slot) = self.inner.fault.lock() {
-            slot.get_or_insert("the device was given up".into());
+            slot.get_or_insert(Fault { lost: false, why: "the device was given up".into() });
         }
     }
 
-    /// The first error the driver reported since the device was opened, as [`Error::Device`].
+    /// The first error the driver reported since the device was opened, as [`Error::Device`] or [`Error::DeviceLost`].
     pub fn check(&self, during: &str) -> Result<()> {
         let fault = self.inner.fault.lock().ok().and_then(|f| f.clone());
         match fault {
             None => Ok(()),
-            Some(why) => Err(Error::Device { during: during.into(), why }),
+            Some(Fault { lost: true, why }) => {
+                Err(Error::DeviceLost { during: during.into(), why })
+            }
+            Some(Fault { why, .. }) => Err(Error::Device { during: during.into(), why }),
         }
     }
 
     /// Whether the driver has given the device up: everything on it is gone, and only a new one helps.
     pub fn is_lost(&self) -> bool {
-        self.inner
-            .fault
-            .lock()
-            .is_ok_and(|fault| fault.as_ref().is_some_and(|why| why.starts_with(LOST)))
+        self.inner.fault.lock().is_ok_and(|fault| fault.as_ref().is_some_and(|fault| fault.lost))
     }
 
     /// Bytes that wgpu's allocator has given out, and that it holds on the device, where the backend

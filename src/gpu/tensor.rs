@@ -80,7 +80,7 @@ impl Gpu {
                 what: format!("tensor `{name}` {dims:?}"),
                 needed_bytes: bytes,
                 limit_bytes: limit,
-                hint: "Use a smaller --batch-size or --max-length".into(),
+                hint: "Use a smaller ‹batch_size› or ‹max_length›".into(),
             });
         }
         let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {

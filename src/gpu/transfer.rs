@@ -163,7 +163,9 @@ impl Gpu {
 impl Gpu {
     /// Nothing may block in a browser.
     pub(crate) fn read_blocking(&self, _: &Tensor) -> Result<Vec<u32>> {
-        Err(Error::Unsupported { what: "--verify".into(), hint: "use the native program".into() })
+        Err(Error::Unsupported {
+            what: "‹verify›".into(), hint: "use the native program".into()
+        })
     }
 }
 

@@ -115,7 +115,7 @@ fn lora_down_bwd(i: &Inputs, [m, r, k]: [usize; 3], each: Each) -> Result<()> {
 
 fn dropout(i: &Inputs, [m, k, _]: [usize; 3], each: Each) -> Result<()> {
     let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, k])?);
-    for (part, accumulate) in [(Part::Kept, false), (Part::Rest, true)] {
+    for (part, accumulate) in [(Share::Kept, false), (Share::Rest, true)] {
         each(&Dropout { x: &x, mask: Mask { p: 0.1, seed: 7 }, part, accumulate, y: &y })?;
     }
     Ok(())

@@ -249,7 +249,7 @@ impl Op for LoraDownBwd<'_> {
 
 /// Which part of its input [`Dropout`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Share {
     /// `x · mask / (1 − p)`: what dropout lets through.
     Kept,
     /// `x − x · mask / (1 − p)`: the difference that dropout makes.
@@ -266,7 +266,7 @@ pub enum Part {
 pub struct Dropout<'a> {
     pub x: &'a Tensor,
     pub mask: Mask,
-    pub part: Part,
+    pub part: Share,
     pub accumulate: bool,
     pub y: &'a Tensor,
 }
@@ -294,7 +294,7 @@ impl Op for Dropout<'_> {
     }
     fn params(&self) -> Vec<u8> {
         let (seed, threshold, keep) = Mask::params(Some(self.mask));
-        let (n, rest) = (self.y.len() as u32, (self.part == Part::Rest).into());
+        let (n, rest) = (self.y.len() as u32, (self.part == Share::Rest).into());
         let accumulate = self.accumulate.into();
         params(&DropoutParams { n, rest, accumulate, seed, threshold, keep })
     }
@@ -313,7 +313,7 @@ impl Op for Dropout<'_> {
         let [x, y] = host.all();
         let kept = Mask::on_host(Some(self.mask), x.f32());
         for ((y, &x), kept) in y.f32_mut().iter_mut().zip(x.f32()).zip(kept) {
-            let part = if self.part == Part::Kept { kept } else { x - kept };
+            let part = if self.part == Share::Kept { kept } else { x - kept };
             *y = if self.accumulate { *y + part } else { part };
         }
     }

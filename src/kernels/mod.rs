@@ -44,7 +44,7 @@ pub use elementwise::{Add, GatherRows};
 pub use embed::EmbedFwd;
 pub use linear::{LinearBwd, LinearGrad};
 pub use linear_fwd::{Branch, Input, LinearFwd};
-pub use lora::{Dropout, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Part};
+pub use lora::{Dropout, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Share};
 pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
 pub use pack::{PackF16, UnpackF16};
 pub use rms_norm::{RmsNormBwd, RmsNormFwd};

@@ -3,12 +3,14 @@
 use super::frame::Frame;
 use super::init::dropout_seed;
 use super::linear::{Linear, Site};
-use super::llama::{Layer, Model, STAT_CLAMPED};
+use super::llama::Model;
 use super::lora::Adapter;
-use super::module::Module;
+use super::stats::STAT_CLAMPED;
+use super::weights::Layer;
 use super::workspace::{Activations, Backward};
 use crate::Result;
 use crate::data::Segment;
+use crate::format::Module;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Add, AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
@@ -32,7 +34,7 @@ pub(super) enum Keys<'a> {
     /// The pass's own tokens.
     Own,
     /// Those of its own sequence; sequences of several lengths lie end to end.
-    Packed(&'a [Segment]),
+    Segments(&'a [Segment]),
     /// A cache of sequences of one length, and the pass's own tokens behind them.
     Cache(&'a KvCache),
     /// The pass's own tokens, which also go to slots.
@@ -241,7 +243,7 @@ impl Block<'_> {
                 let op = AttentionFwd { q: &a.q, k, v, y: &a.att, lse: &a.lse, shape };
                 rec.record(&op)?;
             }
-            Keys::Packed(segments) => {
+            Keys::Segments(segments) => {
                 let (q, k, v, y, lse) = (&a.q, &a.k, &a.v, &a.att, &a.lse);
                 for shape in Self::segments(shape, segments) {
                     rec.record(&AttentionFwd { q, k, v, y, lse, shape })?;
@@ -268,14 +270,14 @@ impl Block<'_> {
         self.add_output(rec, &a, (Module::Down, &act), mid, keep.then_some(&at.out))
     }
 
-    /// Puts behind this block, at 16 bits, what its backward needs; see [`Block::unpack`].
-    pub(super) fn pack(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
-        if !frame.is_packed(self.index) {
+    /// Puts behind this block, at 16 bits, what its backward needs; see [`Block::load_halves`].
+    pub(super) fn store_halves(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
+        if !frame.is_halved(self.index) {
             return Ok(());
         }
         let a = frame.acts(self.index)?;
         let counts = &self.model.stats.as_words();
-        frame.packed(self.index, &a).try_for_each(|pair| {
+        frame.halves(self.index, &a).try_for_each(|pair| {
             let (x, y) = pair?;
             rec.record(&PackF16 { x, y: &y, counts, slot: STAT_CLAMPED })
         })
@@ -283,12 +285,12 @@ impl Block<'_> {
 
     /// The activations of this block as its forward left them, up to 16 bits: the wide ones from their store,
     /// norms and SwiGLU from what is there.
-    pub(super) fn unpack(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
-        if !frame.is_packed(self.index) {
+    pub(super) fn load_halves(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
+        if !frame.is_halved(self.index) {
             return Ok(());
         }
         let (a, eps) = (frame.acts(self.index)?, self.model.config.rms_norm_eps);
-        for pair in frame.packed(self.index, &a) {
+        for pair in frame.halves(self.index, &a) {
             let (y, x) = pair?;
             rec.record(&UnpackF16 { x: &x, y })?;
         }

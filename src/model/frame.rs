@@ -1,8 +1,9 @@
 //! Views of a workspace at the size of one pass.
 
-use super::module::Module;
+use super::weight_plan::of_each;
 use super::workspace::{Activations, Backward, Pass, Selected, Widths, Workspace};
 use crate::Result;
+use crate::format::Module;
 use crate::gpu::{ALIGN_WORDS, Recorder, Tensor};
 use crate::kernels::{GatherRows, LinearFwd};
 
@@ -140,19 +141,13 @@ impl<'a> Frame<'a> {
         let (layers, w) = (&self.space.parts.layers, &self.widths);
         let a = &layers[l % layers.len()];
         let (n, needed) = (self.pass.rows(), self.needed_rows(l));
-        let lora = a.lora.each_ref().map(|t| t.view(&[n, self.rank.max(1)]));
-        let [l0, l1, l2, l3, l4, l5, l6] = lora;
         let dora = match &a.dora {
             None => None,
-            Some(all) => {
-                let views = Module::ALL.map(|module| {
-                    let z = &all[module as usize];
-                    let whole = matches!(module, Module::K | Module::V);
-                    z.view(&[if whole { n } else { needed }, z.dim(1)])
-                });
-                let [z0, z1, z2, z3, z4, z5, z6] = views;
-                Some([z0?, z1?, z2?, z3?, z4?, z5?, z6?])
-            }
+            Some(all) => Some(of_each(|module| {
+                let z = &all[module as usize];
+                let whole = matches!(module, Module::K | Module::V);
+                z.view(&[if whole { n } else { needed }, z.dim(1)])
+            })?),
         };
         Ok(Activations {
             h1: self.rows(&a.h1, w.d)?,
@@ -168,7 +163,7 @@ impl<'a> Frame<'a> {
             gate: a.gate.view(&[needed, w.f])?,
             up: self.up(a, needed)?,
             act: a.act.view(&[needed, w.f])?,
-            lora: [l0?, l1?, l2?, l3?, l4?, l5?, l6?],
+            lora: of_each(|module| a.lora[module as usize].view(&[n, self.rank.max(1)]))?,
             dora,
             parted: self.space.parts.backward.as_ref().and_then(|b| b.parted.clone()),
         })
@@ -188,17 +183,17 @@ impl<'a> Frame<'a> {
 
     /// Whether layer `l` waits at 16 bits: not where all are kept, nor the last layer, whose activations are still
     /// there when backward begins.
-    pub(super) fn is_packed(&self, l: usize) -> bool {
-        l < self.space.parts.packed.len()
+    pub(super) fn is_halved(&self, l: usize) -> bool {
+        l < self.space.parts.halves.len()
     }
 
     /// Where layer `l` waits at 16 bits, for each of [`Activations::wide`].
-    pub(super) fn packed<'b>(
+    pub(super) fn halves<'b>(
         &'b self,
         l: usize,
         acts: &'b Activations,
     ) -> impl Iterator<Item = Result<(&'b Tensor, Tensor)>> {
-        let store = self.space.parts.packed.get(l).map_or(&[][..], Vec::as_slice);
+        let store = self.space.parts.halves.get(l).map_or(&[][..], Vec::as_slice);
         let pair = |(wide, words): (&'b Tensor, &Tensor)| {
             Ok((wide, words.view(&[wide.len().div_ceil(2)])?))
         };

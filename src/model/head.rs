@@ -2,7 +2,8 @@
 //! tensor of logits never exists.
 
 use super::frame::Frame;
-use super::llama::{Model, Shard};
+use super::llama::Model;
+use super::weights::Shard;
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{

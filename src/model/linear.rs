@@ -1,12 +1,12 @@
 //! A frozen linear layer with an optional LoRA pair: forward and backward.
 
-use super::llama::Shard;
 use super::lora::Pair;
+use super::weights::Shard;
 use crate::Result;
 use crate::gpu::{Op, Recorder, Tensor};
 use crate::kernels::{
     AddBias, Branch, DoraBwd, DoraNorm, DoraScale, Dropout, Input, LinearBwd, LinearFwd,
-    LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Part,
+    LinearGrad, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Share,
 };
 
 /// A layer's weights and what is trained beside them.
@@ -180,7 +180,7 @@ impl Linear<'_> {
         match &parts {
             None => self.frozen(rec, at.x, out, accumulate)?,
             Some((mask, kept)) => {
-                let (x, mask, part) = (at.x, *mask, Part::Kept);
+                let (x, mask, part) = (at.x, *mask, Share::Kept);
                 rec.record(&Dropout { x, mask, part, accumulate: false, y: kept })?;
                 self.frozen(rec, kept, out, accumulate)?;
             }
@@ -198,7 +198,7 @@ impl Linear<'_> {
             rec.record(&DoraScale { z: before, magnitude: &dora.magnitude, norm: &dora.norm, y })?;
         }
         if let Some((mask, rest)) = parts {
-            let (x, part) = (at.x, Part::Rest);
+            let (x, part) = (at.x, Share::Rest);
             rec.record(&Dropout { x, mask, part, accumulate: false, y: &rest })?;
             self.frozen(rec, &rest, y, true)?;
         }
@@ -237,7 +237,7 @@ impl Linear<'_> {
             (None, _) => {}
             (Some((dx, accumulate)), None) => self.frozen_bwd(rec, dy, dx, accumulate)?,
             (Some((dx, accumulate)), Some((mask, parted))) => {
-                let ways = [(dy, Part::Kept, accumulate), (whole, Part::Rest, true)];
+                let ways = [(dy, Share::Kept, accumulate), (whole, Share::Rest, true)];
                 for (dy, part, accumulate) in ways {
                     self.frozen_bwd(rec, dy, &parted, false)?;
                     rec.record(&Dropout { x: &parted, mask, part, accumulate, y: dx })?;

@@ -1,73 +1,35 @@
 //! The model: weights, adapters, and whole passes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::load::{LoadOptions, Loader, Progress};
 use super::lora::Adapter;
-use super::module::Module;
 use super::plan::MemoryPlan;
 use super::precision::Precision;
-use crate::format::{AdapterConfig, AdapterFile, Checkpoint, ModelConfig, NORM, check_window};
+use super::weights::{Layer, Shard};
+use crate::format::Module;
+use crate::format::{AdapterConfig, AdapterFile, ModelConfig};
 use crate::gpu::{Gpu, Recorder, Tensor};
-use crate::kernels::{Dense, Matrix};
-use crate::quant::dynamic8_code;
 use crate::random::Fingerprint;
 use crate::{Error, Result};
-
-/// Some rows of a matrix.
-#[derive(Clone, Debug)]
-pub struct Shard {
-    /// Number of the first.
-    pub first: usize,
-    /// The rows.
-    pub matrix: Matrix,
-}
-
-impl Shard {
-    /// The same rows, at most so many at a time; all at once where they cannot be parted.
-    pub(super) fn bands(&self, most: usize) -> Vec<Shard> {
-        let rows = self.matrix.rows;
-        let band = |first: usize| {
-            let matrix = self.matrix.band(first, most.min(rows - first))?;
-            Some(Shard { first: self.first + first, matrix })
-        };
-        (0..rows)
-            .step_by(most)
-            .map(band)
-            .collect::<Option<_>>()
-            .unwrap_or_else(|| vec![self.clone()])
-    }
-}
-
-/// A block's frozen weights.
-#[derive(Debug)]
-pub(super) struct Layer {
-    pub(super) input_norm: Tensor,
-    pub(super) post_norm: Tensor,
-    /// By number of [`Module`].
-    pub(super) linears: [Vec<Shard>; 7],
-    /// `(out)` of the layers that have one (q, k, v of Qwen2).
-    pub(super) biases: [Option<Tensor>; 7],
-}
 
 /// A Llama on a device, with any number of adapters of which one is active.
 pub struct Model {
     pub(super) gpu: Gpu,
     pub(super) config: ModelConfig,
     pub(super) embed: Vec<Shard>,
-    head: Option<Vec<Shard>>,
+    pub(super) head: Option<Vec<Shard>>,
     pub(super) layers: Vec<Layer>,
     pub(super) norm: Tensor,
     /// Rotary tables `(P, E/2)`: cos, sin.
     pub(super) rope: (Tensor, Tensor),
     pub(super) max_positions: usize,
-    adapters: BTreeMap<String, Adapter>,
-    active: Option<String>,
-    precision: Precision,
+    pub(super) adapters: BTreeMap<String, Adapter>,
+    pub(super) active: Option<String>,
+    pub(super) precision: Precision,
     pub(super) stats: Tensor,
-    weights: MemoryPlan,
-    fingerprint: Fingerprint,
+    pub(super) weights: MemoryPlan,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// What PEFT's `print_trainable_parameters` says.
@@ -102,13 +64,6 @@ impl fmt::Display for TrainableParameters {
     }
 }
 
-/// Slot of the summed NLL in the statistics tensor, behind norm and clip coefficient (written by the optimizer).
-pub(crate) const STAT_LOSS: usize = 2;
-/// Slot of a number as a word: activations beyond f16's range that were packed as its largest value.
-pub(crate) const STAT_CLAMPED: usize = 3;
-/// Words of the statistics tensor.
-pub(super) const STATS: usize = 8;
-
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Model({} layers, {} bytes of weights)", self.layers.len(), self.weight_bytes())
@@ -116,72 +71,9 @@ impl fmt::Debug for Model {
 }
 
 impl Model {
-    /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in all.
-    ///
-    /// **Errors** [`Error::MissingTensor`], [`Error::Shape`], [`Error::Format`], [`Error::Unsupported`]
-    /// for the checkpoint; [`Error::OutOfMemory`] before anything is allocated if it cannot fit.
-    pub async fn load(
-        gpu: &Gpu,
-        checkpoint: &Checkpoint,
-        config: &ModelConfig,
-        options: LoadOptions,
-        progress: Progress<'_>,
-    ) -> Result<Model> {
-        config.validate()?;
-        check_window(config.sliding_window, options.max_positions)?;
-        config.rope.check_length(options.max_positions)?;
-        checkpoint.check_names(config)?;
-        let (d, v) = (config.hidden_size, config.vocab_size);
-        let weights = MemoryPlan::weights(config, Some(checkpoint), options)?;
-        gpu.check_memory("the model's weights", weights.total())?;
-        let total = checkpoint
-            .names()
-            .filter(|n| n.ends_with(".weight"))
-            .filter_map(|n| checkpoint.info(n).ok().map(|i| i.bytes))
-            .sum::<u64>();
-        let mut loader = Loader {
-            gpu,
-            table: gpu.table("scale values", &dynamic8_code(true))?,
-            checkpoint,
-            config,
-            quant: options.quant,
-            progress,
-            done: 0,
-            total,
-            fingerprint: Fingerprint::default(),
-        };
-        let (embed, head) = checkpoint.embedding_and_head(config)?;
-        let embed = loader.dense_shards(embed, v, d)?;
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
-        for layer in 0..config.num_hidden_layers {
-            layers.push(loader.layer(layer)?);
-            #[cfg(target_arch = "wasm32")]
-            gpu.settle("loading").await?;
-        }
-        let norm = loader.vector(NORM, d)?;
-        let head = head.map(|head| loader.dense_shards(head, v, d)).transpose()?;
-        let fingerprint = loader.fingerprint;
-        gpu.flush("loading")?;
-        let positions: Vec<u32> = (0..options.max_positions as u32).collect();
-        let (cos, sin) = config.rope_tables(&positions);
-        let dims = [options.max_positions, config.head_dim / 2];
-        let rope = (gpu.upload("cos", &dims, &cos)?, gpu.upload("sin", &dims, &sin)?);
-        Ok(Model {
-            gpu: gpu.clone(),
-            config: config.clone(),
-            embed,
-            head,
-            layers,
-            norm,
-            rope,
-            max_positions: options.max_positions,
-            adapters: BTreeMap::new(),
-            active: None,
-            precision: Precision::default(),
-            stats: gpu.zeros("stats", &[STATS])?,
-            weights,
-            fingerprint,
-        })
+    /// Records on another handle of its device from now on; returns the one until now.
+    pub(crate) fn record_on(&mut self, gpu: Gpu) -> Gpu {
+        std::mem::replace(&mut self.gpu, gpu)
     }
 
     /// The device it lives on.
@@ -306,19 +198,6 @@ impl Model {
         self.active.as_deref()
     }
 
-    /// The shader modules that read this model's matrices, adapters' included.
-    pub fn weight_modules(&self) -> BTreeSet<&'static str> {
-        let shards = self.embed.iter().chain(self.head_shards());
-        let dense = shards.map(|s| s.matrix.storage.module()).chain([Dense::F32.module()]);
-        dense.chain(self.linear_modules()).collect()
-    }
-
-    /// Those that read its linear layers.
-    pub fn linear_modules(&self) -> BTreeSet<&'static str> {
-        let layers = self.layers.iter().flat_map(|layer| layer.linears.iter().flatten());
-        layers.map(|s| s.matrix.storage.module()).collect()
-    }
-
     /// Names of the adapters.
     pub fn adapter_names(&self) -> impl Iterator<Item = &str> {
         self.adapters.keys().map(String::as_str)
@@ -327,12 +206,6 @@ impl Model {
     /// The active adapter. **Errors** [`Error::Invalid`] without one.
     pub fn adapter(&self) -> Result<&Adapter> {
         self.active_adapter().ok_or_else(|| Error::invalid("adapter", "none is active"))
-    }
-
-    /// The active adapter, to change its metadata.
-    pub fn adapter_mut(&mut self) -> Result<&mut Adapter> {
-        let active = self.active.as_ref().and_then(|name| self.adapters.get_mut(name));
-        active.ok_or_else(|| Error::invalid("adapter", "none is active"))
     }
 
     pub(super) fn active_adapter(&self) -> Option<&Adapter> {

@@ -1,45 +1,92 @@
 //! Weights from a checkpoint to the device, in pieces: the host never holds the model.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::llama::{Layer, Shard};
-use super::module::Module;
-use super::plan::Device;
+use super::llama::Model;
+use super::plan::{Device, MemoryPlan};
+use super::precision::Precision;
+use super::stats::STATS;
 use super::weight_plan::{self, Bank, Room};
-use crate::format::{Checkpoint, ModelConfig, read_prequantized};
+use super::weights::{Layer, LoadOptions, Quant, Shard};
+use crate::format::Module;
+use crate::format::{Checkpoint, ModelConfig, NORM, check_window, read_prequantized};
 use crate::gpu::{Elem, Gpu, Tensor};
 use crate::kernels::{Dense, Matrix, Nf4Words, words_of};
 use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales, dynamic8_code};
 use crate::random::Fingerprint;
 use crate::{Error, Result};
 
-/// How the linear layers of the blocks are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Quant {
-    /// NF4 with 8-bit scales (QLoRA's double quantization).
-    #[default]
-    Nf4,
-    /// NF4 with f32 scales.
-    Nf4Single,
-    /// As the checkpoint has them.
-    None,
-}
-
 /// Bytes done, bytes in all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// Settings of [`Model::load`](super::Model::load).
-#[derive(Clone, Copy, Debug)]
-pub struct LoadOptions {
-    /// Storage of the linear layers; checkpoints that are quantized already are taken as they are.
-    pub quant: Quant,
-    /// Longest sequence that the rotary tables serve.
-    pub max_positions: usize,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        LoadOptions { quant: Quant::Nf4, max_positions: 2048 }
+impl Model {
+    /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in all.
+    ///
+    /// **Errors** [`Error::MissingTensor`], [`Error::Shape`], [`Error::Format`], [`Error::Unsupported`]
+    /// for the checkpoint; [`Error::OutOfMemory`] before anything is allocated if it cannot fit.
+    pub async fn load(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        config: &ModelConfig,
+        options: LoadOptions,
+        progress: Progress<'_>,
+    ) -> Result<Model> {
+        config.validate()?;
+        check_window(config.sliding_window, options.max_positions)?;
+        config.rope.check_length(options.max_positions)?;
+        checkpoint.check_names(config)?;
+        let (d, v) = (config.hidden_size, config.vocab_size);
+        let weights = MemoryPlan::weights(config, Some(checkpoint), options)?;
+        gpu.check_memory("the model's weights", weights.total())?;
+        let total = checkpoint
+            .names()
+            .filter(|n| n.ends_with(".weight"))
+            .filter_map(|n| checkpoint.info(n).ok().map(|i| i.bytes))
+            .sum::<u64>();
+        let mut loader = Loader {
+            gpu,
+            table: gpu.table("scale values", &dynamic8_code(true))?,
+            checkpoint,
+            config,
+            quant: options.quant,
+            progress,
+            done: 0,
+            total,
+            fingerprint: Fingerprint::default(),
+        };
+        let (embed, head) = checkpoint.embedding_and_head(config)?;
+        let embed = loader.dense_shards(embed, v, d)?;
+        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        for layer in 0..config.num_hidden_layers {
+            layers.push(loader.layer(layer)?);
+            #[cfg(target_arch = "wasm32")]
+            gpu.settle("loading").await?;
+        }
+        let norm = loader.vector(NORM, d)?;
+        let head = head.map(|head| loader.dense_shards(head, v, d)).transpose()?;
+        let fingerprint = loader.fingerprint;
+        gpu.flush("loading")?;
+        let positions: Vec<u32> = (0..options.max_positions as u32).collect();
+        let (cos, sin) = config.rope_tables(&positions);
+        let dims = [options.max_positions, config.head_dim / 2];
+        let rope = (gpu.upload("cos", &dims, &cos)?, gpu.upload("sin", &dims, &sin)?);
+        Ok(Model {
+            gpu: gpu.clone(),
+            config: config.clone(),
+            embed,
+            head,
+            layers,
+            norm,
+            rope,
+            max_positions: options.max_positions,
+            adapters: BTreeMap::new(),
+            active: None,
+            precision: Precision::default(),
+            stats: gpu.zeros("stats", &[STATS])?,
+            weights,
+            fingerprint,
+        })
     }
 }
 
@@ -214,18 +261,16 @@ impl Loader<'_> {
     pub(super) fn layer(&mut self, layer: usize) -> Result<Layer> {
         let d = self.config.hidden_size;
         let base = format!("model.layers.{layer}");
-        let linears = Module::ALL.map(|module| (module, Vec::new()));
         let mut out = Layer {
             input_norm: self.vector(&format!("{base}.input_layernorm.weight"), d)?,
             post_norm: self.vector(&format!("{base}.post_attention_layernorm.weight"), d)?,
-            linears: linears.map(|(_, shards)| shards),
+            linears: Default::default(),
             biases: Default::default(),
         };
-        let kept = Module::ALL.map(|module| {
+        let kept = weight_plan::of_each(|module| {
             let name = module.weight(layer);
             weight_plan::kept(self.config, Some(self.checkpoint), &name, self.quant)
-        });
-        let kept = weight_plan::all(kept)?;
+        })?;
         let bank = Bank::of(kept, self.config);
         let buffers = bank.allocate(&mut Device::new(self.gpu))?;
         for module in Module::ALL {

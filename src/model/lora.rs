@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::init;
-use super::module::Module;
-use super::plan::{Allocate, Device, MemoryPlan, Part};
+use super::plan::{Allocate, Device, MemoryPlan, Purpose};
 use super::slab::{Layout, SMALL};
+use crate::format::Module;
 use crate::format::{AdapterConfig, AdapterFile, ModelConfig, TargetModules};
 use crate::gpu::{Gpu, SHARD_BYTES, Tensor};
 use crate::kernels::{Dense, Matrix};
@@ -190,7 +190,7 @@ impl Outline {
     }
 
     fn walk<A: Allocate>(&self, a: &mut A, train: bool) -> Result<Slabs<A::Tensor>> {
-        let part = Part::Adapters;
+        let part = Purpose::Adapters;
         let params = self.layout.allocate(a, part, "lora parameters")?;
         let gradients = match train {
             true => self.layout.allocate(a, part, "lora gradients")?,
@@ -299,7 +299,7 @@ impl Adapter {
     /// Overwrites what lies in `slabs` of the adapter's layout. **Errors** as for parameters.
     pub(crate) fn load_into(&self, gpu: &Gpu, slabs: &[Tensor], tensors: &Tensors) -> Result<()> {
         const OTHER: &str = ". The adapter seems to belong to another model: compare its \
-                             base_model_name_or_path with --model";
+                             base_model_name_or_path with ‹model›";
         for (i, (name, dims)) in self.outline.entries.iter().enumerate() {
             let (shape, values) = tensors.get(name).ok_or_else(|| Error::MissingTensor {
                 name: name.clone(),
@@ -380,11 +380,6 @@ impl Adapter {
                 pair.scale = (factor * p.scale) as f32;
             }
         }
-    }
-
-    /// Names the base model that [`Adapter::to_file`] writes.
-    pub fn set_base_model(&mut self, name: &str) {
-        self.config.base_model_name_or_path = Some(name.to_owned());
     }
 
     /// Number of trainable parameters.

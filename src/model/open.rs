@@ -1,10 +1,10 @@
 //! A model by path or name, ready to use.
 
-use super::load::LoadOptions;
+use super::llama::Model;
+use super::weights::LoadOptions;
 use crate::Result;
 use crate::format::{ModelFiles, Tokenizer};
 use crate::gpu::Gpu;
-use crate::model::Model;
 
 /// Positions that the rotary tables serve, where the model knows as many.
 const POSITIONS: usize = 2048;

@@ -3,14 +3,21 @@
 use super::block::{Block, DropoutKey, Keys};
 use super::frame::Frame;
 use super::kv_cache::KvCache;
-use super::llama::{Model, STAT_LOSS};
+use super::llama::Model;
+use super::slots::{SlotCache, SlotRow};
+use super::stats::STAT_LOSS;
 use super::workspace::{AdapterShape, Extent, Keep, Pass, Workspace};
-use crate::data::{Batch, Packed, Segment};
+use crate::data::{Batch, Segment, Target};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{EmbedFwd, Storage};
 use crate::{Error, Result};
 
 impl Model {
+    /// Positions that it was loaded for.
+    pub fn max_positions(&self) -> usize {
+        self.max_positions
+    }
+
     fn adapter_shape(&self) -> AdapterShape {
         self.active_adapter().map_or(AdapterShape::default(), |a| AdapterShape {
             rank: a.largest_rank(),
@@ -63,7 +70,7 @@ impl Model {
     ) -> Result<()> {
         let positions: Vec<u32> = match keys {
             Keys::Listed(_, listed) => listed.positions.clone(),
-            Keys::Packed(segments) => segments.iter().flat_map(Segment::positions).collect(),
+            Keys::Segments(segments) => segments.iter().flat_map(Segment::positions).collect(),
             Keys::Own | Keys::Kept(_) | Keys::Cache(_) => {
                 let start = if let Keys::Cache(cache) = keys { cache.length } else { 0 };
                 (0..ids.len()).map(|i| (start + i % frame.pass.queries) as u32).collect()
@@ -88,13 +95,14 @@ impl Model {
         (0..self.layers.len()).try_for_each(|index| {
             let block = self.block(index, dropout);
             block.forward(rec, frame, keys)?;
-            block.pack(rec, frame)
+            block.store_halves(rec, frame)
         })
     }
 
     /// Which rows are targets, and of what.
-    fn write_targets(&self, frame: &Frame, targets: &[(u32, u32)]) -> Result<()> {
-        let (rows, labels): (Vec<u32>, Vec<u32>) = targets.iter().copied().unzip();
+    fn write_targets(&self, frame: &Frame, targets: &[Target]) -> Result<()> {
+        let (rows, labels): (Vec<u32>, Vec<u32>) =
+            targets.iter().map(|target| (target.row, target.label)).unzip();
         let head = frame.head()?;
         self.gpu.write_words(&head.targets, 0, &rows)?;
         self.gpu.write_words(&head.labels, 0, &labels)?;
@@ -110,7 +118,7 @@ impl Model {
         &self.stats
     }
 
-    /// Forward and backward of one micro-batch, without its padding: adds ΣNLL to the statistics and the gradients of
+    /// Forward and backward of one micro-batch: adds ΣNLL to the statistics and the gradients of
     /// `scale · ΣNLL` to the adapter's.
     pub(crate) fn micro_batch(
         &self,
@@ -119,16 +127,16 @@ impl Model {
         scale: f32,
         dropout: Option<DropoutKey>,
     ) -> Result<()> {
-        let Packed { ids, segments, targets } = batch.packed();
+        let Batch { ids, segments, targets, .. } = batch;
         if targets.is_empty() {
             return Ok(());
         }
         let pass = Pass { batch: 1, queries: ids.len(), targets: targets.len() };
         let frame = self.frame(space, pass, true)?;
         let mut rec = self.gpu.recorder("training step");
-        self.write_targets(&frame, &targets)?;
-        let keys = Keys::Packed(&segments);
-        self.record_blocks(&mut rec, &frame, &ids, keys, dropout)?;
+        self.write_targets(&frame, targets)?;
+        let keys = Keys::Segments(segments);
+        self.record_blocks(&mut rec, &frame, ids, keys, dropout)?;
         self.record_loss(&mut rec, &frame, (&self.stats, STAT_LOSS), Some(scale))?;
         let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
         for index in (lowest..self.layers.len()).rev() {
@@ -136,23 +144,23 @@ impl Model {
             if space.recomputes() && index + 1 < self.layers.len() {
                 block.forward(&mut rec, &frame, keys)?;
             }
-            block.unpack(&mut rec, &frame)?;
-            block.backward(&mut rec, &frame, &segments, index > lowest)?;
+            block.load_halves(&mut rec, &frame)?;
+            block.backward(&mut rec, &frame, segments, index > lowest)?;
         }
         rec.submit()
     }
 
-    /// NLL of every target of a batch, in the order of [`Batch::targets`].
+    /// NLL of every target of a batch, in the order of `targets`.
     pub async fn token_nll(&self, space: &Workspace, batch: &Batch) -> Result<Vec<f32>> {
-        let Packed { ids, segments, targets } = batch.packed();
+        let Batch { ids, segments, targets, .. } = batch;
         if targets.is_empty() {
             return Ok(Vec::new());
         }
         let pass = Pass { batch: 1, queries: ids.len(), targets: targets.len() };
         let frame = self.frame(space, pass, false)?;
         let mut rec = self.gpu.recorder("evaluation");
-        self.write_targets(&frame, &targets)?;
-        self.record_blocks(&mut rec, &frame, &ids, Keys::Packed(&segments), None)?;
+        self.write_targets(&frame, targets)?;
+        self.record_blocks(&mut rec, &frame, ids, Keys::Segments(segments), None)?;
         let scratch = self.gpu.zeros("evaluation loss", &[8])?;
         self.record_loss(&mut rec, &frame, (&scratch, STAT_LOSS), None)?;
         rec.submit()?;
@@ -190,7 +198,46 @@ impl Model {
         Ok(logits)
     }
 
-    pub(super) async fn pass_logits(
+    /// Runs prompts `ids (B, T)`, padded on the right to the longest, and returns the logits `(B, V)` at
+    /// `last`, the row of each prompt's last token. Token `t` of prompt `b` lies in slot
+    /// `used + b·T + t` afterwards.
+    ///
+    /// **Errors** [`Error::Invalid`] where the slots, the workspace or the positions do not suffice.
+    pub async fn prefill_slots(
+        &self,
+        space: &Workspace,
+        slots: &mut SlotCache,
+        ids: &[u32],
+        last: &[u32],
+    ) -> Result<Vec<f32>> {
+        slots.reserve(ids.len())?;
+        let logits = self.pass_logits(space, ids, last.len(), last, Keys::Kept(slots)).await?;
+        slots.used += ids.len();
+        Ok(logits)
+    }
+
+    /// Runs one token per row behind those that it names, and returns the logits `(N, V)` after each.
+    /// Row `i` lies in slot `used + i` afterwards.
+    ///
+    /// **Errors** [`Error::Invalid`] for a slot that is not in use, or where slots, workspace or
+    /// positions do not suffice.
+    pub async fn extend_slots(
+        &self,
+        space: &Workspace,
+        slots: &mut SlotCache,
+        rows: &[SlotRow],
+    ) -> Result<Vec<f32>> {
+        slots.reserve(rows.len())?;
+        let listed = slots.list(self.gpu(), rows)?;
+        let ids: Vec<u32> = rows.iter().map(|row| row.id).collect();
+        let all: Vec<u32> = (0..rows.len() as u32).collect();
+        let keys = Keys::Listed(slots, &listed);
+        let logits = self.pass_logits(space, &ids, rows.len(), &all, keys).await?;
+        slots.used += rows.len();
+        Ok(logits)
+    }
+
+    async fn pass_logits(
         &self,
         space: &Workspace,
         ids: &[u32],
@@ -204,7 +251,7 @@ impl Model {
         }
         let pass = Pass { batch, queries: ids.len() / batch, targets: rows.len() };
         let frame = self.frame(space, pass, false)?;
-        let targets: Vec<(u32, u32)> = rows.iter().map(|&row| (row, 0)).collect();
+        let targets: Vec<Target> = rows.iter().map(|&row| Target { row, label: 0 }).collect();
         let mut rec = self.gpu.recorder("forward");
         self.write_targets(&frame, &targets)?;
         self.record_blocks(&mut rec, &frame, ids, keys, None)?;

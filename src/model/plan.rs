@@ -8,7 +8,7 @@ use crate::gpu::{ALIGN_WORDS, Elem, Gpu, SHARD_BYTES, Tensor, buffer_bytes};
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Purpose {
     /// Frozen weights and tables.
     Weights,
     /// Trainable parameters and their gradients.
@@ -62,20 +62,20 @@ impl MemoryPlan {
         self
     }
 
-    fn part(&mut self, part: Part) -> &mut u64 {
-        match part {
-            Part::Weights => &mut self.weights,
-            Part::Adapters => &mut self.adapters,
-            Part::Optimizer => &mut self.optimizer,
-            Part::Activations => &mut self.activations,
-            Part::Workspace => &mut self.workspace,
+    fn bytes_of(&mut self, purpose: Purpose) -> &mut u64 {
+        match purpose {
+            Purpose::Weights => &mut self.weights,
+            Purpose::Adapters => &mut self.adapters,
+            Purpose::Optimizer => &mut self.optimizer,
+            Purpose::Activations => &mut self.activations,
+            Purpose::Workspace => &mut self.workspace,
         }
     }
 
     /// Counts a tensor of `words` words.
-    pub(crate) fn count(&mut self, part: Part, name: &str, words: usize) {
+    pub(crate) fn count(&mut self, purpose: Purpose, name: &str, words: usize) {
         let bytes = buffer_bytes(words);
-        *self.part(part) += bytes;
+        *self.bytes_of(purpose) += bytes;
         if bytes > self.largest.1 {
             self.largest = (name.to_owned(), bytes);
         }
@@ -90,22 +90,22 @@ pub(crate) trait Allocate {
     /// A tensor of zeros.
     fn tensor(
         &mut self,
-        part: Part,
+        purpose: Purpose,
         name: &str,
         dims: &[usize],
         elem: Elem,
     ) -> Result<Self::Tensor>;
 
     /// A float tensor of zeros.
-    fn floats(&mut self, part: Part, name: &str, dims: &[usize]) -> Result<Self::Tensor> {
-        self.tensor(part, name, dims, Elem::F32)
+    fn floats(&mut self, purpose: Purpose, name: &str, dims: &[usize]) -> Result<Self::Tensor> {
+        self.tensor(purpose, name, dims, Elem::F32)
     }
 
     /// Matrices of `n` rows and the given widths in one buffer, so that products which write or read several of them
     /// can be one dispatch; in buffers of their own if a binding would not reach over all.
     fn side_by_side<const N: usize>(
         &mut self,
-        part: Part,
+        purpose: Purpose,
         n: usize,
         matrices: [(&str, usize); N],
     ) -> Result<[Self::Tensor; N]> {
@@ -114,10 +114,10 @@ pub(crate) trait Allocate {
         let mut made = Vec::new();
         if buffer_bytes(total) > SHARD_BYTES {
             for (name, width) in matrices {
-                made.push(self.floats(part, name, &[n, width])?);
+                made.push(self.floats(purpose, name, &[n, width])?);
             }
         } else {
-            let (whole, mut at) = (self.floats(part, matrices[0].0, &[total])?, 0);
+            let (whole, mut at) = (self.floats(purpose, matrices[0].0, &[total])?, 0);
             for ((name, width), words) in matrices.into_iter().zip(words) {
                 made.push(self.within(&whole, at, &[n, width], name)?);
                 at += words;
@@ -136,11 +136,11 @@ pub(crate) trait Allocate {
     ) -> Result<Self::Tensor>;
 
     /// A table: see [`Gpu::table`].
-    fn table(&mut self, part: Part, name: &str, values: &[f32]) -> Result<Self::Tensor>;
+    fn table(&mut self, purpose: Purpose, name: &str, values: &[f32]) -> Result<Self::Tensor>;
 
     /// `n` words of zeros.
-    fn words(&mut self, part: Part, name: &str, n: usize) -> Result<Self::Tensor> {
-        self.tensor(part, name, &[n], Elem::U32)
+    fn words(&mut self, purpose: Purpose, name: &str, n: usize) -> Result<Self::Tensor> {
+        self.tensor(purpose, name, &[n], Elem::U32)
     }
 }
 
@@ -151,13 +151,13 @@ impl Allocate for MemoryPlan {
         Ok(())
     }
 
-    fn tensor(&mut self, part: Part, name: &str, dims: &[usize], _: Elem) -> Result<()> {
-        self.count(part, name, dims.iter().product());
+    fn tensor(&mut self, purpose: Purpose, name: &str, dims: &[usize], _: Elem) -> Result<()> {
+        self.count(purpose, name, dims.iter().product());
         Ok(())
     }
 
-    fn table(&mut self, part: Part, name: &str, values: &[f32]) -> Result<()> {
-        self.count(part, name, values.len());
+    fn table(&mut self, purpose: Purpose, name: &str, values: &[f32]) -> Result<()> {
+        self.count(purpose, name, values.len());
         Ok(())
     }
 }
@@ -181,13 +181,19 @@ impl Allocate for Device<'_> {
         Ok(whole.slice(at, dims, name)?.bounded())
     }
 
-    fn tensor(&mut self, part: Part, name: &str, dims: &[usize], elem: Elem) -> Result<Tensor> {
-        self.plan.count(part, name, dims.iter().product());
+    fn tensor(
+        &mut self,
+        purpose: Purpose,
+        name: &str,
+        dims: &[usize],
+        elem: Elem,
+    ) -> Result<Tensor> {
+        self.plan.count(purpose, name, dims.iter().product());
         self.gpu.tensor(name, dims, elem)
     }
 
-    fn table(&mut self, part: Part, name: &str, values: &[f32]) -> Result<Tensor> {
-        self.plan.count(part, name, values.len());
+    fn table(&mut self, purpose: Purpose, name: &str, values: &[f32]) -> Result<Tensor> {
+        self.plan.count(purpose, name, values.len());
         self.gpu.table(name, values)
     }
 }

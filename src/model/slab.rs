@@ -1,6 +1,6 @@
 //! Many small tensors in few buffers, so that an optimizer step is a handful of dispatches.
 
-use super::plan::{Allocate, Part};
+use super::plan::{Allocate, Purpose};
 use crate::Result;
 use crate::gpu::Tensor;
 
@@ -67,10 +67,10 @@ impl Layout {
     pub(super) fn allocate<A: Allocate>(
         &self,
         a: &mut A,
-        part: Part,
+        purpose: Purpose,
         name: &str,
     ) -> Result<Vec<A::Tensor>> {
-        self.slabs.iter().map(|slab| a.floats(part, name, &[slab.len])).collect()
+        self.slabs.iter().map(|slab| a.floats(purpose, name, &[slab.len])).collect()
     }
 
     /// Tensor `i` of the list inside its slab.

@@ -1,9 +1,6 @@
 //! Keys and values in slots, one token each: sequences of different lengths, and branches of one
 //! sequence, go through the model in one pass without being padded or copied.
 
-use super::block::Keys;
-use super::llama::Model;
-use super::workspace::Workspace;
 use crate::format::ModelConfig;
 use crate::gpu::{Elem, Gpu, Recorder, Tensor};
 use crate::kernels::{CopyRows, GatherShape};
@@ -13,7 +10,7 @@ use crate::{Error, Result};
 pub struct SlotCache {
     pub(super) layers: Vec<(Tensor, Tensor)>,
     capacity: usize,
-    used: usize,
+    pub(super) used: usize,
     /// Lists of the last pass, `(N·S)` words.
     index: Option<Tensor>,
 }
@@ -61,7 +58,7 @@ impl SlotCache {
         self.used = self.used.min(used);
     }
 
-    fn reserve(&self, tokens: usize) -> Result<()> {
+    pub(super) fn reserve(&self, tokens: usize) -> Result<()> {
         if self.used + tokens <= self.capacity {
             return Ok(());
         }
@@ -101,7 +98,7 @@ impl SlotCache {
         }
     }
 
-    fn list(&mut self, gpu: &Gpu, rows: &[SlotRow]) -> Result<Listed> {
+    pub(super) fn list(&mut self, gpu: &Gpu, rows: &[SlotRow]) -> Result<Listed> {
         let longest = rows.iter().map(|row| row.before.len()).max().unwrap_or(0) + 1;
         let mut words = vec![u32::MAX; rows.len() * longest];
         for (i, (row, list)) in rows.iter().zip(words.chunks_exact_mut(longest)).enumerate() {
@@ -120,46 +117,5 @@ impl SlotCache {
         self.index = Some(index);
         gpu.write_words(&view, 0, &words)?;
         Ok(Listed { positions: rows.iter().map(|row| row.position).collect(), index: view })
-    }
-}
-
-impl Model {
-    /// Runs prompts `ids (B, T)`, padded on the right to the longest, and returns the logits `(B, V)` at
-    /// `last`, the row of each prompt's last token. Token `t` of prompt `b` lies in slot
-    /// `used + b·T + t` afterwards.
-    ///
-    /// **Errors** [`Error::Invalid`] where the slots, the workspace or the positions do not suffice.
-    pub async fn prefill_slots(
-        &self,
-        space: &Workspace,
-        slots: &mut SlotCache,
-        ids: &[u32],
-        last: &[u32],
-    ) -> Result<Vec<f32>> {
-        slots.reserve(ids.len())?;
-        let logits = self.pass_logits(space, ids, last.len(), last, Keys::Kept(slots)).await?;
-        slots.used += ids.len();
-        Ok(logits)
-    }
-
-    /// Runs one token per row behind those that it names, and returns the logits `(N, V)` after each.
-    /// Row `i` lies in slot `used + i` afterwards.
-    ///
-    /// **Errors** [`Error::Invalid`] for a slot that is not in use, or where slots, workspace or
-    /// positions do not suffice.
-    pub async fn extend_slots(
-        &self,
-        space: &Workspace,
-        slots: &mut SlotCache,
-        rows: &[SlotRow],
-    ) -> Result<Vec<f32>> {
-        slots.reserve(rows.len())?;
-        let listed = slots.list(self.gpu(), rows)?;
-        let ids: Vec<u32> = rows.iter().map(|row| row.id).collect();
-        let all: Vec<u32> = (0..rows.len() as u32).collect();
-        let keys = Keys::Listed(slots, &listed);
-        let logits = self.pass_logits(space, &ids, rows.len(), &all, keys).await?;
-        slots.used += rows.len();
-        Ok(logits)
     }
 }

@@ -3,10 +3,11 @@
 
 use std::ops::Range;
 
-use super::load::{LoadOptions, Quant};
-use super::module::Module;
-use super::plan::{Allocate, MemoryPlan, Part};
+use super::plan::{Allocate, MemoryPlan, Purpose};
 use super::slab::Layout;
+use super::stats::STATS;
+use super::weights::{LoadOptions, Quant};
+use crate::format::Module;
 use crate::format::{Checkpoint, DType, EMBED, HEAD, ModelConfig};
 use crate::gpu::{SHARD_BYTES, SHARD_ROWS, Tensor};
 use crate::kernels::{Dense, Kept};
@@ -65,9 +66,7 @@ impl MemoryPlan {
         for layer in 0..config.num_hidden_layers {
             weights.words("norms", d);
             weights.words("norms", d);
-            let kept =
-                Module::ALL.map(|m| kept(config, checkpoint, &m.weight(layer), options.quant));
-            let kept = all(kept)?;
+            let kept = of_each(|m| kept(config, checkpoint, &m.weight(layer), options.quant))?;
             Bank::of(kept, config).allocate(&mut weights.plan)?;
             for module in Module::ALL {
                 if kept[module as usize].is_none() {
@@ -86,7 +85,7 @@ impl MemoryPlan {
         for table in ["cos", "sin"] {
             weights.words(table, options.max_positions * (config.head_dim / 2));
         }
-        weights.words("stats", super::llama::STATS);
+        weights.words("stats", STATS);
         Ok(weights.plan)
     }
 }
@@ -99,7 +98,7 @@ struct Weights<'a> {
 
 impl Weights<'_> {
     fn words(&mut self, name: &str, n: usize) {
-        self.plan.count(Part::Weights, name, n);
+        self.plan.count(Purpose::Weights, name, n);
     }
 
     fn dense_of(&self, name: &str) -> Result<Dense> {
@@ -169,13 +168,10 @@ pub(super) fn kept(
     })
 }
 
-/// All seven, or the first error.
-pub(super) fn all(kept: [Result<Option<Kept>>; 7]) -> Result<[Option<Kept>; 7]> {
-    let mut out = [None; 7];
-    for (place, kept) in out.iter_mut().zip(kept) {
-        *place = kept?;
-    }
-    Ok(out)
+/// One of each module, or the first error.
+pub(super) fn of_each<T>(make: impl FnMut(Module) -> Result<T>) -> Result<[T; 7]> {
+    let made = Module::ALL.into_iter().map(make).collect::<Result<Vec<T>>>()?;
+    Ok(made.try_into().unwrap_or_else(|_| unreachable!("one for each module")))
 }
 
 /// Where a block's quantized matrices lie: the words of all of them one after the other, so that products with
@@ -201,7 +197,7 @@ impl Bank {
         let [codes, scales, nested] = &self.layouts;
         let mut of = |layout: &Layout| -> Result<Vec<A::Tensor>> {
             let slabs = layout.slabs().iter();
-            slabs.map(|slab| a.words(Part::Weights, "4-bit weights", slab.len)).collect()
+            slabs.map(|slab| a.words(Purpose::Weights, "4-bit weights", slab.len)).collect()
         };
         Ok([of(codes)?, of(scales)?, of(nested)?])
     }

@@ -1,9 +1,8 @@
 //! Every activation, allocated once for the largest batch and viewed at the size of each pass.
 
-use super::module::Module;
-use super::plan::{Allocate, Device, MemoryPlan, Part};
+use super::plan::{Allocate, Device, MemoryPlan, Purpose};
 use crate::Result;
-use crate::format::ModelConfig;
+use crate::format::{ModelConfig, Module};
 use crate::gpu::{Elem, Gpu, Tensor, image_bytes};
 
 /// Rows of logits that exist at a time: their chunk stays near this many bytes.
@@ -72,7 +71,7 @@ impl<T> Activations<T> {
         Activations { rstd1, lse, mid, rstd2, lora, ..self }
     }
 
-    /// What backward needs and nothing small computes again, in the order of packing.
+    /// What backward needs and nothing small computes again, in the order in which they are stored.
     pub(super) fn wide(&self) -> impl Iterator<Item = &T> {
         let dora = self.dora.iter().flatten();
         [&self.q, &self.k, &self.v, &self.att, &self.gate, &self.up].into_iter().chain(dora)
@@ -120,7 +119,7 @@ pub(super) struct Parts<T = Tensor> {
     pub(super) hidden: Vec<T>,
     pub(super) layers: Vec<Activations<T>>,
     /// What of each layer but the last is kept at 16 bits, in the order of [`Activations::wide`].
-    pub(super) packed: Vec<Vec<T>>,
+    pub(super) halves: Vec<Vec<T>>,
     pub(super) backward: Option<Backward<T>>,
     /// None where the largest pass has not [few targets](Pass::has_few_targets).
     pub(super) selected: Option<Selected<T>>,
@@ -165,7 +164,7 @@ pub enum Keep {
     /// As they are.
     Full,
     /// The wide ones at 16 bits; norms and SwiGLU are computed again.
-    Packed,
+    Half,
     /// Not at all: a block's forward runs again.
     Recomputed,
 }
@@ -227,25 +226,25 @@ impl Extent {
         for _ in 0..of_all(Keep::Full) {
             layers.push(self.activations(a)?);
         }
-        // Packed layers share the wide tensors and have the rest for themselves.
-        let mut packed = Vec::new();
-        for _ in 1..of_all(Keep::Packed) {
-            packed.push(self.packed(a)?);
+        // Layers at 16 bits share the wide tensors and have the rest for themselves.
+        let mut halves = Vec::new();
+        for _ in 1..of_all(Keep::Half) {
+            halves.push(self.halves(a)?);
             let own = self.narrow(a)?;
             layers.push(layers[0].clone().with(own));
         }
-        let hidden = (0..hidden).map(|_| a.floats(Part::Activations, "hidden", &[n, w.d]));
+        let hidden = (0..hidden).map(|_| a.floats(Purpose::Activations, "hidden", &[n, w.d]));
         let hidden = hidden.collect::<Result<_>>()?;
         let backward = training.then(|| self.backward(a)).transpose()?;
         let few = self.largest.has_few_targets();
         let selected = few.then(|| self.selected(a)).transpose()?;
         let chunk = self.logit_rows();
         let head_grad = if training { l } else { 1 };
-        let mut floats = |name, dims: &[usize]| a.floats(Part::Workspace, name, dims);
+        let mut floats = |name, dims: &[usize]| a.floats(Purpose::Workspace, name, dims);
         Ok(Parts {
             hidden,
             layers,
-            packed,
+            halves,
             backward,
             selected,
             head_x: floats("head input", &[l, w.d])?,
@@ -255,19 +254,20 @@ impl Extent {
             head_dx: floats("head dx", &[head_grad, w.d])?,
             logits: floats("logits", &[chunk, config.vocab_size])?,
             nll: floats("nll", &[l])?,
-            ids: a.words(Part::Workspace, "ids", n)?,
-            positions: a.words(Part::Workspace, "positions", n)?,
-            targets: a.words(Part::Workspace, "targets", l)?,
-            labels: a.words(Part::Workspace, "labels", l)?,
-            inverse: a.words(Part::Workspace, "inverse", n)?,
+            ids: a.words(Purpose::Workspace, "ids", n)?,
+            positions: a.words(Purpose::Workspace, "positions", n)?,
+            targets: a.words(Purpose::Workspace, "targets", l)?,
+            labels: a.words(Purpose::Workspace, "labels", l)?,
+            inverse: a.words(Purpose::Workspace, "inverse", n)?,
         })
     }
 
     /// What stays in f32 for each layer.
     fn narrow<A: Allocate>(&self, a: &mut A) -> Result<Narrow<A::Tensor>> {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
-        let lora = a.side_by_side(Part::Activations, n, [("x·Aᵀ", self.adapter.rank.max(1)); 7])?;
-        let mut floats = |name, dims: &[usize]| a.floats(Part::Activations, name, dims);
+        let lora =
+            a.side_by_side(Purpose::Activations, n, [("x·Aᵀ", self.adapter.rank.max(1)); 7])?;
+        let mut floats = |name, dims: &[usize]| a.floats(Purpose::Activations, name, dims);
         Ok(Narrow {
             rstd1: floats("rstd1", &[n])?,
             lse: floats("lse", &[n, w.heads])?,
@@ -278,18 +278,20 @@ impl Extent {
     }
 
     /// Words for what [`Activations::wide`] lists.
-    fn packed<A: Allocate>(&self, a: &mut A) -> Result<Vec<A::Tensor>> {
+    fn halves<A: Allocate>(&self, a: &mut A) -> Result<Vec<A::Tensor>> {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
         let dora = Module::ALL.map(|module| module.shape(&self.config).0);
         let widths = [w.q, w.kv, w.kv, w.q, w.f, w.f].into_iter();
         let widths = widths.chain(dora.into_iter().filter(|_| self.adapter.dora));
         let words = widths.map(|width| (n * width).div_ceil(2));
-        words.map(|words| a.tensor(Part::Activations, "packed", &[words], Elem::F16Pairs)).collect()
+        words
+            .map(|words| a.tensor(Purpose::Activations, "halves", &[words], Elem::F16Pairs))
+            .collect()
     }
 
     fn activations<A: Allocate>(&self, a: &mut A) -> Result<Activations<A::Tensor>> {
         let Narrow { rstd1, lse, mid, rstd2, lora } = self.narrow(a)?;
-        let (n, w, part) = (self.largest.rows(), Widths::of(&self.config), Part::Activations);
+        let (n, w, part) = (self.largest.rows(), Widths::of(&self.config), Purpose::Activations);
         let [q, k, v] = a.side_by_side(part, n, [("q", w.q), ("k", w.kv), ("v", w.kv)])?;
         let [gate, up] = a.side_by_side(part, n, [("gate", w.f), ("up", w.f)])?;
         let mut floats = |name, dims: &[usize]| a.floats(part, name, dims);
@@ -321,7 +323,7 @@ impl Extent {
 
     fn selected<A: Allocate>(&self, a: &mut A) -> Result<Selected<A::Tensor>> {
         let (l, w) = (self.largest.targets.max(1), Widths::of(&self.config));
-        let mut floats = |name, width| a.floats(Part::Workspace, name, &[l, width]);
+        let mut floats = |name, width| a.floats(Purpose::Workspace, name, &[l, width]);
         Ok(Selected {
             h1: floats("selected h1", w.d)?,
             q: floats("selected q", w.q)?,
@@ -331,7 +333,7 @@ impl Extent {
 
     fn backward<A: Allocate>(&self, a: &mut A) -> Result<Backward<A::Tensor>> {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
-        let mut floats = |name, dims: &[usize]| a.floats(Part::Workspace, name, dims);
+        let mut floats = |name, dims: &[usize]| a.floats(Purpose::Workspace, name, dims);
         Ok(Backward {
             dx: floats("dx", &[n, w.d])?,
             dh: floats("dh", &[n, w.d])?,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::dollars::dollars;
 use super::product::Product;
-use crate::data::records::no_text;
+use crate::data::no_text;
 use crate::{Error, Result};
 
 /// Names under which a field is looked for, the first one found wins; case and `_`, `-` and spaces do not
@@ -40,7 +40,7 @@ impl Columns {
     pub fn parse(text: &str) -> Result<Columns> {
         let mut columns = Columns::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let bad = |why: String| Err(Error::invalid(format!("--map {part}"), why));
+            let bad = |why: String| Err(Error::invalid(format!("‹map = {part}›"), why));
             let fields = NAMES.map(|(field, _)| field);
             let Some((field, from)) = part.split_once('=') else {
                 return bad("is no FIELD=COLUMN, as in price=list_price".into());
@@ -87,7 +87,7 @@ impl Columns {
         Ok(texts.join(" "))
     }
 
-    /// Columns of a record of which no field is made. With columns that `--map` names but the record lacks,
+    /// Columns of a record of which no field is made. With columns that `map` names but the record lacks,
     /// those are not counted.
     pub fn unused<'r>(&self, record: &'r Map<String, Value>) -> Vec<&'r str> {
         let used = NAMES.iter().filter_map(|(field, _)| self.of(field, record).ok()).flatten();
@@ -98,14 +98,14 @@ impl Columns {
     /// The product of a record, and whether its price is missing (then it is 0).
     ///
     /// **Errors** what is wrong with the record, for a message that names it: a price that is no number,
-    /// no column that could be the price, or one of `--map` that is not there.
+    /// no column that could be the price, or one of `map` that is not there.
     pub fn product(&self, record: &Map<String, Value>) -> Result<(Product, bool), String> {
         let price = self.of("price", record)?;
         let (price, missing) = match price.as_slice() {
             [] => {
                 let keys = Vec::from_iter(record.keys().map(String::as_str)).join(", ");
                 return Err(format!(
-                    "no column is called price (there are {keys}); say which it is: --map price=COLUMN"
+                    "no column is called price (there are {keys}); say which it is: ‹map = price=COLUMN›"
                 ));
             }
             [(_, Value::Null)] => (0.0, true),
@@ -192,7 +192,7 @@ mod tests {
         assert!(
             price(r#"{"title":"a","price":"cheap"}"#).unwrap_err().contains("`cheap` is no number")
         );
-        assert!(price(r#"{"title":"a"}"#).unwrap_err().contains("--map price=COLUMN"));
+        assert!(price(r#"{"title":"a"}"#).unwrap_err().contains("‹map = price=COLUMN›"));
         assert!(price(r#"{"title":"a","price":[1]}"#).is_err());
         assert!(price(r#"{"title":"a","price":null}"#).unwrap().1);
         for missing in [" ", "NaN", "N/A", "null"] {
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_refused_where_they_are_used() {
         let mut row = record(r#"{"title":"a","price":1}"#);
-        row.insert("image".into(), crate::data::records::bytes_value(&[0xff, 0xfe]));
+        row.insert("image".into(), crate::data::bytes_value(&[0xff, 0xfe]));
         assert!(Columns::default().product(&row).is_ok());
         let why = Columns::parse("details=image").unwrap().product(&row).unwrap_err();
         assert!(why.contains("details: column `image` holds 2 bytes that are no text"), "{why}");

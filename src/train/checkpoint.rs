@@ -8,7 +8,7 @@ use super::durable::{self, NamedBytes};
 use super::exact;
 use super::optimizer::Values;
 use super::unlogged::Unlogged;
-use crate::data::Sampler;
+use crate::data::Position;
 use crate::random::Fnv;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -38,7 +38,8 @@ pub struct CheckpointState {
     /// Optimizer steps done.
     pub step: u64,
     /// Where the next step's rows begin (epoch included).
-    pub sampler: Sampler,
+    #[serde(rename = "sampler")]
+    pub position: Position,
     /// [`super::config::TrainConfig::fingerprint`] of the run.
     pub settings: String,
     /// [`crate::data::Dataset::fingerprint`] of the training rows.

@@ -15,7 +15,7 @@ fn tensor(name: &str, data: &[f32]) -> NamedTensor {
 fn state(step: u64) -> CheckpointState {
     CheckpointState {
         step,
-        sampler: Sampler { seed: 42, epoch: 1, index: 8 },
+        position: Position { seed: 42, epoch: 1, index: 8 },
         settings: "s".into(),
         variants: [("matmul_nt".to_string(), "f32+workgroup".to_string())].into(),
         best_eval_loss: Some(0.1 + 0.2),

@@ -23,7 +23,7 @@ pub struct StepLine {
     pub tokens_per_second: f64,
     /// Time trained so far.
     pub seconds: f64,
-    /// Activations of the step, or of the steps, that `--precision mixed` clamped to ± 65504: their gradients are not exact.
+    /// Activations of the step, or of the steps, that `precision = "mixed"` clamped to ± 65504: their gradients are not exact.
     #[serde(skip_serializing_if = "is_zero")]
     pub clamped: u64,
 }

@@ -1,10 +1,12 @@
 //! What a run will take on the device, decided before anything is allocated.
 
+use std::collections::BTreeMap;
+
 use super::config::{Checkpointing, Optim, Precision, TrainConfig};
 use super::optimizer::Optimizer;
 use crate::format::ModelConfig;
 use crate::gpu::{Gpu, PARAMS_BYTES};
-use crate::model::{AdapterShape, Extent, Keep, MemoryPlan, Outline, Part, Pass};
+use crate::model::{AdapterShape, Extent, Keep, MemoryPlan, Outline, Pass, Purpose};
 use crate::{Error, Result};
 
 /// Activations up to this are kept where the device shares the host's memory, or tells nothing of its own.
@@ -75,7 +77,7 @@ fn beside(
     image: Option<u64>,
 ) -> Result<MemoryPlan> {
     let mut plan = MemoryPlan::default();
-    plan.count(Part::Workspace, "parameters of dispatches", (PARAMS_BYTES / 4) as usize);
+    plan.count(Purpose::Workspace, "parameters of dispatches", (PARAMS_BYTES / 4) as usize);
     let outline = Outline::of(&config.adapter_config(), model)?;
     outline.count(&mut plan)?;
     Optimizer::new(&mut plan, &outline.layout, config.optim)?;
@@ -122,7 +124,7 @@ fn choose(
     let with = |keep| Ok::<_, Error>(beside(model, config, pass, keep, image)?.and(weights));
     let kept = match config.precision {
         Precision::F32 => Keep::Full,
-        Precision::Mixed => Keep::Packed,
+        Precision::Mixed => Keep::Half,
     };
     let keep = match config.gradient_checkpointing {
         Checkpointing::On => Keep::Recomputed,
@@ -177,7 +179,7 @@ impl RunPlan {
             return Ok(());
         }
         let hint = self.suggestion.clone().unwrap_or_else(|| {
-            "No smaller batch would fit either: use a smaller model, or another --device".into()
+            "No smaller batch would fit either: use a smaller model, or another ‹device›".into()
         });
         let (name, bytes) = &self.memory.largest;
         Err(match self.limits.memory {
@@ -206,27 +208,17 @@ fn smaller(
     limits: Limits,
 ) -> Result<Option<String>> {
     let (mut config, mut pass) = (config.clone(), pass);
-    let mut changed = std::collections::BTreeMap::new();
-    let told = |changed: &std::collections::BTreeMap<_, String>, total: u64| {
-        let flags: Vec<&str> = changed.values().map(String::as_str).collect();
-        format!("{} would take {total} bytes", flags.join(" "))
-    };
-    let tries = |config: &TrainConfig, pass| choose(weights, model, config, pass, limits);
+    // In the order in which they are said, each candidate with those before it.
+    let (mut changed, mut candidates) = (BTreeMap::new(), Vec::new());
     if config.gradient_checkpointing == Checkpointing::Off {
         if config.precision == Precision::F32 {
             let mixed = TrainConfig { precision: Precision::Mixed, ..config.clone() };
-            let (plan, _) = tries(&mixed, pass)?;
-            if limits.allow(&plan) {
-                changed.insert(0, "--precision mixed".to_owned());
-                return Ok(Some(told(&changed, plan.total())));
-            }
+            let alone = BTreeMap::from([(0, "‹precision = mixed›".to_owned())]);
+            candidates.push((mixed, pass, alone));
         }
         config.gradient_checkpointing = Checkpointing::On;
-        changed.insert(0, "--gradient-checkpointing on".to_owned());
-        let (plan, _) = tries(&config, pass)?;
-        if limits.allow(&plan) {
-            return Ok(Some(told(&changed, plan.total())));
-        }
+        changed.insert(0, "‹gradient_checkpointing = on›".to_owned());
+        candidates.push((config.clone(), pass, changed.clone()));
     }
     while pass.batch > 1 {
         let batch = pass.batch / 2;
@@ -234,28 +226,26 @@ fn smaller(
         (pass.batch, config.batch_size) = (batch, batch);
         config.gradient_accumulation_steps *= 2;
         let accumulation = config.gradient_accumulation_steps;
-        changed.insert(1, format!("--batch-size {batch}"));
-        changed.insert(2, format!("--gradient-accumulation-steps {accumulation}"));
-        let (plan, _) = tries(&config, pass)?;
-        if limits.allow(&plan) {
-            return Ok(Some(told(&changed, plan.total())));
-        }
+        changed.insert(1, format!("‹batch_size = {batch}›"));
+        changed.insert(2, format!("‹gradient_accumulation_steps = {accumulation}›"));
+        candidates.push((config.clone(), pass, changed.clone()));
     }
     if config.optim == Optim::Adamw {
         config.optim = Optim::Adamw8bit;
-        changed.insert(4, "--optim adamw8bit".to_owned());
-        let (plan, _) = tries(&config, pass)?;
-        if limits.allow(&plan) {
-            return Ok(Some(told(&changed, plan.total())));
-        }
+        changed.insert(4, "‹optim = adamw8bit›".to_owned());
+        candidates.push((config.clone(), pass, changed.clone()));
     }
     while pass.queries > 16 {
         pass.targets = (pass.targets / 2).max(1);
         pass.queries /= 2;
-        changed.insert(5, format!("--max-length {}", pass.queries));
-        let (plan, _) = tries(&config, pass)?;
+        changed.insert(5, format!("‹max_length = {}›", pass.queries));
+        candidates.push((config.clone(), pass, changed.clone()));
+    }
+    for (config, pass, changed) in candidates {
+        let (plan, _) = choose(weights, model, &config, pass, limits)?;
         if limits.allow(&plan) {
-            return Ok(Some(told(&changed, plan.total())));
+            let settings = Vec::from_iter(changed.into_values()).join(" ");
+            return Ok(Some(format!("{settings} would take {} bytes", plan.total())));
         }
     }
     Ok(None)

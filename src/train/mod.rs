@@ -3,6 +3,7 @@
 //! its modules are absent on wasm32; everything else is the same there.
 
 pub mod config;
+mod course;
 pub mod event;
 pub mod in_memory;
 pub mod memory;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::config::Optim;
 use crate::gpu::{ALIGN_WORDS, Elem, Gpu, Recorder, Tensor};
 use crate::kernels::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
-use crate::model::{Adapter, Allocate, Layout, Part};
+use crate::model::{Adapter, Allocate, Layout, Purpose};
 use crate::{Error, Result};
 
 /// Elements of a tensor of the state on the host.
@@ -22,15 +22,15 @@ pub enum Values {
 pub type OptimizerState = BTreeMap<String, (Vec<usize>, Values)>;
 
 /// Numbers of one step.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Step {
     /// From 1.
-    pub(super) t: u64,
-    pub(super) lr: f64,
-    pub(super) betas: (f64, f64),
-    pub(super) eps: f64,
-    pub(super) weight_decay: f64,
-    pub(super) max_grad_norm: f64,
+    pub(crate) t: u64,
+    pub(crate) lr: f64,
+    pub(crate) betas: (f64, f64),
+    pub(crate) eps: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) max_grad_norm: f64,
 }
 
 /// First and second moments of one slab.
@@ -51,12 +51,12 @@ pub(crate) struct Optimizer<T = Tensor> {
 
 impl<T> Optimizer<T> {
     /// State for the slabs of `layout`, or its size where `a` only counts.
-    pub(super) fn new<A: Allocate<Tensor = T>>(
+    pub(crate) fn new<A: Allocate<Tensor = T>>(
         a: &mut A,
         layout: &Layout,
         optim: Optim,
     ) -> Result<Self> {
-        let part = Part::Optimizer;
+        let part = Purpose::Optimizer;
         let mut moments = Vec::new();
         for slab in layout.slabs() {
             let coded = optim == Optim::Adamw8bit && !slab.small;
@@ -83,7 +83,7 @@ impl<T> Optimizer<T> {
 
 impl Optimizer {
     /// Norm, clipping and AdamW over the slabs.
-    pub(super) fn record(
+    pub(crate) fn record(
         &self,
         rec: &mut Recorder,
         adapter: &Adapter,
@@ -183,7 +183,7 @@ impl Optimizer {
             let (shape, values) = state.get(&key).ok_or_else(|| Error::MissingTensor {
                 name: key.clone(),
                 file: "optimizer state".into(),
-                hint: ": it is of another adapter, or was written with another --optim".into(),
+                hint: ": it is of another adapter, or was written with another ‹optim›".into(),
             })?;
             if *shape != dims || !part.takes(values) {
                 return Err(Error::Shape {

@@ -2,7 +2,7 @@
 
 use super::config::TrainConfig;
 use crate::data::{Batch, Dataset, packs};
-use crate::format::{AdapterConfig, ModelConfig, TargetModules};
+use crate::format::{AdapterConfig, ModelConfig};
 use crate::model::Pass;
 use crate::{Error, Result};
 
@@ -13,7 +13,7 @@ impl TrainConfig {
             rank: self.rank,
             alpha: self.lora_alpha,
             dropout: self.lora_dropout,
-            target_modules: TargetModules::Named(self.target_modules.names().to_vec()),
+            target_modules: self.target_modules.clone(),
             rank_pattern: self.rank_pattern.clone(),
             alpha_pattern: self.alpha_pattern.clone(),
             layers_to_transform: self.layers_to_transform.clone(),
@@ -85,8 +85,8 @@ pub fn evaluation_order(rows: &Dataset) -> Vec<u32> {
 }
 
 /// Some rows of [`evaluation_order`] as a micro-batch.
-pub fn evaluation_batch(rows: &Dataset, some: &[u32], pad: u32) -> Result<Batch> {
-    Batch::new(rows, &Vec::from_iter(some.iter().map(|&row| row as usize)), pad)
+pub fn evaluation_batch(rows: &Dataset, some: &[u32]) -> Result<Batch> {
+    Batch::new(rows, &Vec::from_iter(some.iter().map(|&row| row as usize)))
 }
 
 /// Refuses ids that the model does not have, by file and line.
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(largest_pass(&rows, 2), Pass { batch: 2, queries: 9, targets: 7 });
         assert_eq!(largest_pass(&rows, 9), Pass { batch: 3, queries: 9, targets: 8 });
         let order = evaluation_order(&rows);
-        let batches = order.chunks(2).map(|some| evaluation_batch(&rows, some, 0).unwrap());
-        assert_eq!(batches.map(|b| b.t).collect::<Vec<_>>(), [9, 3]);
+        let batches = order.chunks(2).map(|some| evaluation_batch(&rows, some).unwrap());
+        assert_eq!(batches.map(|b| b.segments[0].length).collect::<Vec<_>>(), [9, 3]);
     }
 }

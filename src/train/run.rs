@@ -1,19 +1,17 @@
 //! A training run: steps, evaluations and checkpoints, one event at a time, pulled by the caller.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use super::checkpoint::{self, CheckpointState, Due};
 use super::config::TrainConfig;
+use super::course::{Course, Stepped};
 use super::durable;
 use super::event::{EvalLine, Event, StepLine, Summary};
-use super::memory::{Limits, RunPlan};
+use super::memory::RunPlan;
 use super::plan;
 use super::run_dir::RunDir;
 use super::run_files::{adapter_files, inputs, optimizer_file, restore, same_run, variants};
-use super::schedule::Schedule;
-use super::trainer::{Trainer, TrainerOptions};
-use crate::data::{Batch, Dataset, Loader, Sampler, order};
+use crate::data::Dataset;
 use crate::format::AdapterFile;
 use crate::gpu::{Choices, Policy};
 use crate::model::{Model, adapter_notes};
@@ -21,28 +19,31 @@ use crate::{Error, Result};
 
 /// A training run in its folder.
 pub struct Run {
-    trainer: Trainer,
+    course: Course,
     dir: RunDir,
-    config: TrainConfig,
-    rows: Dataset,
     /// Evaluation rows, and their order.
     held_out: Option<(Dataset, Vec<u32>)>,
-    loader: Loader,
     state: CheckpointState,
-    total: u64,
-    pad: u32,
     over: bool,
-    memory: RunPlan,
     notes: Vec<String>,
+}
+
+/// What to do where there is a run already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Refuse.
+    Fresh,
+    /// Go on with it; begin one where there is none.
+    Resume,
 }
 
 /// The policy and the kernel variants that the run in `out` began with, to open the device with when it is
 /// resumed.
 ///
-/// **Errors** [`Error::Invalid`] if there is a run but `resume` is false, or no checkpoint can be used.
-pub fn recorded_variants(out: &Path, resume: bool) -> Result<Option<(Policy, Choices)>> {
-    if !resume && out.join("run.toml").exists() {
-        let why = "holds a run already; give --resume to go on with it, or another --out";
+/// **Errors** [`Error::Invalid`] if there is a run and `start` is [`Start::Fresh`], or no checkpoint can be used.
+pub fn recorded_variants(out: &Path, start: Start) -> Result<Option<(Policy, Choices)>> {
+    if start == Start::Fresh && out.join("run.toml").exists() {
+        let why = "holds a run already; give ‹resume› to go on with it, or another ‹out›";
         return Err(Error::invalid(out.display(), why));
     }
     let (found, _) = checkpoint::latest(out)?;
@@ -60,86 +61,53 @@ impl Run {
     /// **Errors** [`Error::Invalid`] for settings that make no sense or differ from those of the run to
     /// be resumed, other data, or another choice of kernel variants; [`Error::OutOfMemory`].
     pub async fn new(
-        mut model: Model,
+        model: Model,
         rows: Dataset,
         held_out: Option<Dataset>,
         config: TrainConfig,
         out: &Path,
-        resume: bool,
+        start: Start,
     ) -> Result<Run> {
-        config.validate()?;
-        let config = config.for_model(model.config());
-        for data in [Some(&rows), held_out.as_ref()].into_iter().flatten() {
-            plan::check_vocabulary(data, model.config())?;
-        }
-        let (options, epochs) = (config.loader_options(), config.num_train_epochs);
-        let begin = Sampler { seed: config.seed, ..Sampler::default() };
-        let mut loader = Loader::new(rows.lengths(), options, begin)?;
-        let total = order::total_steps(loader.steps_per_epoch(), epochs, config.max_steps);
-        let warmup = match config.warmup_steps {
-            0 => (config.warmup_ratio * total as f64).ceil() as u64,
-            steps => steps,
-        };
-        let kind = config.lr_scheduler_type;
-        let schedule = Schedule::new(kind, config.learning_rate, warmup, total)?;
-        let pass = plan::pass_of(&rows, held_out.as_ref(), &config);
-        let pad = model.config().pad_token_id;
-        let pad = pad.filter(|id| (*id as usize) < model.config().vocab_size).unwrap_or(0);
-        let held_out = held_out.map(|data| {
-            let order = plan::evaluation_order(&data);
-            (data, order)
-        });
-        let limits = Limits::of(model.gpu());
-        let memory = RunPlan::new(model.memory(), model.config(), &config, pass, limits)?;
-        memory.check()?;
-        model.add_fresh_adapter("default", &config.adapter_config(), config.seed).await?;
-        let trainer_options = TrainerOptions::of(&config, memory.keep);
-        let mut trainer = Trainer::new(model, schedule, trainer_options, pass)?;
+        let course = Course::new(model, "default", rows, held_out.as_ref(), config).await;
+        let mut course = course.map_err(|refused| refused.error)?;
+        let (model, config) = (course.trainer.model(), &course.config);
         let mut state = CheckpointState {
-            sampler: begin,
+            position: course.loader.position(),
             settings: config.fingerprint()?,
-            data: rows.fingerprint(),
-            inputs: inputs(trainer.model(), held_out.as_ref().map(|(data, _)| data)),
+            data: course.rows.fingerprint(),
+            inputs: inputs(model, held_out.as_ref()),
             due: Due { evaluation: true, save: false },
-            variants: variants(trainer.model().gpu().caps(), config.precision),
+            variants: variants(model.gpu().caps(), config.precision),
             ..CheckpointState::default()
         };
-        let (dir, found, mut notes) = match resume {
-            false => (RunDir::start(out, &config)?, None, Vec::new()),
-            true => {
-                let (dir, resumed) = RunDir::resume(out, &config)?;
+        let (dir, found, mut notes) = match start {
+            Start::Fresh => (RunDir::start(out, config)?, None, Vec::new()),
+            Start::Resume => {
+                let (dir, resumed) = RunDir::resume(out, config)?;
                 (dir, resumed.checkpoint, resumed.notes)
             }
         };
-        notes.extend(adapter_notes(&config.adapter_config(), None, trainer.model().config()));
+        notes.extend(adapter_notes(&config.adapter_config(), None, model.config()));
         if let (None, Some(folder)) = (&found, &config.init_adapter) {
             let file = AdapterFile::load(folder)?;
             config.check_adapter(&file)?;
             notes.extend_from_slice(&file.config.notes);
-            trainer.begin_from(&file.tensors).await?;
+            course.trainer.begin_from(&file.tensors).await?;
         }
         if let Some(checkpoint) = found {
             notes.extend(same_run(&checkpoint, &state)?);
-            restore(&mut trainer, &checkpoint).await?;
+            restore(&mut course.trainer, &checkpoint).await?;
             let inputs = state.inputs;
             state = CheckpointState { inputs, ..checkpoint.state };
-            loader = Loader::new(rows.lengths(), options, state.sampler)?;
+            course.continue_at(state.position)?;
+            course.seconds = state.seconds.unwrap_or(0.0);
         }
+        let held_out = held_out.map(|data| {
+            let order = plan::evaluation_order(&data);
+            (data, order)
+        });
         state.due.evaluation &= held_out.is_some();
-        Ok(Run {
-            trainer,
-            dir,
-            config,
-            rows,
-            held_out,
-            loader,
-            state,
-            total,
-            pad,
-            over: false,
-            memory,
-            notes,
-        })
+        Ok(Run { course, dir, held_out, state, over: false, notes })
     }
 
     /// Things the user should hear before the first step: about the run that was resumed, and settings without effect.
@@ -149,7 +117,7 @@ impl Run {
 
     /// The model, whose adapter is being trained.
     pub fn model(&self) -> &Model {
-        self.trainer.model()
+        self.course.trainer.model()
     }
 
     /// Optimizer steps done.
@@ -159,16 +127,16 @@ impl Run {
 
     /// Optimizer steps of the run.
     pub fn total_steps(&self) -> u64 {
-        self.total
+        self.course.total
     }
 
     /// Bytes on the device, by use, and how the run runs so.
     pub fn memory(&self) -> &RunPlan {
-        &self.memory
+        &self.course.memory
     }
 
     /// Does the next thing and says what it was; `None` when the run is over. Dropping the run between
-    /// two calls is like a `kill`: `--resume` goes on from the last checkpoint, with what was due there.
+    /// two calls is like a `kill`: resuming goes on from the last checkpoint, with what was due there.
     ///
     /// **Errors** [`Error::NonFinite`] names step and rows; [`Error::Io`]; [`Error::Device`].
     pub async fn next(&mut self) -> Result<Option<Event>> {
@@ -201,59 +169,39 @@ impl Run {
     }
 
     fn out_of_patience(&self) -> bool {
-        let patience = self.config.early_stopping_patience;
+        let patience = self.course.config.early_stopping_patience;
         patience.is_some_and(|most| self.state.evals_without_improvement >= most)
     }
 
     fn finished(&self) -> bool {
-        self.state.step >= self.total || self.out_of_patience()
+        self.state.step >= self.course.total || self.out_of_patience()
     }
 
     /// What has to be done after a step.
     fn due(&self) -> Due {
-        let (step, epoch_ends) = (self.state.step, self.loader.at_epoch_end());
-        let last = step >= self.total;
-        let evaluation = match self.config.eval_steps {
+        let (step, epoch_ends) = (self.state.step, self.course.loader.at_epoch_end());
+        let last = step >= self.course.total;
+        let evaluation = match self.course.config.eval_steps {
             Some(n) => step.is_multiple_of(n),
             None => epoch_ends,
         };
         Due {
             evaluation: self.held_out.is_some() && (evaluation || last),
-            save: self.config.save_steps.due(step, epoch_ends) || last,
+            save: self.course.config.save_steps.due(step, epoch_ends) || last,
         }
     }
 
     async fn train(&mut self) -> Result<(StepLine, Option<StepLine>)> {
-        let start = Instant::now();
-        let window = self.loader.next_window();
-        let batches: Vec<Batch> = window
-            .iter()
-            .map(|rows| Batch::new(&self.rows, rows, self.pad))
-            .collect::<Result<_>>()?;
-        let report =
-            self.trainer.step(&batches).await.map_err(|e| self.with_origins(e, &window))?;
-        let took = start.elapsed().as_secs_f64();
+        let Stepped { line, tokens, seconds } = self.course.step().await?;
         let state = &mut self.state;
-        state.step = report.step;
-        state.sampler = self.loader.position();
-        state.target_tokens += report.target_tokens as u64;
-        let seconds = state.seconds.unwrap_or(0.0) + took;
-        state.seconds = Some(seconds);
-        let line = StepLine {
-            step: report.step,
-            epoch: self.loader.epochs_done(),
-            loss: report.loss,
-            learning_rate: report.learning_rate,
-            grad_norm: report.grad_norm,
-            target_tokens: report.target_tokens,
-            tokens_per_second: report.tokens as f64 / took,
-            seconds,
-            clamped: report.clamped.into(),
-        };
-        state.unlogged.add(&line, report.tokens, took);
+        state.step = line.step;
+        state.position = self.course.loader.position();
+        state.target_tokens += line.target_tokens as u64;
+        state.seconds = Some(self.course.seconds);
+        state.unlogged.add(&line, tokens, seconds);
         self.state.due = self.due();
-        let logged =
-            report.step.is_multiple_of(self.config.logging_steps) || report.step == self.total;
+        let logging_steps = self.course.config.logging_steps;
+        let logged = line.step.is_multiple_of(logging_steps) || line.step == self.course.total;
         let logged = logged.then(|| self.state.unlogged.take(&line));
         if let Some(logged) = &logged {
             self.dir.log(logged)?;
@@ -261,30 +209,12 @@ impl Run {
         Ok((line, logged))
     }
 
-    /// Names the rows of a window by file and line.
-    fn with_origins(&self, error: Error, window: &[Vec<usize>]) -> Error {
-        match error {
-            Error::NonFinite { step, what, .. } => {
-                const MOST: usize = 16;
-                let rows: Vec<usize> = window.iter().flatten().copied().collect();
-                let named: Vec<String> =
-                    rows.iter().take(MOST).map(|&row| self.rows.origin(row)).collect();
-                let mut named = named.join(", ");
-                if rows.len() > MOST {
-                    named.push_str(&format!(" and {} more", rows.len() - MOST));
-                }
-                Error::NonFinite { step, what, rows: named }
-            }
-            other => other,
-        }
-    }
-
     async fn evaluate(&mut self) -> Result<EvalLine> {
         let (mut sum, mut count) = (0f64, 0usize);
         if let Some((data, order)) = &self.held_out {
-            for some in order.chunks(self.config.batch_size) {
-                let batch = plan::evaluation_batch(data, some, self.pad)?;
-                let (loss, targets) = self.trainer.loss_sum(&batch).await?;
+            for some in order.chunks(self.course.config.batch_size) {
+                let batch = plan::evaluation_batch(data, some)?;
+                let (loss, targets) = self.course.trainer.loss_sum(&batch).await?;
                 sum += loss;
                 count += targets;
             }
@@ -313,7 +243,7 @@ impl Run {
 
     /// Writes a checkpoint and `adapter/` now, between any two events, and deletes checkpoints over the limit.
     pub async fn save(&mut self) -> Result<PathBuf> {
-        let (adapter, moments) = self.trainer.snapshot().await?;
+        let (adapter, moments) = self.course.trainer.snapshot().await?;
         let mut files = adapter_files(&adapter)?;
         let mut state = self.state.clone();
         state.metrics_bytes = self.dir.metrics.sync()?;
@@ -323,7 +253,7 @@ impl Run {
         files.push(optimizer_file(moments)?);
         let path = checkpoint::write(&self.dir.path, &state, &files)?;
         self.state = state;
-        if let Some(keep) = self.config.save_total_limit {
+        if let Some(keep) = self.course.config.save_total_limit {
             checkpoint::prune(&self.dir.path, keep)?;
         }
         Ok(path)

@@ -39,7 +39,7 @@ impl RunDir {
     pub fn start(path: &Path, config: &TrainConfig) -> Result<RunDir> {
         let lock = lock(path)?;
         if path.join("run.toml").exists() {
-            let why = "holds a run already; give --resume to go on with it, or another --out";
+            let why = "holds a run already; give ‹resume› to go on with it, or another ‹out›";
             return Err(Error::invalid(path.display(), why));
         }
         RunDir::begin(path, config, lock)
@@ -64,8 +64,8 @@ impl RunDir {
         if !differences.is_empty() {
             let list: Vec<String> = differences.iter().map(ToString::to_string).collect();
             let why = format!(
-                "--resume needs the settings of the run; these differ ({} → now): {}. \
-                 Give the old values, or another --out",
+                "‹resume› needs the settings of the run; these differ ({} → now): {}. \
+                 Give the old values, or another ‹out›",
                 run_toml.display(),
                 list.join(", ")
             );
@@ -109,7 +109,7 @@ impl RunDir {
             ["adapter", "best", "checkpoints"].into_iter().find(|n| path.join(n).exists());
         if let Some(name) = foreign {
             let why = format!(
-                "holds `{name}` but no run.toml, so that it is no run of this program; give another --out"
+                "holds `{name}` but no run.toml, so that it is no run of this program; give another ‹out›"
             );
             return Err(Error::invalid(path.display(), why));
         }
@@ -142,7 +142,7 @@ fn lock(path: &Path) -> Result<File> {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
             let why =
-                "another process is training in this folder; wait for it, or give another --out";
+                "another process is training in this folder; wait for it, or give another ‹out›";
             Err(Error::invalid(path.display(), why))
         }
         Err(TryLockError::Error(source)) => Err(Error::Io { path: file, source }),
@@ -179,7 +179,7 @@ mod tests {
         }
         drop(dir);
         let message = RunDir::start(&path, &config).unwrap_err().to_string();
-        assert!(message.contains("--resume"), "{message}");
+        assert!(message.contains("‹resume›"), "{message}");
         let (_dir, resumed) = RunDir::resume(&path, &config).unwrap();
         assert!(resumed.checkpoint.is_none() && resumed.notes.is_empty());
     }

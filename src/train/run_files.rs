@@ -75,14 +75,14 @@ fn same_inputs(checkpoint: &Checkpoint, now: &CheckpointState) -> Result<Option<
     let Some((name, before)) = then.iter().find(differs) else { return Ok(None) };
     let why = match name.as_str() {
         HELD_OUT => "are not those that the run began with, so that losses could not be compared; give the old \
-                     file, or another --out"
+                     file, or another ‹out›"
             .to_owned(),
         WEIGHTS_OF_BASE => {
-            "are not those that the run began with; give the old model, or another --out".to_owned()
+            "are not those that the run began with; give the old model, or another ‹out›".to_owned()
         }
         name => format!(
             "was {before} when the run began, the model's configuration now says {}; give the old model, or \
-             another --out",
+             another ‹out›",
             now[name]
         ),
     };
@@ -94,7 +94,7 @@ pub(super) fn same_run(checkpoint: &Checkpoint, now: &CheckpointState) -> Result
     let then = &checkpoint.state;
     if then.data != now.data {
         let why = "the training rows are not those that the run began with; give the old files, or \
-                   another --out";
+                   another ‹out›";
         return Err(Error::invalid("data", why));
     }
     let unchecked = same_inputs(checkpoint, now)?;
@@ -104,7 +104,7 @@ pub(super) fn same_run(checkpoint: &Checkpoint, now: &CheckpointState) -> Result
         let show = |of: &BTreeMap<String, String>| of.get(key).cloned().unwrap_or("none".into());
         let why = format!(
             "the run began on {} with {key} = {}, this device would run {}; the result would not be \
-             the same. Resume on the device that it began on (--device), or start another --out",
+             the same. Resume on the device that it began on (‹device›), or start another ‹out›",
             show_adapter(&then.variants),
             show(&then.variants),
             show(&now.variants)

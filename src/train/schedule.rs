@@ -8,8 +8,7 @@ use std::f64::consts::PI;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SchedulerType {
-    /// It stays. (transformers calls this `constant_with_warmup`; its own `constant` ignores the
-    /// warm-up, see [`Schedule::hugging_face`].)
+    /// It stays. (transformers calls this `constant_with_warmup`; its own `constant` ignores the warm-up.)
     #[serde(alias = "constant_with_warmup")]
     Constant,
     /// It falls to 0 on a line.
@@ -55,7 +54,7 @@ impl Schedule {
         if total_steps == 0 {
             return Err(Error::invalid(
                 "schedule",
-                "the run has 0 steps; raise --max-steps or --num-train-epochs",
+                "the run has 0 steps; raise ‹max_steps› or ‹num_train_epochs›",
             ));
         }
         if warmup_steps > total_steps {
@@ -68,31 +67,6 @@ impl Schedule {
             return Err(Error::invalid("learning_rate", why));
         }
         Ok(Schedule { kind, learning_rate, warmup_steps, total_steps })
-    }
-
-    /// The schedule that transformers' `get_scheduler(name, …)` makes: as [`Schedule::new`], but
-    /// `constant` ignores the warm-up and `constant_with_warmup` does not.
-    ///
-    /// **Errors** as [`Schedule::new`]; [`Error::Unsupported`] for other names.
-    pub fn hugging_face(
-        name: &str,
-        learning_rate: f64,
-        warmup_steps: u64,
-        total_steps: u64,
-    ) -> Result<Schedule> {
-        let (kind, warmup_steps) = match name {
-            "constant" => (SchedulerType::Constant, 0),
-            "constant_with_warmup" => (SchedulerType::Constant, warmup_steps),
-            "linear" => (SchedulerType::Linear, warmup_steps),
-            "cosine" => (SchedulerType::Cosine, warmup_steps),
-            _ => {
-                return Err(Error::Unsupported {
-                    what: format!("learning-rate schedule `{name}`"),
-                    hint: "use constant, constant_with_warmup, linear or cosine".into(),
-                });
-            }
-        };
-        Schedule::new(kind, learning_rate, warmup_steps, total_steps)
     }
 
     /// The factor on the peak at step `k` (from 0), in [0, 1].
@@ -171,11 +145,6 @@ mod tests {
         let s = Schedule::new(Constant, 1e-3, 4, 10).unwrap();
         let got: Vec<f64> = (0..6).map(|k| s.learning_rate(k)).collect();
         assert_eq!(got, [0.0, 0.00025, 0.0005, 0.00075, 0.001, 0.001]);
-        let s = Schedule::hugging_face("constant", 1e-3, 4, 10).unwrap();
-        assert_eq!(s.learning_rate(0), 1e-3);
-        let s = Schedule::hugging_face("constant_with_warmup", 1e-3, 4, 10).unwrap();
-        assert_eq!(s.learning_rate(0), 0.0);
-        assert!(Schedule::hugging_face("polynomial", 1e-3, 4, 10).is_err());
     }
 
     #[test]

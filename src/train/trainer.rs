@@ -72,7 +72,7 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// Targets of the window.
     pub target_tokens: usize,
-    /// Tokens of the window without padding.
+    /// Tokens of the window.
     pub tokens: usize,
     /// Activations that lay beyond f16's range where they are kept at 16 bits, and became ± 65504: the gradients are not
     /// those of the loss.
@@ -197,12 +197,12 @@ impl Trainer {
     /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the NLL
     /// waits on the device; the mean of means is read micro-batch by micro-batch and returned.
     async fn accumulate(&mut self, window: &[Batch]) -> Result<Option<f64>> {
-        let total: usize = window.iter().map(Batch::target_count).sum();
+        let total: usize = window.iter().map(|batch| batch.targets.len()).sum();
         let (gpu, stats) = (self.model.gpu().clone(), self.model.stats().clone());
         gpu.write(&stats, &[0.0; 8])?;
         let (mut sum, mut means) = (0.0, 0.0);
         for (micro, batch) in window.iter().enumerate() {
-            let targets = batch.target_count();
+            let targets = batch.targets.len();
             if targets == 0 {
                 continue;
             }
@@ -273,7 +273,7 @@ impl Trainer {
             gpu.write(slab, &vec![0.0; slab.len()])?;
         }
         let stats = gpu.read(self.model.stats()).await?;
-        let targets: usize = window.iter().map(Batch::target_count).sum();
+        let targets: usize = window.iter().map(|batch| batch.targets.len()).sum();
         Ok((f64::from(stats[STAT_LOSS]) / targets as f64, gradients))
     }
 
@@ -282,7 +282,7 @@ impl Trainer {
     /// **Errors** [`Error::NonFinite`] if loss or gradient is not finite: the parameters are as before
     /// the step. [`Error::Invalid`] if the window has no target.
     pub async fn step(&mut self, window: &[Batch]) -> Result<StepReport> {
-        let target_tokens: usize = window.iter().map(Batch::target_count).sum();
+        let target_tokens: usize = window.iter().map(|batch| batch.targets.len()).sum();
         if target_tokens == 0 {
             return Err(Error::invalid("batch", "no row has a target token"));
         }
@@ -299,7 +299,7 @@ impl Trainer {
             learning_rate,
             grad_norm,
             target_tokens,
-            tokens: window.iter().map(Batch::token_count).sum(),
+            tokens: window.iter().map(|batch| batch.ids.len()).sum(),
             clamped: stats[STAT_CLAMPED].to_bits(),
         })
     }

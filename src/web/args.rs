@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::Row;
-use crate::model::{LoadOptions, Precision};
+use crate::model::{LoadOptions, Precision, Quant};
 use crate::pricer::Product;
 use crate::pricer::prompt::prompt;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct LoadArgs {
-    pub(super) quant: Option<String>,
+    pub(super) quant: Quant,
     pub(super) precision: Precision,
     pub(super) max_length: usize,
 }
@@ -19,7 +19,7 @@ pub(super) struct LoadArgs {
 impl Default for LoadArgs {
     fn default() -> LoadArgs {
         let max_length = LoadOptions::default().max_positions;
-        LoadArgs { quant: None, precision: Precision::default(), max_length }
+        LoadArgs { quant: Quant::default(), precision: Precision::default(), max_length }
     }
 }
 

@@ -5,11 +5,12 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::Error;
+use crate::error::spelled;
 
 /// A JavaScript `Error` whose `name` is [`Error::kind`]; numbers of `OutOfMemory` come along, so that a page can
 /// say them in its own words.
 pub(super) fn error(error: Error) -> JsValue {
-    let js = js_sys::Error::new(&error.to_string());
+    let js = js_sys::Error::new(&spelled(&error.to_string(), property));
     js.set_name(error.kind());
     if let Error::OutOfMemory { what, needed_bytes, limit_bytes, .. } = &error {
         let properties: [(&str, JsValue); 3] = [
@@ -22,6 +23,20 @@ pub(super) fn error(error: Error) -> JsValue {
         }
     }
     js.into()
+}
+
+/// A setting as JavaScript spells it: `maxLength`, `loss: all`.
+fn property(name: &str, value: Option<&str>) -> Option<String> {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    let camel = words.fold(first, |all, word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        format!("{all}{}{tail}", head.to_uppercase())
+    });
+    Some(match value {
+        None => camel,
+        Some(value) => format!("{camel}: {value}"),
+    })
 }
 
 /// The message of whatever JavaScript threw.

@@ -14,7 +14,7 @@ use crate::data::{Dataset, DatasetOptions};
 use crate::format::{AdapterFile, ByteSource, ModelFiles, Tokenizer};
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
-use crate::model::{LoadOptions, Model, Quant, adapter_notes};
+use crate::model::{LoadOptions, Model, adapter_notes};
 use crate::pricer::dollars::dollars;
 use crate::pricer::prompt::{Spelling, completion};
 use crate::pricer::trie::PriceTrie;
@@ -89,12 +89,13 @@ impl WasmModel {
         self.idle().map(|model| model.set_precision(precision)).map_err(js::error)
     }
 
-    /// Kernels against their twins: those that an answer needs, or (`rest`) all others.
+    /// Kernels against their twins: those that an answer needs, or (`rest`) what training needs beside them.
     #[wasm_bindgen(js_name = selfTest)]
-    pub async fn self_test(&self, rest: bool) -> Result<JsValue, JsValue> {
-        let model = self.model().map_err(js::error)?;
+    pub async fn self_test(&mut self, rest: bool) -> Result<JsValue, JsValue> {
+        let gpu = self.gpu.clone();
+        let model = self.idle().map_err(js::error)?;
         let scope = if rest { Scope::Rest } else { Scope::Answer };
-        let checks = selftest::run(&self.gpu, model, scope).await.map_err(js::error)?;
+        let checks = selftest::run(&gpu, model, scope).await.map_err(js::error)?;
         js::object(&checks)
     }
 
@@ -375,13 +376,6 @@ async fn load(
     args: LoadArgs,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<WasmModel> {
-    let quant = match args.quant.as_deref() {
-        None | Some("nf4") => Quant::Nf4,
-        Some("none") => Quant::None,
-        Some(other) => {
-            return Err(Error::invalid("quant", format!("`{other}` is not nf4 or none")));
-        }
-    };
     let get = |key: &str| Reflect::get(files, &key.into()).unwrap_or(JsValue::UNDEFINED);
     let name = get("name").as_string().unwrap_or_else(|| "model".into());
     let mut small = BTreeMap::new();
@@ -399,7 +393,7 @@ async fn load(
     let ModelFiles { config, checkpoint, mut notes, .. } = files;
     notes.extend(tokenizer.notes().iter().cloned());
     let max_positions = args.max_length.min(config.max_position_embeddings.max(1));
-    let options = LoadOptions { quant, max_positions };
+    let options = LoadOptions { quant: args.quant, max_positions };
     let mut model = Model::load(&gpu, &checkpoint, &config, options, progress).await?;
     model.set_precision(args.precision);
     let trie = PriceTrie::new(&tokenizer).ok();

@@ -147,7 +147,7 @@ fn tensors_that_nobody_reads_are_refused_by_name() {
         ("model.layers.0.self_attn.q_norm.weight", "another model"),
         ("model.layers.2.input_layernorm.weight", "2 layers"),
         ("model.layers.00.input_layernorm.weight", "2 layers"),
-        ("model.layers.0.mlp.up_proj.lora_A.default.weight", "--adapter"),
+        ("model.layers.0.mlp.up_proj.lora_A.default.weight", "‹adapter›"),
         ("model.model.norm.weight", "another model"),
         ("lm_head.bias", "bias"),
         ("score.weight", "another model"),

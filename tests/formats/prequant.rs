@@ -109,7 +109,7 @@ fn other_quantizations_are_refused_by_name() {
     let fp4 = changed(|parts| {
         part(parts, "bitsandbytes__nf4").0 = format!("{Q}.quant_state.bitsandbytes__fp4")
     });
-    assert_error(read_prequantized(&fp4, Q), is_unsupported, &["FP4", Q, "--quant nf4"]);
+    assert_error(read_prequantized(&fp4, Q), is_unsupported, &["FP4", Q, "‹quant = nf4›"]);
     let int8 = changed(|parts| {
         parts.retain(|p| p.0 == Q);
         parts[0].1 = DType::I8;

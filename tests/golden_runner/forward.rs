@@ -53,8 +53,9 @@ pub fn compare_one(
             let all = file.f32(name)?;
             // The token at (b, t + 1) is predicted at t: the file has T − 1 places a row.
             let place = |row: usize| row / inputs.t * (inputs.t - 1) + row % inputs.t;
-            let targets = inputs.batch.targets();
-            let want = targets.iter().filter_map(|&(row, _)| all.get(place(row as usize)).copied());
+            let (rows, targets) = (inputs.rows(), &inputs.batch.targets);
+            let place = |row: u32| place(rows[row as usize] as usize);
+            let want = targets.iter().filter_map(|target| all.get(place(target.row)).copied());
             judge.largest(name, &nll, &want.collect::<Vec<_>>(), LOGITS);
         }
         other => return wrong(format!("`{other}` is no known result of a forward pass")),

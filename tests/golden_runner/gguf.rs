@@ -93,7 +93,7 @@ fn mean_loss(gpu: &Gpu, golden: &Value, quant: Quant) -> Outcome<f64> {
     let checkpoint = Checkpoint::open(&path)?;
     let config = GgufFile::open_path(&path)?.config()?;
     let batch = whole_text(golden)?;
-    let tokens = batch.t;
+    let tokens = batch.ids.len();
     let model = base::load(gpu, &checkpoint, &config, quant, tokens)?;
     let space = model.workspace(sequence(tokens), None)?;
     let nll = block_on(model.token_nll(&space, &batch))?;

@@ -164,7 +164,7 @@ impl Inputs {
             return wrong("a row is not padded on the right");
         }
         let ids: Vec<u32> = ids.iter().map(|&id| u32::try_from(id)).collect::<Result<_, _>>()?;
-        let batch = Batch::from_parts(ids.clone(), labels.to_vec(), lengths, t)?;
+        let batch = Batch::from_padded(&ids, labels, &lengths, t)?;
         Ok(Inputs { b, t, ids, mask: mask.iter().map(|m| *m != 0).collect(), batch })
     }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use wgpu_lora::data::{Batch, IGNORE};
 use wgpu_lora::format::{AdapterConfig, AdapterFile, TargetModules};
 use wgpu_lora::model::{Keep, Model, Module, Pass, Precision, Quant};
-use wgpu_lora::train::schedule::Schedule;
+use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
 /// Relative difference of the loss, as for the tiny models.
@@ -81,7 +81,7 @@ fn micro_batch(text: &[u32], t: usize, k: usize) -> Outcome<Batch> {
     ids.resize(2 * t, PAD);
     labels.extend(second.iter().enumerate().map(|(i, &id)| if i < 9 { IGNORE } else { id as i32 }));
     labels.resize(2 * t, IGNORE);
-    Ok(Batch::from_parts(ids, labels, vec![t, second.len()], t)?)
+    Ok(Batch::from_padded(&ids, &labels, &[t, second.len()], t)?)
 }
 
 /// B zero; A of the portable generator, its stream the place of the tensor among all.
@@ -131,7 +131,7 @@ pub fn train(judge: &mut Judge, site: &Site, golden: &Value) -> Outcome {
             keep: Keep::Recomputed,
             precision: Precision::F32,
         };
-        let schedule = Schedule::hugging_face("linear", golden.lr, WARMUP, STEPS)?;
+        let schedule = Schedule::new(SchedulerType::Linear, golden.lr, WARMUP, STEPS)?;
         let largest = Pass { batch: 2, queries: golden.t, targets: 2 * golden.t };
         let mut trainer = Trainer::new(model, schedule, options, largest)?;
         for (i, want) in golden.steps.iter().enumerate() {

@@ -11,7 +11,7 @@ use wgpu_lora::format::AdapterFile;
 use wgpu_lora::gpu::Gpu;
 use wgpu_lora::model::{Keep, Precision};
 use wgpu_lora::train::config::Optim;
-use wgpu_lora::train::schedule::Schedule;
+use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{LossNormalisation, StepReport, Trainer, TrainerOptions};
 
 /// Relative difference of a step's loss.
@@ -127,12 +127,17 @@ impl Run {
         let mut model = base::load_folder(gpu, &self.set, folder, "config.json", quant, t)?;
         block_on(model.add_adapter("golden", &self.start, true))?;
         let hyper = &self.json["hyper"];
-        let schedule = Schedule::hugging_face(
-            text(&self.json, "scheduler")?,
-            number(hyper, "lr")?,
-            number(hyper, "warmup")? as u64,
-            number(hyper, "steps")? as u64,
-        )?;
+        let (rate, steps) = (number(hyper, "lr")?, number(hyper, "steps")? as u64);
+        let warmup = number(hyper, "warmup")? as u64;
+        // As transformers' `get_scheduler` means these names.
+        let (kind, warmup) = match text(&self.json, "scheduler")? {
+            "constant" => (SchedulerType::Constant, 0),
+            "constant_with_warmup" => (SchedulerType::Constant, warmup),
+            "linear" => (SchedulerType::Linear, warmup),
+            "cosine" => (SchedulerType::Cosine, warmup),
+            other => return wrong(format!("`{other}` is no known schedule")),
+        };
+        let schedule = Schedule::new(kind, rate, warmup, steps)?;
         Ok(Trainer::new(model, schedule, self.options()?, base::whole(b, t))?)
     }
 

@@ -2,7 +2,7 @@ use crate::harness::{Case, Check, cases as harness_cases, floats, nan, noise, ra
 use wgpu_lora::gpu::Gpu;
 use wgpu_lora::kernels::{
     Branch, Dense, DoraNorm, Dropout, Input, LinearBwd, LinearFwd, LinearGrad, LoraDown,
-    LoraDownBwd, LoraUpBwd, Mask, Matrix, Nf4Words, Part, words_of,
+    LoraDownBwd, LoraUpBwd, Mask, Matrix, Nf4Words, Share, words_of,
 };
 use wgpu_lora::quant::{Nf4Matrix, dynamic8_code};
 
@@ -185,13 +185,13 @@ fn lora_down_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String>
 
 fn dropout(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let (x, y) = (random(gpu, "x", sizes), random(gpu, "y", sizes));
-    for part in [Part::Kept, Part::Rest] {
+    for part in [Share::Kept, Share::Rest] {
         let op = Dropout { x: &x, mask: MASK, part, accumulate: true, y: &y };
         check(&op, &[&Dropout { mask: Mask { seed: MASK.seed + 1, ..MASK }, ..op }])?;
     }
     let fresh = nan(gpu, "fresh", sizes);
-    let op = Dropout { x: &x, mask: MASK, part: Part::Kept, accumulate: false, y: &fresh };
-    check(&op, &[&Dropout { part: Part::Rest, ..op }])
+    let op = Dropout { x: &x, mask: MASK, part: Share::Kept, accumulate: false, y: &fresh };
+    check(&op, &[&Dropout { part: Share::Rest, ..op }])
 }
 
 fn lora_up_bwd(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &[]),
     ("train", &["data", "format", "gpu", "kernels", "model"]),
     ("pricer", &["data", "format", "generate", "gpu", "model", "train"]),
-    ("selftest", &["gpu", "kernels", "model"]),
+    ("selftest", &["data", "format", "gpu", "kernels", "model", "train"]),
     (
         "web",
         &["data", "format", "generate", "gpu", "kernels", "model", "pricer", "selftest", "train"],
@@ -118,6 +118,31 @@ fn only_gpu_talks_to_wgpu_and_only_there_is_unsafe_allowed() {
         assert!(!code.contains("wgpu::"), "{} uses wgpu", path.display());
         assert!(!code.contains("allow(unsafe_code"), "{} allows unsafe", path.display());
     }
+}
+
+/// Flags of other programs that our texts may name.
+const OTHERS_FLAGS: &[&str] = &["--merge", "--exact"];
+
+/// The library names settings, `‹max_length›`; `cli` says which flags these are.
+#[test]
+fn only_the_command_line_says_flags() {
+    let dashes = |word: &&str| {
+        let mut letters = word.chars();
+        letters.by_ref().take(2).eq("--".chars()) && letters.next().is_some_and(char::is_lowercase)
+    };
+    let mut said = Vec::new();
+    for (path, source) in sources() {
+        if ["cli", "main"].contains(&module_of(&path).as_str()) {
+            continue;
+        }
+        for line in source.lines() {
+            let words = line.split(|c: char| c.is_whitespace() || "`\"'(".contains(c));
+            for flag in words.filter(dashes).filter(|w| !OTHERS_FLAGS.contains(w)) {
+                said.push(format!("{}: {flag}", path.display()));
+            }
+        }
+    }
+    assert!(said.is_empty(), "{said:#?}");
 }
 
 #[test]

@@ -3,5 +3,6 @@
 mod architecture;
 mod cycles;
 mod dependencies;
+mod flags;
 mod modules;
 mod shaders;

@@ -11,7 +11,7 @@ use wgpu_lora::gpu::Gpu;
 use wgpu_lora::model::Quant;
 use wgpu_lora::train::config::{Optim, SaveSteps, TargetModules, TrainConfig};
 use wgpu_lora::train::event::Event;
-use wgpu_lora::train::run::Run;
+use wgpu_lora::train::run::{Run, Start};
 use wgpu_lora::train::schedule::SchedulerType;
 
 use crate::setup::*;
@@ -42,10 +42,10 @@ struct Case {
 }
 
 impl Case {
-    fn open(&self, out: &Path, resume: bool) -> Run {
+    fn open(&self, out: &Path, start: Start) -> Run {
         let held_out = self.held_out.then(|| rows("eval.jsonl", 40..43));
         let (model, rows) = (load(&self.gpu, "tiny_a", Quant::Nf4), rows("train.jsonl", 0..7));
-        block_on(Run::new(model, rows, held_out, self.config.clone(), out, resume)).unwrap()
+        block_on(Run::new(model, rows, held_out, self.config.clone(), out, start)).unwrap()
     }
 }
 
@@ -188,7 +188,7 @@ fn stopped_everywhere(case: &Case) -> usize {
     let path = |name: String| temp.path().join(name);
     // The unbroken run; what lies in its folder behind each event is what a kill leaves.
     let whole = path("whole".into());
-    let mut run = case.open(&whole, false);
+    let mut run = case.open(&whole, Start::Fresh);
     copy(&whole, &path("left-0".into()));
     let mut events = Vec::new();
     while let Some(event) = block_on(run.next()).unwrap() {
@@ -201,12 +201,12 @@ fn stopped_everywhere(case: &Case) -> usize {
     let all: Vec<String> = events.iter().filter_map(named).collect();
     let names = |events: &[Event]| events.iter().filter_map(named).collect::<Vec<_>>();
     let resumed = |out: &Path, what: &str| {
-        let rest = names(&finish(case.open(out, true)));
+        let rest = names(&finish(case.open(out, Start::Resume)));
         assert!(all.ends_with(&rest), "{what}: {rest:?} is no end of {all:?}");
         same(&unbroken, out, what);
     };
     // Asked to go on, it sees that it is over.
-    assert_eq!(finish(case.open(&whole, true)).len(), 1);
+    assert_eq!(finish(case.open(&whole, Start::Resume)).len(), 1);
     same(&unbroken, &whole, "resumed behind its end");
     for (k, event) in events.iter().enumerate() {
         let what = format!("killed behind event {k}, before {event:?}");
@@ -221,11 +221,11 @@ fn stopped_everywhere(case: &Case) -> usize {
         }
         resumed(&broken, &format!("killed in {event:?}"));
         fs::remove_dir_all(&broken).unwrap();
-        let mut run = case.open(&broken, false);
+        let mut run = case.open(&broken, Start::Fresh);
         let before: Vec<Event> = (0..k).map(|_| block_on(run.next()).unwrap().unwrap()).collect();
         block_on(run.save()).unwrap();
         drop(run);
-        let rest = finish(case.open(&broken, true));
+        let rest = finish(case.open(&broken, Start::Resume));
         let what = format!("interrupted before {event:?}");
         assert_eq!([names(&before), names(&rest)].concat(), all, "{what}");
         same(&unbroken, &broken, &what);
@@ -235,7 +235,7 @@ fn stopped_everywhere(case: &Case) -> usize {
     for kill in [usize::MAX, 3] {
         let (broken, mut at, mut turn) = (path(format!("broken-{kill}")), Vec::new(), 0);
         loop {
-            let mut run = case.open(&broken, turn > 0);
+            let mut run = case.open(&broken, if turn > 0 { Start::Resume } else { Start::Fresh });
             turn += 1;
             if turn % kill == 0 {
                 let lost = (0..2).map(|_| block_on(run.next()).unwrap());

@@ -7,7 +7,7 @@ use wgpu_lora::gpu::Gpu;
 use wgpu_lora::model::Quant;
 use wgpu_lora::train::config::{SaveSteps, TrainConfig};
 use wgpu_lora::train::event::Event;
-use wgpu_lora::train::run::Run;
+use wgpu_lora::train::run::{Run, Start};
 
 struct Letters;
 impl Encode for Letters {
@@ -19,7 +19,7 @@ impl Encode for Letters {
     }
 }
 
-fn run(gpu: &Gpu, out: &std::path::Path, resume: bool) -> Run {
+fn run(gpu: &Gpu, out: &std::path::Path, start: Start) -> Run {
     let text: String = (0..9).map(|i| format!("{{\"text\": \"row {}\"}}\n", i * i)).collect();
     let options = DatasetOptions::default();
     let rows = Dataset::from_text("rows.jsonl", text.as_bytes(), &Letters, &options).unwrap();
@@ -30,7 +30,7 @@ fn run(gpu: &Gpu, out: &std::path::Path, resume: bool) -> Run {
         gradient_accumulation_steps: 1,
         ..TrainConfig::default()
     };
-    block_on(Run::new(load(gpu, "tiny_a", Quant::Nf4), rows, None, config, out, resume)).unwrap()
+    block_on(Run::new(load(gpu, "tiny_a", Quant::Nf4), rows, None, config, out, start)).unwrap()
 }
 
 fn finish(mut run: Run) {
@@ -41,9 +41,9 @@ fn finish(mut run: Run) {
 fn a_lost_device_ends_the_run_with_an_error_and_the_run_goes_on_on_another() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    finish(run(&gpu(), &whole, false));
+    finish(run(&gpu(), &whole, Start::Fresh));
     let gpu_to_lose = gpu();
-    let mut first = run(&gpu_to_lose, &broken, false);
+    let mut first = run(&gpu_to_lose, &broken, Start::Fresh);
     loop {
         match block_on(first.next()).unwrap().unwrap() {
             Event::Step { step, .. } if step.step == 3 => break,
@@ -62,7 +62,7 @@ fn a_lost_device_ends_the_run_with_an_error_and_the_run_goes_on_on_another() {
     drop(first);
     assert!(broken.join("checkpoints/step-2").is_dir());
     assert!(!broken.join("checkpoints/step-4").exists());
-    finish(run(&gpu(), &broken, true));
+    finish(run(&gpu(), &broken, Start::Resume));
     for file in ["adapter/adapter_model.safetensors", "checkpoints/step-6/optimizer.safetensors"] {
         let of = |run: &std::path::Path| std::fs::read(run.join(file)).unwrap();
         assert!(of(&whole) == of(&broken), "{file} differs");

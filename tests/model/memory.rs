@@ -32,8 +32,8 @@ fn compare(name: &str, quant: Quant, pass: Pass, settings: &TrainConfig) -> (Gpu
     let planned = plan.memory.total() - plan.memory.images - PARAMS_BYTES;
     assert_eq!(gpu.tensor_bytes(), planned, "{name}, {quant:?}, {settings:?}");
     let masked = pass.queries - pass.targets / pass.batch;
-    let rows = batch(&vec![pass.queries; pass.batch], masked, 0);
-    assert_eq!(rows.target_count(), pass.targets);
+    let rows = batch(&vec![pass.queries; pass.batch], masked);
+    assert_eq!(rows.targets.len(), pass.targets);
     block_on(trainer.step(&[rows])).unwrap();
     assert_eq!(gpu.tensor_bytes(), planned, "a step allocates");
     let (images, planned) = (gpu.image_bytes(), plan.memory.images);
@@ -84,7 +84,7 @@ fn the_plan_is_wgpus_report() {
     let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 0, 10).unwrap();
     let options = TrainerOptions::of(&settings, plan.keep);
     let mut trainer = Trainer::new(model, schedule, options, pass).unwrap();
-    block_on(trainer.step(&[batch(&[64; 64], 0, 0)])).unwrap();
+    block_on(trainer.step(&[batch(&[64; 64], 0)])).unwrap();
     let (after, _) = gpu.allocator_bytes().unwrap();
     let (got, planned) = ((after - before) as f64, plan.memory.total() as f64);
     assert!((got / planned - 1.0).abs() < 0.05, "allocated {got}, planned {planned}");
@@ -114,11 +114,12 @@ fn what_does_not_fit_is_refused_with_settings_that_do() {
     assert_eq!((needed_bytes, limit_bytes), (total, total / 2));
     // Doing what the message says fits, and takes what the message says.
     let words: Vec<&str> = hint.split(' ').collect();
-    let number = |flag: &str| -> Option<usize> {
-        words.iter().position(|w| *w == flag).map(|at| words[at + 1].parse().unwrap())
+    let number = |name: &str| -> Option<usize> {
+        let at = words.iter().position(|w| w.trim_start_matches('‹') == name)?;
+        words[at..].iter().find_map(|w| w.trim_end_matches('›').parse().ok())
     };
-    assert!(hint.contains("--gradient-checkpointing on"), "{hint}");
-    let batch = number("--batch-size").unwrap_or(8);
+    assert!(hint.contains("‹gradient_checkpointing = on›"), "{hint}");
+    let batch = number("batch_size").unwrap_or(8);
     let settings =
         TrainConfig { batch_size: batch, gradient_checkpointing: Checkpointing::On, ..settings };
     let smaller = Pass { batch, queries: 64, targets: batch * 63 };

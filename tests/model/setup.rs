@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 pub use pollster::block_on;
-use wgpu_lora::data::{Batch, IGNORE};
+use wgpu_lora::data::Batch;
 use wgpu_lora::format::{
     AdapterConfig, Checkpoint, DType, MemorySource, ModelConfig, SafetensorsFile, TargetModules,
     TensorData, to_safetensors,
@@ -102,16 +102,13 @@ pub fn ids(n: usize, seed: u32) -> Vec<u32> {
     (0..n as u32).map(|i| 3 + (i * 7919 + seed * 104_729 + i * i * 31) % 300).collect()
 }
 
-/// Rows of the given lengths, padded to the longest with id `pad`; the first `masked` tokens are no targets.
-pub fn batch(lengths: &[usize], masked: usize, pad: u32) -> Batch {
-    let t = lengths.iter().copied().max().unwrap();
-    let (mut all, mut labels) = (Vec::new(), Vec::new());
+/// Rows of the given lengths; the first `masked` tokens are no targets.
+pub fn batch(lengths: &[usize], masked: usize) -> Batch {
+    let mut batch = Batch::default();
     for (row, &n) in lengths.iter().enumerate() {
-        let ids = ids(n, row as u32);
-        labels.extend((0..t).map(|i| if i < n && i >= masked { ids[i] as i32 } else { IGNORE }));
-        all.extend((0..t).map(|i| ids.get(i).copied().unwrap_or(pad)));
+        batch.push(row, &ids(n, row as u32), masked..n);
     }
-    Batch::from_parts(all, labels, lengths.to_vec(), t).unwrap()
+    batch
 }
 
 /// Options whose effects all show: decay, clipping, a learning rate that moves parameters.

@@ -34,7 +34,7 @@ fn none_is_longer_than_a_tenth_of_a_second() {
     let pass = Pass { batch: 1, queries: ROWS, targets: ROWS - 1 };
     let schedule = Schedule::new(SchedulerType::Linear, 1e-2, 0, 10).unwrap();
     let mut trainer = Trainer::new(model, schedule, self::options(Keep::Full), pass).unwrap();
-    block_on(trainer.step(&[batch(&[ROWS], 0, 0)])).unwrap();
+    block_on(trainer.step(&[batch(&[ROWS], 0)])).unwrap();
 
     let longest = gpu.longest_submission();
     assert!(longest <= Duration::from_millis(100), "{longest:?}");

@@ -23,7 +23,7 @@ fn adapted(gpu: &Gpu, rank: usize, dropout: f64, dora: bool) -> Model {
 fn three_steps(trainer: &mut Trainer) -> Vec<u64> {
     (0..3)
         .map(|_| {
-            let window = [batch(&[24, 9, 17], 3, 0), batch(&[5, 12], 1, 7)];
+            let window = [batch(&[24, 9, 17], 3), batch(&[5, 12], 1)];
             let report = block_on(trainer.step(&window)).unwrap();
             assert!(report.loss.is_finite() && report.grad_norm > 0.0);
             report.loss.to_bits()
@@ -72,7 +72,7 @@ fn packed_activations_follow_f32() {
             let all = (0..rounds).flat_map(|_| three_steps(&mut trainer)).map(f64::from_bits);
             all.collect::<Vec<f64>>()
         };
-        let (full, packed) = (losses(Keep::Full), losses(Keep::Packed));
+        let (full, packed) = (losses(Keep::Full), losses(Keep::Half));
         assert_eq!(full[0], packed[0], "the first loss comes before any backward pass");
         assert_ne!(full, packed, "the packed activations were not used");
         if let Some(last) = full.get(200) {
@@ -102,14 +102,14 @@ fn activations_beyond_f16_are_counted() {
         let mut model = load_changed(&gpu, "tiny_a", change);
         block_on(model.add_fresh_adapter("a", &adapter(4, &["q_proj"]), 3)).unwrap();
         shake(&mut model);
-        block_on(trainer(model, options(keep)).step(&[batch(&[24, 17, 9], 3, 0)])).unwrap()
+        block_on(trainer(model, options(keep)).step(&[batch(&[24, 17, 9], 3)])).unwrap()
     };
-    let (full, packed) = (step(131_072.0, Keep::Full), step(131_072.0, Keep::Packed));
+    let (full, packed) = (step(131_072.0, Keep::Full), step(131_072.0, Keep::Half));
     assert_eq!(full.clamped, 0);
     assert!(packed.clamped > 100, "{packed:?}");
     assert_eq!(full.loss, packed.loss);
     assert!((full.grad_norm / packed.grad_norm - 1.0).abs() > 1e-3, "{full:?}, {packed:?}");
-    assert_eq!(step(1.0, Keep::Packed).clamped, 0);
+    assert_eq!(step(1.0, Keep::Half).clamped, 0);
 }
 
 /// Products at 16 bits, where the adapter has them: losses of 200 steps stay within 0.5 % of those of f32. The
@@ -148,7 +148,7 @@ fn dropout_follows_its_seed_and_spares_evaluation() {
     assert_ne!(first.0, run(&gpu, 0.0, false, options(Keep::Recomputed)).0);
     let loss = |dropout| {
         let trainer = trainer(adapted(&gpu, 6, dropout, false), options(Keep::Recomputed));
-        block_on(trainer.evaluate([batch(&[24, 9], 3, 0)])).unwrap()
+        block_on(trainer.evaluate([batch(&[24, 9], 3)])).unwrap()
     };
     assert_eq!(loss(0.3).to_bits(), loss(0.0).to_bits());
 }
@@ -156,7 +156,7 @@ fn dropout_follows_its_seed_and_spares_evaluation() {
 #[test]
 fn a_restored_trainer_goes_on_as_if_it_had_never_stopped() {
     let gpu = gpu();
-    let window = [batch(&[24, 9, 17], 3, 0)];
+    let window = [batch(&[24, 9, 17], 3)];
     // At rank 64 the pairs are large enough for states of 8 bits; DoRA's magnitudes are not.
     for (rank, optim) in [(6, Optim::Adamw), (64, Optim::Adamw8bit)] {
         let options = TrainerOptions { optim, ..options(Keep::Recomputed) };
@@ -177,12 +177,10 @@ fn a_restored_trainer_goes_on_as_if_it_had_never_stopped() {
 
 /// The rows of `lengths` one by one, as micro-batches of their own.
 fn alone(lengths: &[usize]) -> Vec<Batch> {
-    let whole = batch(lengths, 2, 0);
     let row = |b: usize| {
-        let (from, n) = (b * whole.t, lengths[b]);
-        let (ids, labels) =
-            (whole.ids[from..from + n].to_vec(), whole.labels[from..from + n].to_vec());
-        Batch::from_parts(ids, labels, vec![n], n).unwrap()
+        let mut alone = Batch::default();
+        alone.push(b, &ids(lengths[b], b as u32), 2..lengths[b]);
+        alone
     };
     (0..lengths.len()).map(row).collect()
 }
@@ -199,7 +197,7 @@ fn sequences_end_to_end_give_what_they_give_one_by_one() {
             let pass = Pass { batch: 5, queries: 24, targets: 120 };
             let mut trainer =
                 Trainer::new(model, schedule, options(Keep::Recomputed), pass).unwrap();
-            let together = batch(lengths, 2, 7);
+            let together = batch(lengths, 2);
             let (loss, gradients) =
                 block_on(trainer.gradients(std::slice::from_ref(&together))).unwrap();
             let (expected_loss, expected) = block_on(trainer.gradients(&alone(lengths))).unwrap();
@@ -217,7 +215,7 @@ fn sequences_end_to_end_give_what_they_give_one_by_one() {
             assert!(difference(&got, &each) <= 2e-6 * 6.0, "{:e}", difference(&got, &each));
             // Another order is the same sum.
             let turned: Vec<usize> = lengths.iter().rev().copied().collect();
-            assert_ne!(nll(&batch(&turned, 2, 0)), got);
+            assert_ne!(nll(&batch(&turned, 2)), got);
         }
     }
 }
@@ -232,7 +230,7 @@ fn lora_within_the_product_equals_lora_beside_it() {
                 let mut trainer =
                     trainer(adapted(&gpu, 6, dropout, false), options(Keep::Recomputed));
                 gpu.profile(true);
-                let made = block_on(trainer.gradients(&[batch(&[24, 9, 17], 3, 0)])).unwrap();
+                let made = block_on(trainer.gradients(&[batch(&[24, 9, 17], 3)])).unwrap();
                 (made, gpu.profile(false))
             });
         let has_branch = |profile: wgpu_lora::gpu::Profile| {
@@ -255,7 +253,7 @@ fn lora_within_the_product_equals_lora_beside_it() {
 }
 
 fn slope_is_the_gradient(model: Model, lengths: &[usize]) {
-    let window = [batch(lengths, 0, 0)];
+    let window = [batch(lengths, 0)];
     let mut trainer = trainer(model, options(Keep::Recomputed));
     let (_, gradients) = block_on(trainer.gradients(&window)).unwrap();
     is_slope(&mut trainer, &gradients, |trainer| {
@@ -268,7 +266,7 @@ fn slope_is_the_gradient(model: Model, lengths: &[usize]) {
 #[test]
 fn gradients_of_dora_with_dropout_are_slopes() {
     let gpu = gpu();
-    let window = [batch(&[24, 9, 17], 3, 0)];
+    let window = [batch(&[24, 9, 17], 3)];
     let mut trainer = trainer(adapted(&gpu, 6, 0.3, true), options(Keep::Recomputed));
     magnitudes_are_slopes(&mut trainer, &window);
     // Few targets: masks of the rows that the last block selects.
@@ -276,7 +274,7 @@ fn gradients_of_dora_with_dropout_are_slopes() {
     let schedule = Schedule::new(SchedulerType::Linear, 1e-2, 0, 10).unwrap();
     let model = adapted(&gpu, 6, 0.3, true);
     let mut trainer = Trainer::new(model, schedule, options(Keep::Recomputed), few).unwrap();
-    magnitudes_are_slopes(&mut trainer, &[batch(&[24, 20], 20, 0), batch(&[22, 22], 20, 0)]);
+    magnitudes_are_slopes(&mut trainer, &[batch(&[24, 20], 20), batch(&[22, 22], 20)]);
 }
 
 fn magnitudes_are_slopes(trainer: &mut Trainer, window: &[Batch]) {
@@ -318,7 +316,7 @@ fn every_operation_of_a_step_equals_its_twin() {
             (config.use_dora, config.dropout) = (true, 0.1);
             block_on(model.add_fresh_adapter("a", &config, 2)).unwrap();
             let mut trainer = trainer(model, options(Keep::Recomputed));
-            block_on(trainer.step(&[batch(&[6, 2], 1, 0)])).unwrap();
+            block_on(trainer.step(&[batch(&[6, 2], 1)])).unwrap();
         }
     }
 }
@@ -329,7 +327,7 @@ fn only_the_layers_that_are_named_are_trained() {
     let mut model = load(&gpu, "tiny_a", Quant::None);
     block_on(model.add_fresh_adapter("a", &adapter(2, &["layers.1.mlp.up_proj"]), 0)).unwrap();
     let mut trainer = trainer(model, options(Keep::Recomputed));
-    let (_, gradients) = block_on(trainer.gradients(&[batch(&[9], 0, 0)])).unwrap();
+    let (_, gradients) = block_on(trainer.gradients(&[batch(&[9], 0)])).unwrap();
     let keys: Vec<&str> = gradients.keys().map(String::as_str).collect();
     let base = "base_model.model.model.layers.1.mlp.up_proj";
     assert_eq!(keys, [format!("{base}.lora_A.weight"), format!("{base}.lora_B.weight")]);
@@ -341,7 +339,7 @@ fn a_window_without_targets_is_refused_and_empty_micro_batches_count_for_nothing
     let gpu = gpu();
     let mut trainer_a = trainer(adapted(&gpu, 2, 0.0, false), options(Keep::Recomputed));
     // A single token has nothing to predict.
-    let error = block_on(trainer_a.step(&[batch(&[1], 0, 0)])).unwrap_err();
+    let error = block_on(trainer_a.step(&[batch(&[1], 0)])).unwrap_err();
     assert!(matches!(error, Error::Invalid { .. }), "{error}");
     for normalisation in [LossNormalisation::Tokens, LossNormalisation::MeanOfMeans] {
         let with = |window: &[Batch]| {
@@ -349,7 +347,7 @@ fn a_window_without_targets_is_refused_and_empty_micro_batches_count_for_nothing
             let mut trainer = trainer(adapted(&gpu, 2, 0.0, false), options);
             block_on(trainer.step(window)).unwrap().loss
         };
-        let (full, empty) = (batch(&[9, 4], 0, 0), batch(&[1], 0, 0));
+        let (full, empty) = (batch(&[9, 4], 0), batch(&[1], 0));
         let loss = with(&[full, empty]);
         assert!(loss.is_finite() && loss > 0.0, "{loss}");
     }
@@ -368,23 +366,22 @@ fn what_is_not_finite_stops_the_step_and_leaves_the_parameters() {
     block_on(model.add_adapter("a", &file, true)).unwrap();
     let mut trainer = trainer(model, options(Keep::Recomputed));
     let before = bits(&trainer);
-    let error = block_on(trainer.step(&[batch(&[9, 4], 0, 0)])).unwrap_err();
+    let error = block_on(trainer.step(&[batch(&[9, 4], 0)])).unwrap_err();
     assert!(matches!(&error, Error::NonFinite { step: 1, .. }), "{error}");
     assert_eq!(bits(&trainer), before);
 }
 
 #[test]
-fn padding_and_neighbours_change_nothing() {
+fn neighbours_change_nothing() {
     let gpu = gpu();
     let trainer = trainer(adapted(&gpu, 6, 0.0, true), options(Keep::Recomputed));
     let nll = |batch| {
         let (model, space) = (trainer.model(), trainer.workspace());
         block_on(model.token_nll(space, &batch)).unwrap()
     };
-    let together = nll(batch(&[24, 9], 3, 0));
-    assert_eq!(difference(&together, &nll(batch(&[24, 9], 3, 299))), 0.0);
+    let together = nll(batch(&[24, 9], 3));
     // Row 0 alone; row 1 lies behind it.
-    let alone = nll(batch(&[24], 3, 0));
+    let alone = nll(batch(&[24], 3));
     assert!(difference(&together[..alone.len()], &alone) < 1e-5);
 }
 
@@ -395,8 +392,8 @@ fn a_loop_of_ones_own_is_the_trainers() {
     three_steps(&mut steps);
     let mut own = trainer(adapted(&gpu, 6, 0.1, false), options(Keep::Full));
     for _ in 0..3 {
-        let window = [batch(&[24, 9, 17], 3, 0), batch(&[5, 12], 1, 7)];
-        let targets: usize = window.iter().map(Batch::target_count).sum();
+        let window = [batch(&[24, 9, 17], 3), batch(&[5, 12], 1)];
+        let targets: usize = window.iter().map(|batch| batch.targets.len()).sum();
         for batch in &window {
             own.backward(batch, 1.0 / targets as f64).unwrap();
         }

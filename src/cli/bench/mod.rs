@@ -152,9 +152,9 @@ async fn step(session: &Session, args: &StepArgs) -> Result<()> {
     let (b, t) = (args.batch.max(1), args.seq.max(2));
     let mut model = session.model(&gpu, &files, &args.model, t).await?;
     let ids = ids(b * t, model.config().vocab_size);
-    let labels = ids.iter().map(|&id| id as i32).collect();
-    let batch = Batch::from_parts(ids, labels, vec![t; b], t)?;
-    let pass = Pass { batch: b, queries: t, targets: batch.target_count() };
+    let mut batch = Batch::default();
+    ids.chunks_exact(t).enumerate().for_each(|(row, ids)| batch.push(row, ids, 0..t));
+    let pass = Pass { batch: b, queries: t, targets: batch.targets.len() };
     let plan = RunPlan::new(model.memory(), model.config(), &config, pass, Limits::of(&gpu))?;
     plan.check()?;
     model.add_fresh_adapter("default", &config.adapter_config(), 1).await?;

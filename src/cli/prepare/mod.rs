@@ -15,7 +15,7 @@ use self::report::Row;
 use super::charts::{self, Beside, Histogram};
 use super::session::Session;
 use crate::Error;
-use crate::data::records::{Record, for_each_record};
+use crate::data::{Record, for_each_record};
 use crate::format::PendingFile;
 use crate::format::Tokenizer;
 use crate::pricer::columns::Columns;

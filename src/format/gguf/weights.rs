@@ -244,7 +244,7 @@ impl GgufWeights {
                         return Err(Error::format(
                             self.file.name(),
                             at,
-                            format!("{v} is too large for 16 bits; load it with --quant nf4"),
+                            format!("{v} is too large for 16 bits; load it with ‹quant = nf4›"),
                         ));
                     }
                     out.extend_from_slice(&half.to_le_bytes());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::json::{self, Object};
 use super::fields;
 use super::pattern::{Pattern, PatternMap};
-use super::targets::{ALL_LINEAR, TargetModules};
+use super::targets::TargetModules;
 use crate::error::Result;
 
 /// `adapter_config.json`. PEFT's name is given where it differs.
@@ -210,9 +210,8 @@ fn number(v: f64) -> Value {
 
 fn names(modules: &TargetModules) -> Value {
     match modules {
-        TargetModules::AllLinear => json!(ALL_LINEAR),
-        TargetModules::Named(names) => json!(names),
         TargetModules::Pattern(pattern) => json!(pattern.text()),
+        list => json!(list.names()),
     }
 }
 

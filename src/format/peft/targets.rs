@@ -1,10 +1,7 @@
 //! Names of layers: those that an adapter is on, and those that it is not.
 
 use super::pattern::Pattern;
-
-/// The linear layers of a block.
-pub(super) const ALL_LINEAR: [&str; 7] =
-    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+use crate::format::module::Module;
 
 /// Names of modules: those that carry an adapter, or those that do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +20,45 @@ pub(super) fn ends_in(module: &str, name: &str) -> bool {
 }
 
 impl TargetModules {
+    /// From names, or text such as `q_proj,v_proj`: in the block's order, each once, so that equal sets compare equal.
+    /// `all-linear` becomes the seven names.
+    pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> TargetModules {
+        let mut given = Vec::new();
+        for text in names {
+            for name in text.as_ref().split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                match name {
+                    "all-linear" => given.extend(Module::NAMES.map(String::from)),
+                    name => given.push(name.to_string()),
+                }
+            }
+        }
+        let place = |name: &String| {
+            let known = Module::NAMES.iter().position(|known| known == name);
+            known.unwrap_or(Module::NAMES.len())
+        };
+        given.sort_by(|a, b| (place(a), a).cmp(&(place(b), b)));
+        given.dedup();
+        TargetModules::Named(given)
+    }
+
+    /// The seven linear layers, by name.
+    pub fn all_linear() -> TargetModules {
+        TargetModules::new(Module::NAMES)
+    }
+
+    /// The names; of an expression its text.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::AllLinear => Module::NAMES.to_vec(),
+            Self::Pattern(pattern) => vec![pattern.text()],
+            Self::Named(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+
     /// Whether a module (`model.layers.0.self_attn.q_proj`) is meant.
     pub fn contains(&self, module: &str) -> bool {
         match self {
-            Self::AllLinear => ALL_LINEAR.iter().any(|name| ends_in(module, name)),
+            Self::AllLinear => Module::NAMES.iter().any(|name| ends_in(module, name)),
             Self::Pattern(pattern) => pattern.matches(module),
             Self::Named(names) => names.iter().any(|name| ends_in(module, name)),
         }

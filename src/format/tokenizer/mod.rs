@@ -142,11 +142,6 @@ impl Tokenizer {
         &self.notes
     }
 
-    /// The text of a token with a name, such as `bos_token` or `image_token`, if the files name one.
-    pub fn named_token(&self, name: &str) -> Option<&str> {
-        self.named.get(name).map(String::as_str)
-    }
-
     /// Takes the special tokens that `tokenizer_config.json` left open from the model's configuration.
     pub fn complete(&mut self, config: &super::ModelConfig) {
         self.bos = self.bos.or(config.bos_token_id);

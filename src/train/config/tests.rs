@@ -1,5 +1,6 @@
 use super::*;
-use crate::train::config::{LINEAR_MODULES, Quant, SaveSteps, TargetModules};
+use crate::format::Module;
+use crate::train::config::{Quant, SaveSteps, TargetModules};
 use crate::train::schedule::SchedulerType;
 
 fn full() -> TrainConfig {
@@ -44,7 +45,7 @@ fn people_may_spell_settings_as_flags_and_names_of_peft() {
     assert_eq!(config.target_modules.names(), ["q_proj", "v_proj"]);
     assert_eq!(config.save_steps, SaveSteps::Epoch);
     let all = TrainConfig::from_toml("target_modules = [\"all-linear\"]", "x").unwrap();
-    assert_eq!(all.target_modules.names(), LINEAR_MODULES);
+    assert_eq!(all.target_modules.names(), Module::NAMES);
     assert!(all.target_modules.contains("up_proj") && !config.target_modules.contains("up_proj"));
 }
 
@@ -155,8 +156,9 @@ fn defaults_are_valid_and_each_bad_setting_is_named() {
 #[test]
 fn scales_and_saving() {
     let config = TrainConfig { rank: 16, lora_alpha: 32.0, ..TrainConfig::default() };
-    assert_eq!(config.lora_scale(), 2.0);
-    assert_eq!(TrainConfig { use_rslora: true, ..config }.lora_scale(), 8.0);
+    let scale = |config: &TrainConfig| config.adapter_config().scaling_of("q_proj");
+    assert_eq!(scale(&config), 2.0);
+    assert_eq!(scale(&TrainConfig { use_rslora: true, ..config }), 8.0);
     assert!(SaveSteps::Steps(5).due(10, false) && !SaveSteps::Steps(5).due(11, true));
     assert!(!SaveSteps::Steps(5).due(0, true) && !SaveSteps::Epoch.due(0, true));
     assert!(SaveSteps::Epoch.due(7, true) && !SaveSteps::Epoch.due(7, false));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{LINEAR_MODULES, TargetModules, TrainConfig};
-use crate::format::{AdapterFile, TargetModules as Named};
+use super::TrainConfig;
+use crate::format::{AdapterFile, Module, TargetModules};
 use crate::{Error, Result};
 
 impl TrainConfig {
@@ -12,13 +12,13 @@ impl TrainConfig {
     /// **Errors** [`Error::Unsupported`] where its layers do not all have the same modules.
     pub fn with_adapter(&self, file: &AdapterFile) -> Result<TrainConfig> {
         let its = &file.config;
-        let known = |name: &String| LINEAR_MODULES.contains(&name.as_str());
+        let known = |name: &String| Module::NAMES.contains(&name.as_str());
         let whole = its.exclude_modules.is_none() && its.layers_pattern.is_empty();
         let (target_modules, layers_to_transform) = match &its.target_modules {
-            Named::AllLinear if whole => {
+            TargetModules::AllLinear if whole => {
                 (TargetModules::all_linear(), its.layers_to_transform.clone())
             }
-            Named::Named(names) if whole && names.iter().all(known) => {
+            TargetModules::Named(names) if whole && names.iter().all(known) => {
                 (TargetModules::new(names), its.layers_to_transform.clone())
             }
             _ => from_layers(file)?,
@@ -96,7 +96,7 @@ mod tests {
         let config = AdapterConfig {
             rank: 2,
             alpha: 4.0,
-            target_modules: Named::Named(names),
+            target_modules: TargetModules::Named(names),
             rank_pattern: [("layers.1.self_attn.v_proj".to_owned(), 3)].into(),
             ..AdapterConfig::default()
         };

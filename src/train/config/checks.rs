@@ -1,6 +1,7 @@
 //! Which settings make sense.
 
-use super::{LINEAR_MODULES, SaveSteps, TrainConfig};
+use super::{SaveSteps, TrainConfig};
+use crate::format::Module;
 use crate::{Error, Result};
 
 impl TrainConfig {
@@ -18,15 +19,15 @@ impl TrainConfig {
     /// [`TrainConfig::validate`], and that the settings which name files do name some.
     pub fn validate_with_files(&self) -> Result<()> {
         self.validate()?;
-        must(!self.model.is_empty(), "model", || "is not set; give --model FOLDER".into())?;
-        must(!self.data.is_empty(), "data", || "is not set; give --data FILE.jsonl".into())?;
+        must(!self.model.is_empty(), "model", || "is not set; give ‹model = FOLDER›".into())?;
+        must(!self.data.is_empty(), "data", || "is not set; give ‹data = FILE.jsonl›".into())?;
         let needs_eval = [
             ("eval_steps", self.eval_steps.is_some()),
             ("early_stopping_patience", self.early_stopping_patience.is_some()),
         ];
         for (name, set) in needs_eval {
             must(!set || self.eval_data.is_some(), name, || {
-                "needs evaluation rows; give --eval-data FILE.jsonl".into()
+                "needs evaluation rows; give ‹eval_data = FILE.jsonl›".into()
             })?;
         }
         Ok(())
@@ -57,10 +58,10 @@ impl TrainConfig {
             format!("{p} is not in [0, 1); 0.05 is usual")
         })?;
         let modules = self.target_modules.names();
-        let known = || format!("choose from {}, or all-linear", LINEAR_MODULES.join(", "));
+        let known = || format!("choose from {}, or all-linear", Module::NAMES.join(", "));
         must(!modules.is_empty(), "target_modules", || format!("is empty; {}", known()))?;
         for name in modules {
-            must(LINEAR_MODULES.contains(&name.as_str()), "target_modules", || {
+            must(Module::NAMES.contains(&name), "target_modules", || {
                 format!("`{name}` is no linear layer of a Llama block; {}", known())
             })?;
         }
@@ -111,7 +112,7 @@ impl TrainConfig {
             "must be at least 1, or epoch".into()
         })?;
         if self.max_steps.is_none() {
-            above_zero("num_train_epochs", self.num_train_epochs, "or give --max-steps")?;
+            above_zero("num_train_epochs", self.num_train_epochs, "or give ‹max_steps›")?;
         }
         let ratio = self.warmup_ratio;
         must((0.0..=1.0).contains(&ratio), "warmup_ratio", || format!("{ratio} is not in [0, 1]"))?;

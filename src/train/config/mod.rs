@@ -1,5 +1,10 @@
 //! Every setting of a training run: what `run.toml` holds, with defaults, checks and differences.
 
+mod adapter;
+mod checks;
+mod modules;
+mod text;
+
 use super::schedule::SchedulerType;
 use crate::Result;
 use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn, MAX_LENGTH};
@@ -7,18 +12,9 @@ use crate::format::{ModelConfig, Moment, PatternMap};
 use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
 
-pub use crate::model::Precision;
-
-/// How the frozen linear layers are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Quant {
-    /// NF4 with double quantization (QLoRA).
-    #[default]
-    Nf4,
-    /// The checkpoint's precision (plain LoRA).
-    None,
-}
+pub use crate::format::TargetModules;
+pub use crate::model::{Precision, Quant};
+pub use text::Difference;
 
 /// The optimizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,75 +98,6 @@ impl From<SaveSteps> for NumberOrWord {
     }
 }
 
-/// The linear layers of a block, in their order; `all-linear` means these.
-pub const LINEAR_MODULES: [&str; 7] =
-    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
-/// The modules that get an adapter: a list of names, or one string with commas, or `all-linear`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "OneOrMany", into = "OneOrMany")]
-pub struct TargetModules(Vec<String>);
-
-impl TargetModules {
-    /// From names, or text such as `q_proj,v_proj`; repetitions are dropped. `all-linear` becomes the
-    /// seven names. Unknown names are kept for [`TrainConfig::validate`] to report.
-    pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> TargetModules {
-        let mut given = Vec::new();
-        for text in names {
-            for name in text.as_ref().split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                match name {
-                    "all-linear" => given.extend(LINEAR_MODULES.map(String::from)),
-                    name => given.push(name.to_string()),
-                }
-            }
-        }
-        // In the block's order, so that equal sets compare equal.
-        let place = |name: &String| {
-            LINEAR_MODULES.iter().position(|m| m == name).unwrap_or(LINEAR_MODULES.len())
-        };
-        given.sort_by(|a, b| (place(a), a).cmp(&(place(b), b)));
-        given.dedup();
-        TargetModules(given)
-    }
-
-    /// The seven linear layers.
-    pub fn all_linear() -> TargetModules {
-        TargetModules::new(LINEAR_MODULES)
-    }
-
-    /// The names, in the block's order.
-    pub fn names(&self) -> &[String] {
-        &self.0
-    }
-
-    /// Whether `module` is one of them.
-    pub fn contains(&self, module: &str) -> bool {
-        self.0.iter().any(|name| name == module)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "a list of module names, or \"all-linear\"")]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl From<OneOrMany> for TargetModules {
-    fn from(value: OneOrMany) -> TargetModules {
-        match value {
-            OneOrMany::One(text) => TargetModules::new([text]),
-            OneOrMany::Many(names) => TargetModules::new(names),
-        }
-    }
-}
-
-impl From<TargetModules> for OneOrMany {
-    fn from(value: TargetModules) -> OneOrMany {
-        OneOrMany::Many(value.0)
-    }
-}
-
 /// A training run. Names are those of PEFT, transformers and TRL; defaults are the command line's,
 /// and transformers' where that says nothing (but every step is logged).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,13 +108,11 @@ pub struct TrainConfig {
     /// Training rows: JSONL, JSON, CSV or Parquet files.
     pub data: Vec<String>,
     /// Evaluation rows: such a file.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_data: Option<String>,
     /// Columns that are read under another name: `text=review`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<String>,
     /// A PEFT folder to go on from, in place of a fresh adapter.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub init_adapter: Option<String>,
     /// How the frozen linear layers are kept.
     pub quant: Quant,
@@ -198,6 +123,7 @@ pub struct TrainConfig {
     /// Share of the adapter's inputs set to 0 in training, in [0, 1).
     pub lora_dropout: f64,
     /// Layers with an adapter.
+    #[serde(with = "modules")]
     pub target_modules: TargetModules,
     /// Ranks of layers that have another one, by name, end of a name, or expression; the first that matches counts.
     #[serde(skip_serializing_if = "PatternMap::is_empty", serialize_with = "PatternMap::as_pairs")]
@@ -206,7 +132,6 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "PatternMap::is_empty", serialize_with = "PatternMap::as_pairs")]
     pub alpha_pattern: PatternMap<f64>,
     /// Numbers of the blocks with an adapter; none: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub layers_to_transform: Option<Vec<usize>>,
     /// Scale by alpha / √rank instead. **Source** Kalajdzievski 2023 (arXiv:2312.03732).
     pub use_rslora: bool,
@@ -215,14 +140,12 @@ pub struct TrainConfig {
     /// Passes over the data; fractions are allowed. Not used if `max_steps` is set.
     pub num_train_epochs: f64,
     /// Optimizer steps.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
     /// Rows in a micro-batch.
     pub batch_size: usize,
     /// Micro-batches in an optimizer step.
     pub gradient_accumulation_steps: usize,
     /// Tokens kept of each row; none: [`MAX_LENGTH`], or the model's limit if that is less ([`TrainConfig::for_model`]).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
     /// Put rows of like length together.
     pub group_by_length: bool,
@@ -254,15 +177,12 @@ pub struct TrainConfig {
     /// Steps from one line of metrics to the next.
     pub logging_steps: u64,
     /// Steps from one evaluation to the next; none: at the end of each epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_steps: Option<u64>,
     /// When checkpoints are written.
     pub save_steps: SaveSteps,
     /// Checkpoints kept; none: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub save_total_limit: Option<usize>,
     /// Evaluations without improvement after which training stops; none: never.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub early_stopping_patience: Option<u64>,
     /// Compute activations twice to save memory.
     pub gradient_checkpointing: Checkpointing,
@@ -271,7 +191,6 @@ pub struct TrainConfig {
     /// Which tokens of a prompt/completion row are targets.
     pub loss: LossOn,
     /// The date that a chat template may write; none: when the run began, if the template asks for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub template_date: Option<Moment>,
 }
 
@@ -325,12 +244,6 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// The adapter's scale: alpha / rank, or alpha / √rank with rsLoRA.
-    pub fn lora_scale(&self) -> f64 {
-        let rank = self.rank as f64;
-        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
-    }
-
     /// Tokens kept of each row.
     pub fn row_length(&self) -> usize {
         self.max_length.unwrap_or(MAX_LENGTH)
@@ -357,7 +270,6 @@ impl TrainConfig {
             batch_size: self.batch_size,
             gradient_accumulation_steps: self.gradient_accumulation_steps,
             group_by_length: self.group_by_length,
-            sequential: false,
             pack_tokens: if self.packing { self.batch_size * self.row_length() } else { 0 },
         }
     }
@@ -371,11 +283,3 @@ impl TrainConfig {
         Ok(format!("{:016x}", Fnv::of(same.to_toml()?.as_bytes())))
     }
 }
-
-#[path = "config_checks.rs"]
-mod checks;
-#[path = "config_adapter.rs"]
-mod init;
-#[path = "config_toml.rs"]
-mod text;
-pub use text::Difference;

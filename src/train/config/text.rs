@@ -161,5 +161,5 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
+#[path = "tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! The seven linear layers of a block.
 
-use crate::format::ModelConfig;
+use super::ModelConfig;
 
 /// A linear layer of a block; the numbers are fixed, because dropout masks depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,17 +27,13 @@ impl Module {
     pub const ALL: [Module; 7] =
         [Module::Q, Module::K, Module::V, Module::O, Module::Gate, Module::Up, Module::Down];
 
+    /// Their names, likewise.
+    pub const NAMES: [&str; 7] =
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
     /// `q_proj`.
     pub fn name(self) -> &'static str {
-        match self {
-            Module::Q => "q_proj",
-            Module::K => "k_proj",
-            Module::V => "v_proj",
-            Module::O => "o_proj",
-            Module::Gate => "gate_proj",
-            Module::Up => "up_proj",
-            Module::Down => "down_proj",
-        }
+        Module::NAMES[self as usize]
     }
 
     /// `model.layers.3.self_attn.q_proj`.
@@ -47,7 +43,7 @@ impl Module {
     }
 
     /// `model.layers.3.self_attn.q_proj.weight`.
-    pub(super) fn weight(self, layer: usize) -> String {
+    pub(crate) fn weight(self, layer: usize) -> String {
         format!("{}.weight", self.path(layer))
     }
 
