@@ -210,7 +210,7 @@ pub fn export_lora_gguf(
     if let Some((key, _)) = adapter.biases().next() {
         return Err(Error::Unsupported {
             what: format!("an adapter with biases (`{key}`) in a GGUF file of its own"),
-            hint: "llama.cpp has no place for them; export it merged, without --lora-only".into(),
+            hint: "llama.cpp has no place for them; export it merged, without ‹lora_only›".into(),
         });
     }
     Adapted::new(files, Some(adapter))?;

@@ -103,13 +103,10 @@ impl Caps {
         }
     }
 
-    /// Whether bodies read from images what their rows say: where loads from storage buffers are slow.
+    /// Whether bodies read from images what their rows say: where it is asked for. It pays where loads from storage
+    /// buffers are slow ([`AdapterReport::slow_loads`]).
     pub fn reads_images(&self) -> bool {
-        match self.policy.preferred() {
-            Some("images") => true,
-            Some("buffers") => false,
-            _ => self.adapter.slow_loads && self.policy != Policy::Baseline,
-        }
+        self.policy.preferred() == Some("images")
     }
 
     /// A card with memory of its own.

@@ -136,7 +136,7 @@ fn plan_says_before_what_train_prints() {
         lines[0].clone()
     };
     let full = plan("--max-length 64");
-    let parts = ["weights", "adapters", "optimizer", "activations", "workspace"];
+    let parts = ["weights", "adapters", "optimizer", "activations", "workspace", "images"];
     let sum: u64 = parts.iter().map(|part| full[part].as_u64().unwrap()).sum();
     assert_eq!(full["total"].as_u64(), Some(sum));
     assert_eq!(full["fits"], true);
