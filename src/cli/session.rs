@@ -31,8 +31,20 @@ fn kept_folder() -> Option<PathBuf> {
     Some(base?.join("wgpu-lora/pipelines"))
 }
 
-/// No measurement of a variant begins later: the last one has two seconds to end.
-const BUDGET: Duration = Duration::from_secs(8);
+/// Seconds that measuring kernel variants takes at most, unless `WGPU_LORA_TUNE_SECONDS` says otherwise.
+const TUNE_SECONDS: u64 = 10;
+
+/// No measurement begins in the last seconds: they are the one's before.
+const LAST: u64 = 2;
+
+fn tune_seconds() -> Result<u64> {
+    match std::env::var("WGPU_LORA_TUNE_SECONDS") {
+        Ok(text) => text.parse().with_context(|| {
+            format!("WGPU_LORA_TUNE_SECONDS: `{text}` is no whole number of seconds; {TUNE_SECONDS} is usual")
+        }),
+        Err(_) => Ok(TUNE_SECONDS),
+    }
+}
 
 /// What was measured, a line each.
 fn describe(tuned: &Tuned) -> Vec<String> {
@@ -113,10 +125,11 @@ impl Session {
         if !self.tune || inspect.verify || !gpu.caps().is_untuned() {
             return Ok(gpu);
         }
-        self.printer.note(
-            "measuring kernel variants on this adapter, at most 10 s, once (--no-tune: as shipped)",
-        );
-        let choices = match tune(&gpu, BUDGET) {
+        let most = tune_seconds()?;
+        self.printer.note(format!(
+            "measuring kernel variants on this adapter, at most {most} s, once (--no-tune: as shipped)",
+        ));
+        let choices = match tune(&gpu, Duration::from_secs(most.saturating_sub(LAST))) {
             Ok(tuned) => {
                 describe(&tuned).iter().for_each(|line| self.printer.note(line));
                 tuned.choices

@@ -103,10 +103,13 @@ impl Caps {
         }
     }
 
-    /// Whether bodies read from images what their rows say: where it is asked for. It pays where loads from storage
-    /// buffers are slow ([`AdapterReport::slow_loads`]).
+    /// Whether bodies read from images what their rows say: where loads from storage buffers are slow.
     pub fn reads_images(&self) -> bool {
-        self.policy.preferred() == Some("images")
+        match self.policy.preferred() {
+            Some("images") => true,
+            Some("buffers") => false,
+            _ => self.adapter.slow_loads && self.policy != Policy::Baseline,
+        }
     }
 
     /// A card with memory of its own.

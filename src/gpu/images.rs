@@ -66,9 +66,10 @@ fn indexed(text: &str, name: &str) -> String {
     out + rest
 }
 
-/// Rows of an image with room for `words`.
+/// Rows of an image with room for `words`: odd and at least three. llvmpipe compiles a kernel for images whose height is a
+/// power of two and once more for others, so that none may be one.
 fn rows(words: usize) -> usize {
-    (words / 4).div_ceil(WIDTH).max(1)
+    (words / 4).div_ceil(WIDTH).max(3) | 1
 }
 
 /// Bytes of an image with room for an operand of `words`.

@@ -15,8 +15,8 @@ pub enum Policy {
     Prefer(String),
 }
 
-/// What else may be preferred by name: modules, and that bodies read from images what they may.
-const OTHERS: [&str; 3] = ["images", "reduce_subgroup", "reduce_workgroup"];
+/// What else may be preferred by name: modules, and where bodies read what they may read from images.
+const OTHERS: [&str; 4] = ["buffers", "images", "reduce_subgroup", "reduce_workgroup"];
 
 impl Policy {
     /// The policy of a name: empty or `auto`, `baseline`, or the body of any of `kernels` or the module to prefer.

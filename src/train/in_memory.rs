@@ -19,14 +19,17 @@ pub struct InMemoryRun {
 impl InMemoryRun {
     /// Prepares to train a new adapter called `name` on `rows`; an adapter of that name is replaced.
     ///
-    /// **Errors** [`Error::Invalid`](crate::Error::Invalid) for settings that make no sense;
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The model comes back with them.
+    /// **Errors** [`Error::Invalid`](crate::Error::Invalid) for settings that make no sense, or only in a folder (evaluations,
+    /// checkpoints); [`Error::OutOfMemory`](crate::Error::OutOfMemory). The model comes back with them.
     pub async fn new(
         model: Model,
         name: &str,
         rows: Dataset,
         config: &TrainConfig,
     ) -> Result<InMemoryRun, Box<Refused>> {
+        if let Err(error) = config.validate_in_memory() {
+            return Err(Box::new(Refused { model, error }));
+        }
         let course = Course::new(model, name, rows, None, config.clone()).await?;
         Ok(InMemoryRun { course, name: name.to_owned() })
     }

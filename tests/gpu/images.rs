@@ -48,7 +48,7 @@ fn written(gpu: &Gpu, case: &Case) -> Result<Vec<Vec<u32>>, Failed> {
 /// Of these cases, the largest first, those that meet a variant for the first time.
 fn compare(mut cases: Vec<Case>) -> Result<(), Failed> {
     cases.sort_by_key(|case| Reverse(case.sizes.iter().take(3).product::<usize>()));
-    let (images, buffers) = (open("images")?, open("")?);
+    let (images, buffers) = (open("images")?, open("buffers")?);
     let mut met = BTreeSet::new();
     for case in cases {
         let names = reading(&images, &case)?;

@@ -132,6 +132,10 @@ fn the_model_survives_a_run_that_cannot_begin() {
     let wrong = TrainConfig { learning_rate: -1.0, ..config() };
     let refused = block_on(InMemoryRun::new(model, "mine", rows(), &wrong)).err().unwrap();
     assert!(refused.error.to_string().contains("learning_rate"), "{}", refused.error);
+    // What only a run in a folder does.
+    let wrong = TrainConfig { eval_steps: Some(2), ..config() };
+    let refused = block_on(InMemoryRun::new(refused.model, "mine", rows(), &wrong)).err().unwrap();
+    assert!(refused.error.to_string().contains("eval_steps"), "{}", refused.error);
     assert_eq!(refused.model.weight_bytes(), bytes);
 }
 

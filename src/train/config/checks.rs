@@ -33,6 +33,27 @@ impl TrainConfig {
         Ok(())
     }
 
+    /// [`TrainConfig::validate`], and that no setting says what only a run in a folder does: read files, evaluate, stop
+    /// early, save. Whoever holds a run in memory does so between its steps.
+    pub(crate) fn validate_in_memory(&self) -> Result<()> {
+        self.validate()?;
+        let plain = TrainConfig::default();
+        let set = [
+            ("eval_data", self.eval_data.is_some()),
+            ("map", !self.map.is_empty()),
+            ("init_adapter", self.init_adapter.is_some()),
+            ("logging_steps", self.logging_steps != plain.logging_steps),
+            ("eval_steps", self.eval_steps.is_some()),
+            ("save_steps", self.save_steps != plain.save_steps),
+            ("save_total_limit", self.save_total_limit.is_some()),
+            ("early_stopping_patience", self.early_stopping_patience.is_some()),
+            ("template_date", self.template_date.is_some()),
+        ];
+        set.into_iter().try_for_each(|(name, set)| {
+            must(!set, name, || "means nothing to a run in memory; leave it out".into())
+        })
+    }
+
     fn validate_adapter(&self) -> Result<()> {
         must(self.rank >= 1, "rank", || "must be at least 1; 16 is usual".into())?;
         must(self.rank <= 1 << 16, "rank", || format!("{} is over 65536; 16 is usual", self.rank))?;
