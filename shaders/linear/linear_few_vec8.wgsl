@@ -3,7 +3,8 @@
 // dispatch: (N/32 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
 // subgroup of 8 lanes makes one row × 32 columns, a lane an eighth of each sum: it takes 8 k of every block
 // of 64, so that a block's words lie side by side and x is loaded once for all columns. With each block it
-// touches 16 cache lines of the next workgroup's words: memory fetches them at once, not one by one.
+// touches 16 cache lines of the next workgroup's words: memory fetches them at once, not one by one. Where they
+// come from an image, they are in the cache, since they have just been copied.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -55,7 +56,9 @@ fn linear_few(
 
     var acc: array<vec4f, QUADS>;
     for (var block = 0u; block < blocks; block++) {
-        touched |= w[min(ahead + 64u * block, end)].x | w[min(ahead + 64u * block + 32u, end)].x;
+        if !FROM_IMAGES {
+            touched |= w[min(ahead + 64u * block, end)].x | w[min(ahead + 64u * block + 32u, end)].x;
+        }
         let c = (vec4u(scales[block * n4 + mine]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
         let s = vec4f(nf4_scale(c.x), nf4_scale(c.y), nf4_scale(c.z), nf4_scale(c.w));
         let absmax = s * select(nested0, nested1, vec4u(block) >= turn) + p.offset;

@@ -3,7 +3,8 @@
 // dispatch: (N/8 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
 // subgroup of 8 lanes makes one row × 8 columns, a lane an eighth of each sum: it takes 8 k of every 64, so
 // that what the lanes load at once lies side by side and x is loaded once for all columns. First it touches
-// all cache lines of the next workgroup's weights (of 16 bits): memory fetches them at once, not one by one.
+// all cache lines of the next workgroup's weights (of 16 bits): memory fetches them at once, not one by one. Where
+// they come from an image, they are in the cache, since they have just been copied.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -36,7 +37,9 @@ fn linear_few(
     let ahead = (first + COLUMNS) * k8 + 4u * lane;
     let end = p.n * k8 - 1u;
     var touched = 0u;
-    for (var i = 0u; i < COLUMNS * k8; i += 32u) { touched |= w[min(ahead + i, end)].x; }
+    if !FROM_IMAGES {
+        for (var i = 0u; i < COLUMNS * k8; i += 32u) { touched |= w[min(ahead + i, end)].x; }
+    }
 
     var acc: array<vec4f, COLUMNS>;
     for (var step = 0u; step < k8; step += 8u) {

@@ -76,6 +76,9 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
             _ => {}
         }
     }
+    if !selection.body.images.is_empty() {
+        out.text.push_str(&format!("const FROM_IMAGES = {};\n", selection.images));
+    }
     let mut add = |file: String, source: &str| {
         out.map.push((out.text.lines().count() + 1, file));
         out.text.push_str(source);

@@ -36,8 +36,8 @@ pub(super) static FEW_ROWS: Kernel = kernel!(
     "vec_dense": on Software, takes ALIGNED_DENSE, tile Group([1, 256]), tuned true;
     "workgroup": on Gpu, takes ALIGNED, tile Group([1, 4]), tuned true;
     "workgroup_nf4": on Gpu, takes ALIGNED_QUADS, tile Group([1, 8]), tuned true;
-    "vec8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w], tile Group([1, 32]), tuned true;
-    "vec8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w], tile Group([1, 8]), tuned true;
+    "vec8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w, norm], tile Group([1, 32]), tuned true;
+    "vec8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w, norm], tile Group([1, 8]), tuned true;
 );
 
 #[repr(C)]
