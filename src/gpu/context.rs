@@ -78,20 +78,15 @@ impl Kernel {
             };
             all = grown(&all, &weights.map(context).collect::<Vec<_>>());
         }
-        if asks("aligned") {
-            all = grown(&all, &[vec![("shape", "aligned")], vec![("shape", "ragged")]]);
-        }
-        if asks("thin") {
-            all = grown(&all, &[vec![("ratio", "thin")], vec![("ratio", "wide")]]);
-        }
-        if roles.contains("mask") {
-            let masks: Vec<Roles> =
-                modules("mask").into_iter().map(|m| vec![("mask", m)]).collect();
-            all = grown(&all, &masks);
-        }
-        if roles.contains("head") {
-            let heads = modules("head").into_iter().chain(["head_any"]);
-            all = grown(&all, &heads.map(|head| vec![("head", head)]).collect::<Vec<_>>());
+        let heads = [modules("head"), vec!["head_any"]].concat();
+        for (decides, role, choices) in [
+            (asks("aligned"), "shape", vec!["aligned", "ragged"]),
+            (asks("thin"), "ratio", vec!["thin", "wide"]),
+            (roles.contains("mask"), "mask", modules("mask")),
+            (roles.contains("head"), "head", heads),
+        ] {
+            let choices: Vec<Roles> = choices.into_iter().map(|of| vec![(role, of)]).collect();
+            all = if decides { grown(&all, &choices) } else { all };
         }
         if self.bodies.iter().any(|body| body.needs.half()) {
             all = grown(&all, &[vec![], vec![HALF]]);

@@ -1,8 +1,5 @@
 //! How much memory a device has, where the backend tells.
 
-use super::Gpu;
-use crate::{Error, Result};
-
 /// What the device can hold; `None` where neither backend nor system says. Software adapters name a
 /// heap of any size and live in the host's memory.
 pub(super) fn device_bytes(adapter: &wgpu::Adapter, software: bool) -> Option<u64> {
@@ -34,40 +31,4 @@ fn heap_bytes(adapter: &wgpu::Adapter) -> Option<u64> {
 #[cfg(any(target_arch = "wasm32", target_vendor = "apple"))]
 fn heap_bytes(_: &wgpu::Adapter) -> Option<u64> {
     None
-}
-
-impl Gpu {
-    /// Bytes of the device's memory, where the backend tells.
-    pub fn memory_bytes(&self) -> Option<u64> {
-        self.inner.memory
-    }
-
-    /// Bytes of all tensors alive: buffers as they were asked for, without what the allocator adds.
-    pub fn tensor_bytes(&self) -> u64 {
-        self.inner.tensor_bytes.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Bytes of the images that operands are copied to.
-    pub fn image_bytes(&self) -> u64 {
-        self.inner.images.bytes()
-    }
-
-    /// The largest tensor that can be allocated and bound, bytes.
-    pub fn tensor_limit(&self) -> u64 {
-        let limits = self.inner.device.limits();
-        limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
-    }
-
-    /// Refuses what cannot fit, before anything is allocated. **Errors** [`Error::OutOfMemory`].
-    pub fn check_memory(&self, what: &str, needed_bytes: u64) -> Result<()> {
-        match self.inner.memory {
-            Some(limit_bytes) if needed_bytes > limit_bytes => Err(Error::OutOfMemory {
-                what: what.into(),
-                needed_bytes,
-                limit_bytes,
-                hint: "Use a smaller model, ‹quant = nf4›, or another ‹device›".into(),
-            }),
-            _ => Ok(()),
-        }
-    }
 }

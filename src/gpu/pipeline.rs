@@ -1,110 +1,24 @@
-//! Pipelines by variant, bind groups by buffers; each made once.
+//! Pipelines and bind groups, each made when it is first needed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::body::{Access, Body};
-use super::form::{Form, storage};
+use super::dispatch::{PARAMS_BYTES, SLOT};
 use super::images::{FORMAT, Operand};
-use super::op::Op;
-use super::select::Selection;
-use super::{Gpu, Target, Tensor, compose};
+use super::variant::{Pipeline, Variant};
+use super::{Access, Body, Form, Gpu, Op, Selection, Target, Tensor, compose};
 use crate::Result;
-
-/// A variant, and its pipelines by form, each made when it is first needed.
-pub(super) struct Variant {
-    pub(super) selection: Selection,
-    /// Words of an element of each binding; none of a table's, which has no place of its own.
-    pub(super) words: Vec<Option<usize>>,
-    pipelines: [OnceLock<Pipeline>; 3],
-}
-
-impl Variant {
-    fn new(selection: Selection) -> Variant {
-        let storage = storage(selection.body.source);
-        let words = |(name, _): &(&str, Access)| {
-            storage.iter().find(|binding| binding.1 == *name).map(|binding| binding.2)
-        };
-        let words = selection.kernel.bindings.iter().map(words).collect();
-        Variant { selection, words, pipelines: Default::default() }
-    }
-
-    /// The pipeline, if it has been made.
-    pub(super) fn pipeline(&self, form: Form) -> Option<&Pipeline> {
-        self.pipelines[form as usize].get()
-    }
-
-    pub(super) fn name(&self, form: Form) -> String {
-        self.selection.with(form).name()
-    }
-}
-
-/// A compiled variant.
-pub(super) struct Pipeline {
-    pub(super) raw: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
-    id: usize,
-}
-
-/// A kernel's name and the modules that the data decide.
-type Wanted = (&'static str, Vec<(&'static str, &'static str)>);
-
-/// A pipeline, and for each tensor its buffer and its first word, or its image.
-type GroupKey = (usize, Vec<(u64, usize)>);
-
-#[derive(Default)]
-pub(super) struct Cache {
-    /// What [`Caps::select`](super::Caps::select) has answered.
-    selected: Mutex<HashMap<Wanted, Arc<Variant>>>,
-    /// By name: several answers may be one variant.
-    variants: Mutex<HashMap<String, Arc<Variant>>>,
-    made: AtomicUsize,
-    groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
-    dead: Mutex<Vec<u64>>,
-    pub(super) ring: OnceLock<wgpu::Buffer>,
-    submitting: Mutex<()>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Cache {
-    /// Held from the write of the uniform ring until the submission that reads it, so that recorders
-    /// on several threads do not overwrite each other's parameters.
-    pub(super) fn submitting(&self) -> MutexGuard<'_, ()> {
-        lock(&self.submitting)
-    }
-
-    /// A buffer or an image is gone: its bind groups go with the next one that is made.
-    pub(super) fn forget(&self, id: u64) {
-        lock(&self.dead).push(id);
-    }
-}
 
 impl Gpu {
     /// The variant of an operation's kernel that this device runs.
     pub(super) fn variant(&self, op: &dyn Op) -> Result<Arc<Variant>> {
-        let (kernel, wanted) = (op.kernel(), (op.kernel().name, op.roles()));
-        if let Some(found) = lock(&self.inner.pipelines.selected).get(&wanted) {
-            return Ok(found.clone());
-        }
-        let variant = self.variant_of(self.caps().select(kernel, &wanted.1)?);
-        lock(&self.inner.pipelines.selected).insert(wanted, variant.clone());
-        Ok(variant)
+        self.inner.pipelines.selected(self.caps(), op.kernel(), op.roles())
     }
 
     /// The body that this device runs for an operation.
     pub(crate) fn body(&self, op: &dyn Op) -> Result<&'static Body> {
         Ok(self.variant(op)?.selection.body)
-    }
-
-    /// A variant that this device can run.
-    pub(super) fn variant_of(&self, selection: Selection) -> Arc<Variant> {
-        let mut variants = lock(&self.inner.pipelines.variants);
-        let variant = variants.entry(selection.name());
-        variant.or_insert_with(|| Arc::new(Variant::new(selection))).clone()
     }
 
     /// How many kernels have been compiled.
@@ -114,7 +28,7 @@ impl Gpu {
 
     /// How many bind groups are kept.
     pub fn bind_groups(&self) -> usize {
-        lock(&self.inner.pipelines.groups).len()
+        self.inner.pipelines.groups()
     }
 
     /// Compiles the variants that have not been made yet, each once, on all cores where there are threads.
@@ -201,22 +115,15 @@ impl Gpu {
                 constants: &constants,
                 zero_initialize_workgroup_memory: false,
             },
-            cache: self.pipeline_cache(),
+            #[cfg(not(target_arch = "wasm32"))]
+            cache: self.inner.pipeline_cache.as_ref().map(|cache| &cache.raw),
+            #[cfg(target_arch = "wasm32")]
+            cache: None,
         });
         self.check(&format!("the compilation of {name}"))?;
         tracing::debug!(name, "pipeline");
         let id = self.inner.pipelines.made.fetch_add(1, Ordering::Relaxed);
         Ok(Pipeline { raw, layout, id })
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
-        self.inner.pipeline_cache.as_ref().map(|cache| &cache.raw)
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
-        None
     }
 
     /// What a variant reads from images of an operation's tensors.
@@ -236,53 +143,50 @@ impl Gpu {
         operands
     }
 
+    /// The uniform ring: the parameters of a submission's dispatches.
+    pub(super) fn ring(&self) -> &wgpu::Buffer {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let make = || self.inner.buffer("params", PARAMS_BYTES, usage);
+        self.inner.pipelines.ring.get_or_init(make)
+    }
+
     /// The bind group of a pipeline with these tensors, some of them in images, and the uniform ring.
     pub(super) fn bind(
         &self,
         pipeline: &Pipeline,
-        ring: &wgpu::Buffer,
-        slot: u64,
         tensors: &[&Tensor],
         operands: &[Operand],
     ) -> wgpu::BindGroup {
-        let cache = &self.inner.pipelines;
         let image = |binding: usize| operands.iter().find(|operand| operand.binding == binding);
         let place = |(i, t): (usize, &&Tensor)| match image(i) {
             Some(operand) => (operand.image.id, 0),
             None => (t.buffer.id, t.offset),
         };
         let key = (pipeline.id, tensors.iter().enumerate().map(place).collect::<Vec<_>>());
-        let mut groups = lock(&cache.groups);
-        if let Some(hit) = groups.get(&key) {
-            return hit.clone();
-        }
-        let dead = std::mem::take(&mut *lock(&cache.dead));
-        if !dead.is_empty() {
-            groups.retain(|(_, ids), _| !ids.iter().any(|(id, _)| dead.contains(id)));
-        }
-        let uniform =
-            wgpu::BufferBinding { buffer: ring, offset: 0, size: std::num::NonZero::new(slot) };
-        let mut entries = vec![wgpu::BindGroupEntry {
-            binding: 0,
-            resource: wgpu::BindingResource::Buffer(uniform),
-        }];
-        for (i, tensor) in tensors.iter().enumerate() {
-            let resource = match image(i) {
-                Some(operand) => wgpu::BindingResource::TextureView(&operand.image.view),
-                None => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &tensor.buffer.raw,
-                    offset: tensor.offset as u64 * 4,
-                    size: None,
-                }),
-            };
-            entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource });
-        }
-        let group = self.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
-        groups.insert(key, group.clone());
-        group
+        let make = || {
+            let (buffer, size) = (self.ring(), std::num::NonZero::new(SLOT as u64));
+            let uniform = wgpu::BufferBinding { buffer, offset: 0, size };
+            let mut entries = vec![wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(uniform),
+            }];
+            for (i, tensor) in tensors.iter().enumerate() {
+                let resource = match image(i) {
+                    Some(operand) => wgpu::BindingResource::TextureView(&operand.image.view),
+                    None => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &tensor.buffer.raw,
+                        offset: tensor.offset as u64 * 4,
+                        size: None,
+                    }),
+                };
+                entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource });
+            }
+            self.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout: &pipeline.layout,
+                entries: &entries,
+            })
+        };
+        self.inner.pipelines.group(key, make)
     }
 }

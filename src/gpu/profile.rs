@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(not(target_arch = "wasm32"))]
-use super::{Gpu, Op, Selection};
-
 /// Accumulated times of a profiled run.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
@@ -47,23 +44,5 @@ impl std::fmt::Display for Profile {
             )?;
         }
         write!(f, "{:<58} {:>7} {:>10.2}", "total", "", total / 1e6)
-    }
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-impl Gpu {
-    /// Runs an operation in a variant and waits for it: the seconds by timestamps where there are any, else by
-    /// the clock around the submission. Ends a profile that was taken.
-    pub fn seconds(&self, op: &dyn Op, selection: &Selection) -> crate::Result<f64> {
-        self.profile(true);
-        let clock = std::time::Instant::now();
-        let mut rec = self.recorder("a measurement");
-        rec.record_as(op, &self.variant_of(selection.clone()))?;
-        rec.submit()?;
-        self.wait("a measurement")?;
-        let took = clock.elapsed().as_secs_f64();
-        let profile = self.profile(false);
-        let on_device = |p: Profile| p.rows.values().map(|row| row.ns).sum::<f64>() / 1e9;
-        Ok(profile.map_or(took, on_device))
     }
 }

@@ -1,31 +1,19 @@
 //! Records operations and submits them in slices.
 
-use super::body::Access;
-use super::form::{Form, part_bytes};
+use super::dispatch::{Dispatch, SLOT, SLOTS};
+use super::form::part_bytes;
 use super::images::{Held, Operand};
-use super::join::join;
-use super::op::Op;
-use super::pipeline::Variant;
 use super::slice::{Pace, Part, SLICE, parts};
+use super::variant::Variant;
 use super::verify::{disagreement, on_host};
-use super::{Gpu, Profile, Tensor, Work};
+use super::{Access, Form, Gpu, Op, Profile, Tensor, Work};
 use crate::{Error, Result};
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Bytes of one `Params` in the uniform ring: a multiple of the alignment that WebGPU guarantees, with room for the
-/// parameters of several operations.
-pub(super) const SLOT: usize = 512;
-/// Dispatches of one submission, so that the ring has a fixed size.
-const SLOTS: usize = 1024;
-
 /// On a software adapter operations that take longer, in nanoseconds on a slow GPU, have dispatches of their own.
 const WORTH_JOINING: u64 = 200_000;
-
-/// Bytes of the ring that holds the parameters of a submission's dispatches.
-pub const PARAMS_BYTES: u64 = (SLOT * SLOTS) as u64;
 
 #[cfg_attr(
     target_arch = "wasm32",
@@ -50,23 +38,6 @@ struct Waiting {
     tensors: Vec<Tensor>,
 }
 
-/// What is going to be recorded: one operation, or several together.
-pub(super) struct Dispatch<'a> {
-    pub(super) tensors: Vec<Cow<'a, Tensor>>,
-    /// What stands behind [`part_bytes`] unless it is whole.
-    pub(super) params: Vec<u8>,
-    pub(super) grid: [u32; 3],
-    pub(super) work: Work,
-    pub(super) skew: u64,
-}
-
-impl Dispatch<'_> {
-    fn one(op: &dyn Op, grid: [u32; 3]) -> Dispatch<'_> {
-        let tensors = op.tensors().into_iter().map(Cow::Borrowed).collect();
-        Dispatch { tensors, params: op.params(), grid, work: op.work(), skew: op.skew() }
-    }
-}
-
 /// Records operations in order; each sees the results of those before it.
 pub struct Recorder {
     gpu: Gpu,
@@ -84,6 +55,13 @@ pub struct Recorder {
 }
 
 impl Gpu {
+    /// Starts recording operations; `label` names them in errors.
+    pub fn recorder(&self, label: &'static str) -> Recorder {
+        let (gpu, recorded, waiting, params) = (self.clone(), Vec::new(), Vec::new(), Vec::new());
+        let (pace, apart, slice, time) = (Pace::of(gpu.caps().is_discrete()), false, SLICE, 0);
+        Recorder { gpu, label, recorded, waiting, params, pace, apart, slice, time }
+    }
+
     /// Starts (`true`) or stops measuring every dispatch; returns what was measured until now.
     pub fn profile(&self, on: bool) -> Option<Profile> {
         let mut slot = self.inner.profile.lock().ok()?;
@@ -99,27 +77,9 @@ impl Gpu {
     fn profiling(&self) -> bool {
         self.inner.profile.lock().is_ok_and(|p| p.is_some())
     }
-
-    fn ring(&self) -> &wgpu::Buffer {
-        self.inner.pipelines.ring.get_or_init(|| {
-            self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("params"),
-                size: PARAMS_BYTES,
-                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        })
-    }
 }
 
 impl Recorder {
-    pub(super) fn new(gpu: Gpu, label: &'static str) -> Recorder {
-        let (recorded, waiting) = (Vec::new(), Vec::new());
-        let pace = Pace::of(gpu.caps().is_discrete());
-        let (params, slice) = (Vec::new(), SLICE);
-        Recorder { gpu, label, recorded, waiting, params, pace, apart: false, slice, time: 0 }
-    }
-
     /// With submissions that take at most so long on a slow GPU, instead of 100 ms. Results are the same, bit
     /// for bit.
     pub fn with_slice(mut self, slice: Duration) -> Recorder {
@@ -183,7 +143,7 @@ impl Recorder {
                 return Ok(None);
             }
         }
-        Ok(join(ops, &variant)?.map(|joined| (variant, joined)))
+        Ok(Dispatch::together(ops, &variant)?.map(|joined| (variant, joined)))
     }
 
     /// Adds a dispatch of these operations; in verify mode also runs it, and compares what it wrote with their twins'.
@@ -238,7 +198,8 @@ impl Recorder {
             if self.recorded.len() == SLOTS || self.time + part.time > self.slice {
                 self.submit()?;
             }
-            let group = self.bind(variant, form, tensors, &operands);
+            let bind = |pipeline| self.gpu.bind(pipeline, tensors, &operands);
+            let group = variant.pipeline(form).map(bind);
             if group.is_none() {
                 let tensors = tensors.iter().copied().cloned().collect();
                 self.waiting.push(Waiting { at: self.recorded.len(), tensors });
@@ -256,18 +217,6 @@ impl Recorder {
         Ok(())
     }
 
-    /// The bind group of a variant whose pipeline has been made.
-    fn bind(
-        &self,
-        variant: &Variant,
-        form: Form,
-        tensors: &[&Tensor],
-        operands: &[Operand],
-    ) -> Option<wgpu::BindGroup> {
-        let pipeline = variant.pipeline(form)?;
-        Some(self.gpu.bind(pipeline, self.gpu.ring(), SLOT as u64, tensors, operands))
-    }
-
     /// Makes the pipelines that the recorded operations lack.
     fn make_ready(&mut self) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
@@ -275,7 +224,8 @@ impl Recorder {
         self.gpu.make_pipelines(lacking.map(|r| (&*r.variant, r.form)))?;
         for Waiting { at, tensors } in waiting {
             let (r, tensors) = (&self.recorded[at], tensors.iter().collect::<Vec<_>>());
-            self.recorded[at].group = self.bind(&r.variant, r.form, &tensors, &r.operands);
+            let bind = |pipeline| self.gpu.bind(pipeline, &tensors, &r.operands);
+            self.recorded[at].group = r.variant.pipeline(r.form).map(bind);
         }
         Ok(())
     }
@@ -318,8 +268,6 @@ impl Recorder {
     /// Submits, then waits for the device: for timing and for tests.
     pub async fn finish(mut self) -> Result<()> {
         self.submit()?;
-        #[cfg(not(target_arch = "wasm32"))]
-        self.gpu.wait(self.label)?;
         self.gpu.settle(self.label).await
     }
 
@@ -367,20 +315,13 @@ impl Recorder {
             dispatch_one(&mut encoder.begin_compute_pass(&timed(begin, Some(first + 1))), i, r)?;
             held.written(&r.written);
         }
-        let ticks = inner.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("timestamps"),
-            size: u64::from(count) * 8,
-            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
-        let staging = inner.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("timestamps"),
-            size: u64::from(count) * 8,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let bytes = u64::from(count) * 8;
+        let (resolve, from) = (wgpu::BufferUsages::QUERY_RESOLVE, wgpu::BufferUsages::COPY_SRC);
+        let ticks = inner.buffer("timestamps", bytes, resolve | from);
+        let (map, to) = (wgpu::BufferUsages::MAP_READ, wgpu::BufferUsages::COPY_DST);
+        let staging = inner.buffer("timestamps", bytes, map | to);
         encoder.resolve_query_set(&queries, 0..count, &ticks, 0);
-        encoder.copy_buffer_to_buffer(&ticks, 0, &staging, 0, u64::from(count) * 8);
+        encoder.copy_buffer_to_buffer(&ticks, 0, &staging, 0, bytes);
         inner.queue.submit([encoder.finish()]);
         drop(turn);
         staging.map_async(wgpu::MapMode::Read, .., |_| {});

@@ -59,14 +59,7 @@ impl Gpu {
         self.allocate(name, dims, elem, wgpu::BufferUsages::STORAGE)
     }
 
-    /// A small read-only table of floats for bindings of kind [`Access::Table`](super::Access::Table).
-    pub fn table(&self, name: &str, values: &[f32]) -> Result<Tensor> {
-        let table = self.allocate(name, &[values.len()], Elem::F32, wgpu::BufferUsages::UNIFORM)?;
-        self.write(&table, values)?;
-        Ok(table)
-    }
-
-    fn allocate(
+    pub(super) fn allocate(
         &self,
         name: &str,
         dims: &[usize],
@@ -83,12 +76,8 @@ impl Gpu {
                 hint: "Use a smaller ‹batch_size› or ‹max_length›".into(),
             });
         }
-        let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(name),
-            size: bytes,
-            usage: usage | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
+        let copied = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let raw = self.inner.buffer(name, bytes, usage | copied);
         self.check(&format!("the allocation of `{name}`, {bytes} bytes"))?;
         self.inner.tensor_bytes.fetch_add(bytes, Ordering::Relaxed);
         let id = number::fresh();
@@ -100,27 +89,6 @@ impl Gpu {
     /// A float tensor of zeros.
     pub fn zeros(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
         self.tensor(name, dims, Elem::F32)
-    }
-
-    /// A float tensor with the given values. **Errors** [`Error::Shape`] if their number is wrong.
-    pub fn upload(&self, name: &str, dims: &[usize], values: &[f32]) -> Result<Tensor> {
-        let tensor = self.zeros(name, dims)?;
-        self.write(&tensor, values)?;
-        Ok(tensor)
-    }
-
-    /// A word tensor with the given values.
-    pub fn upload_words(&self, name: &str, dims: &[usize], values: &[u32]) -> Result<Tensor> {
-        let tensor = self.tensor(name, dims, Elem::U32)?;
-        self.write_words(&tensor, 0, values)?;
-        Ok(tensor)
-    }
-
-    /// A tensor of 8-bit codes, four a word.
-    pub fn upload_codes(&self, name: &str, words: &[u32]) -> Result<Tensor> {
-        let tensor = self.tensor(name, &[words.len()], Elem::Codes)?;
-        self.write_words(&tensor, 0, words)?;
-        Ok(tensor)
     }
 }
 
@@ -210,12 +178,8 @@ impl Tensor {
 
     /// The two axes of a matrix. **Errors** [`Error::Shape`].
     pub fn matrix(&self, op: &str) -> Result<[usize; 2]> {
-        self.dims.as_slice().try_into().map_err(|_| Error::Shape {
-            op: op.into(),
-            tensor: self.name.to_string(),
-            expected: "two axes".into(),
-            got: format!("{:?}", self.dims),
-        })
+        let dims = self.dims.as_slice();
+        dims.try_into().map_err(|_| self.unfit(op, "two axes".into(), format!("{dims:?}")))
     }
 
     /// Checks the shape. **Errors** [`Error::Shape`].
@@ -224,12 +188,11 @@ impl Tensor {
     }
 
     fn wrong(&self, op: &str, dims: &[usize]) -> Error {
-        Error::Shape {
-            op: op.into(),
-            tensor: self.name.to_string(),
-            expected: format!("{dims:?}"),
-            got: format!("{:?}", self.dims),
-        }
+        self.unfit(op, format!("{dims:?}"), format!("{:?}", self.dims))
+    }
+
+    pub(super) fn unfit(&self, op: &str, expected: String, got: String) -> Error {
+        Error::Shape { op: op.into(), tensor: self.name.to_string(), expected, got }
     }
 }
 

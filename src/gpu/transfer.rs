@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Gpu, Tensor};
+use super::{Elem, Gpu, Tensor};
 use crate::{Error, Result};
 
 /// At most so many bytes of uploads wait in staging memory. What the allocator takes for more of them stays
@@ -37,15 +37,39 @@ impl Reading {
 }
 
 impl Gpu {
+    /// A small read-only table of floats for bindings of kind [`Access::Table`](super::Access::Table).
+    pub fn table(&self, name: &str, values: &[f32]) -> Result<Tensor> {
+        let table = self.allocate(name, &[values.len()], Elem::F32, wgpu::BufferUsages::UNIFORM)?;
+        self.write(&table, values)?;
+        Ok(table)
+    }
+
+    /// A float tensor with the given values. **Errors** [`Error::Shape`] if their number is wrong.
+    pub fn upload(&self, name: &str, dims: &[usize], values: &[f32]) -> Result<Tensor> {
+        let tensor = self.zeros(name, dims)?;
+        self.write(&tensor, values)?;
+        Ok(tensor)
+    }
+
+    /// A word tensor with the given values.
+    pub fn upload_words(&self, name: &str, dims: &[usize], values: &[u32]) -> Result<Tensor> {
+        let tensor = self.tensor(name, dims, Elem::U32)?;
+        self.write_words(&tensor, 0, values)?;
+        Ok(tensor)
+    }
+
+    /// A tensor of 8-bit codes, four a word.
+    pub fn upload_codes(&self, name: &str, words: &[u32]) -> Result<Tensor> {
+        let tensor = self.tensor(name, &[words.len()], Elem::Codes)?;
+        self.write_words(&tensor, 0, words)?;
+        Ok(tensor)
+    }
+
     /// Overwrites a whole float tensor. **Errors** [`Error::Shape`] if the number of values is wrong.
     pub fn write(&self, tensor: &Tensor, values: &[f32]) -> Result<()> {
         if values.len() != tensor.len() {
-            return Err(Error::Shape {
-                op: "upload".into(),
-                tensor: tensor.name().into(),
-                expected: format!("{:?}", tensor.dims()),
-                got: format!("{} values", values.len()),
-            });
+            let expected = format!("{:?}", tensor.dims());
+            return Err(tensor.unfit("upload", expected, format!("{} values", values.len())));
         }
         self.write_words(tensor, 0, bytemuck::cast_slice(values))
     }
@@ -54,12 +78,8 @@ impl Gpu {
     /// before the next waits in staging memory.
     pub fn write_words(&self, tensor: &Tensor, at: usize, words: &[u32]) -> Result<()> {
         if at + words.len() > tensor.len() {
-            return Err(Error::Shape {
-                op: "upload".into(),
-                tensor: tensor.name().into(),
-                expected: format!("at most {} words", tensor.len()),
-                got: format!("{} words at {at}", words.len()),
-            });
+            let expected = format!("at most {} words", tensor.len());
+            return Err(tensor.unfit("upload", expected, format!("{} words at {at}", words.len())));
         }
         let mut first = (tensor.offset + at) as u64 * 4;
         for piece in words.chunks(STAGING / 4) {
@@ -113,12 +133,8 @@ impl Gpu {
     /// change what [`Reading::finish`] gives.
     pub fn begin_read(&self, tensor: &Tensor) -> Reading {
         let bytes = tensor.bytes().max(4);
-        let staging = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read-back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.inner.buffer("read-back", bytes, usage);
         let mut encoder = self.inner.device.create_command_encoder(&Default::default());
         let first = tensor.offset as u64 * 4;
         encoder.copy_buffer_to_buffer(&tensor.buffer.raw, first, &staging, 0, bytes);
@@ -129,16 +145,6 @@ impl Gpu {
         });
         let during = format!("the read-back of `{}`", tensor.name());
         Reading { gpu: self.clone(), staging, told, during, words: tensor.len() }
-    }
-
-    /// Blocks until the device has finished everything submitted.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn wait(&self, during: &str) -> Result<()> {
-        self.inner
-            .device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|e| Error::Device { during: during.into(), why: e.to_string() })?;
-        self.check(during)
     }
 }
 

@@ -49,18 +49,6 @@ fn apart(device: &[f32], twin: &[f32]) -> f32 {
     if worst == 0.0 { 0.0 } else { worst / scale.max(f32::MIN_POSITIVE) }
 }
 
-#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
-impl Gpu {
-    /// Runs an operation and its twin: the first output in which they do not agree, or nothing.
-    pub(crate) fn disagreement(&self, op: &dyn Op) -> Result<Option<String>> {
-        let inputs = on_host(self, &[op])?;
-        let mut rec = self.recorder("a check against the twin");
-        rec.record(op)?;
-        rec.submit()?;
-        disagreement(self, &[op], inputs)
-    }
-}
-
 /// What is in the tensors of each operation.
 pub(super) fn on_host(gpu: &Gpu, ops: &[&dyn Op]) -> Result<Vec<HostBuffers>> {
     let read = |t: &Tensor| gpu.read_blocking(t).map(Host);

@@ -1,0 +1,127 @@
+//! What a device keeps: variants and their pipelines, and bind groups.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::context::Roles;
+use super::form::storage;
+use super::{Access, Caps, Form, Kernel, Selection};
+use crate::Result;
+
+/// A variant, and its pipelines by form, each made when it is first needed.
+pub(super) struct Variant {
+    pub(super) selection: Selection,
+    /// Words of an element of each binding; none of a table's, which has no place of its own.
+    pub(super) words: Vec<Option<usize>>,
+    pub(super) pipelines: [OnceLock<Pipeline>; 3],
+}
+
+impl Variant {
+    fn new(selection: Selection) -> Variant {
+        let storage = storage(selection.body.source);
+        let words = |(name, _): &(&str, Access)| {
+            storage.iter().find(|binding| binding.1 == *name).map(|binding| binding.2)
+        };
+        let words = selection.kernel.bindings.iter().map(words).collect();
+        Variant { selection, words, pipelines: Default::default() }
+    }
+
+    /// The pipeline, if it has been made.
+    pub(super) fn pipeline(&self, form: Form) -> Option<&Pipeline> {
+        self.pipelines[form as usize].get()
+    }
+
+    pub(super) fn name(&self, form: Form) -> String {
+        self.selection.with(form).name()
+    }
+}
+
+/// A compiled variant.
+pub(super) struct Pipeline {
+    pub(super) raw: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) id: usize,
+}
+
+/// A kernel's name and the modules that the data decide.
+type Wanted = (&'static str, Roles);
+
+/// A pipeline, and for each tensor its buffer and its first word, or its image.
+type GroupKey = (usize, Vec<(u64, usize)>);
+
+#[derive(Default)]
+pub(super) struct Cache {
+    /// What [`Caps::select`] has answered.
+    selected: Mutex<HashMap<Wanted, Arc<Variant>>>,
+    /// By name: several answers may be one variant.
+    variants: Mutex<HashMap<String, Arc<Variant>>>,
+    /// Pipelines.
+    pub(super) made: AtomicUsize,
+    groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
+    dead: Mutex<Vec<u64>>,
+    pub(super) ring: OnceLock<wgpu::Buffer>,
+    submitting: Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cache {
+    /// The variant of a kernel that a device runs.
+    pub(super) fn selected(
+        &self,
+        caps: &Caps,
+        kernel: &'static Kernel,
+        roles: Roles,
+    ) -> Result<Arc<Variant>> {
+        let wanted = (kernel.name, roles);
+        if let Some(found) = lock(&self.selected).get(&wanted) {
+            return Ok(found.clone());
+        }
+        let variant = self.variant(caps.select(kernel, &wanted.1)?);
+        lock(&self.selected).insert(wanted, variant.clone());
+        Ok(variant)
+    }
+
+    /// A variant that a device can run.
+    pub(super) fn variant(&self, selection: Selection) -> Arc<Variant> {
+        let mut variants = lock(&self.variants);
+        let variant = variants.entry(selection.name());
+        variant.or_insert_with(|| Arc::new(Variant::new(selection))).clone()
+    }
+
+    /// The bind group of a pipeline and places.
+    pub(super) fn group(
+        &self,
+        key: GroupKey,
+        make: impl FnOnce() -> wgpu::BindGroup,
+    ) -> wgpu::BindGroup {
+        let mut groups = lock(&self.groups);
+        if let Some(hit) = groups.get(&key) {
+            return hit.clone();
+        }
+        let dead = std::mem::take(&mut *lock(&self.dead));
+        if !dead.is_empty() {
+            groups.retain(|(_, ids), _| !ids.iter().any(|(id, _)| dead.contains(id)));
+        }
+        groups.entry(key).or_insert_with(make).clone()
+    }
+
+    /// How many bind groups are kept.
+    pub(super) fn groups(&self) -> usize {
+        lock(&self.groups).len()
+    }
+
+    /// Held from the write of the uniform ring until the submission that reads it, so that recorders
+    /// on several threads do not overwrite each other's parameters.
+    pub(super) fn submitting(&self) -> MutexGuard<'_, ()> {
+        lock(&self.submitting)
+    }
+
+    /// A buffer or an image is gone: its bind groups go with the next one that is made.
+    pub(super) fn forget(&self, id: u64) {
+        lock(&self.dead).push(id);
+    }
+}
