@@ -1,4 +1,5 @@
 // rows_bf16: eight consecutive bfloat16 weights, 8i to 8i+7 of `row`; `w: array<vec4u>`.
+// uses: rows32_apart
 
 alias Rows8 = vec4u;
 

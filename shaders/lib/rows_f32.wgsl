@@ -1,4 +1,5 @@
 // rows_f32: eight consecutive single-precision weights, 8i to 8i+7 of `row`; `w: array<vec4u>`.
+// uses: rows32_apart
 
 alias Rows8 = mat2x4f;
 

@@ -1,6 +1,6 @@
 // rows_nf4: eight consecutive weights, 8i to 8i+7 of `row`; `w: array<vec4u>` and the scales as in
 // weight_nf4.
-// uses: eights_nf4
+// uses: eights_nf4, rows32_apart
 
 struct Rows8 { codes: u32, scales: u32, shift: u32, nested: f32 }
 

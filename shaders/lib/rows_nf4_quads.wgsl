@@ -23,3 +23,29 @@ fn rows8_decode(words: Rows8) -> mat2x4f {
 fn rows8(row: u32, i: u32) -> mat2x4f {
     return rows8_decode(rows8_load(row, i));
 }
+
+// Four rows of eight weights: components are rows, columns elements 8i to 8i+3 and 8i+4 to 8i+7.
+struct Rows32 { low: mat4x4f, high: mat4x4f }
+
+// Not yet scaled.
+fn rows32(quad: u32, i: u32) -> Rows32 {
+    let word = w[quad * (p.k / 8u) + i];
+    return Rows32(nf4_fours(word), nf4_fours(word >> vec4u(16u)));
+}
+
+fn nf4_fours(word: vec4u) -> mat4x4f {
+    return mat4x4f(
+        nf4_values(word & vec4u(15u)),
+        nf4_values((word >> vec4u(4u)) & vec4u(15u)),
+        nf4_values((word >> vec4u(8u)) & vec4u(15u)),
+        nf4_values((word >> vec4u(12u)) & vec4u(15u)),
+    );
+}
+
+// The scales of the rows in a block of 64 elements.
+fn rows32_scale(quad: u32, block: u32) -> vec4f {
+    let c = (vec4u(scales[block * (p.n / 4u) + quad]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
+    let flat = ((4u * quad + vec4u(0u, 1u, 2u, 3u)) * (p.k / 64u) + block) / 256u;
+    return vec4f(nf4_scale(c.x), nf4_scale(c.y), nf4_scale(c.z), nf4_scale(c.w))
+        * vec4f(nested[flat.x], nested[flat.y], nested[flat.z], nested[flat.w]) + p.offset;
+}

@@ -1,13 +1,7 @@
 // shared_nf4: NF4's sixteen values and the 256 of scale codes in shared memory. For GPUs: a look-up is one
 // load, of words in different banks where lanes differ; a tree of selects takes twenty instructions, and a
 // uniform buffer serves different addresses one after the other or from a cache far away.
-
-const NF4 = array<f32, 16>(
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
-    -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-);
+// uses: values_nf4
 
 var<workgroup> nf4_shared: array<f32, 16>;
 var<workgroup> nf4_table: array<vec4f, 64>;

@@ -1,5 +1,5 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w in NF4 quads. A subgroup of 8 lanes
-// roles: nf4
+// roles: none   uses: nf4_lanes8
 // dispatch: (K/64, M/16)   writes: dx = or +=   source: derivative of linear_fwd by its input
 // makes 16 rows × 64 columns, a lane 16 × 8: the columns are one block of each row of W, so one scale.
 

@@ -10,8 +10,8 @@ struct Params {
 @group(0) @binding(0) var<uniform>             p:      Params;
 @group(0) @binding(1) var<storage, read>       dy:     array<vec4f>;      // (M, stride)
 @group(0) @binding(2) var<storage, read>       w:      array<vec4u>;      // (N, K), packed
-@group(0) @binding(3) var<storage, read>       scales: array<u32>;        // one per block of 64
-@group(0) @binding(4) var<storage, read>       nested: array<f32>;        // one per 256 blocks
+@group(0) @binding(3) var<storage, read>       scales: array<u32>;        // scales of blocks
+@group(0) @binding(4) var<storage, read>       nested: array<f32>;        // scales of scales
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
@@ -44,20 +44,18 @@ fn linear_bwd(
     var t6: vec4f;
     var t7: vec4f;
     for (var quad = 0u; quad < p.n / 4u; quad++) {
-        let a = rows8(4u * quad, eight);
-        let b = rows8(4u * quad + 1u, eight);
-        let c = rows8(4u * quad + 2u, eight);
-        let d = rows8(4u * quad + 3u, eight);
-        let left = mat4x4f(a[0], b[0], c[0], d[0]);
-        let right = mat4x4f(a[1], b[1], c[1], d[1]);
-        let d0 = dy[low4.x + quad];
-        let d1 = dy[low4.y + quad];
-        let d2 = dy[low4.z + quad];
-        let d3 = dy[low4.w + quad];
-        let d4 = dy[high4.x + quad];
-        let d5 = dy[high4.y + quad];
-        let d6 = dy[high4.z + quad];
-        let d7 = dy[high4.w + quad];
+        let rows = rows32(quad, eight);
+        let left = transpose(rows.low);
+        let right = transpose(rows.high);
+        let scale = rows32_scale(quad, eight / 8u);
+        let d0 = dy[low4.x + quad] * scale;
+        let d1 = dy[low4.y + quad] * scale;
+        let d2 = dy[low4.z + quad] * scale;
+        let d3 = dy[low4.w + quad] * scale;
+        let d4 = dy[high4.x + quad] * scale;
+        let d5 = dy[high4.y + quad] * scale;
+        let d6 = dy[high4.z + quad] * scale;
+        let d7 = dy[high4.w + quad] * scale;
         s0 += left * d0;
         s1 += left * d1;
         s2 += left * d2;

@@ -1,5 +1,5 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows, shared
+// roles: rows   uses: shared_nf4
 // dispatch: (K/64, M/64)   writes: dx = or +=   source: derivative of linear_fwd by its input
 // tiles of 16 n in shared memory, an invocation 8 × 4: every 8th row, four successive columns. What the next
 // tile needs from memory is on its way while one is multiplied, as in linear_fwd_workgroup.

@@ -1,5 +1,5 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows, shared, half
+// roles: rows   uses: shared_nf4, half_eights
 // dispatch: (K/64, M/64)   writes: dx = or +=   source: derivative of linear_fwd by its input
 // tiles of 16 n as linear_bwd_workgroup does, but of f16: see linear_fwd_workgroup_f16. Gradients are often
 // below f16's range; eight dy share a power of two, so they are rounded like any other values.

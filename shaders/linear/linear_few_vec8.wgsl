@@ -1,5 +1,5 @@
 // linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads. A
-// roles: nf4, quads, input4, branch
+// roles: input4, branch   uses: nf4_lanes8, quads_nf4
 // dispatch: (N/32 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
 // subgroup of 8 lanes makes one row × 32 columns, a lane an eighth of each sum: it takes 8 k of every block
 // of 64, so that a block's words lie side by side and x is loaded once for all columns. With each block it

@@ -1,5 +1,5 @@
 // linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m. A workgroup makes four
-// roles: rows, shared, input4, branch
+// roles: rows, input4, branch   uses: shared_nf4
 // dispatch: (N/4 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
 // outputs, 16 invocations each: they take every 16th eight of k, so that what a wave loads at once lies side
 // by side, the four rows of NF4 quads among them. Two loads are on their way before one is multiplied.

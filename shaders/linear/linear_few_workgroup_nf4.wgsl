@@ -1,5 +1,5 @@
 // linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads. A
-// roles: shared, quads, input4, branch
+// roles: input4, branch   uses: shared_nf4, quads_nf4
 // dispatch: (N/8 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
 // workgroup makes two quads of outputs, 32 invocations each: they take every 32nd eight of k, all four rows
 // of it at once, so that x and addresses are shared and what a wave loads lies side by side. Counted in

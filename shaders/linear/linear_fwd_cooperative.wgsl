@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], by matrix units of 8 × 8 × 8 in f32. A
-// roles: rows, codebook
+// roles: rows   uses: codebook_selects
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // workgroup makes 64 × 64 outputs from tiles of 16 k; a subgroup a quarter of them, 4 × 4 units. Where there
 // are two subgroups or one, each makes its quarters one after the other; beyond four they repeat the last

@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], by matrix units of 16 × 16 × 16,
-// roles: rows, codebook
+// roles: rows   uses: codebook_selects
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // factors of f16 and sums of f32. As linear_fwd_cooperative, but a quarter has 2 × 2 units, the tiles 32 k,
 // and they lie beside the outputs: 24 KiB of shared memory. Products of f16 are exact in f32, so the error is

@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], w in NF4 quads. A subgroup of 8 lanes
-// roles: nf4
+// roles: none   uses: nf4_lanes8
 // dispatch: (N/64, M/16)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // makes 16 rows × 64 columns, a lane 16 × 8, without barriers or shared memory: on a software adapter each
 // storage load is one scalar load per lane, so that loads per multiply-add decide.

@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
-// roles: rows, shared, branch
+// roles: rows, branch   uses: shared_nf4
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // 64 × 64 outputs from tiles of 16 k in shared memory, an invocation 8 × 4: every 8th row, four successive
 // columns. What the next tile needs from memory is on its way while one is multiplied. The branch's terms are

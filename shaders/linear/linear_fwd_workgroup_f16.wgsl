@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
-// roles: rows, shared, half, branch
+// roles: rows, branch   uses: shared_nf4, half_eights
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // 64 × 64 outputs from tiles of 16 k as linear_fwd_workgroup does, but of f16: half the bytes of shared
 // memory held and read. Four products are summed in f16 and the sums in f32, which with its conversions takes

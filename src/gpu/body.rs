@@ -87,7 +87,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// The roles on line 2 of the file: `// roles: a, b`.
+    /// The roles on line 2 of the file: `// roles: a, b   uses: c`.
     pub fn roles(&self) -> Vec<&'static str> {
         roles(self.source)
     }
@@ -101,7 +101,8 @@ impl Body {
 /// The roles on line 2 of a kernel file.
 fn roles(source: &'static str) -> Vec<&'static str> {
     let line = source.lines().nth(1).unwrap_or_default();
-    let list = line.strip_prefix("// roles:").unwrap_or_default().trim();
+    let list = line.strip_prefix("// roles:").unwrap_or_default();
+    let list = list.split("uses:").next().unwrap_or_default().trim();
     if list.is_empty() || list == "none" {
         return Vec::new();
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::body::Kernel;
 use super::context::HALF;
+use super::policy::renamed;
 
 /// How a device comes by its [`Choices`].
 #[derive(Clone, Debug, Default)]
@@ -37,7 +38,7 @@ pub enum Origin {
 pub struct Choices {
     /// Where they come from.
     pub origin: Origin,
-    /// `linear_fwd weight_nf4_quads aligned` → `tile_nf4`.
+    /// `linear_fwd weight_nf4_quads aligned` → `tile`.
     pub bodies: BTreeMap<String, String>,
 }
 
@@ -46,7 +47,7 @@ impl Choices {
     pub fn recorded(variants: &BTreeMap<String, String>) -> Choices {
         let body = |(context, variant): (&String, &String)| {
             let body = variant.split_once('[')?.1.split(['+', ']']).next()?;
-            Some((context.clone(), body.to_owned()))
+            Some((context.clone(), renamed(body).to_owned()))
         };
         Choices { origin: Origin::Recorded, bodies: variants.iter().filter_map(body).collect() }
     }

@@ -1,8 +1,8 @@
-//! The composer: a body, preceded by one module for each role on its line 2, and what these use.
+//! The composer: a body, preceded by one module for each role on its line 2, and by what it and these use.
 
 use super::body::Needs;
 use super::images::loaded;
-use super::library::library;
+use super::library::{module, uses};
 use super::select::Selection;
 
 /// The capability of matrix units; no browser has it.
@@ -63,6 +63,14 @@ impl Selection {
     }
 }
 
+/// Adds a module behind those that it uses.
+fn require(name: &'static str, modules: &mut Vec<&'static str>) {
+    if !modules.contains(&name) {
+        uses(module(name)).into_iter().for_each(|used| require(used, modules));
+        modules.push(name);
+    }
+}
+
 /// Puts a variant's text together.
 pub fn compose(selection: &Selection, target: Target) -> ModuleText {
     let mut out = ModuleText { text: String::new(), map: Vec::new() };
@@ -86,23 +94,17 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
             out.text.push('\n');
         }
     };
-    let source =
-        |module: &str| library().iter().find(|(name, _)| *name == module).map_or("", |m| m.1);
     let placed = |text: String| match selection.images {
         true => loaded(&text, selection.body),
         false => text,
     };
-    // A module names others that it calls: `// uses: a`.
-    let used =
-        |module: &&'static str| source(module).lines().find_map(|l| l.strip_prefix("// uses: "));
-    let mut modules: Vec<&str> = Vec::new();
-    for module in selection.modules.iter().filter_map(used).chain(selection.modules.iter().copied())
-    {
-        if !modules.contains(&module) {
-            modules.push(module);
-            let text = selection.form.module(source(module), selection.body.source);
-            add(format!("shaders/lib/{module}.wgsl"), &placed(text));
-        }
+    let mut modules = Vec::new();
+    for module in selection.modules.iter().copied().chain(uses(selection.body.source)) {
+        require(module, &mut modules);
+    }
+    for name in modules {
+        let text = selection.form.module(module(name), selection.body.source);
+        add(format!("shaders/lib/{name}.wgsl"), &placed(text));
     }
     let file = selection.kernel.file(selection.body);
     add(file, &placed(selection.form.body(selection.body.source)));

@@ -1,4 +1,4 @@
-//! The modules of `shaders/lib`, which fill the roles of bodies.
+//! The modules of `shaders/lib`, which fill the roles of bodies or are called by name.
 
 macro_rules! modules {
     ($($name:literal),* $(,)?) => {
@@ -9,13 +9,13 @@ macro_rules! modules {
 const LIBRARY: &[(&str, &str)] = modules![
     "branch_lora",
     "branch_none",
-    "codebook_nf4",
+    "codebook_indexed",
+    "codebook_selects",
     "eights_nf4",
+    "half_eights",
     "head_128",
     "head_32",
     "head_64",
-    "half_eights",
-    "indexed_nf4",
     "input4_norm",
     "input4_plain",
     "input4_swiglu",
@@ -24,21 +24,24 @@ const LIBRARY: &[(&str, &str)] = modules![
     "input_swiglu",
     "mask_none",
     "mask_pcg",
+    "nf4_lanes8",
     "quads_nf4",
     "reduce_subgroup",
     "reduce_workgroup",
     "row_lanes8",
+    "rows32_apart",
     "rows_bf16",
     "rows_f16",
     "rows_f32",
     "rows_nf4",
     "rows_nf4_quads",
     "rows_nf4_single",
+    "scales_nf4",
     "shared_nf4",
+    "values_nf4",
     "weight_bf16",
     "weight_f16",
     "weight_f32",
-    "nf4_lanes8",
     "weight_nf4",
     "weight_nf4_quads",
     "weight_nf4_single",
@@ -47,4 +50,16 @@ const LIBRARY: &[(&str, &str)] = modules![
 /// The modules of `shaders/lib`: name and text.
 pub fn library() -> &'static [(&'static str, &'static str)] {
     LIBRARY
+}
+
+/// The text of a module; empty if there is none of that name.
+pub(super) fn module(name: &str) -> &'static str {
+    library().iter().find(|(module, _)| *module == name).map_or("", |(_, text)| text)
+}
+
+/// The modules that a text says it calls: a module's `// uses: a, b`, or what follows a body's roles.
+pub fn uses(text: &'static str) -> Vec<&'static str> {
+    let is_header = |line: &&str| line.starts_with("// uses: ") || line.starts_with("// roles: ");
+    let list = text.lines().find(is_header).and_then(|line| line.split_once("uses: "));
+    list.map(|(_, names)| names.split(", ").collect()).unwrap_or_default()
 }

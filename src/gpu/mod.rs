@@ -53,7 +53,7 @@ pub use device::Gpu;
 pub use dispatch::PARAMS_BYTES;
 pub use form::Form;
 pub use images::image_bytes;
-pub use library::library;
+pub use library::{library, uses};
 pub use op::{Host, HostBuffers, Op, Work};
 pub use open::{GpuOptions, adapters};
 pub use policy::Policy;

@@ -18,6 +18,15 @@ pub enum Policy {
 /// What else may be preferred by name: modules, and where bodies read what they may read from images.
 const OTHERS: [&str; 4] = ["buffers", "images", "reduce_subgroup", "reduce_workgroup"];
 
+/// The body that does what one of an older version of the program did.
+pub(super) fn renamed(body: &str) -> &str {
+    match body {
+        "tile_nf4" => "tile",
+        "vec_dense" => "vec",
+        body => body,
+    }
+}
+
 impl Policy {
     /// The policy of a name: empty or `auto`, `baseline`, or the body of any of `kernels` or the module to prefer.
     ///
@@ -43,7 +52,7 @@ impl Policy {
             "auto" => Policy::Auto,
             // What the baseline was called at first.
             "baseline" | "f32+workgroup" => Policy::Baseline,
-            name => Policy::Prefer(name.to_owned()),
+            name => Policy::Prefer(renamed(name).to_owned()),
         }
     }
 

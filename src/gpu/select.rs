@@ -114,12 +114,9 @@ impl Caps {
                     }
                     None => "reduce_workgroup",
                 },
-                "nf4" => "nf4_lanes8",
-                "codebook" => "codebook_nf4",
-                "indexed" => "indexed_nf4",
-                "shared" => "shared_nf4",
-                "half" => "half_eights",
-                "quads" => "quads_nf4",
+                // On llvmpipe, whose subgroups are of 8, selects are faster.
+                "codebook" if self.subgroup() == Some(8) => "codebook_selects",
+                "codebook" => "codebook_indexed",
                 _ => roles
                     .iter()
                     .chain(&FREE)
@@ -294,5 +291,6 @@ mod tests {
             assert!(why.contains(name) && why.contains("daring, images, lanes, reduce_"), "{why}");
         }
         assert_eq!(Policy::recorded("f32+workgroup"), Policy::Baseline);
+        assert_eq!(Policy::recorded("tile_nf4"), Policy::Prefer("tile".into()));
     }
 }

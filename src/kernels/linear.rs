@@ -42,7 +42,6 @@ pub(super) static BWD: Kernel = kernel!(
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
     baseline tile Group([32, 32]);
     "tile": on Software, takes ALIGNED, tile Group([32, 128]), tuned true;
-    "tile_nf4": on Software, takes ALIGNED_QUADS, tile Group([32, 128]), tuned true;
     "workgroup": on Gpu, takes ALIGNED, tile Group([64, 64]), tuned true;
     "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
     "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [dy, w], tile Group([16, 64]), tuned true;

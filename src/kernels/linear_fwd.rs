@@ -14,7 +14,6 @@ pub(super) static FWD: Kernel = kernel!(
     ],
     baseline tile Group([32, 32]);
     "tile": on Software, takes ALIGNED, tile Group([32, 64]), tuned true;
-    "tile_nf4": on Software, takes ALIGNED_QUADS, tile Group([32, 64]), tuned true;
     "workgroup": on Gpu, takes ALIGNED, tile Group([64, 64]), tuned true;
     "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
     "cooperative": on Asked, needs CooperativeF32, takes ALIGNED, tile Group([64, 64]), tuned true;
@@ -32,8 +31,7 @@ pub(super) static FEW_ROWS: Kernel = kernel!(
         y: Update,
     ],
     baseline tile Group([1, 1]);
-    "vec": on Software, takes ALIGNED_QUADS, tile Group([1, 256]), tuned true;
-    "vec_dense": on Software, takes ALIGNED_DENSE, tile Group([1, 256]), tuned true;
+    "vec": on Software, takes ALIGNED, tile Group([1, 256]), tuned true;
     "workgroup": on Gpu, takes ALIGNED, tile Group([1, 4]), tuned true;
     "workgroup_nf4": on Gpu, takes ALIGNED_QUADS, tile Group([1, 8]), tuned true;
     "vec8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w, norm], tile Group([1, 32]), tuned true;

@@ -4,7 +4,7 @@ use super::architecture::files;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use wgpu_lora::gpu::{Access, Target, library};
+use wgpu_lora::gpu::{Access, Target, library, uses};
 use wgpu_lora::kernels;
 
 fn shaders() -> PathBuf {
@@ -55,6 +55,19 @@ fn bodies_can_be_cut_into_parts_of_their_grid() {
         assert_eq!(has("global_invocation_id"), 0, "{}", body.source);
         assert_eq!(has("struct Params {"), 1, "{}", body.source);
     }
+}
+
+#[test]
+fn what_is_used_is_there_and_what_is_there_is_used() {
+    let names: BTreeSet<&str> = library().iter().map(|(name, _)| *name).collect();
+    let bodies = kernels::ALL.iter().flat_map(|kernel| kernel.bodies).map(|body| body.source);
+    let texts = bodies.chain(library().iter().map(|(_, text)| *text));
+    let used: BTreeSet<&str> = texts.flat_map(uses).collect();
+    assert_eq!(used.difference(&names).collect::<Vec<_>>(), Vec::<&&str>::new(), "no such module");
+    let selections = kernels::ALL.iter().flat_map(|kernel| kernel.variants());
+    let chosen: BTreeSet<&str> = selections.flat_map(|selection| selection.modules).collect();
+    let idle = names.iter().find(|name| !used.contains(*name) && !chosen.contains(*name));
+    assert_eq!(idle, None, "no body uses it");
 }
 
 /// Lines that name a storage binding without indexing it. The composer puts what is added to an index before every
