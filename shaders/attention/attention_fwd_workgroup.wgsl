@@ -1,5 +1,5 @@
 // attention_fwd: tiles of keys in shared memory; 32 rows of a kv head and 64 columns a workgroup.
-// roles: none
+// roles: none   uses: attention_pairs
 // dispatch: (B·G·⌈T·(H/G)/32⌉·⌈E/64⌉)   writes: y =, lse =   source: Dao 2023 (FlashAttention-2), alg. 1
 
 struct Params {
@@ -15,17 +15,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y:   array<f32>;  // (B·T, H·E)
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;  // (B·T, H), kept for attention_bwd_*
 
-// A workgroup of 8·8 lanes has a tile of 32 rows by 32 keys, four by four per lane (lane = 8·i + j), and
-// 64 columns of the result. A row is a pair of a query and one of the heads that share its keys.
-var<workgroup> stage: array<vec4f, 512>;   // 32 columns of rows and of keys; or 64 columns of keys
-var<workgroup> weight: array<vec4f, 256>;  // (32 keys, 8 quads of rows)
-var<workgroup> shares: array<vec4f, 64>;   // (8 quads of keys, 8 quads of rows)
-var<workgroup> place: array<u32, 32>;      // first element of each row
+const WEIGHTS = 256u;
 
-// Place in `stage` of a quad of rows in a column: turned by the column, so that banks differ.
-fn turned(column: u32, quad: u32) -> u32 {
-    return column * 8u + (quad ^ (column % 8u));
-}
+var<workgroup> shares: array<vec4f, 64>;  // (8 quads of keys, 8 quads of rows)
 
 // Stores the columns that exist.
 fn put_y(at: u32, column: u32, value: vec4f) {
@@ -41,118 +33,58 @@ fn attention_fwd(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let id = group.x + group.y * groups.x;
+    let tile = tile_of(group.x + group.y * groups.x);
+    if tile.b >= p.batch { return; }
     let i = lane / 8u;
     let j = lane % 8u;
-    let parts = (p.e + 63u) / 64u;
-    let part = id % parts * 64u;
-    let shared_by = p.heads / p.kv_heads;
-    let pairs = p.queries * shared_by;
-    let tiles = (pairs + 31u) / 32u;
-    let tile = id / parts % tiles * 32u;
-    let g = id / parts / tiles % p.kv_heads;
-    let b = id / parts / tiles / p.kv_heads;
-    if b >= p.batch { return; }
     let stride = p.kv_heads * p.e;
-    let first = (p.first + b * p.keys) * stride + g * p.e;
-    let end = min((tile + 31u) / shared_by, p.queries - 1u) + p.start + 1u;
-    if lane < 32u {
-        // Rows beyond the last repeat it and store nothing.
-        let pair = min(tile + lane, pairs - 1u);
-        let t = p.first + b * p.queries + pair / shared_by;
-        place[lane] = (t * p.heads + g * shared_by + pair % shared_by) * p.e;
-    }
-    let row = min(vec4u(0u, 1u, 2u, 3u) + tile + i * 4u, vec4u(pairs - 1u));
-    let last = row / shared_by + p.start;
+    let first = (p.first + tile.b * p.keys) * stride + tile.g * p.e;
+    let end = keys_seen(tile);
+    put_places(tile, lane);
+    let last = pairs_of(tile, i) / sharing() + p.start;
     var top = vec4f(-3.0e38);
     var sum = vec4f();
-    var lo0 = vec4f();
-    var lo1 = vec4f();
-    var lo2 = vec4f();
-    var lo3 = vec4f();
-    var hi0 = vec4f();
-    var hi1 = vec4f();
-    var hi2 = vec4f();
-    var hi3 = vec4f();
+    var sums = Sums();
     for (var s = 0u; s < end; s += 32u) {
-        var s0 = vec4f();
-        var s1 = vec4f();
-        var s2 = vec4f();
-        var s3 = vec4f();
+        var scores = mat4x4f();
         for (var column = 0u; column < p.e; column += 32u) {
             workgroupBarrier();
-            for (var n = lane; n < 256u; n += 64u) {
-                let e = n % 32u;
-                let m = n / 32u * 4u;
-                let inside = column + e < p.e;
-                let at = min(column + e, p.e - 1u);
-                let key = min(vec4u(s + m) + vec4u(0u, 1u, 2u, 3u), vec4u(p.keys - 1u));
-                let from_key = first + key * stride + at;
-                let x = vec4f(q[place[m] + at], q[place[m + 1u] + at],
-                    q[place[m + 2u] + at], q[place[m + 3u] + at]);
-                let z = vec4f(k[from_key.x], k[from_key.y], k[from_key.z], k[from_key.w]);
-                stage[turned(e, m / 4u)] = select(vec4f(), x, inside);
-                stage[256u + turned(e, m / 4u)] = select(vec4f(), z, inside);
-            }
+            stage_keys(lane, first, s, column);
             workgroupBarrier();
-            for (var e = 0u; e < 32u; e++) {
-                let x = stage[turned(e, i)];
-                let z = stage[256u + turned(e, j)];
-                s0 = fma(x, z.xxxx, s0);
-                s1 = fma(x, z.yyyy, s1);
-                s2 = fma(x, z.zzzz, s2);
-                s3 = fma(x, z.wwww, s3);
-            }
+            scores = add_scores(scores, i, j);
         }
         // Keys beyond a row's last weigh nothing; the first key of the first tile is seen by all.
         let key = s + j * 4u;
-        s0 = select(vec4f(-3.0e38), s0 * p.scale, vec4u(key) <= last);
-        s1 = select(vec4f(-3.0e38), s1 * p.scale, vec4u(key + 1u) <= last);
-        s2 = select(vec4f(-3.0e38), s2 * p.scale, vec4u(key + 2u) <= last);
-        s3 = select(vec4f(-3.0e38), s3 * p.scale, vec4u(key + 3u) <= last);
-        shares[j * 8u + i] = max(max(s0, s1), max(s2, s3));
+        scores[0] = select(vec4f(-3.0e38), scores[0] * p.scale, vec4u(key) <= last);
+        scores[1] = select(vec4f(-3.0e38), scores[1] * p.scale, vec4u(key + 1u) <= last);
+        scores[2] = select(vec4f(-3.0e38), scores[2] * p.scale, vec4u(key + 2u) <= last);
+        scores[3] = select(vec4f(-3.0e38), scores[3] * p.scale, vec4u(key + 3u) <= last);
+        shares[j * 8u + i] = max(max(scores[0], scores[1]), max(scores[2], scores[3]));
         workgroupBarrier();
         var higher = top;
         for (var n = 0u; n < 8u; n++) { higher = max(higher, shares[n * 8u + i]); }
         let keep = exp(top - higher);
         top = higher;
-        s0 = exp(s0 - top);
-        s1 = exp(s1 - top);
-        s2 = exp(s2 - top);
-        s3 = exp(s3 - top);
-        sum = sum * keep + s0 + s1 + s2 + s3;
-        weight[(j * 4u) * 8u + i] = s0;
-        weight[(j * 4u + 1u) * 8u + i] = s1;
-        weight[(j * 4u + 2u) * 8u + i] = s2;
-        weight[(j * 4u + 3u) * 8u + i] = s3;
-        lo0 *= keep.x;
-        lo1 *= keep.y;
-        lo2 *= keep.z;
-        lo3 *= keep.w;
-        hi0 *= keep.x;
-        hi1 *= keep.y;
-        hi2 *= keep.z;
-        hi3 *= keep.w;
+        scores[0] = exp(scores[0] - top);
+        scores[1] = exp(scores[1] - top);
+        scores[2] = exp(scores[2] - top);
+        scores[3] = exp(scores[3] - top);
+        sum = sum * keep + scores[0] + scores[1] + scores[2] + scores[3];
+        put_weights(0u, i, j, scores);
+        sums.low[0] *= keep.x;
+        sums.low[1] *= keep.y;
+        sums.low[2] *= keep.z;
+        sums.low[3] *= keep.w;
+        sums.high[0] *= keep.x;
+        sums.high[1] *= keep.y;
+        sums.high[2] *= keep.z;
+        sums.high[3] *= keep.w;
         for (var n = lane; n < 512u; n += 64u) {
-            let c = part + n % 16u * 4u;
-            let column = min(vec4u(c, c + 1u, c + 2u, c + 3u), vec4u(p.e - 1u));
-            let at = first + min(s + n / 16u, p.keys - 1u) * stride + column;
+            let at = first + min(s + n / 16u, p.keys - 1u) * stride + elements(tile.part, n);
             stage[n] = vec4f(v[at.x], v[at.y], v[at.z], v[at.w]);
         }
         workgroupBarrier();
-        for (var n = 0u; n < 32u; n++) {
-            let w = weight[n * 8u + i];
-            let l = stage[n * 16u + j];
-            let h = stage[n * 16u + 8u + j];
-            lo0 = fma(w.xxxx, l, lo0);
-            lo1 = fma(w.yyyy, l, lo1);
-            lo2 = fma(w.zzzz, l, lo2);
-            lo3 = fma(w.wwww, l, lo3);
-            hi0 = fma(w.xxxx, h, hi0);
-            hi1 = fma(w.yyyy, h, hi1);
-            hi2 = fma(w.zzzz, h, hi2);
-            hi3 = fma(w.wwww, h, hi3);
-        }
+        sums = add_weighed(sums, 0u, i, j);
     }
     // Each lane has summed its own keys.
     workgroupBarrier();
@@ -160,23 +92,14 @@ fn attention_fwd(
     workgroupBarrier();
     var total = vec4f();
     for (var n = 0u; n < 8u; n++) { total += shares[n * 8u + i]; }
-    if tile + i * 4u + 0u < pairs {
-        put_y(place[i * 4u + 0u], part + j * 4u, lo0 / total.x);
-        put_y(place[i * 4u + 0u], part + j * 4u + 32u, hi0 / total.x);
+    let e = tile.part + j * 4u;
+    for (var r = 0u; r < 4u; r++) {
+        if tile.row + i * 4u + r < p.queries * sharing() {
+            put_y(place[i * 4u + r], e, sums.low[r] / total[r]);
+            put_y(place[i * 4u + r], e + 32u, sums.high[r] / total[r]);
+        }
     }
-    if tile + i * 4u + 1u < pairs {
-        put_y(place[i * 4u + 1u], part + j * 4u, lo1 / total.y);
-        put_y(place[i * 4u + 1u], part + j * 4u + 32u, hi1 / total.y);
-    }
-    if tile + i * 4u + 2u < pairs {
-        put_y(place[i * 4u + 2u], part + j * 4u, lo2 / total.z);
-        put_y(place[i * 4u + 2u], part + j * 4u + 32u, hi2 / total.z);
-    }
-    if tile + i * 4u + 3u < pairs {
-        put_y(place[i * 4u + 3u], part + j * 4u, lo3 / total.w);
-        put_y(place[i * 4u + 3u], part + j * 4u + 32u, hi3 / total.w);
-    }
-    if part == 0u && j < 4u && tile + i * 4u + j < pairs {
+    if tile.part == 0u && j < 4u && tile.row + i * 4u + j < p.queries * sharing() {
         lse[place[i * 4u + j] / p.e] = top[j] + log(total[j]);
     }
 }

@@ -7,6 +7,8 @@ macro_rules! modules {
 }
 
 const LIBRARY: &[(&str, &str)] = modules![
+    "attention_pairs",
+    "attention_tile",
     "branch_lora",
     "branch_none",
     "codebook_indexed",
