@@ -1,5 +1,5 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. A workgroup makes 64 × 64 outputs from
-// roles: rows   uses: shared_nf4, half_eights
+// roles: rows   uses: linear_bwd_64x64, shared_nf4, half_eights
 // dispatch: (K/64, M/64)   writes: dx = or +=   source: derivative of linear_fwd by its input
 // tiles of 16 n as linear_bwd_workgroup does, but of f16: see linear_fwd_workgroup_f16. Gradients are often
 // below f16's range; eight dy share a power of two, so they are rounded like any other values.
@@ -25,16 +25,7 @@ var<workgroup> dy_tile: array<vec4h, 272>;  // (4, DY_LINE): four n of a row
 var<workgroup> w_tile: array<vec4h, 272>;   // (16, W_LINE): four k of a row of w
 var<workgroup> dy_power: array<f32, 128>;   // (2, 64): the power of two of eight n of a row
 
-// What an invocation loads for a tile: eight n of a row of dy, and eight k of a row of w as it is stored.
-struct Loaded { low: vec4f, high: vec4f, w: Rows8 }
-
-fn load(dy_row: u32, w_at: u32, n: u32, w_row: u32) -> Loaded {
-    let four = min(n / 4u, p.n / 4u - 1u);
-    let next = min(n / 4u + 1u, p.n / 4u - 1u);
-    return Loaded(dy[dy_row + four], dy[dy_row + next], rows8_load(min(w_row, p.n - 1u), w_at));
-}
-
-// The same as the tiles hold it: f16, the eight dy over a power of two, or 0 past the end.
+// What was loaded as the tiles hold it: f16, the eight dy over a power of two, or 0 past the end.
 struct Halves { low: vec4h, high: vec4h, power: f32, w: mat2x4h }
 
 fn halves(loaded: Loaded, n: u32) -> Halves {
@@ -53,43 +44,31 @@ fn linear_bwd(
     @builtin(workgroup_id) group: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let k8 = p.k / 8u;
-    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read at most
-    // four words of a tile.
-    let tx = local % 2u + local / 4u % 8u * 2u;
-    let ty = local / 2u % 2u + local / 32u * 2u;
+    let own = own_of(local);
+    let part = part_of(local);
+    let rows = rows_of(group, local);
+    let dy_to = 2u * DY_LINE * part.eight + part.row;
+    let w_to = W_LINE * rows.w_row + 2u * rows.eight;
 
-    // The invocation's part of the tiles: eight n of one row of dy, and eight k of one row of w. Rows and
-    // columns past the end repeat the last ones; only the stores are guarded. Four rows side by side, as
-    // NF4 quads lie.
-    let part = local / 8u * 4u + local % 4u;
-    let eight = local / 4u % 2u;
-    let dy_row = (min(group.y * 64u + part, p.m - 1u) * p.stride + p.first) / 4u;
-    let w_row = local / 32u * 4u + local % 4u;
-    let w_eight = local / 4u % 8u;
-    let w_at = min(group.x * 8u + w_eight, k8 - 1u);
-    let dy_to = 2u * DY_LINE * eight + part;
-    let w_to = W_LINE * w_row + 2u * w_eight;
-
-    let begin = load(dy_row, w_at, 8u * eight, w_row);
+    let begin = load(rows, 8u * part.eight, rows.w_row);
     rows8_begin(local);
     workgroupBarrier();
-    var next = halves(begin, 8u * eight);
+    var next = halves(begin, 8u * part.eight);
 
     var acc: array<vec4f, 8>;
     for (var n = 0u; n < p.n; n += 16u) {
         dy_tile[dy_to] = next.low;
         dy_tile[dy_to + DY_LINE] = next.high;
-        dy_power[64u * eight + part] = next.power;
+        dy_power[64u * part.eight + part.row] = next.power;
         w_tile[w_to] = next.w[0];
         w_tile[w_to + 1u] = next.w[1];
         workgroupBarrier();
         // Past the end dy is 0, and the last row of w is repeated.
-        let first_n = n + 16u + 8u * eight;
-        let loaded = load(dy_row, w_at, first_n, n + 16u + w_row);
+        let first_n = n + 16u + 8u * part.eight;
+        let loaded = load(rows, first_n, n + 16u + rows.w_row);
         for (var e = 0u; e < 2u; e++) {
             let q = 2u * DY_LINE * e;
-            let c = 8u * W_LINE * e + tx;
+            let c = 8u * W_LINE * e + own.x;
             let d = c + 4u * W_LINE;
             let first = mat4x4h(
                 w_tile[c], w_tile[c + W_LINE], w_tile[c + 2u * W_LINE], w_tile[c + 3u * W_LINE],
@@ -98,7 +77,7 @@ fn linear_bwd(
                 w_tile[d], w_tile[d + W_LINE], w_tile[d + 2u * W_LINE], w_tile[d + 3u * W_LINE],
             );
             for (var i = 0u; i < 8u; i++) {
-                let r = ty + 8u * i;
+                let r = own.y + 8u * i;
                 let sums = vec4f(first * dy_tile[q + r]) + vec4f(second * dy_tile[q + r + DY_LINE]);
                 acc[i] = fma(vec4f(dy_power[64u * e + r]), sums, acc[i]);
             }
@@ -107,18 +86,5 @@ fn linear_bwd(
         workgroupBarrier();
     }
 
-    let k4 = p.k / 4u;
-    let row = group.y * 64u + ty;
-    let column = group.x * 16u + tx;
-    for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
-    if p.accumulate == 1u {
-        // No row waits for another one's load; those past the end are not stored.
-        for (var i = 0u; i < 8u; i++) {
-            acc[i] += dx[min(row + 8u * i, p.m - 1u) * k4 + min(column, k4 - 1u)];
-        }
-    }
-    for (var i = 0u; i < 8u; i++) {
-        let r = row + 8u * i;
-        if r < p.m && column < k4 { dx[r * k4 + column] = acc[i]; }
-    }
+    store(group, own, &acc);
 }

@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
-// roles: rows, branch   uses: shared_nf4
+// roles: rows, branch   uses: linear_fwd_64x64, shared_nf4
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // 64 × 64 outputs from tiles of 16 k in shared memory, an invocation 8 × 4: every 8th row, four successive
 // columns. What the next tile needs from memory is on its way while one is multiplied. The branch's terms are
@@ -29,22 +29,15 @@ const COLUMN = 17u;
 var<workgroup> x_tile: array<vec4f, 264>;  // (4, X_LINE): four k of a row
 var<workgroup> w_tile: array<vec4f, 280>;  // (4, W_LINE): four k of a column, the first of each four in front
 
-// What an invocation loads for a tile: eight k of a row of x, and of a row of w as it is stored.
-struct Loaded { low: vec4f, high: vec4f, w: Rows8 }
-
-fn load(x_row: u32, w_row: u32, i: u32) -> Loaded {
-    return Loaded(x[x_row + 2u * i], x[x_row + 2u * i + 1u], rows8_load(w_row, i));
-}
-
-// Adds the products of the tiles to the sums of rows ty, ty + 8, … and columns 4·tx to 4·tx + 3.
-fn multiply(acc: ptr<function, array<vec4f, 8>>, tx: u32, ty: u32) {
+// Adds the products of the tiles to the sums of its outputs.
+fn multiply(acc: ptr<function, array<vec4f, 8>>, own: Own) {
     for (var q = 0u; q < 4u; q++) {
-        let c = W_LINE * q + tx;
+        let c = W_LINE * q + own.x;
         let tile = transpose(mat4x4f(
             w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
         ));
         for (var i = 0u; i < 8u; i++) {
-            let v = x_tile[X_LINE * q + ty + 8u * i];
+            let v = x_tile[X_LINE * q + own.y + 8u * i];
             (*acc)[i] = fma(tile[0], v.xxxx, (*acc)[i]);
             (*acc)[i] = fma(tile[1], v.yyyy, (*acc)[i]);
             (*acc)[i] = fma(tile[2], v.zzzz, (*acc)[i]);
@@ -59,22 +52,13 @@ fn linear_fwd(
     @builtin(local_invocation_index) local: u32,
 ) {
     let k8 = p.k / 8u;
-    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read at most
-    // four words of a tile.
-    let tx = local % 2u + local / 4u % 8u * 2u;
-    let ty = local / 2u % 2u + local / 32u * 2u;
+    let own = own_of(local);
+    let part = part_of(local);
+    let rows = rows_of(group, part);
+    let x_to = 2u * X_LINE * part.eight + part.row;
+    let w_to = 2u * W_LINE * part.eight + COLUMN * (part.row % 4u) + part.row / 4u;
 
-    // The invocation's part of the tiles: eight k of one row of x and of one row of w. Rows past the end
-    // repeat the last one; only the stores are guarded. Four rows side by side, as NF4 quads lie.
-    let part = local / 8u * 4u + local % 4u;
-    let eight = local / 4u % 2u;
-    let down_row = min(group.y * 64u + part, p.m - 1u);
-    let x_row = down_row * 2u * k8;
-    let w_row = min(group.x * 64u + part, p.n - 1u);
-    let x_to = 2u * X_LINE * eight + part;
-    let w_to = 2u * W_LINE * eight + COLUMN * (part % 4u) + part / 4u;
-
-    var next = load(x_row, w_row, min(eight, k8 - 1u));
+    var next = load(rows, min(part.eight, k8 - 1u));
     rows8_begin(local);
     workgroupBarrier();
     var both = rows8_decode(next.w);
@@ -82,14 +66,14 @@ fn linear_fwd(
     var acc: array<vec4f, 8>;
     for (var k = 0u; k < k8; k += 2u) {
         // Past the end x is 0, and the last weights are repeated.
-        let is_in = k + eight < k8;
+        let is_in = k + part.eight < k8;
         x_tile[x_to] = select(vec4f(), next.low, is_in);
         x_tile[x_to + X_LINE] = select(vec4f(), next.high, is_in);
         w_tile[w_to] = both[0];
         w_tile[w_to + W_LINE] = both[1];
         workgroupBarrier();
-        next = load(x_row, w_row, min(k + 2u + eight, k8 - 1u));
-        multiply(&acc, tx, ty);
+        next = load(rows, min(k + 2u + part.eight, k8 - 1u));
+        multiply(&acc, own);
         both = rows8_decode(next.w);
         workgroupBarrier();
     }
@@ -97,29 +81,16 @@ fn linear_fwd(
     for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
     if BRANCH {
         for (var r = 0u; r < p.rank; r += 16u) {
-            let first = r + 8u * eight;
-            x_tile[x_to] = branch_down4(down_row, first);
-            x_tile[x_to + X_LINE] = branch_down4(down_row, first + 4u);
-            w_tile[w_to] = branch_up4(w_row, first);
-            w_tile[w_to + W_LINE] = branch_up4(w_row, first + 4u);
+            let first = r + 8u * part.eight;
+            x_tile[x_to] = branch_down4(rows.down, first);
+            x_tile[x_to + X_LINE] = branch_down4(rows.down, first + 4u);
+            w_tile[w_to] = branch_up4(rows.w, first);
+            w_tile[w_to + W_LINE] = branch_up4(rows.w, first + 4u);
             workgroupBarrier();
-            multiply(&acc, tx, ty);
+            multiply(&acc, own);
             workgroupBarrier();
         }
     }
 
-    let n4 = p.n / 4u;
-    let row = group.y * 64u + ty;
-    let column = group.x * 16u + tx;
-    if p.accumulate == 1u {
-        // No row waits for another one's load; those past the end are not stored.
-        for (var i = 0u; i < 8u; i++) {
-            let r = min(row + 8u * i, p.m - 1u);
-            acc[i] += y[(r * p.stride + p.first) / 4u + min(column, n4 - 1u)];
-        }
-    }
-    for (var i = 0u; i < 8u; i++) {
-        let r = row + 8u * i;
-        if r < p.m && column < n4 { y[(r * p.stride + p.first) / 4u + column] = acc[i]; }
-    }
+    store(group, own, &acc);
 }

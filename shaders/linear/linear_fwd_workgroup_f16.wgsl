@@ -1,5 +1,5 @@
 // linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
-// roles: rows, branch   uses: shared_nf4, half_eights
+// roles: rows, branch   uses: linear_fwd_64x64, shared_nf4, half_eights
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // 64 × 64 outputs from tiles of 16 k as linear_fwd_workgroup does, but of f16: half the bytes of shared
 // memory held and read. Four products are summed in f16 and the sums in f32, which with its conversions takes
@@ -34,14 +34,7 @@ var<workgroup> w_tile: array<vec4h, 304>;  // (4, W_LINE): four k of a column, t
 var<workgroup> x_power: array<f32, 128>;   // (2, 64): the power of two of eight k of a row
 var<workgroup> b_power: array<f32, 128>;   // (2, 64): the same of a column, for the branch
 
-// What an invocation loads for a tile: eight k of a row of x, and of a row of w as it is stored.
-struct Loaded { low: vec4f, high: vec4f, w: Rows8 }
-
-fn load(x_row: u32, w_row: u32, i: u32) -> Loaded {
-    return Loaded(x[x_row + 2u * i], x[x_row + 2u * i + 1u], rows8_load(w_row, i));
-}
-
-// The same as the tiles hold it: f16, the eight x over a power of two, or 0 past the end.
+// What was loaded as the tiles hold it: f16, the eight x over a power of two, or 0 past the end.
 struct Halves { low: vec4h, high: vec4h, power: f32, w: mat2x4h }
 
 fn halves(loaded: Loaded, is_in: bool) -> Halves {
@@ -55,11 +48,10 @@ fn halves(loaded: Loaded, is_in: bool) -> Halves {
     );
 }
 
-// Adds the products of eight k of the tiles to the sums of rows ty, ty + 8, … and columns 4·tx to 4·tx + 3,
-// which have these powers.
-fn multiply(acc: ptr<function, array<vec4f, 8>>, tx: u32, ty: u32, e: u32, powers: vec4f) {
+// Adds the products of eight k of the tiles to the sums of its outputs, which have these powers.
+fn multiply(acc: ptr<function, array<vec4f, 8>>, own: Own, e: u32, powers: vec4f) {
     let q = 2u * X_LINE * e;
-    let c = 2u * W_LINE * e + tx;
+    let c = 2u * W_LINE * e + own.x;
     let d = c + W_LINE;
     let first = mat4x4h(
         w_tile[c], w_tile[c + COLUMN], w_tile[c + 2u * COLUMN], w_tile[c + 3u * COLUMN],
@@ -68,7 +60,7 @@ fn multiply(acc: ptr<function, array<vec4f, 8>>, tx: u32, ty: u32, e: u32, power
         w_tile[d], w_tile[d + COLUMN], w_tile[d + 2u * COLUMN], w_tile[d + 3u * COLUMN],
     );
     for (var i = 0u; i < 8u; i++) {
-        let r = ty + 8u * i;
+        let r = own.y + 8u * i;
         let sums = vec4f(x_tile[q + r] * first) + vec4f(x_tile[q + r + X_LINE] * second);
         (*acc)[i] = fma(x_power[64u * e + r] * powers, sums, (*acc)[i]);
     }
@@ -80,38 +72,29 @@ fn linear_fwd(
     @builtin(local_invocation_index) local: u32,
 ) {
     let k8 = p.k / 8u;
-    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read at most
-    // four words of a tile.
-    let tx = local % 2u + local / 4u % 8u * 2u;
-    let ty = local / 2u % 2u + local / 32u * 2u;
+    let own = own_of(local);
+    let part = part_of(local);
+    let rows = rows_of(group, part);
+    let x_to = 2u * X_LINE * part.eight + part.row;
+    let w_to = 2u * W_LINE * part.eight + COLUMN * (part.row % 4u) + part.row / 4u;
 
-    // The invocation's part of the tiles: eight k of one row of x and of one row of w. Rows past the end
-    // repeat the last one; only the stores are guarded. Four rows side by side, as NF4 quads lie.
-    let part = local / 8u * 4u + local % 4u;
-    let eight = local / 4u % 2u;
-    let down_row = min(group.y * 64u + part, p.m - 1u);
-    let x_row = down_row * 2u * k8;
-    let w_row = min(group.x * 64u + part, p.n - 1u);
-    let x_to = 2u * X_LINE * eight + part;
-    let w_to = 2u * W_LINE * eight + COLUMN * (part % 4u) + part / 4u;
-
-    let begin = load(x_row, w_row, min(eight, k8 - 1u));
+    let begin = load(rows, min(part.eight, k8 - 1u));
     rows8_begin(local);
     workgroupBarrier();
-    var next = halves(begin, eight < k8);
+    var next = halves(begin, part.eight < k8);
 
     var acc: array<vec4f, 8>;
     for (var k = 0u; k < k8; k += 2u) {
         x_tile[x_to] = next.low;
         x_tile[x_to + X_LINE] = next.high;
-        x_power[64u * eight + part] = next.power;
+        x_power[64u * part.eight + part.row] = next.power;
         w_tile[w_to] = next.w[0];
         w_tile[w_to + W_LINE] = next.w[1];
         workgroupBarrier();
         // Past the end x is 0, and the last weights are repeated.
-        let at = k + 2u + eight;
-        let loaded = load(x_row, w_row, min(at, k8 - 1u));
-        for (var e = 0u; e < 2u; e++) { multiply(&acc, tx, ty, e, vec4f(1.0)); }
+        let at = k + 2u + part.eight;
+        let loaded = load(rows, min(at, k8 - 1u));
+        for (var e = 0u; e < 2u; e++) { multiply(&acc, own, e, vec4f(1.0)); }
         next = halves(loaded, at < k8);
         workgroupBarrier();
     }
@@ -119,41 +102,28 @@ fn linear_fwd(
     for (var i = 0u; i < 8u; i++) { acc[i] *= p.scale; }
     if BRANCH {
         for (var r = 0u; r < p.rank; r += 16u) {
-            let at = r + 8u * eight;
-            let low = branch_down4(down_row, at);
-            let high = branch_down4(down_row, at + 4u);
-            let up_low = branch_up4(w_row, at);
-            let up_high = branch_up4(w_row, at + 4u);
+            let at = r + 8u * part.eight;
+            let low = branch_down4(rows.down, at);
+            let high = branch_down4(rows.down, at + 4u);
+            let up_low = branch_up4(rows.w, at);
+            let up_high = branch_up4(rows.w, at + 4u);
             let power = half_power(low, high);
             let up_power = half_power(up_low, up_high);
             x_tile[x_to] = half_of(low, power);
             x_tile[x_to + X_LINE] = half_of(high, power);
-            x_power[64u * eight + part] = bitcast<f32>(power);
+            x_power[64u * part.eight + part.row] = bitcast<f32>(power);
             w_tile[w_to] = half_of(up_low, up_power);
             w_tile[w_to + W_LINE] = half_of(up_high, up_power);
-            b_power[64u * eight + part] = bitcast<f32>(up_power);
+            b_power[64u * part.eight + part.row] = bitcast<f32>(up_power);
             workgroupBarrier();
             for (var e = 0u; e < 2u; e++) {
-                let i = 64u * e + 4u * tx;
+                let i = 64u * e + 4u * own.x;
                 let powers = vec4f(b_power[i], b_power[i + 1u], b_power[i + 2u], b_power[i + 3u]);
-                multiply(&acc, tx, ty, e, powers);
+                multiply(&acc, own, e, powers);
             }
             workgroupBarrier();
         }
     }
 
-    let n4 = p.n / 4u;
-    let row = group.y * 64u + ty;
-    let column = group.x * 16u + tx;
-    if p.accumulate == 1u {
-        // No row waits for another one's load; those past the end are not stored.
-        for (var i = 0u; i < 8u; i++) {
-            let r = min(row + 8u * i, p.m - 1u);
-            acc[i] += y[(r * p.stride + p.first) / 4u + min(column, n4 - 1u)];
-        }
-    }
-    for (var i = 0u; i < 8u; i++) {
-        let r = row + 8u * i;
-        if r < p.m && column < n4 { y[(r * p.stride + p.first) / 4u + column] = acc[i]; }
-    }
+    store(group, own, &acc);
 }
