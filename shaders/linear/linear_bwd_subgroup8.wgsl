@@ -1,5 +1,5 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w in NF4 quads. A subgroup of 8 lanes
-// roles: none   uses: nf4_lanes8
+// roles: none   uses: linear_bwd_lanes8, nf4_lanes8, eights_nf4
 // dispatch: (K/64, M/16)   writes: dx = or +=   source: derivative of linear_fwd by its input
 // makes 16 rows × 64 columns, a lane 16 × 8: the columns are one block of each row of W, so one scale.
 
@@ -15,15 +15,7 @@ struct Params {
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
-const TM = 16u;         // rows of an invocation
-const LOADS = TM / 4u;  // vec4 loads of dy per step of 8 n: the subgroup's 32 values serve 4 rows
-
-fn dequantize(word: u32, absmax: f32) -> array<vec4f, 2> {
-    return array<vec4f, 2>(
-        nf4_values((vec4u(word) >> vec4u(0u, 4u, 8u, 12u)) & vec4u(15u)) * absmax,
-        nf4_values((vec4u(word) >> vec4u(16u, 20u, 24u, 28u)) & vec4u(15u)) * absmax,
-    );
-}
+const TM = 16u;  // rows of an invocation
 
 @compute @workgroup_size(8)
 fn linear_bwd(
@@ -36,14 +28,8 @@ fn linear_bwd(
     let row = group.y * TM;
     let block = group.x;
 
-    // Lanes 2i and 2i+1 load eight n of row 4g+i. Rows past the end repeat the last one; only the
-    // stores are guarded.
-    var dy_at: array<u32, LOADS>;
-    for (var g = 0u; g < LOADS; g++) {
-        dy_at[g] = (min(row + 4u * g + lane / 2u, p.m - 1u) * p.stride + p.first) / 4u;
-    }
-
-    var acc: array<array<array<vec4f, 2>, 4>, LOADS>;  // [4 rows][row][half]
+    var dy_at = dy_places(row, lane);
+    var acc: Sums;
     for (var quad = 0u; quad < n4; quad += 2u) {
         // Each lane restores the scale of one of the eight rows of W; rows past the end get 0.
         let n = 4u * quad + lane;
@@ -56,10 +42,10 @@ fn linear_bwd(
         var tile: array<array<mat4x4f, 2>, 2>;  // [four rows of W][four of the lane's eight columns]
         for (var h = 0u; h < 2u; h++) {
             let word = w[min(quad + h, n4 - 1u) * k8 + 8u * block + lane];
-            let r0 = dequantize(word.x, subgroupShuffle(absmax, 4u * h));
-            let r1 = dequantize(word.y, subgroupShuffle(absmax, 4u * h + 1u));
-            let r2 = dequantize(word.z, subgroupShuffle(absmax, 4u * h + 2u));
-            let r3 = dequantize(word.w, subgroupShuffle(absmax, 4u * h + 3u));
+            let r0 = nf4_eight(word.x, subgroupShuffle(absmax, 4u * h));
+            let r1 = nf4_eight(word.y, subgroupShuffle(absmax, 4u * h + 1u));
+            let r2 = nf4_eight(word.z, subgroupShuffle(absmax, 4u * h + 2u));
+            let r3 = nf4_eight(word.w, subgroupShuffle(absmax, 4u * h + 3u));
             for (var c = 0u; c < 2u; c++) { tile[h][c] = mat4x4f(r0[c], r1[c], r2[c], r3[c]); }
         }
         for (var g = 0u; g < LOADS; g++) {
@@ -74,18 +60,5 @@ fn linear_bwd(
         }
     }
 
-    // Four rows a turn, then the next four move up: a load or store is slow to compile.
-    for (var r = row; r < min(row + TM, p.m); r += 4u) {
-        for (var i = 0u; i < 4u; i++) {
-            if r + i < p.m {
-                let at = (r + i) * 2u * k8 + 2u * (8u * block + lane);
-                for (var c = 0u; c < 2u; c++) {
-                    var sum = p.scale * acc[0][i][c];
-                    if p.accumulate == 1u { sum += dx[at + c]; }
-                    dx[at + c] = sum;
-                }
-            }
-        }
-        for (var g = 1u; g < LOADS; g++) { acc[g - 1u] = acc[g]; }
-    }
+    store(row, 8u * block + lane, &acc);
 }

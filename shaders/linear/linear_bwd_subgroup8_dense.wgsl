@@ -1,5 +1,5 @@
 // linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w dense. A subgroup of 8 lanes makes
-// roles: rows
+// roles: rows   uses: linear_bwd_lanes8
 // dispatch: (K/64, M/32)   writes: dx = or +=   source: derivative of linear_fwd by its input
 // 32 rows × 64 columns, a lane 32 × 8: a load of dy is spread over the lanes by shuffles.
 
@@ -15,8 +15,7 @@ struct Params {
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // none
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
-const TM = 32u;         // rows of an invocation
-const LOADS = TM / 4u;  // vec4 loads of dy per step of 8 n: the subgroup's 32 values serve 4 rows
+const TM = 32u;  // rows of an invocation
 
 @compute @workgroup_size(8)
 fn linear_bwd(
@@ -29,14 +28,8 @@ fn linear_bwd(
     let column = group.x * 8u + lane;
     let w_at = min(column, k8 - 1u);
 
-    // Lanes 2i and 2i+1 load eight n of row 4g+i. Rows past the end repeat the last one; only the
-    // stores are guarded.
-    var dy_at: array<u32, LOADS>;
-    for (var g = 0u; g < LOADS; g++) {
-        dy_at[g] = (min(row + 4u * g + lane / 2u, p.m - 1u) * p.stride + p.first) / 4u;
-    }
-
-    var acc: array<array<array<vec4f, 2>, 4>, LOADS>;  // [4 rows][row][half]
+    var dy_at = dy_places(row, lane);
+    var acc: Sums;
     for (var quad = 0u; quad < n4; quad += 2u) {
         // An odd number of quads: the second one repeats the first, times 0.
         let is_in = select(0.0, 1.0, quad + 1u < n4);
@@ -62,18 +55,5 @@ fn linear_bwd(
         }
     }
 
-    // Four rows a turn, then the next four move up: a load or store is slow to compile.
-    for (var r = row; r < min(row + TM, p.m); r += 4u) {
-        for (var i = 0u; i < 4u; i++) {
-            if r + i < p.m && column < k8 {
-                let at = (r + i) * 2u * k8 + 2u * column;
-                for (var c = 0u; c < 2u; c++) {
-                    var sum = p.scale * acc[0][i][c];
-                    if p.accumulate == 1u { sum += dx[at + c]; }
-                    dx[at + c] = sum;
-                }
-            }
-        }
-        for (var g = 1u; g < LOADS; g++) { acc[g - 1u] = acc[g]; }
-    }
+    store(row, column, &acc);
 }

@@ -25,6 +25,7 @@ const LIBRARY: &[(&str, &str)] = modules![
     "input_plain",
     "input_swiglu",
     "linear_bwd_64x64",
+    "linear_bwd_lanes8",
     "linear_fwd_64x64",
     "mask_none",
     "mask_pcg",
