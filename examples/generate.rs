@@ -18,8 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pollster::block_on(async {
         let gpu = Gpu::new().await?;
         let (mut model, tokenizer) = Model::open(&gpu, &args[0]).await?;
-        model.add_adapter("first", &AdapterFile::load(&args[2])?, false).await?;
-        model.add_adapter("second", &AdapterFile::load(&args[3])?, false).await?;
+        model.add_adapter("first", &AdapterFile::load(&args[2])?).await?;
+        model.add_adapter("second", &AdapterFile::load(&args[3])?).await?;
         // Halfway between the base model and what was trained.
         model.set_adapter_scale("second", 0.5).await?;
         for adapter in [None, Some("first"), Some("second")] {

@@ -99,7 +99,7 @@ async fn probe(
     let logits = async |files: &Files, quant, adapter: Option<&AdapterFile>| {
         let mut model = session.load(&gpu, files, quant, positions).await?;
         if let Some(adapter) = adapter {
-            model.add_adapter("adapter", adapter, false).await?;
+            model.add_adapter("adapter", adapter).await?;
         }
         let ids = prompt_ids(&model, &tokenizer, &args.probe)?;
         let rows: Vec<u32> = (0..ids.len() as u32).collect();

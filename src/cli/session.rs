@@ -217,7 +217,7 @@ impl Session {
         let file = AdapterFile::load(path)?;
         say_notes(&self.printer, path, &file, model.config());
         let base = file.config.base_model_name_or_path.clone().unwrap_or("unknown".into());
-        let attached = model.add_adapter(name, &file, false).await;
+        let attached = model.add_adapter(name, &file).await;
         attached.with_context(|| format!("adapter {path} (trained on {base})"))
     }
 

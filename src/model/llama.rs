@@ -128,8 +128,7 @@ impl Model {
         seed: u64,
     ) -> Result<()> {
         let adapter = Adapter::fresh(&self.gpu, config, &self.config, seed)?;
-        self.insert(name, adapter);
-        self.refresh_adapter().await?;
+        self.insert(name, adapter).await?;
         // DoRA's magnitude starts as the norm of the frozen row (B is zero, so this is what the norm is).
         let adapter = self.adapter()?;
         for pair in adapter.pairs.values() {
@@ -141,16 +140,23 @@ impl Model {
         Ok(())
     }
 
-    /// Adds an adapter read from a file and makes it the active one; `train` keeps room for gradients.
-    pub async fn add_adapter(&mut self, name: &str, file: &AdapterFile, train: bool) -> Result<()> {
-        let adapter = Adapter::from_file(&self.gpu, file, &self.config, train)?;
-        self.insert(name, adapter);
-        self.refresh_adapter().await
+    /// Adds an adapter read from a file and makes it the active one. It answers, and has no room for gradients.
+    pub async fn add_adapter(&mut self, name: &str, file: &AdapterFile) -> Result<()> {
+        let adapter = Adapter::from_file(&self.gpu, file, &self.config, false)?;
+        self.insert(name, adapter).await
     }
 
-    fn insert(&mut self, name: &str, adapter: Adapter) {
+    /// The same with room for gradients, to train it further (PEFT: `is_trainable`). Then every layer must have its
+    /// tensors. **Errors** [`Error::Unsupported`] for one that has biases.
+    pub async fn add_trainable_adapter(&mut self, name: &str, file: &AdapterFile) -> Result<()> {
+        let adapter = Adapter::from_file(&self.gpu, file, &self.config, true)?;
+        self.insert(name, adapter).await
+    }
+
+    async fn insert(&mut self, name: &str, adapter: Adapter) -> Result<()> {
         self.adapters.insert(name.to_owned(), adapter);
         self.active = Some(name.to_owned());
+        self.refresh_adapter().await
     }
 
     /// Chooses the active adapter by name, or none. **Errors** [`Error::Invalid`] lists the names.

@@ -72,7 +72,7 @@ impl InMemoryRun {
             Err(error) => return Err(Box::new(Refused { model, error })),
         };
         model.remove_adapter(&self.name);
-        match model.add_adapter(&self.name, &file, false).await {
+        match model.add_adapter(&self.name, &file).await {
             Ok(()) => Ok((model, file)),
             Err(error) => Err(Box::new(Refused { model, error })),
         }

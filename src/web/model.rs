@@ -109,7 +109,7 @@ impl WasmModel {
     ) -> Result<Vec<String>, JsValue> {
         let file = AdapterFile::from_bytes(&name, &config, weights).map_err(js::error)?;
         let model = self.idle().map_err(js::error)?;
-        model.add_adapter(&name, &file, false).await.map_err(js::error)?;
+        model.add_adapter(&name, &file).await.map_err(js::error)?;
         Ok(adapter_notes(&file.config, Some(&file), model.config()))
     }
 

@@ -99,7 +99,7 @@ impl Site {
         let mut model =
             base::load_folder(gpu, &self.set, &self.base, "config.json", self.quant, inputs.t)?;
         let adapter = AdapterFile::load(&self.adapter)?;
-        block_on(model.add_adapter("golden", &adapter, true))?;
+        block_on(model.add_trainable_adapter("golden", &adapter))?;
         Ok(model)
     }
 

@@ -119,7 +119,7 @@ pub fn train(judge: &mut Judge, site: &Site, golden: &Value) -> Outcome {
     devices::each_affordable(judge, |judge, device| {
         let mut model = site.load(&device.gpu, Quant::Nf4, site.text.len())?;
         let adapter = first_adapter(&golden, &model)?;
-        block_on(model.add_adapter("golden", &adapter, true))?;
+        block_on(model.add_trainable_adapter("golden", &adapter))?;
         let options = TrainerOptions {
             optim: wgpu_lora::train::config::Optim::Adamw,
             betas: (0.9, 0.999),

@@ -125,7 +125,7 @@ impl Run {
         let folder = text(&self.json, "model")?;
         let (b, t) = self.batches.iter().fold((0, 0), |(b, t), one| (b.max(one.b), t.max(one.t)));
         let mut model = base::load_folder(gpu, &self.set, folder, "config.json", quant, t)?;
-        block_on(model.add_adapter("golden", &self.start, true))?;
+        block_on(model.add_trainable_adapter("golden", &self.start))?;
         let hyper = &self.json["hyper"];
         let (rate, steps) = (number(hyper, "lr")?, number(hyper, "steps")? as u64);
         let warmup = number(hyper, "warmup")? as u64;

@@ -39,7 +39,7 @@ fn what_a_configuration_says_is_what_peft_makes_of_it() {
     let temporary = tempfile::tempdir().unwrap();
     for (name, want) in made["logits"].as_object().unwrap() {
         let file = AdapterFile::load(fixture(name)).unwrap();
-        block_on(model.add_adapter("a", &file, false)).unwrap();
+        block_on(model.add_adapter("a", &file)).unwrap();
         let beside = last(&model, &prompt);
         for (id, logit) in want.as_object().unwrap() {
             let off = f64::from(beside[id.parse::<usize>().unwrap()]) - logit.as_f64().unwrap();
@@ -64,12 +64,12 @@ fn layers_without_tensors_are_named_and_left_as_they_are() {
     let mut file = whole.clone();
     file.tensors.retain(|key, _| key.contains("layers.1."));
     let prompt = ids(9, 1);
-    block_on(model.add_adapter("part", &file, false)).unwrap();
+    block_on(model.add_adapter("part", &file)).unwrap();
     let part = last(&model, &prompt);
     // The same as if the configuration meant layer 1 only.
     let mut one = file.clone();
     (one.config.layers_to_transform, one.config.layers_pattern) = (Some(vec![1]), Vec::new());
-    block_on(model.add_adapter("one", &one, false)).unwrap();
+    block_on(model.add_adapter("one", &one)).unwrap();
     assert_eq!(part, last(&model, &prompt));
     let notes = adapter_notes(&file.config, Some(&file), model.config());
     assert_eq!(notes.len(), 1, "{notes:?}");
@@ -77,7 +77,7 @@ fn layers_without_tensors_are_named_and_left_as_they_are() {
         assert!(notes[0].contains(word), "{notes:?}");
     }
     // To go on training, all must be there.
-    let why = block_on(model.add_adapter("part", &file, true)).unwrap_err().to_string();
+    let why = block_on(model.add_trainable_adapter("part", &file)).unwrap_err().to_string();
     assert!(why.contains("layers.0.self_attn.q_proj.lora_A.weight` is missing"), "{why}");
     // Names and numbers that mean nothing are said, too.
     let mut idle = whole.clone();
@@ -91,7 +91,7 @@ fn layers_without_tensors_are_named_and_left_as_they_are() {
     {
         assert!(notes.contains(word), "{word}: {notes}");
     }
-    block_on(model.add_adapter("idle", &idle, false)).unwrap();
+    block_on(model.add_adapter("idle", &idle)).unwrap();
 }
 
 /// A factor of 1 is the adapter as trained, whatever the patterns say, and a norm of DoRA follows the scale of an adapter

@@ -159,7 +159,7 @@ fn the_scale_reaches_from_the_base_model_to_beyond_the_adapter() {
                 values.iter_mut().enumerate().for_each(|(i, v)| *v = (i % 7) as f32 * 0.01);
             }
         }
-        block_on(model.add_adapter("a", &file, false)).unwrap();
+        block_on(model.add_adapter("a", &file)).unwrap();
         let (full, away) = (logits(&model), |l: &[f32]| difference(l, &base));
         block_on(model.set_adapter_scale("a", 0.0)).unwrap();
         assert!(away(&logits(&model)) < 1e-4, "scale 0 is not the base model, dora {dora}");

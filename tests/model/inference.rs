@@ -77,7 +77,7 @@ fn adapters_are_chosen_by_name_and_none_is_the_base() {
                 values.fill(0.01 * rank as f32);
             }
         }
-        block_on(model.add_adapter(name, &file, false)).unwrap();
+        block_on(model.add_adapter(name, &file)).unwrap();
     }
     let large = whole(&model, &ids, 1);
     model.set_adapter(Some("small")).unwrap();
@@ -108,7 +108,7 @@ fn foreign_ids_lengths_and_adapters_are_refused() {
     let mut other = load(&gpu, "tiny_b", Quant::Nf4);
     block_on(other.add_fresh_adapter("b", &adapter(2, &[]), 0)).unwrap();
     let file = block_on(other.adapter().unwrap().to_file(&gpu)).unwrap();
-    let error = block_on(model.add_adapter("b", &file, false)).unwrap_err();
+    let error = block_on(model.add_adapter("b", &file)).unwrap_err();
     assert!(error.to_string().contains("another model"), "{error}");
     let error = block_on(model.add_fresh_adapter("c", &adapter(2, &["w_proj"]), 0)).unwrap_err();
     assert!(

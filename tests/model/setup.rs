@@ -143,7 +143,7 @@ pub fn shake(model: &mut Model) {
             }
         }
     }
-    block_on(model.add_adapter("a", &file, true)).unwrap();
+    block_on(model.add_trainable_adapter("a", &file)).unwrap();
 }
 
 /// Asserts that the loss along its gradient g, at distance h to both sides, changes by 2·h·|g|.
@@ -160,7 +160,7 @@ pub fn is_slope(trainer: &mut Trainer, gradients: &Tensors, loss: impl Fn(&mut T
                 *v += (h / norm * f64::from(*g)) as f32;
             }
         }
-        block_on(trainer.model_mut().add_adapter("a", &file, true)).unwrap();
+        block_on(trainer.model_mut().add_trainable_adapter("a", &file)).unwrap();
         loss(trainer)
     };
     let h = 3e-3;

@@ -363,7 +363,7 @@ fn what_is_not_finite_stops_the_step_and_leaves_the_parameters() {
             values[3] = f32::NAN;
         }
     }
-    block_on(model.add_adapter("a", &file, true)).unwrap();
+    block_on(model.add_trainable_adapter("a", &file)).unwrap();
     let mut trainer = trainer(model, options(Keep::Recomputed));
     let before = bits(&trainer);
     let error = block_on(trainer.step(&[batch(&[9, 4], 0)])).unwrap_err();

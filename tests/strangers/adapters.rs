@@ -136,7 +136,7 @@ fn compare(bases: &mut BTreeMap<(String, bool), Base>, case: &Case) -> Result<Ve
         Ok(file) => file,
         Err(error) => return Ok(refused(case, &error)),
     };
-    if let Err(error) = block_on(base.add_adapter("it", &file, false)) {
+    if let Err(error) = block_on(base.add_adapter("it", &file)) {
         return Ok(refused(case, &error));
     }
     let notes = adapter_notes(&file.config, Some(&file), base.config());
@@ -151,7 +151,7 @@ fn compare(bases: &mut BTreeMap<(String, bool), Base>, case: &Case) -> Result<Ve
     base.remove_adapter("it");
     let (config, weights) = file.to_bytes().map_err(text)?;
     let again = AdapterFile::from_bytes("again", &config, weights).map_err(text)?;
-    block_on(base.add_adapter("again", &again, false)).map_err(text)?;
+    block_on(base.add_adapter("again", &again)).map_err(text)?;
     same("written and read", base)?;
     base.remove_adapter("again");
     let files = ModelFiles::open(folder.path()).map_err(text)?;
