@@ -28,6 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:?}", files.config);
     let norm = files.checkpoint.read_f32("model.norm.weight", 0..4)?;
     println!("the final norm begins with {norm:?}");
-    println!("tokens of a text: {:?}", files.tokenizer()?.encode("The sky is blue.", true)?);
+    println!(
+        "tokens of a text: {:?}",
+        files.tokenizer()?.encode("The sky is blue.", Special::With)?
+    );
     Ok(())
 }

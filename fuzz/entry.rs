@@ -6,7 +6,7 @@
 use wgpu_lora::data::{ColumnMap, Record, for_each_record, for_each_record_in};
 use wgpu_lora::format::{
     AdapterConfig, AdapterFile, Checkpoint, Conversation, GgufFile, MemorySource, ModelConfig,
-    SafetensorsFile, Tokenizer,
+    SafetensorsFile, Special, Tokenizer,
 };
 
 /// Values read of one tensor.
@@ -81,10 +81,10 @@ pub fn tokenizer(data: &[u8]) -> bool {
 }
 
 fn use_tokenizer(tokenizer: &Tokenizer) {
-    if let Ok(ids) = tokenizer.encode("The price of 12 naïve\n  items is $3.", true) {
-        let _ = tokenizer.decode(&ids, true);
+    if let Ok(ids) = tokenizer.encode("The price of 12 naïve\n  items is $3.", Special::With) {
+        let _ = tokenizer.decode(&ids, Special::Without);
     }
-    let _ = tokenizer.decode(&[0, 1, u32::MAX], false);
+    let _ = tokenizer.decode(&[0, 1, u32::MAX], Special::With);
     let _ = tokenizer.to_json();
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::args::ModelArgs;
 use super::session::Session;
 use crate::Error;
+use crate::format::Special;
 use crate::generate::{
     Finish, GenerateOptions, Generator, Sample, SamplerOptions, Timings, prompt_ids, prompt_notes,
     samples,
@@ -96,7 +97,7 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
         }
         text => text.to_owned(),
     };
-    let positions = tokenizer.encode(&prompt, true)?.len().max(1);
+    let positions = tokenizer.encode(&prompt, Special::With)?.len().max(1);
     let positions = positions.saturating_add(args.max_new_tokens);
     let gpu = session.gpu(args.model.inspect, None).await?;
     let mut model = session.model(&gpu, &files, &args.model, positions).await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args::ModelArgs;
 use super::session::Session;
 use crate::Error;
-use crate::format::{DType, TensorData, write_safetensors};
+use crate::format::{DType, Special, TensorData, write_safetensors};
 use crate::generate::{bos_note, prompt_ids, top};
 use crate::model::Pass;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
     };
     let encoded = match (&args.ids, &args.prompt, &tokenizer) {
         (Some(ids), ..) => ids.clone(),
-        (None, Some(prompt), Some(tokenizer)) => tokenizer.encode(prompt, true)?,
+        (None, Some(prompt), Some(tokenizer)) => tokenizer.encode(prompt, Special::With)?,
         _ => Vec::new(),
     };
     let gpu = session.gpu(args.model.inspect, None).await?;
@@ -79,7 +79,7 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
     let space = model.workspace(Pass { batch: 1, queries: t, targets: rows.len() }, None)?;
     let logits = model.logits(&space, &ids, 1, &rows).await?;
     let last = &logits[logits.len().saturating_sub(v)..];
-    let name = |id: u32| tokenizer.as_ref().and_then(|t| t.decode(&[id], false).ok());
+    let name = |id: u32| tokenizer.as_ref().and_then(|t| t.decode(&[id], Special::With).ok());
     let top = top(last, args.top)?;
     for c in &top {
         let token = name(c.id).unwrap_or_default();

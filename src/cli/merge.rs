@@ -10,7 +10,7 @@ use super::args::Inspect;
 use super::files::{Files, say_notes};
 use super::session::Session;
 use crate::export;
-use crate::format::AdapterFile;
+use crate::format::{AdapterFile, Special};
 use crate::generate::prompt_ids;
 use crate::model::{Pass, Quant};
 
@@ -95,7 +95,7 @@ async fn probe(
     let merged = session.files(&args.out.display().to_string())?;
     let tokenizer = base.tokenizer()?;
     let gpu = session.gpu(Inspect::default(), None).await?;
-    let positions = tokenizer.encode(&args.probe, true)?.len() + 1;
+    let positions = tokenizer.encode(&args.probe, Special::With)?.len() + 1;
     let logits = async |files: &Files, quant, adapter: Option<&AdapterFile>| {
         let mut model = session.load(&gpu, files, quant, positions).await?;
         if let Some(adapter) = adapter {

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::args::ModelArgs;
 use super::session::Session;
 use crate::Error;
+use crate::format::Special;
 use crate::pricer::prompt::{self, CUTOFF, PREFIX};
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
@@ -73,7 +74,7 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
             args.cutoff
         ));
     }
-    let longest = tokenizer.encode(&prompt::prompt(&summary), true)?.len();
+    let longest = tokenizer.encode(&prompt::prompt(&summary), Special::With)?.len();
     let options = PriceOptions { batch: 1, longest, mass: args.price_mass, ..Default::default() };
     let gpu = session.gpu(args.model.inspect, None).await?;
     let mut model = session.model(&gpu, &files, &args.model, options.positions()).await?;

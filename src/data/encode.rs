@@ -1,6 +1,6 @@
 //! What a row's texts become: token ids, and which of them are targets.
 
-use crate::format::{ChatTemplate, Offsets};
+use crate::format::{ChatTemplate, Offsets, Special};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ impl Encode for crate::format::Tokenizer {
         self.encode_with_offsets(text)
     }
     fn encode_inside(&self, text: &str) -> Result<Vec<u32>> {
-        self.encode(text, false)
+        self.encode(text, Special::Without)
     }
     fn chat_template(&self) -> Result<ChatTemplate> {
         self.chat_template()

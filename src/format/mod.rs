@@ -58,4 +58,4 @@ pub use safetensors::{DType, SafetensorsFile, TensorInfo};
 pub use safetensors_write::{SafetensorsWriter, TensorData, to_safetensors, write_safetensors};
 pub use source::{ByteSource, FileSource, MemorySource};
 pub use template::ChatTemplate;
-pub use tokenizer::{Beside, DecodeStream, Named, Offsets, Tokenizer};
+pub use tokenizer::{Beside, DecodeStream, Named, Offsets, Special, Tokenizer};

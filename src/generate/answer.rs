@@ -4,7 +4,7 @@ use super::options::GenerateOptions;
 use super::sampler::Sampler;
 use super::stops::{Place, Seen, Stops};
 use crate::Result;
-use crate::format::{DecodeStream, Tokenizer};
+use crate::format::{DecodeStream, Special, Tokenizer};
 
 /// A generated token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Answer {
             before.splice(0..0, tokenizer.token_bytes(id)?);
         }
         stops.begin_behind(before);
-        let start = DecodeStream::after(tokenizer, prompt, true)?;
+        let start = DecodeStream::after(tokenizer, prompt, Special::Without)?;
         let left = options.max_new_tokens;
         Ok(Answer {
             eos,
@@ -147,7 +147,7 @@ impl Answer {
         };
         let before = text(&self.ids[..token])?;
         let id = self.ids[token];
-        if byte == 0 || tokenizer.decode(&[id], true)?.is_empty() {
+        if byte == 0 || tokenizer.decode(&[id], Special::Without)?.is_empty() {
             return Ok(before);
         }
         let mut with = text(&self.ids[..=token])?;

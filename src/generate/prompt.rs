@@ -1,6 +1,6 @@
 //! From a prompt's text to the ids that an answer goes on from.
 
-use crate::format::Tokenizer;
+use crate::format::{Special, Tokenizer};
 use crate::model::Model;
 use crate::{Error, Result};
 
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 ///
 /// **Errors** [`Error::Invalid`] if the prompt is empty and the model has no such token.
 pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
-    let mut ids = tokenizer.encode(prompt, true)?;
+    let mut ids = tokenizer.encode(prompt, Special::With)?;
     ids.truncate(ids.len() - ends_behind(model, tokenizer, prompt, &ids)?);
     if !ids.is_empty() {
         return Ok(ids);
@@ -29,7 +29,7 @@ pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<
 ///
 /// **Errors** as [`Tokenizer::encode`].
 pub fn prompt_notes(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<String>> {
-    let ids = tokenizer.encode(prompt, true)?;
+    let ids = tokenizer.encode(prompt, Special::With)?;
     let mut notes = Vec::new();
     if let (Some(&last), false, 1..) =
         (ids.last(), prompt.is_empty(), ends_behind(model, tokenizer, prompt, &ids)?)
@@ -64,5 +64,5 @@ pub(super) fn end_tokens(model: &Model, tokenizer: &Tokenizer) -> Vec<u32> {
 fn ends_behind(model: &Model, tokenizer: &Tokenizer, text: &str, ids: &[u32]) -> Result<usize> {
     let ends = end_tokens(model, tokenizer);
     let count = |ids: &[u32]| ids.iter().rev().take_while(|id| ends.contains(id)).count();
-    Ok(count(ids).saturating_sub(count(&tokenizer.encode(text, false)?)))
+    Ok(count(ids).saturating_sub(count(&tokenizer.encode(text, Special::Without)?)))
 }

@@ -6,7 +6,7 @@
 
 use super::parse;
 use super::trie::PriceTrie;
-use crate::format::Tokenizer;
+use crate::format::{Special, Tokenizer};
 use crate::generate::{argmax, prompt_ids};
 use crate::model::{Model, Pass, SlotCache, SlotRow, Workspace};
 use crate::{Error, Result};
@@ -231,7 +231,7 @@ impl<'a> PriceModel<'a> {
     }
 
     fn finish(&self, item: Item) -> Result<Priced> {
-        let text = self.tokenizer.decode(&item.answer, true)?;
+        let text = self.tokenizer.decode(&item.answer, Special::Without)?;
         let guess = parse::price(&text);
         Ok(Priced { text, guess, distribution: Distribution::new(item.found) })
     }

@@ -1,7 +1,7 @@
 //! The course's prompt and completion.
 
 use crate::Result;
-use crate::format::Tokenizer;
+use crate::format::{Special, Tokenizer};
 
 /// What the model is asked.
 pub const QUESTION: &str = "What does this cost to the nearest dollar?";
@@ -73,12 +73,12 @@ pub fn completion(price: f64, spelling: Spelling) -> String {
 ///
 /// **Errors** those of the tokenizer.
 pub fn cut(tokenizer: &Tokenizer, summary: &str, most: usize) -> Result<(String, usize)> {
-    let ids = tokenizer.encode(summary, false)?;
+    let ids = tokenizer.encode(summary, Special::Without)?;
     if ids.len() <= most {
         return Ok((summary.to_owned(), ids.len()));
     }
     // A token may end inside a character; the half does not belong to the text.
-    let text = tokenizer.decode(&ids[..most], false)?;
+    let text = tokenizer.decode(&ids[..most], Special::With)?;
     Ok((text.trim_end_matches('\u{fffd}').trim_end().to_owned(), ids.len()))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::prompt::PREFIX;
-use crate::format::Tokenizer;
+use crate::format::{Special, Tokenizer};
 use crate::{Error, Result};
 
 /// The largest price that has a path: the course's prices end at $999.49.
@@ -30,7 +30,7 @@ impl PriceTrie {
     ///
     /// **Errors** [`Error::Unsupported`] if a tokenizer joins the dollar sign and the digits.
     pub fn new(tokenizer: &Tokenizer) -> Result<PriceTrie> {
-        PriceTrie::spelled(|text| tokenizer.encode(text, false))
+        PriceTrie::spelled(|text| tokenizer.encode(text, Special::Without))
     }
 
     fn spelled(encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<PriceTrie> {

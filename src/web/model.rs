@@ -11,7 +11,7 @@ use super::source::JsSource;
 use super::{WasmGpu, js};
 use crate::clock::Clock;
 use crate::data::{Dataset, DatasetOptions};
-use crate::format::{AdapterFile, ByteSource, ModelFiles, Tokenizer};
+use crate::format::{AdapterFile, ByteSource, ModelFiles, Special, Tokenizer};
 use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
 use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, adapter_notes};
@@ -146,7 +146,7 @@ impl WasmModel {
     pub async fn next_tokens(&self, prompt: String, n: usize) -> Result<JsValue, JsValue> {
         let model = self.model().map_err(js::error)?;
         let found = next_tokens(model, &self.tokenizer, &prompt, n).await.map_err(js::error)?;
-        let name = |id| self.tokenizer.decode(&[id], false).unwrap_or_default();
+        let name = |id| self.tokenizer.decode(&[id], Special::With).unwrap_or_default();
         let rows: Vec<NextToken> = found
             .into_iter()
             .map(|c| NextToken {
@@ -210,7 +210,7 @@ impl WasmModel {
             })
         })?;
         let clock = Clock::start();
-        let longest = self.tokenizer.encode(&prompt, true).map_err(js::error)?.len();
+        let longest = self.tokenizer.encode(&prompt, Special::With).map_err(js::error)?.len();
         let options = PriceOptions { batch: 1, longest: longest.max(1), ..Default::default() };
         let mut pricer =
             PriceModel::new(model, &self.tokenizer, trie, options).map_err(js::error)?;
@@ -266,7 +266,7 @@ impl WasmModel {
     /// Number of tokens of a text.
     #[wasm_bindgen(js_name = countTokens)]
     pub fn count_tokens(&self, text: &str) -> Result<usize, JsValue> {
-        self.tokenizer.encode(text, false).map(|ids| ids.len()).map_err(js::error)
+        self.tokenizer.encode(text, Special::Without).map(|ids| ids.len()).map_err(js::error)
     }
 
     /// Begins to train a new adapter on rows of `{prompt, completion}` or `{text}`; `config` are settings of `run.toml` as JSON. Returns the

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wgpu_lora::format::{Checkpoint, ModelConfig, Tokenizer};
+use wgpu_lora::format::{Checkpoint, ModelConfig, Special, Tokenizer};
 
 use super::*;
 
@@ -13,20 +13,23 @@ fn assets(name: &str) -> PathBuf {
 #[test]
 fn every_number_below_a_thousand_is_one_token() {
     let t = Tokenizer::from_file(assets("model")).unwrap();
-    let dollar = t.encode("$", false).unwrap();
+    let dollar = t.encode("$", Special::Without).unwrap();
     for n in 0..1000 {
-        let ids = t.encode(&format!("${n}"), false).unwrap();
+        let ids = t.encode(&format!("${n}"), Special::Without).unwrap();
         assert_eq!(ids.len(), 2, "{n}: {ids:?}");
-        assert_eq!((ids[0], t.decode(&ids[1..], false).unwrap()), (dollar[0], n.to_string()));
+        assert_eq!(
+            (ids[0], t.decode(&ids[1..], Special::With).unwrap()),
+            (dollar[0], n.to_string())
+        );
     }
     // As in Llama 3: groups of three from the left; the first token of a text is <|begin_of_text|>.
     let tokens = |text: &str| -> Vec<String> {
-        let ids = t.encode(text, true).unwrap();
+        let ids = t.encode(text, Special::With).unwrap();
         ids.iter().map(|&id| t.id_to_token(id).unwrap()).collect()
     };
     assert_eq!(tokens("1234.50"), ["<|begin_of_text|>", "123", "4", ".", "50"]);
     let odd = "Grüße, 🙂 — 0.31\r\n\tx";
-    assert_eq!(t.decode(&t.encode(odd, true).unwrap(), true).unwrap(), odd);
+    assert_eq!(t.decode(&t.encode(odd, Special::With).unwrap(), Special::Without).unwrap(), odd);
 }
 
 #[test]

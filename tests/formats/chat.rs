@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use wgpu_lora::data::{Dataset, DatasetOptions};
-use wgpu_lora::format::{ChatTemplate, Conversation, Tokenizer};
+use wgpu_lora::format::{ChatTemplate, Conversation, Special, Tokenizer};
 
 #[test]
 fn chats_are_rendered_as_transformers_renders_them() {
@@ -77,7 +77,9 @@ fn the_assistants_words_and_the_end_of_its_turn_are_targets_in_every_template() 
         let said: Vec<String> = found
             .spans
             .iter()
-            .map(|&(a, b)| tokenizer.decode(&found.ids[a as usize..b as usize], false).unwrap())
+            .map(|&(a, b)| {
+                tokenizer.decode(&found.ids[a as usize..b as usize], Special::With).unwrap()
+            })
             .collect();
         assert_eq!(said, [format!("one{end}"), format!("two{end}")], "{name}");
     }
@@ -117,7 +119,7 @@ fn tools_are_the_templates_and_calls_are_targets() {
     assert_eq!(calls.targets().collect::<Vec<_>>(), [151, 88]);
     let row = calls.row(1).unwrap();
     let said = &row.ids[row.spans[0].0 as usize..row.spans[0].1 as usize];
-    let said = tokenizer.decode(said, false).unwrap();
+    let said = tokenizer.decode(said, Special::With).unwrap();
     assert!(said.starts_with("Let me look.\n<tool_call>"), "{said}");
     assert!(said.ends_with("</tool_call><|im_end|>"), "{said}");
 }
@@ -157,7 +159,7 @@ fn rows_keep_the_order_of_their_keys() {
             r#"{{"messages": [{{"role": "user", "content": "q"}}, {{"role": "assistant", "content": "", "tool_calls": [{{"type": "function", "function": {{"name": "f", "arguments": {arguments}}}}}]}}, {{"role": "assistant", "content": "a"}}]}}"#
         );
         let data = rows(row.as_bytes(), &tokenizer).unwrap();
-        let text = tokenizer.decode(&data.row(0).unwrap().ids, false).unwrap();
+        let text = tokenizer.decode(&data.row(0).unwrap().ids, Special::With).unwrap();
         assert!(text.contains(&format!("\"arguments\": {arguments}}}")), "{text}");
         data.fingerprint()
     });

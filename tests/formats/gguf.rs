@@ -3,7 +3,7 @@
 use wgpu_lora::export::{export_gguf, export_lora_gguf, merge};
 use wgpu_lora::format::{
     AdapterFile, Checkpoint, DType, Family, GgufAnnounced, GgufField, GgufFile, GgufType,
-    GgufValue, GgufWriter, MemorySource, ModelFiles,
+    GgufValue, GgufWriter, MemorySource, ModelFiles, Special,
 };
 
 use super::*;
@@ -52,7 +52,7 @@ fn an_exported_model_is_the_model() {
     let (a, b) = (got.tokenizer().unwrap(), want.tokenizer().unwrap());
     assert_eq!((a.bos_id(), a.eos_id(), a.vocab_size()), (b.bos_id(), b.eos_id(), b.vocab_size()));
     for text in ["price is $12.50", "naïve\n\n  x", ""] {
-        assert_eq!(a.encode(text, true).unwrap(), b.encode(text, true).unwrap());
+        assert_eq!(a.encode(text, Special::With).unwrap(), b.encode(text, Special::With).unwrap());
     }
 }
 
@@ -155,8 +155,8 @@ fn a_gguf_file_is_merged_into_a_folder() {
     let (got, want) = (b.checkpoint.read_f32(name, 0..4096).unwrap(), f32s(&theirs, name));
     assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 1e-6));
     assert_eq!(
-        a.tokenizer().unwrap().encode("a price", true).unwrap(),
-        b.tokenizer().unwrap().encode("a price", true).unwrap()
+        a.tokenizer().unwrap().encode("a price", Special::With).unwrap(),
+        b.tokenizer().unwrap().encode("a price", Special::With).unwrap()
     );
     let again = merge(&gguf, &adapter, folder.path().join("a"), &mut silent);
     assert_error(again, is_invalid, &["holds a model already"]);
@@ -270,7 +270,7 @@ fn tokenizers_that_cannot_be_built_say_why() {
     assert_error(tokenizer(full(&["a", "b"], &["a"])), is_format, &["no pair"]);
     assert_error(tokenizer(full(&["a", "b"], &["a b"])), |_| true, &["x.gguf"]);
     let good = full(&["a", "b", "ab"], &["a b"]);
-    assert_eq!(tokenizer(good).unwrap().encode("abab", true).unwrap(), [2, 2]);
+    assert_eq!(tokenizer(good).unwrap().encode("abab", Special::With).unwrap(), [2, 2]);
 }
 
 #[test]
@@ -336,9 +336,13 @@ fn sentencepiece_tokenizers_give_the_librarys_ids() {
     let tokenizer = read(draft.bytes()).unwrap().tokenizer().unwrap();
     for case in list("cases") {
         let text = case["text"].as_str().unwrap();
-        let ids = tokenizer.encode(text, false).unwrap();
+        let ids = tokenizer.encode(text, Special::Without).unwrap();
         assert_eq!(serde_json::json!(ids), case["ids"], "{text:?}");
-        assert_eq!(tokenizer.decode(&ids, true).unwrap(), case["decoded"], "{text:?}");
-        assert_eq!(tokenizer.encode(text, true).unwrap(), [&[1], &ids[..]].concat(), "{text:?}");
+        assert_eq!(tokenizer.decode(&ids, Special::Without).unwrap(), case["decoded"], "{text:?}");
+        assert_eq!(
+            tokenizer.encode(text, Special::With).unwrap(),
+            [&[1], &ids[..]].concat(),
+            "{text:?}"
+        );
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use wgpu_lora::export::export_gguf;
 use wgpu_lora::format::{
-    GgufField, GgufFile, GgufValue, MemorySource, ModelFiles, Tokenizer, tokenizer_fields,
+    GgufField, GgufFile, GgufValue, MemorySource, ModelFiles, Special, Tokenizer, tokenizer_fields,
 };
 
 use super::*;
@@ -40,7 +40,8 @@ fn a_model_in_parts_is_read_from_the_first() {
             (got.checkpoint.read_f32(name, 0..n), whole.checkpoint.read_f32(name, 0..n));
         assert_bits(&got.unwrap(), &want.unwrap(), name);
     }
-    let ids = |files: &ModelFiles| files.tokenizer().unwrap().encode("a price", true).unwrap();
+    let ids =
+        |files: &ModelFiles| files.tokenizer().unwrap().encode("a price", Special::With).unwrap();
     assert_eq!(ids(&got), ids(&whole));
     let first = ["00002-of-00003.gguf", "part 2 of 3", "-00001-of-00003.gguf"];
     assert_error(GgufFile::open_path(&parts[1]), is_unsupported, &first);
@@ -118,7 +119,7 @@ fn generations_end_where_llama_cpp_ends_them() {
         }
         draft.write(&path);
         let files = ModelFiles::open(&path).unwrap();
-        let special = files.tokenizer().unwrap().encode(extra[0].0, false).unwrap();
+        let special = files.tokenizer().unwrap().encode(extra[0].0, Special::Without).unwrap();
         let ends: Vec<u32> =
             files.config.eos_token_ids.iter().map(|id| id - first as u32).collect();
         (ends, special == [first as u32])
@@ -176,9 +177,12 @@ fn a_sentencepiece_vocabulary_that_is_written_is_the_same() {
         let written = second.tokenizer().unwrap();
         for case in golden["cases"].as_array().unwrap() {
             let text = case["text"].as_str().unwrap();
-            let ids = tokenizer.encode(text, true).unwrap();
-            assert_eq!(written.encode(text, true).unwrap(), ids, "{text:?}");
-            assert_eq!(written.decode(&ids, true).unwrap(), tokenizer.decode(&ids, true).unwrap());
+            let ids = tokenizer.encode(text, Special::With).unwrap();
+            assert_eq!(written.encode(text, Special::With).unwrap(), ids, "{text:?}");
+            assert_eq!(
+                written.decode(&ids, Special::Without).unwrap(),
+                tokenizer.decode(&ids, Special::Without).unwrap()
+            );
             if prefix {
                 assert_eq!(json!(ids[1..]), case["ids"], "{text:?}");
             }
@@ -244,5 +248,8 @@ fn tokens_beyond_the_embedding_are_left_out() {
     assert_eq!(tokens.len(), rows, "llama.cpp wants a token for each row");
     assert!(!file.metadata().contains_key("tokenizer.ggml.padding_token_id"));
     let (got, want) = (file.tokenizer().unwrap(), files.tokenizer().unwrap());
-    assert_eq!(got.encode("a price", true).unwrap(), want.encode("a price", true).unwrap());
+    assert_eq!(
+        got.encode("a price", Special::With).unwrap(),
+        want.encode("a price", Special::With).unwrap()
+    );
 }

@@ -1,7 +1,7 @@
 //! Text from tokens as they come is the text of all at once, whatever the decoder.
 
 use serde_json::{Value, json};
-use wgpu_lora::format::{DecodeStream, Tokenizer};
+use wgpu_lora::format::{DecodeStream, Special, Tokenizer};
 
 const TOKENS: [&str; 28] = [
     "<s>", "</s>", "<tool>", "<0xC3>", "<0xA9>", "<0xE6>", "<0x9D>", "<0xB1>", "<0x41>", "▁", "▁▁",
@@ -77,14 +77,14 @@ fn pieces_joined_are_the_whole_text() {
         for round in 0..400 {
             let n = 1 + random(24);
             let ids: Vec<u32> = (0..n).map(|_| random(TOKENS.len()) as u32).collect();
-            let skip = round % 2 == 0;
-            let whole = tokenizer.decode(&ids, skip).unwrap();
+            let special = if round % 2 == 0 { Special::Without } else { Special::With };
+            let whole = tokenizer.decode(&ids, special).unwrap();
             let at = format!("{decoder}: {ids:?}");
-            assert_eq!(joined(DecodeStream::new(skip), &tokenizer, &ids), whole, "{at}");
+            assert_eq!(joined(DecodeStream::new(special), &tokenizer, &ids), whole, "{at}");
             // Behind a prompt it is the same text, without the prompt's.
             let (prompt, answer) = ids.split_at(random(n));
-            let before = tokenizer.decode(prompt, skip).unwrap();
-            let after = DecodeStream::after(&tokenizer, prompt, skip).unwrap();
+            let before = tokenizer.decode(prompt, special).unwrap();
+            let after = DecodeStream::after(&tokenizer, prompt, special).unwrap();
             if let Some(rest) = whole.strip_prefix(&before) {
                 assert_eq!(joined(after, &tokenizer, answer), rest, "{at} behind {prompt:?}");
             }
@@ -100,14 +100,17 @@ fn a_run_of_bytes_is_text_as_a_whole_or_not_at_all() {
         tokens.iter().map(|token| t.token_to_id(token).unwrap()).collect()
     };
     let run = ids(&["<0xC3>", "<0xA9>", "<0xE6>", "b", "▁dog"]);
-    assert_eq!(joined(DecodeStream::new(true), &t, &run), "\u{FFFD}\u{FFFD}\u{FFFD}b dog");
+    assert_eq!(
+        joined(DecodeStream::new(Special::Without), &t, &run),
+        "\u{FFFD}\u{FFFD}\u{FFFD}b dog"
+    );
     // Nothing of it goes out before it is over.
-    let mut stream = DecodeStream::new(true);
+    let mut stream = DecodeStream::new(Special::Without);
     let steps: Vec<Option<String>> = run.iter().map(|&id| stream.step(&t, id).unwrap()).collect();
     assert_eq!(steps[..3], [None, None, None]);
     assert_eq!(steps[3..], [Some("\u{FFFD}\u{FFFD}\u{FFFD}b".into()), Some(" dog".into())]);
     // A first space belongs to a continuation.
-    let after = |prompt: &[&str]| DecodeStream::after(&t, &ids(prompt), true).unwrap();
+    let after = |prompt: &[&str]| DecodeStream::after(&t, &ids(prompt), Special::Without).unwrap();
     assert_eq!(joined(after(&["<s>", "b"]), &t, &ids(&["▁dog"])), " dog");
     assert_eq!(joined(after(&["<s>"]), &t, &ids(&["▁dog"])), "dog");
 }

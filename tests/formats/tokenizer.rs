@@ -1,7 +1,7 @@
 //! Text to tokens and back, against ids of the real tokenizers and with a byte tokenizer made here.
 
 use serde_json::{Value, json};
-use wgpu_lora::format::{Beside, DecodeStream, Tokenizer};
+use wgpu_lora::format::{Beside, DecodeStream, Special, Tokenizer};
 
 use super::*;
 
@@ -48,19 +48,19 @@ fn tokenizer() -> Tokenizer {
 fn encoding_and_decoding() {
     let t = tokenizer();
     let text = "cab \u{1F642} né";
-    let ids = t.encode(text, false).unwrap();
+    let ids = t.encode(text, Special::Without).unwrap();
     let mut bytes: Vec<u32> = text.bytes().map(u32::from).collect();
     bytes.splice(1..3, [256]);
     assert_eq!(ids, bytes, "neither cut to 5 tokens nor padded to 12");
-    assert_eq!(t.decode(&ids, true).unwrap(), text);
-    assert_eq!(t.encode("ab", true).unwrap(), [257, 256]);
-    assert_eq!(t.encode("a<eos>b", false).unwrap(), [97, 258, 98]);
-    assert_eq!(t.decode(&[257, 97, 258], true).unwrap(), "a");
-    assert_eq!(t.decode(&[257, 97, 258], false).unwrap(), "<bos>a<eos>");
-    assert_eq!(t.decode(&[97, 9999], true).unwrap(), "a");
+    assert_eq!(t.decode(&ids, Special::Without).unwrap(), text);
+    assert_eq!(t.encode("ab", Special::With).unwrap(), [257, 256]);
+    assert_eq!(t.encode("a<eos>b", Special::Without).unwrap(), [97, 258, 98]);
+    assert_eq!(t.decode(&[257, 97, 258], Special::Without).unwrap(), "a");
+    assert_eq!(t.decode(&[257, 97, 258], Special::With).unwrap(), "<bos>a<eos>");
+    assert_eq!(t.decode(&[97, 9999], Special::Without).unwrap(), "a");
     assert_eq!((t.vocab_size(), t.token_to_id("<eos>")), (259, Some(258)));
     assert_eq!((t.token_to_id("no"), t.id_to_token(256)), (None, Some("ab".into())));
-    assert_eq!(t.encode("", true).unwrap(), [257]);
+    assert_eq!(t.encode("", Special::With).unwrap(), [257]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn beside(config: Value, map: Option<Value>, added: Option<Value>, model: Value)
 fn tokens_are_added_from_every_place_that_transformers_knows() {
     let token = |content: &str| json!({"content": content, "lstrip": true, "rstrip": true, "normalized": false, "single_word": false, "special": true});
     let llama = || json!({"model_type": "llama"});
-    let ids = |t: &Tokenizer| t.encode("a <|im_end|> b", false).unwrap();
+    let ids = |t: &Tokenizer| t.encode("a <|im_end|> b", Special::Without).unwrap();
     let listed =
         json!({"added_tokens_decoder": {"257": token("<bos>"), "300": token("<|im_end|>")}});
     let maps = json!({"eos_token": token("<|im_end|>")});
@@ -127,7 +127,7 @@ fn tokens_are_added_from_every_place_that_transformers_knows() {
         ),
     ] {
         assert_eq!(ids(&t), [97, 259, 98], "{place}");
-        assert_eq!(t.decode(&[97, 259], true).unwrap(), "a", "{place}");
+        assert_eq!(t.decode(&[97, 259], Special::Without).unwrap(), "a", "{place}");
         assert_eq!(t.vocab_size(), 260, "{place}");
     }
     let spaced = [97, 32, 259, 32, 98];
@@ -149,18 +149,18 @@ fn tokens_are_added_from_every_place_that_transformers_knows() {
     }
     // Tokens of the file keep their ids, and get the flags that are said last.
     let t = beside(json!({"added_tokens_decoder": {"258": token("<eos>")}}), None, None, llama());
-    assert_eq!(t.encode("a <eos> b", false).unwrap(), [97, 258, 98]);
+    assert_eq!(t.encode("a <eos> b", Special::Without).unwrap(), [97, 258, 98]);
     let t = beside(json!({"split_special_tokens": true}), None, None, llama());
-    assert_eq!(t.encode("<eos>", false).unwrap().len(), 5);
+    assert_eq!(t.encode("<eos>", Special::Without).unwrap().len(), 5);
 }
 
 #[test]
 fn the_class_builds_its_own_pipeline_as_in_transformers() {
     let gpt2 = json!({"tokenizer_class": "GPT2TokenizerFast", "add_prefix_space": true});
     let t = beside(gpt2, None, None, json!({"model_type": "llama"}));
-    assert_eq!(t.encode("ab", false).unwrap(), [32, 256]);
+    assert_eq!(t.encode("ab", Special::Without).unwrap(), [32, 256]);
     let t = beside(json!({}), None, None, json!({"model_type": "qwen2"}));
-    assert_eq!(t.encode("e\u{301}", false).unwrap(), [0xC3, 0xA9], "NFC");
+    assert_eq!(t.encode("e\u{301}", Special::Without).unwrap(), [0xC3, 0xA9], "NFC");
     assert_eq!(t.eos_id().and_then(|id| t.id_to_token(id)).as_deref(), Some("<|endoftext|>"));
     assert!(t.notes()[0].contains("Qwen2Tokenizer"), "{:?}", t.notes());
     // A file that speaks of bytes is taken as it is, and Mistral's always.
@@ -168,7 +168,7 @@ fn the_class_builds_its_own_pipeline_as_in_transformers() {
         [("LlamaTokenizer", "llama"), ("Qwen2Tokenizer", "mistral"), ("Own", "llama")]
     {
         let t = beside(json!({"tokenizer_class": class}), None, None, json!({"model_type": model}));
-        assert_eq!(t.encode("e\u{301}", false).unwrap(), [0x65, 0xCC, 0x81], "{class}");
+        assert_eq!(t.encode("e\u{301}", Special::Without).unwrap(), [0x65, 0xCC, 0x81], "{class}");
     }
     let refused =
         |config: &str| tokenizer().apply_config("tokenizer_config.json", config.as_bytes());
@@ -185,8 +185,8 @@ fn the_class_builds_its_own_pipeline_as_in_transformers() {
 }
 
 /// All pieces of a stream; each is whole text by type, so half a character would be a replacement character.
-fn stream(t: &Tokenizer, ids: &[u32], skip_special: bool) -> (Vec<String>, String) {
-    let mut stream = DecodeStream::new(skip_special);
+fn stream(t: &Tokenizer, ids: &[u32], special: Special) -> (Vec<String>, String) {
+    let mut stream = DecodeStream::new(special);
     let pieces = ids.iter().filter_map(|id| stream.step(t, *id).unwrap()).collect();
     (pieces, stream.finish(t).unwrap())
 }
@@ -195,22 +195,22 @@ fn stream(t: &Tokenizer, ids: &[u32], skip_special: bool) -> (Vec<String>, Strin
 fn streams_never_give_half_a_character() {
     let t = tokenizer();
     let text = "né \u{1F642}\u{6771}!";
-    let ids = t.encode(text, true).unwrap();
-    let (pieces, rest) = stream(&t, &ids, true);
+    let ids = t.encode(text, Special::With).unwrap();
+    let (pieces, rest) = stream(&t, &ids, Special::Without);
     assert_eq!(pieces, ["n", "é", " ", "\u{1F642}", "\u{6771}", "!"]);
     assert_eq!(rest, "");
     // Cut off inside a character: the rest is held back and given, marked as broken, at the end.
-    let (pieces, rest) = stream(&t, &ids[..ids.len() - 2], true);
+    let (pieces, rest) = stream(&t, &ids[..ids.len() - 2], Special::Without);
     assert_eq!(pieces.concat(), "né \u{1F642}");
     assert_eq!(rest, "\u{FFFD}");
     // Bytes that are no UTF-8 are held back until the text is whole again, and nothing is lost.
     let broken = [97, 0xFF, 0xFF, 0xFE, 0xF0, 0x9F, 0x99, 0x82, 98];
-    let (pieces, rest) = stream(&t, &broken, true);
-    assert_eq!(pieces.concat() + &rest, t.decode(&broken, true).unwrap());
+    let (pieces, rest) = stream(&t, &broken, Special::Without);
+    assert_eq!(pieces.concat() + &rest, t.decode(&broken, Special::Without).unwrap());
     assert!(pieces.concat().contains('\u{1F642}'));
     let special = [257, 97, 258, 98];
-    assert_eq!(stream(&t, &special, true).0.concat(), "ab");
-    assert_eq!(stream(&t, &special, false).0.concat(), "<bos>a<eos>b");
+    assert_eq!(stream(&t, &special, Special::Without).0.concat(), "ab");
+    assert_eq!(stream(&t, &special, Special::With).0.concat(), "<bos>a<eos>b");
 }
 
 /// The real tokenizers are too large for the repository; `WGPU_LORA_GOLDEN` brings them, each beside its set.
@@ -229,12 +229,15 @@ fn real_tokenizers_give_the_ids_of_the_python_package() {
         for case in json["cases"].as_array().unwrap() {
             let text = case["text"].as_str().unwrap();
             let want: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
-            assert_eq!(t.encode(text, false).unwrap(), want, "{name}: {text:?}");
+            assert_eq!(t.encode(text, Special::Without).unwrap(), want, "{name}: {text:?}");
             let decoded = case["decoded"].as_str().unwrap();
-            let (pieces, rest) = stream(&t, &want, false);
-            let whole = t.decode(&want, false).unwrap();
+            let (pieces, rest) = stream(&t, &want, Special::With);
+            let whole = t.decode(&want, Special::With).unwrap();
             assert_eq!(pieces.concat() + &rest, whole, "{name}: {text:?}");
-            assert!(whole == decoded || t.decode(&want, true).unwrap() == decoded, "{text:?}");
+            assert!(
+                whole == decoded || t.decode(&want, Special::Without).unwrap() == decoded,
+                "{text:?}"
+            );
             checked += 1;
         }
     }

@@ -4,7 +4,7 @@ use super::judge::{Case, Judge, Outcome, wrong};
 use super::models;
 use super::set::Set;
 use serde_json::Value;
-use wgpu_lora::format::Tokenizer;
+use wgpu_lora::format::{Special, Tokenizer};
 
 pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
     let mut cases = Vec::new();
@@ -34,7 +34,10 @@ fn run(with: &mut Judge, golden: &Value) -> Outcome {
 
 /// Compares a tokenizer with the texts and ids of a file.
 pub fn judge(judge: &mut Judge, tokenizer: &Tokenizer, golden: &Value) -> Outcome {
-    let special = golden["add_special_tokens"].as_bool().unwrap_or(false);
+    let special = match golden["add_special_tokens"].as_bool() {
+        Some(true) => Special::With,
+        Some(false) | None => Special::Without,
+    };
     let Some(cases) = golden["cases"].as_array().filter(|cases| !cases.is_empty()) else {
         return wrong("the file holds no `cases`");
     };
@@ -46,8 +49,9 @@ pub fn judge(judge: &mut Judge, tokenizer: &Tokenizer, golden: &Value) -> Outcom
             encoded.push(text);
         }
         let whole = case["decoded"].as_str();
-        if whole.is_some_and(|whole| tokenizer.decode(&want, false).ok().as_deref() != Some(whole))
-        {
+        if whole.is_some_and(|whole| {
+            tokenizer.decode(&want, Special::With).ok().as_deref() != Some(whole)
+        }) {
             decoded.push(text);
         }
     }
@@ -64,7 +68,7 @@ pub fn judge(judge: &mut Judge, tokenizer: &Tokenizer, golden: &Value) -> Outcom
     }
     let special = &golden["with_special"];
     if let Some(text) = special["text"].as_str() {
-        let wrong = tokenizer.encode(text, true)? != ids(&special["ids"])?;
+        let wrong = tokenizer.encode(text, Special::With)? != ids(&special["ids"])?;
         judge.compare("a text with special tokens", f64::from(u8::from(wrong)), 0.0);
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::setup::*;
-use wgpu_lora::format::Tokenizer;
+use wgpu_lora::format::{Special, Tokenizer};
 use wgpu_lora::generate::argmax;
 use wgpu_lora::model::{Model, Pass, Quant};
 use wgpu_lora::pricer::trie::PriceTrie;
@@ -49,13 +49,14 @@ fn distributions_are_the_products_of_whole_passes_whatever_the_batch() {
         assert_eq!(trie.depth(), if numbers { 2 } else { 3 });
         let prompts = ["Lamp. Price is $", "Two lamps and a shade: Price is $", "Price is $"];
         let ids: Vec<Vec<u32>> =
-            prompts.iter().map(|p| tokenizer.encode(p, true).unwrap()).collect();
+            prompts.iter().map(|p| tokenizer.encode(p, Special::With).unwrap()).collect();
         let options = PriceOptions { batch: 3, longest: 40, mass: 1.0, ..Default::default() };
         let mut prices = PriceModel::new(&model, &tokenizer, &trie, options).unwrap();
         let all = block_on(prices.price(&ids)).unwrap();
         for (ids, priced) in ids.iter().zip(&all) {
-            let spelled = |price| tokenizer.encode(&format!("Price is ${price}"), true).unwrap();
-            let start = tokenizer.encode("Price is $", true).unwrap().len();
+            let spelled =
+                |price| tokenizer.encode(&format!("Price is ${price}"), Special::With).unwrap();
+            let start = tokenizer.encode("Price is $", Special::With).unwrap().len();
             let paths: Vec<Vec<u32>> = (0..1000).map(|n| spelled(n)[start..].to_vec()).collect();
             // Some prices, spelled token by token; what comes behind must be no further digit.
             let mut sum_of = 0.0;
@@ -87,7 +88,7 @@ fn distributions_are_the_products_of_whole_passes_whatever_the_batch() {
                 let next = softmax(&model, &sequence).1;
                 sequence.push(next);
             }
-            let answer = tokenizer.decode(&sequence[ids.len()..], true).unwrap();
+            let answer = tokenizer.decode(&sequence[ids.len()..], Special::Without).unwrap();
             assert_eq!(
                 (priced.text.as_str(), priced.guess),
                 (answer.as_str(), parse::price(&answer))

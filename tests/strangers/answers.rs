@@ -5,7 +5,7 @@ use super::model;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
-use wgpu_lora::format::{DecodeStream, ModelFiles, Tokenizer};
+use wgpu_lora::format::{DecodeStream, ModelFiles, Special, Tokenizer};
 use wgpu_lora::generate::{GenerateOptions, Generator, samples};
 use wgpu_lora::model::Quant;
 
@@ -110,11 +110,12 @@ fn decoded(case: &Case) -> wgpu_lora::Result<Verdict> {
         }
         Ok(text + &stream.finish(&tokenizer)?)
     };
+    let special = if input.skip_special { Special::Without } else { Special::With };
     let (mut at_once, mut texts, mut behind) = (Vec::new(), Vec::new(), Vec::new());
     for ids in &input.decode {
-        at_once.push(tokenizer.decode(ids, input.skip_special)?);
-        texts.push(pieces(DecodeStream::new(input.skip_special), ids)?);
-        let after = DecodeStream::after(&tokenizer, &input.prompt, input.skip_special)?;
+        at_once.push(tokenizer.decode(ids, special)?);
+        texts.push(pieces(DecodeStream::new(special), ids)?);
+        let after = DecodeStream::after(&tokenizer, &input.prompt, special)?;
         behind.push(pieces(after, ids)?);
     }
     if at_once != expected.texts {

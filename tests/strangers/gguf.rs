@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use serde::Deserialize;
 use wgpu_lora::Result;
-use wgpu_lora::format::ModelFiles;
+use wgpu_lora::format::{ModelFiles, Special};
 use wgpu_lora::model::Quant;
 
 use super::case::{Case, Verdict};
@@ -192,10 +192,10 @@ fn judged(path: &Path, input: &Input, expect: &Expect) -> Result<Option<String>>
     let files = ModelFiles::open(path)?;
     let tokenizer = files.tokenizer()?;
     for (i, text) in input.texts.iter().enumerate() {
-        for (j, special) in [true, false].into_iter().enumerate() {
+        for (j, special) in [Special::With, Special::Without].into_iter().enumerate() {
             let (got, want) = (tokenizer.encode(text, special)?, &expect.ids[2 * i + j]);
             if got != *want {
-                return Ok(Some(format!("{text:?}, special {special}: {got:?}, want {want:?}")));
+                return Ok(Some(format!("{text:?}, special {special:?}: {got:?}, want {want:?}")));
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use wgpu_lora::Error;
-use wgpu_lora::format::Tokenizer;
+use wgpu_lora::format::{Special, Tokenizer};
 
 use super::case::{Case, Verdict};
 
@@ -28,19 +28,22 @@ fn compare(case: &Case) -> Result<Option<String>, Error> {
     let texts = case.input.as_array().into_iter().flatten().filter_map(Value::as_str);
     let encoded = expect["encoded"].as_array().into_iter().flatten();
     for (text, row) in texts.zip(encoded) {
-        for (special, key) in [(true, "ids"), (false, "plain")] {
+        for (special, key) in [(Special::With, "ids"), (Special::Without, "plain")] {
             let (got, right) = (t.encode(text, special)?, ids(&row[key]));
             if got != right {
-                return Ok(Some(format!("{text:?}, special {special}: {got:?}, not {right:?}")));
+                return Ok(Some(format!("{text:?}, special {special:?}: {got:?}, not {right:?}")));
             }
         }
     }
     for row in expect["decoded"].as_array().into_iter().flatten() {
         let ids = ids(&row["ids"]);
-        for (skip, key) in [(false, "whole"), (true, "skipped")] {
-            let got = t.decode(&ids, skip)?;
+        for (special, key) in [(Special::With, "whole"), (Special::Without, "skipped")] {
+            let got = t.decode(&ids, special)?;
             if row[key] != got.as_str() {
-                return Ok(Some(format!("{ids:?}, skip {skip}: {got:?}, not {}", row[key])));
+                return Ok(Some(format!(
+                    "{ids:?}, special {special:?}: {got:?}, not {}",
+                    row[key]
+                )));
             }
         }
     }

@@ -18,7 +18,7 @@ use self::predictions::{Basis, Prediction, Predictions};
 use self::report::{Outcome, Report};
 use super::session::Session;
 use crate::Error;
-use crate::format::Tokenizer;
+use crate::format::{Special, Tokenizer};
 use crate::model::Model;
 use crate::pricer::baselines::fit_and_guess;
 use crate::pricer::metrics::{Colour, Guess};
@@ -78,7 +78,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let trie = PriceTrie::new(&tokenizer)?;
     let mut longest = 1;
     for row in &rows {
-        longest = longest.max(tokenizer.encode(&row.prompt, true)?.len());
+        longest = longest.max(tokenizer.encode(&row.prompt, Special::With)?.len());
     }
     let options = PriceOptions {
         batch: args.batch_size,

@@ -17,7 +17,7 @@ use super::session::Session;
 use crate::Error;
 use crate::data::{Record, for_each_record};
 use crate::format::PendingFile;
-use crate::format::Tokenizer;
+use crate::format::{Special, Tokenizer};
 use crate::pricer::columns::Columns;
 use crate::pricer::metrics::median;
 use crate::pricer::product::Product;
@@ -207,7 +207,7 @@ impl Writer<'_> {
             (_, false) => Spelling::Rounded,
         };
         let completion = prompt::completion(product.price, spelling);
-        let row = self.tokenizer.encode(&format!("{text}{completion}"), true)?;
+        let row = self.tokenizer.encode(&format!("{text}{completion}"), Special::With)?;
         // One more for the token that ends a text.
         self.longest_row = self.longest_row.max(row.len() + 1);
         self.cut += usize::from(tokens > self.args.cutoff);

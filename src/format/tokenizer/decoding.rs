@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokenizers::DecoderWrapper;
 
-use super::Tokenizer;
+use super::{Special, Tokenizer};
 use crate::error::Result;
 
 /// What a decoder does that a stream must know.
@@ -71,9 +71,10 @@ const BEFORE: &str = "abcdef";
 
 impl Tokenizer {
     /// A token as the vocabulary writes it, unless decoding passes over it.
-    pub(super) fn shown(&self, id: u32, skip_special: bool) -> Option<String> {
+    pub(super) fn shown(&self, id: u32, special: Special) -> Option<String> {
         let added = self.inner.get_added_vocabulary();
-        self.id_to_token(id).filter(|token| !skip_special || !added.is_special_token(token))
+        self.id_to_token(id)
+            .filter(|token| special == Special::With || !added.is_special_token(token))
     }
 
     /// What a token adds to a text that goes on: bytes, perhaps of half a character; special tokens are written out, a
@@ -94,12 +95,12 @@ impl Tokenizer {
         {
             return Ok(bytes);
         }
-        let mut ids = self.encode(BEFORE, false)?;
+        let mut ids = self.encode(BEFORE, Special::Without)?;
         ids.push(id);
-        let text = self.decode(&ids, false)?;
+        let text = self.decode(&ids, Special::With)?;
         match text.find(BEFORE) {
             Some(at) => Ok(text[at + BEFORE.len()..].into()),
-            None => Ok(self.decode(&[id], false)?.into()),
+            None => Ok(self.decode(&[id], Special::With)?.into()),
         }
     }
 }

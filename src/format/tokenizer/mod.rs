@@ -37,6 +37,16 @@ pub struct Beside<'a> {
     pub model: Option<Named<'a>>,
 }
 
+/// What becomes of special tokens, those that the post-processor adds to a text or that ids hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Special {
+    /// They are added to ids and kept in texts, as transformers does unless it is told otherwise.
+    #[default]
+    With,
+    /// They are neither added (`add_special_tokens=False`) nor kept (`skip_special_tokens=True`).
+    Without,
+}
+
 /// A tokenizer as transformers would apply it: no truncation, no padding, special tokens as its post-processor says.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
@@ -149,13 +159,13 @@ impl Tokenizer {
         self.pad = self.pad.or(config.pad_token_id);
     }
 
-    /// Token ids of a text; with `add_special`, what the post-processor adds too (Llama 3: the first token).
+    /// Token ids of a text, with or without the special tokens that the post-processor adds (Llama 3: the first one).
     ///
     /// Special tokens written out in the text are recognized, as in transformers.
     ///
     /// **Errors** [`Error::Format`] if the tokenizer's model cannot represent the text.
-    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, add_special);
+    pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, special == Special::With);
         let encoding = encoding.map_err(|e| Error::format(&self.name, "text", e))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -201,11 +211,11 @@ impl Tokenizer {
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }
 
-    /// The text of token ids; with `skip_special`, without special tokens. Unknown ids give nothing.
+    /// The text of token ids, with or without special tokens. Unknown ids give nothing.
     ///
     /// **Errors** [`Error::Format`] if the tokenizer's decoder fails.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        let text = self.inner.decode(ids, skip_special);
+    pub fn decode(&self, ids: &[u32], special: Special) -> Result<String> {
+        let text = self.inner.decode(ids, special == Special::Without);
         let text = text.map_err(|e| Error::format(&self.name, "tokens", e))?;
         Ok(if self.cleans { clean(text) } else { text })
     }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Tokenizer;
 use super::decoding::{Decoding, fallback_byte};
+use super::{Special, Tokenizer};
 use crate::error::Result;
 
 /// Turns tokens into text as they come, holding back what may still change: half a character, and with byte fallback
@@ -13,7 +13,7 @@ use crate::error::Result;
 /// a prompt ([`DecodeStream::after`]) what it gives for both, without the prompt's text.
 #[derive(Clone, Debug, Default)]
 pub struct DecodeStream {
-    skip_special: bool,
+    special: Special,
     /// The tokens that still matter: some before the last piece, for context, and those after it.
     ids: Vec<u32>,
     /// How many of `ids` belong to pieces already given.
@@ -21,16 +21,16 @@ pub struct DecodeStream {
 }
 
 impl DecodeStream {
-    /// Starts a text; with `skip_special`, special tokens give nothing.
-    pub fn new(skip_special: bool) -> Self {
-        Self { skip_special, ..Self::default() }
+    /// Starts a text, with or without special tokens.
+    pub fn new(special: Special) -> Self {
+        Self { special, ..Self::default() }
     }
 
     /// Goes on behind a prompt. A first space is kept, which a SentencePiece tokenizer drops where a text begins.
     ///
     /// **Errors** as [`Tokenizer::decode`].
-    pub fn after(tokenizer: &Tokenizer, prompt: &[u32], skip_special: bool) -> Result<Self> {
-        let mut stream = Self { skip_special, ids: prompt.to_vec(), given: prompt.len() };
+    pub fn after(tokenizer: &Tokenizer, prompt: &[u32], special: Special) -> Result<Self> {
+        let mut stream = Self { special, ids: prompt.to_vec(), given: prompt.len() };
         stream.forget(tokenizer)?;
         Ok(stream)
     }
@@ -74,12 +74,12 @@ impl DecodeStream {
             return decoding.whole;
         }
         let own = self.ids[self.given..].iter().rev();
-        let last = own.copied().find_map(|id| tokenizer.shown(id, self.skip_special));
+        let last = own.copied().find_map(|id| tokenizer.shown(id, self.special));
         last.is_some_and(|token| fallback_byte(&token).is_some())
     }
 
     fn decode(&self, tokenizer: &Tokenizer, range: Range<usize>) -> Result<String> {
-        tokenizer.decode(&self.ids[range], self.skip_special)
+        tokenizer.decode(&self.ids[range], self.special)
     }
 
     fn pending(&self, tokenizer: &Tokenizer) -> Result<String> {
