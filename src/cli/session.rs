@@ -164,12 +164,10 @@ impl Session {
             ..GpuOptions::default()
         };
         let gpu = Gpu::with(options).await?;
-        if inspect.profile {
-            if !gpu.caps().adapter.timestamps {
-                self.printer.warn("this adapter has no timestamps: nothing will be profiled");
-            }
-            gpu.profile(true);
+        if inspect.profile && !gpu.caps().adapter.timestamps {
+            self.printer.warn("this adapter has no timestamps: nothing will be profiled");
         }
+        self.start_profile(&gpu, inspect);
         Ok(gpu)
     }
 
@@ -221,9 +219,16 @@ impl Session {
         attached.with_context(|| format!("adapter {path} (trained on {base})"))
     }
 
+    /// Measures from here on, if a profile is asked for.
+    pub(super) fn start_profile(&self, gpu: &Gpu, inspect: Inspect) {
+        if inspect.profile {
+            gpu.start_profile();
+        }
+    }
+
     /// Prints the table of a profiled run.
     pub(super) fn finish_profile(&self, gpu: &Gpu, inspect: Inspect) {
-        if let Some(profile) = gpu.profile(false).filter(|_| inspect.profile) {
+        if let Some(profile) = gpu.take_profile().filter(|_| inspect.profile) {
             self.printer.warn(format!("profile\n{profile}"));
         }
     }

@@ -62,11 +62,17 @@ impl Gpu {
         Recorder { gpu, label, recorded, waiting, params, pace, apart, slice, time }
     }
 
-    /// Starts (`true`) or stops measuring every dispatch; returns what was measured until now.
-    pub fn profile(&self, on: bool) -> Option<Profile> {
-        let mut slot = self.inner.profile.lock().ok()?;
-        let on = on && self.inner.caps.adapter.timestamps;
-        std::mem::replace(&mut *slot, on.then(Profile::default))
+    /// Measures every dispatch from here on, and drops what was measured before. Adapters without timestamps measure
+    /// nothing.
+    pub fn start_profile(&self) {
+        if let Ok(mut slot) = self.inner.profile.lock() {
+            *slot = self.inner.caps.adapter.timestamps.then(Profile::default);
+        }
+    }
+
+    /// Stops measuring: what was measured since [`Gpu::start_profile`], if anything could be.
+    pub fn take_profile(&self) -> Option<Profile> {
+        self.inner.profile.lock().ok()?.take()
     }
 
     /// What the longest submission until now takes on a slow GPU, as it was reckoned.

@@ -9,14 +9,14 @@ impl Gpu {
     /// Runs an operation in a variant and waits for it: the seconds by timestamps where there are any, else by
     /// the clock around the submission. Ends a profile that was taken.
     pub fn seconds(&self, op: &dyn Op, selection: &Selection) -> Result<f64> {
-        self.profile(true);
+        self.start_profile();
         let clock = std::time::Instant::now();
         let mut rec = self.recorder("a measurement");
         rec.record_as(op, &self.inner.pipelines.variant(selection.clone()))?;
         rec.submit()?;
         self.wait("a measurement")?;
         let took = clock.elapsed().as_secs_f64();
-        let profile = self.profile(false);
+        let profile = self.take_profile();
         let on_device = |p: Profile| p.rows.values().map(|row| row.ns).sum::<f64>() / 1e9;
         Ok(profile.map_or(took, on_device))
     }

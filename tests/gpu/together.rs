@@ -69,7 +69,7 @@ fn compare(
     let mut names = BTreeSet::new();
     for together in [false, true] {
         gpu.write_words(&outputs.whole, 0, &before)?;
-        gpu.profile(true);
+        gpu.start_profile();
         let mut rec = gpu.recorder("test").with_whole_bodies();
         match together {
             true => rec.record_together(ops)?,
@@ -77,7 +77,7 @@ fn compare(
         }
         pollster::block_on(rec.finish())?;
         results.push(pollster::block_on(gpu.read_words(&outputs.whole))?);
-        let profile = gpu.profile(false);
+        let profile = gpu.take_profile();
         // Without timestamps nobody counts.
         if let Some(profile) = profile.filter(|_| together) {
             let calls: u64 = profile.rows.values().map(|row| row.calls).sum();

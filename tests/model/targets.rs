@@ -47,9 +47,9 @@ fn adapted(gpu: &Gpu, name: &str, modules: &[&str], dropout: f64, dora: bool) ->
 
 /// Flops of the products with weights while `work` runs, where the adapter has timestamps.
 fn products<T>(gpu: &Gpu, work: impl FnOnce() -> T) -> (T, Option<u64>) {
-    gpu.profile(true);
+    gpu.start_profile();
     let result = work();
-    let rows = gpu.profile(false).map(|profile| profile.rows);
+    let rows = gpu.take_profile().map(|profile| profile.rows);
     let linear = |(name, _): &(String, _)| name.starts_with("linear_");
     (result, rows.map(|all| all.into_iter().filter(linear).map(|(_, row)| row.flops).sum()))
 }

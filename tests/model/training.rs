@@ -229,9 +229,9 @@ fn lora_within_the_product_equals_lora_beside_it() {
                 let gpu = open(policy, false);
                 let mut trainer =
                     trainer(adapted(&gpu, 6, dropout, false), options(Keep::Recomputed));
-                gpu.profile(true);
+                gpu.start_profile();
                 let made = block_on(trainer.gradients(&[batch(&[24, 9, 17], 3)])).unwrap();
-                (made, gpu.profile(false))
+                (made, gpu.take_profile())
             });
         let has_branch = |profile: wgpu_lora::gpu::Profile| {
             profile

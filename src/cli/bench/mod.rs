@@ -148,7 +148,7 @@ async fn step(session: &Session, args: &StepArgs) -> Result<()> {
     let gpu = session.tuned_gpu(args.model.inspect).await?;
     // Program, driver and its compiler are here whatever the run takes.
     let before = process_bytes("VmRSS");
-    gpu.profile(false);
+    gpu.take_profile();
     let (b, t) = (args.batch.max(1), args.seq.max(2));
     let mut model = session.model(&gpu, &files, &args.model, t).await?;
     let ids = ids(b * t, model.config().vocab_size);
@@ -162,7 +162,7 @@ async fn step(session: &Session, args: &StepArgs) -> Result<()> {
     let mut trainer = Trainer::new(model, schedule, TrainerOptions::of(&config, plan.keep), pass)?;
     let window = [batch];
     trainer.step(&window).await?;
-    gpu.profile(args.model.inspect.profile);
+    session.start_profile(&gpu, args.model.inspect);
     let mut seconds = Vec::new();
     for _ in 0..args.steps.max(1) {
         let clock = Instant::now();
@@ -183,14 +183,14 @@ async fn step(session: &Session, args: &StepArgs) -> Result<()> {
 async fn prefill(session: &Session, args: &TokensArgs) -> Result<()> {
     let files = session.files(&args.model.name)?;
     let gpu = session.tuned_gpu(args.model.inspect).await?;
-    gpu.profile(false);
+    gpu.take_profile();
     let t = args.tokens.unwrap_or(128).max(1);
     let model = session.model(&gpu, &files, &args.model, t).await?;
     let ids = ids(t, model.config().vocab_size);
     let space = model.workspace(Pass { batch: 1, queries: t, targets: 1 }, None)?;
     let mut cache = KvCache::new(&gpu, model.config(), 1, t)?;
     model.extend(&space, &mut cache, &ids).await?;
-    gpu.profile(args.model.inspect.profile);
+    session.start_profile(&gpu, args.model.inspect);
     let mut seconds = Vec::new();
     for _ in 0..3 {
         cache.truncate(0);
@@ -207,7 +207,7 @@ async fn prefill(session: &Session, args: &TokensArgs) -> Result<()> {
 async fn decode(session: &Session, args: &TokensArgs) -> Result<()> {
     let files = session.files(&args.model.name)?;
     let gpu = session.tuned_gpu(args.model.inspect).await?;
-    gpu.profile(false);
+    gpu.take_profile();
     let n = args.tokens.unwrap_or(16).max(1);
     // A few tokens of context and one pass before the clock runs.
     let context = 4;
@@ -217,7 +217,7 @@ async fn decode(session: &Session, args: &TokensArgs) -> Result<()> {
     let mut cache = KvCache::new(&gpu, model.config(), 1, ids.len())?;
     model.extend(&space, &mut cache, &ids[..context]).await?;
     model.extend(&space, &mut cache, &ids[context..context + 1]).await?;
-    gpu.profile(args.model.inspect.profile);
+    session.start_profile(&gpu, args.model.inspect);
     let mut seconds = Vec::new();
     for id in &ids[context + 1..] {
         let clock = Instant::now();
