@@ -1,8 +1,10 @@
 //! The modules of `shaders/lib`, which fill the roles of bodies or are called by name.
 
+use super::shader::shader;
+
 macro_rules! modules {
     ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../shaders/lib/", $name, ".wgsl")))),*]
+        &[$(($name, shader!(concat!("../../shaders/lib/", $name, ".wgsl")))),*]
     };
 }
 

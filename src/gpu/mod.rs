@@ -34,6 +34,7 @@ mod policy;
 mod profile;
 mod recorder;
 mod select;
+mod shader;
 mod slice;
 mod tensor;
 mod tile;
@@ -60,6 +61,9 @@ pub use policy::Policy;
 pub use profile::{Profile, ProfileRow};
 pub use recorder::Recorder;
 pub use select::Selection;
+pub(crate) use shader::shader;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use shader::without_comments;
 pub use tensor::{ALIGN_WORDS, Elem, Tensor, buffer_bytes};
 pub use tile::Tile;
 pub(crate) use tile::grid;

@@ -17,7 +17,7 @@ macro_rules! kernel {
         $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
     };
     (@text $room:ident, $($part:literal),*) => {
-        include_str!(concat!("../../shaders/", stringify!($room), "/", $($part,)* ".wgsl"))
+        $crate::gpu::shader!(concat!("../../shaders/", stringify!($room), "/", $($part,)* ".wgsl"))
     };
     (@or $default:expr) => { $default };
     (@or $default:expr, $given:expr) => { $given };
