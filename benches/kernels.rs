@@ -1,5 +1,5 @@
-//! `cargo bench --bench kernels -- [FILTER] [--shape MxNxK] [--all-variants]`: every kernel at its usual size, refused if its
-//! result differs from the twin's. The same as `wgpu-lora bench`.
+//! `cargo bench --bench kernels -- [FILTER] [--shape MxNxK] [--all-variants]`: every kernel at its
+//! usual size, refused if its result differs from the twin's. The same as `wgpu-lora bench`.
 
 fn main() -> std::process::ExitCode {
     let args = std::env::args().skip(1).filter(|a| a != "--bench");

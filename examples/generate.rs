@@ -1,4 +1,5 @@
-//! One prompt, one model, two adapters: `cargo run --release --example generate [MODEL PROMPT ADAPTER ADAPTER]`.
+//! One prompt, one model, two adapters: `cargo run --release --example generate [MODEL PROMPT
+//! ADAPTER ADAPTER]`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::io::Write;

@@ -1,7 +1,9 @@
-//! A Llama checkpoint of a given shape with random weights, for measuring sizes that nobody can download here.
+//! A Llama checkpoint of a given shape with random weights, for measuring sizes that nobody can
+//! download here.
 //!
-//! `cargo run --release --example make_checkpoint -- OUT TOKENIZER.json [CONFIG.json]`; the shape of Llama 3.2 1B if
-//! no configuration is given. Weights are bf16, streamed in pieces of a MiB: memory does not grow with the model.
+//! `cargo run --release --example make_checkpoint -- OUT TOKENIZER.json [CONFIG.json]`; the shape
+//! of Llama 3.2 1B if no configuration is given. Weights are bf16, streamed in pieces of a MiB:
+//! memory does not grow with the model.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{error::Error, fs, path::Path};
@@ -18,7 +20,8 @@ const LLAMA_3_2_1B: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_typ
   "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}, "torch_dtype": "bfloat16",
   "attention_bias": false, "mlp_bias": false, "bos_token_id": 128000, "eos_token_id": 128001}"#;
 
-/// Near enough to a normal number of deviation 0.02: four uniform bytes, whose sum has variance 4 · (256² − 1) / 12.
+/// Near enough to a normal number of deviation 0.02: four uniform bytes, whose sum has variance 4 ·
+/// (256² − 1) / 12.
 fn weight(hash: u32) -> bf16 {
     let sum: i32 = hash.to_le_bytes().iter().map(|&byte| i32::from(byte)).sum();
     bf16::from_f32((sum - 510) as f32 * (0.02 / 147.8))

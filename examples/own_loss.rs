@@ -1,7 +1,9 @@
-//! A training loop of one's own, with a loss of one's own: `cargo run --release --example own_loss [MODEL]`.
+//! A training loop of one's own, with a loss of one's own:
+//! `cargo run --release --example own_loss [MODEL]`.
 //!
-//! The loss is a soft maximum over rows, L = log Σᵢ exp(NLLᵢ): its gradient is Σᵢ pᵢ ∇NLLᵢ with p = softmax(NLL), so
-//! the rows that the model knows least count most. Any loss that is a function of rows' NLLs goes like this.
+//! The loss is a soft maximum over rows, L = log Σᵢ exp(NLLᵢ): its gradient is Σᵢ pᵢ ∇NLLᵢ with p =
+//! softmax(NLL), so the rows that the model knows least count most. Any loss that is a function of
+//! rows' NLLs goes like this.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use wgpu_lora::prelude::*;

@@ -1,5 +1,5 @@
-//! What is in a GGUF file: `cargo run --release --example read_gguf [FILE.gguf]`. Needs no device; without a file it reads
-//! one that it makes of the embedded model.
+//! What is in a GGUF file: `cargo run --release --example read_gguf [FILE.gguf]`. Needs no device;
+//! without a file it reads one that it makes of the embedded model.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use wgpu_lora::export::export_gguf;

@@ -1,4 +1,5 @@
-//! Trains an adapter on rows in memory, and keeps it as PEFT does: `cargo run --release --example train [MODEL [OUT]]`.
+//! Trains an adapter on rows in memory, and keeps it as PEFT does:
+//! `cargo run --release --example train [MODEL [OUT]]`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use wgpu_lora::prelude::*;

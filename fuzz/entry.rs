@@ -1,7 +1,8 @@
-//! What is done with bytes of unknown origin, format by format: the same for `cargo fuzz` and for tests/hostile.
+//! What is done with bytes of unknown origin, format by format: the same for `cargo fuzz` and for
+//! tests/hostile.
 //!
-//! Each function takes a whole file and says whether it could be read: it must not panic, abort, hang, or take much
-//! more memory than the file is long. What opens is also used.
+//! Each function takes a whole file and says whether it could be read: it must not panic, abort,
+//! hang, or take much more memory than the file is long. What opens is also used.
 
 use wgpu_lora::data::{ColumnMap, Record, for_each_record, for_each_record_in};
 use wgpu_lora::format::{

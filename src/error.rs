@@ -1,5 +1,6 @@
-//! One error type: every message says what is wrong, where, and what to do next. Settings stand in messages as
-//! `‹max_length›`, or with a value as `‹loss = all›`; [`spelled`] gives them the spelling of whoever reads.
+//! One error type: every message says what is wrong, where, and what to do next. Settings stand in
+//! messages as `‹max_length›`, or with a value as `‹loss = all›`; [`spelled`] gives them the
+//! spelling of whoever reads.
 
 use std::path::PathBuf;
 
@@ -155,8 +156,8 @@ impl Error {
     }
 }
 
-/// A message in which each setting is spelled as `spell` does it, of name and value; where that is `None` it stays as it
-/// stands.
+/// A message in which each setting is spelled as `spell` does it, of name and value; where that is
+/// `None` it stays as it stands.
 ///
 /// ```
 /// let plain = |name: &str, value: Option<&str>| Some(format!("{name} {}", value?));
@@ -179,7 +180,8 @@ pub fn spelled(text: &str, spell: impl Fn(&str, Option<&str>) -> Option<String>)
     out + rest
 }
 
-/// The beginning and the end of a text that is too long for a message: names in damaged files have any length.
+/// The beginning and the end of a text that is too long for a message: names in damaged files have
+/// any length.
 pub(crate) fn brief(text: String) -> String {
     const MOST: usize = 300;
     if text.len() <= MOST {

@@ -1,6 +1,7 @@
 //! QLoRA fine-tuning and inference of Llama models on any GPU.
 //!
-//! An adapter trained on rows in memory, kept as PEFT keeps it, and an answer of the model that has it:
+//! An adapter trained on rows in memory, kept as PEFT keeps it, and an answer of the model that has
+//! it:
 //!
 //! ```
 //! use wgpu_lora::prelude::*;
@@ -33,8 +34,8 @@
 //! # Ok(()) }) }
 //! ```
 //!
-//! `examples/` has more. With `default-features = false` none of the command line's dependencies is built; the feature
-//! `hub` adds models by name.
+//! `examples/` has more. With `default-features = false` none of the command line's dependencies is
+//! built; the feature `hub` adds models by name.
 
 #![warn(missing_docs, unreachable_pub)]
 

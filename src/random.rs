@@ -40,13 +40,14 @@ impl Fnv {
 /// A hash of large named arrays, some GB/s fast, whose pieces may come in any order:
 /// `Σ mix((key(name) + i·φ) ⊕ word i)` over their 64-bit words, mod 2^64; not a cryptographic hash.
 ///
-/// `φ` = 0x9e3779b97f4a7c15, `mix` is SplitMix64's, `key` FNV-1a. **Source** Steele, Lea, Flood 2014 (SplitMix).
+/// `φ` = 0x9e3779b97f4a7c15, `mix` is SplitMix64's, `key` FNV-1a. **Source** Steele, Lea, Flood
+/// 2014 (SplitMix).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Adds a piece of the array `name` that begins at byte `from`, a multiple of 8; only an array's last piece may
-    /// end within a word.
+    /// Adds a piece of the array `name` that begins at byte `from`, a multiple of 8; only an
+    /// array's last piece may end within a word.
     pub fn add(&mut self, name: &str, from: u64, piece: &[u8]) {
         let mut place = Fnv::of(name.as_bytes()).wrapping_add((from / 8).wrapping_mul(PHI));
         let mut word = |bytes: [u8; 8]| {
@@ -95,7 +96,8 @@ pub fn unit_f64(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// A number in `0..n` without modulo bias (rejection of the incomplete last interval); 0 if `n` is 0.
+/// A number in `0..n` without modulo bias (rejection of the incomplete last interval); 0 if `n`
+/// is 0.
 pub fn below(rng: &mut impl Rng, n: u64) -> u64 {
     if n == 0 {
         return 0;
@@ -123,17 +125,19 @@ pub fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
 ///
 /// `s = v·747796405 + 2891336453; w = ((s >> ((s >> 28) + 4)) ^ s)·277803737; (w >> 22) ^ w`
 ///
-/// **Source** O'Neill 2014 (PCG); as a hash: Jarzynski & Olano 2020, "Hash Functions for GPU Rendering".
+/// **Source** O'Neill 2014 (PCG); as a hash: Jarzynski & Olano 2020, "Hash Functions for GPU
+/// Rendering".
 pub fn pcg_hash(v: u32) -> u32 {
     let s = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
     let w = ((s >> ((s >> 28) + 4)) ^ s).wrapping_mul(277_803_737);
     (w >> 22) ^ w
 }
 
-/// The 32 random bits that decide dropout of element `index` under `seed`: `pcg(pcg(index) ^ seed)`.
+/// The 32 random bits that decide dropout of element `index` under `seed`:
+/// `pcg(pcg(index) ^ seed)`.
 ///
-/// The element is kept if the result is at least the share that is dropped, times 2^32. Shaders spell it the same, in
-/// u32 arithmetic that wraps:
+/// The element is kept if the result is at least the share that is dropped, times 2^32. Shaders
+/// spell it the same, in u32 arithmetic that wraps:
 /// ```wgsl
 /// fn pcg_hash(v: u32) -> u32 {
 ///     let s = v * 747796405u + 2891336453u;
@@ -142,7 +146,8 @@ pub fn pcg_hash(v: u32) -> u32 {
 /// }
 /// fn mask_hash(seed: u32, index: u32) -> u32 { return pcg_hash(pcg_hash(index) ^ seed); }
 /// ```
-/// The index is hashed before the seed enters: otherwise two seeds would give one sequence, shifted.
+/// The index is hashed before the seed enters: otherwise two seeds would give one sequence,
+/// shifted.
 pub fn mask_hash(seed: u32, index: u32) -> u32 {
     pcg_hash(pcg_hash(index) ^ seed)
 }

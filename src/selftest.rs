@@ -1,5 +1,5 @@
-//! Kernels against their CPU twins on the device at hand, in the variants that a model will run: the
-//! drivers of other people's machines cannot be tested beforehand.
+//! Kernels against their CPU twins on the device at hand, in the variants that a model will run:
+//! the drivers of other people's machines cannot be tested beforehand.
 
 use std::collections::BTreeSet;
 
@@ -43,10 +43,12 @@ struct Pending {
     bound: f32,
 }
 
-/// Runs the kernels of `scope` that `model` needs, each with small reproducible inputs, and compares every
-/// output with the twin's. Which these are, passes of the model tell that are recorded and not run.
+/// Runs the kernels of `scope` that `model` needs, each with small reproducible inputs, and
+/// compares every output with the twin's. Which these are, passes of the model tell that are
+/// recorded and not run.
 ///
-/// **Errors** [`Error::Device`] if the driver refuses a kernel; disagreement is a [`Check`], no error.
+/// **Errors** [`Error::Device`] if the driver refuses a kernel; disagreement is a [`Check`], no
+/// error.
 pub async fn run(gpu: &Gpu, model: &mut Model, scope: Scope) -> Result<Vec<Check>> {
     let mut used = used(model, scope).await?;
     let mut checks: Vec<Check> = Vec::new();
@@ -152,7 +154,8 @@ async fn answer(model: &Model) -> Result<()> {
     model.record_refresh(&mut gpu.recorder("self-test"))
 }
 
-/// A step of new adapters of either kind in the last two blocks, which are like all others, and answers with them.
+/// A step of new adapters of either kind in the last two blocks, which are like all others, and
+/// answers with them.
 async fn training(model: &mut Model) -> Result<()> {
     let layers = model.config().num_hidden_layers;
     let tokens = TOKENS.min(model.max_positions()).max(2);

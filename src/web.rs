@@ -1,5 +1,5 @@
-//! The browser's surface: classes in camelCase that call the library and nothing else. `web/wgpu_lora.js` makes
-//! of them what a web developer expects.
+//! The browser's surface: classes in camelCase that call the library and nothing else.
+//! `web/wgpu_lora.js` makes of them what a web developer expects.
 
 mod args;
 mod js;
@@ -35,8 +35,9 @@ struct GpuInfo<'a> {
 
 #[wasm_bindgen]
 impl WasmGpu {
-    /// Opens the browser's best adapter; `policy` is empty, `baseline`, or a variant to prefer, `memory` what
-    /// the device may hold, bytes, where the caller knows it; `subgroups`: the caller has asked for them.
+    /// Opens the browser's best adapter; `policy` is empty, `baseline`, or a variant to prefer,
+    /// `memory` what the device may hold, bytes, where the caller knows it; `subgroups`: the caller
+    /// has asked for them.
     pub async fn create(
         policy: String,
         memory: Option<f64>,

@@ -43,7 +43,8 @@ fn attention_bwd_dkv(
             let row = stat * p.e;
             var score = 0.0;
             var dp = 0.0;
-            // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+            // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after
+            // 65,535 turns.
             for (var c = 0u; c < p.e; c += COLUMNS) {
                 for (var j = 0u; j < COLUMNS; j++) {
                     let e = min(c + j, p.e - 1u);

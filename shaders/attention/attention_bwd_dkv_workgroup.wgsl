@@ -18,7 +18,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> dk:    array<f32>;  // (B·S, G·E)
 @group(0) @binding(8) var<storage, read_write> dv:    array<f32>;  // (B·S, G·E)
 
-// Rows are keys, columns queries. What is staged and weighed fills the 16 KiB that every device has.
+// Rows are keys, columns queries. What is staged and weighed fills the 16 KiB that every device
+// has.
 const WEIGHTS = 512u;
 const SLOPES = 256u;  // where the second half of the weights begins
 

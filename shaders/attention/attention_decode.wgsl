@@ -1,8 +1,8 @@
 // attention_decode: y = softmax(rope(q)·kᵀ/√E)·v of the newest token; its rope(k), v go to the cache first.
 // roles: reduce
 // dispatch: (B·H·⌈E/32⌉)   writes: y, keys, values =   source: Dao et al. 2023, Flash-Decoding
-// The keys of a query lie over the lanes of a workgroup, which makes 32 columns. The newest key and value are
-// taken from qkv: another workgroup writes them to the cache.
+// The keys of a query lie over the lanes of a workgroup, which makes 32 columns. The newest key and
+// value are taken from qkv: another workgroup writes them to the cache.
 
 struct Params {
     batch: u32, keys: u32, start: u32, heads: u32, kv_heads: u32, e: u32, positions: u32, k: u32, v: u32,
@@ -80,7 +80,8 @@ fn attention_decode(
     for (var s = lane; s < p.start; s += WG) {
         let key = first + s * stride;
         var score = 0.0;
-        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535
+        // turns.
         for (var c = 0u; c < p.e; c += COLUMNS) {
             for (var j = 0u; j < COLUMNS; j++) {
                 let e = min(c + j, p.e - 1u);

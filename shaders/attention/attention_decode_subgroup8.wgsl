@@ -46,8 +46,8 @@ fn attention_decode(
     let stride = p.kv_heads * QUADS;
     let first = b * p.keys * stride + g * QUADS + lane;
 
-    // A lane has quads lane + 8j of the newest key and value, and a head's whole query; lanes beyond the
-    // last head repeat it and store nothing.
+    // A lane has quads lane + 8j of the newest key and value, and a head's whole query; lanes
+    // beyond the last head repeat it and store nothing.
     let head = (b * p.heads + g * shared_by + min(tile + lane, shared_by - 1u)) * QUADS;
     let origin = (b * p.kv_heads + g) * QUADS;
     let angle = min(positions[b], p.positions - 1u) * (QUADS / 2u);

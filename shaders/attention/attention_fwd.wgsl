@@ -40,7 +40,8 @@ fn attention_fwd(
     for (var s = 0u; s <= p.start + t; s++) {
         let key = first + s * stride;
         var score = 0.0;
-        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535
+        // turns.
         for (var c = 0u; c < p.e; c += COLUMNS) {
             for (var j = 0u; j < COLUMNS; j++) {
                 let e = min(c + j, p.e - 1u);

@@ -1,6 +1,7 @@
-// attention_gather: y = softmax(q·kᵀ/√E)·v over listed keys. One invocation per row, head and 32 columns.
+// attention_gather: y = softmax(q·kᵀ/√E)·v over listed keys.
 // roles: none
 // dispatch: (N·H·⌈E/32⌉ / 64)   writes: y =   source: Kwon et al. 2023 (PagedAttention), pages of one token
+// One invocation per row, head and 32 columns.
 
 struct Params { rows: u32, listed: u32, slots: u32, heads: u32, kv_heads: u32, e: u32, scale: f32 }
 
@@ -37,7 +38,8 @@ fn attention_gather(
         if slot >= p.slots { break; }
         let key = first + slot * stride;
         var score = 0.0;
-        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535
+        // turns.
         for (var c = 0u; c < p.e; c += COLUMNS) {
             for (var j = 0u; j < COLUMNS; j++) {
                 let e = min(c + j, p.e - 1u);

@@ -1,8 +1,9 @@
-// attention_gather: y = softmax(q·kᵀ/√E)·v over listed keys. A subgroup of 8 lanes makes up to four heads
+// attention_gather: y = softmax(q·kᵀ/√E)·v over listed keys.
 // roles: head
 // dispatch: (N·G·⌈(H/G)/4⌉)   writes: y =   source: Dao 2023 (FlashAttention-2), alg. 1
-// of one row that share a head of keys. A lane scores one of eight keys at a time, and sums its share of the
-// columns of v; so every load is a vector of four that all of the subgroup's heads use.
+// A subgroup of 8 lanes makes up to four heads of one row that share a head of keys. A lane scores
+// one of eight keys at a time, and sums its share of the columns of v; so every load is a vector of
+// four that all of the subgroup's heads use.
 
 struct Params { rows: u32, listed: u32, slots: u32, heads: u32, kv_heads: u32, e: u32, scale: f32 }
 

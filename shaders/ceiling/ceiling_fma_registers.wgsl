@@ -1,6 +1,7 @@
-// ceiling_fma: y = f(f(… f(x))) with f(x) = x·a + b, `turns` times. Three chains: 16 registers of a CPU.
+// ceiling_fma: y = f(f(… f(x))) with f(x) = x·a + b, `turns` times.
 // roles: none
 // dispatch: (n / 12 / WG)   writes: y =   source: as many independent chains as hide the latency
+// Three chains: 16 registers of a CPU.
 
 struct Params { n: u32, turns: u32, a: f32, b: f32 }
 

@@ -1,5 +1,5 @@
-// attention_pairs: tiles whose rows are pairs of a query and one of the heads that share its keys, and whose
-// columns are keys.
+// attention_pairs: tiles whose rows are pairs of a query and one of the heads that share its keys,
+// and whose columns are keys.
 // uses: attention_tile
 
 var<workgroup> place: array<u32, 32>;  // first element of each row

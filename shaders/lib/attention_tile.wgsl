@@ -1,7 +1,7 @@
-// attention_tile: scores of 32 rows by 32 columns in shared memory, and sums of what they weigh, by a
-// workgroup of 8·8 lanes. Lane 8·i + j has scores of rows 4i to 4i+3 and columns 4j to 4j+3, and of these
-// rows' sums elements 4j to 4j+3 and the same 32 further. The body says how many quads of weights there are,
-// `WEIGHTS`.
+// attention_tile: scores of 32 rows by 32 columns in shared memory, and sums of what they weigh, by
+// a workgroup of 8·8 lanes. Lane 8·i + j has scores of rows 4i to 4i+3 and columns 4j to 4j+3, and
+// of these rows' sums elements 4j to 4j+3 and the same 32 further. The body says how many quads of
+// weights there are, `WEIGHTS`.
 
 var<workgroup> stage: array<vec4f, 512>;       // 32 elements of rows and of columns; or 64 of columns
 var<workgroup> weight: array<vec4f, WEIGHTS>;  // (32 columns, 8 quads of rows), once or twice

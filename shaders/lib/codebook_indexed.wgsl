@@ -1,5 +1,6 @@
-// codebook_indexed: NF4's sixteen values as an indexed array in an invocation's own memory. On SwiftShader
-// three times the speed of a tree of selects, and compiled in half the time; on lavapipe the tree is faster.
+// codebook_indexed: NF4's sixteen values as an indexed array in an invocation's own memory. On
+// SwiftShader three times the speed of a tree of selects, and compiled in half the time; on
+// lavapipe the tree is faster.
 // uses: values_nf4, scales_nf4
 
 var<private> nf4_indexed: array<f32, 16> = NF4;

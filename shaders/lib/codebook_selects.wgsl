@@ -1,5 +1,6 @@
-// codebook_selects: NF4's sixteen values as a tree of selects: no table that a driver could put into slow
-// memory, and no index that differs between lanes. On lavapipe 1.7 to 2.4 times an indexed array's speed.
+// codebook_selects: NF4's sixteen values as a tree of selects: no table that a driver could put
+// into slow memory, and no index that differs between lanes. On lavapipe 1.7 to 2.4 times an
+// indexed array's speed.
 // uses: scales_nf4
 
 fn nf4_value(code: u32) -> f32 {

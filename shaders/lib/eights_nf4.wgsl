@@ -1,4 +1,5 @@
-// eights_nf4: eight NF4 codes in a word to weights, by the `nf4_values` of the codebook that the body names.
+// eights_nf4: eight NF4 codes in a word to weights, by the `nf4_values` of the codebook that the
+// body names.
 
 // The first code in the low bits.
 fn nf4_eight(word: u32, scale: f32) -> mat2x4f {

@@ -1,5 +1,6 @@
-// half_eights: eight f32 as f16 that share a power of two, the one that brings the largest of them into
-// [1, 2): a gradient far below f16's range keeps eleven bits as an activation does. Powers are within 2^±100.
+// half_eights: eight f32 as f16 that share a power of two, the one that brings the largest of them
+// into [1, 2): a gradient far below f16's range keeps eleven bits as an activation does. Powers are
+// within 2^±100.
 
 // The power's bits.
 fn half_power(low: vec4f, high: vec4f) -> u32 {

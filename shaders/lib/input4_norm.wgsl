@@ -1,5 +1,6 @@
-// input4_norm: elements 4i to 4i+3 of a row of RMSNorm's output but for the factor 1/√(mean(x²) + eps), which
-// is one for the whole row. An invocation adds up the squares of what it has read, so it reads nothing twice.
+// input4_norm: elements 4i to 4i+3 of a row of RMSNorm's output but for the factor 1/√(mean(x²) +
+// eps), which is one for the whole row. An invocation adds up the squares of what it has read, so
+// it reads nothing twice.
 
 const INPUT_SQUARES = true;
 

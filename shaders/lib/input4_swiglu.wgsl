@@ -1,4 +1,5 @@
-// input4_swiglu: elements 4i to 4i+3 of a row of silu(gate) ⊙ up; `x` holds gate and then up, (M, K) each.
+// input4_swiglu: elements 4i to 4i+3 of a row of silu(gate) ⊙ up; `x` holds gate and then up, (M,
+// K) each.
 
 const INPUT_SQUARES = false;
 

@@ -1,4 +1,5 @@
-// input_swiglu: element i of a row of silu(gate) ⊙ up, of which `x` holds gate and then up, (M, K) each.
+// input_swiglu: element i of a row of silu(gate) ⊙ up, of which `x` holds gate and then up, (M, K)
+// each.
 
 const INPUT_SQUARES = false;
 

@@ -1,9 +1,9 @@
 // linear_bwd_64x64: what the bodies that make 64 × 64 outputs of linear_bwd read and write.
 // uses: tile_64x64
 
-// Where an invocation's part of the tiles comes from: the first vec4 of a row of dy; eight k, the number
-// `eight` of eight and `w` of all, of every 16th row of w. Rows and columns past the end repeat the last
-// ones; only the stores are guarded.
+// Where an invocation's part of the tiles comes from: the first vec4 of a row of dy; eight k, the
+// number `eight` of eight and `w` of all, of every 16th row of w. Rows and columns past the end
+// repeat the last ones; only the stores are guarded.
 struct Rows { dy: u32, w_row: u32, eight: u32, w: u32 }
 
 fn rows_of(group: vec3u, local: u32) -> Rows {

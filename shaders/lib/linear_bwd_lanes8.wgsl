@@ -1,12 +1,12 @@
-// linear_bwd_lanes8: what the bodies that make TM rows by eight columns of linear_bwd in each of eight lanes
-// read and write.
+// linear_bwd_lanes8: what the bodies that make TM rows by eight columns of linear_bwd in each of
+// eight lanes read and write.
 
 const LOADS = TM / 4u;  // vec4 loads of dy per step of 8 n: the subgroup's 32 values serve 4 rows
 
 alias Sums = array<array<array<vec4f, 2>, 4>, LOADS>;  // [4 rows][row][half]
 
-// Lanes 2i and 2i+1 load eight n of row 4g+i, from this vec4 on. Rows past the end repeat the last one; only
-// the stores are guarded.
+// Lanes 2i and 2i+1 load eight n of row 4g+i, from this vec4 on. Rows past the end repeat the last
+// one; only the stores are guarded.
 fn dy_places(row: u32, lane: u32) -> array<u32, LOADS> {
     var at: array<u32, LOADS>;
     for (var g = 0u; g < LOADS; g++) {

@@ -1,8 +1,8 @@
 // linear_fwd_64x64: what the bodies that make 64 × 64 outputs of linear_fwd read and write.
 // uses: tile_64x64
 
-// Where an invocation's part of the tiles comes from: a row of x, its first vec4, and a row of w. Rows past
-// the end repeat the last one; only the stores are guarded.
+// Where an invocation's part of the tiles comes from: a row of x, its first vec4, and a row of w.
+// Rows past the end repeat the last one; only the stores are guarded.
 struct Rows { down: u32, x: u32, w: u32 }
 
 fn rows_of(group: vec3u, part: Part) -> Rows {

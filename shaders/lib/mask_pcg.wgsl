@@ -1,6 +1,6 @@
-// mask_pcg: dropout's factors of elements i to i + 3, from a hash of their numbers, so that no mask is
-// stored: p.keep = 1 / (1 - share) where the hash is at least p.threshold = share · 2^32, else 0. The hash is
-// PCG's output function (O'Neill 2014).
+// mask_pcg: dropout's factors of elements i to i + 3, from a hash of their numbers, so that no mask
+// is stored: p.keep = 1 / (1 - share) where the hash is at least p.threshold = share · 2^32,
+// else 0. The hash is PCG's output function (O'Neill 2014).
 
 fn pcg_hash(v: vec4u) -> vec4u {
     let s = v * 747796405u + vec4u(2891336453u);

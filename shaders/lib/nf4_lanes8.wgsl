@@ -1,5 +1,6 @@
-// nf4_lanes8: NF4's sixteen values in the lanes of a subgroup of 8, eight in each of two registers; a
-// lookup is two shuffles. On lavapipe a shuffle is one instruction, an indexed array a chain of selects.
+// nf4_lanes8: NF4's sixteen values in the lanes of a subgroup of 8, eight in each of two registers;
+// a lookup is two shuffles. On lavapipe a shuffle is one instruction, an indexed array a chain of
+// selects.
 // uses: values_nf4, scales_nf4
 
 var<private> nf4_negative: f32;  // value of code `lane`

@@ -1,4 +1,5 @@
-// quads_nf4: a word of NF4 quads, eight k of four rows, by `nf4_values` of the codebook that the body names.
+// quads_nf4: a word of NF4 quads, eight k of four rows, by `nf4_values` of the codebook that the
+// body names.
 
 // Σ over the word's eight k of four rows of W (components), not yet scaled.
 fn quad_products(word: vec4u, even: vec4f, odd: vec4f) -> vec4f {

@@ -1,5 +1,5 @@
-// row_lanes8: a row of a head in a lane's registers, and the keys or values that the lanes of a subgroup of 8
-// load for all of them.
+// row_lanes8: a row of a head in a lane's registers, and the keys or values that the lanes of a
+// subgroup of 8 load for all of them.
 
 const BLOCKS: u32 = HEAD / 32u;
 

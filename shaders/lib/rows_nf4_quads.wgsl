@@ -1,5 +1,5 @@
-// rows_nf4_quads: eight consecutive weights, 8i to 8i+7 of `row`; `w: array<vec4u>` and the scales as in
-// weight_nf4_quads.
+// rows_nf4_quads: eight consecutive weights, 8i to 8i+7 of `row`; `w: array<vec4u>` and the scales
+// as in weight_nf4_quads.
 // uses: eights_nf4
 
 struct Rows8 { codes: u32, scales: u32, shift: u32, nested: f32 }

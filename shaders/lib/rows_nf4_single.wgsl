@@ -1,5 +1,5 @@
-// rows_nf4_single: eight consecutive weights, 8i to 8i+7 of `row`; `w: array<vec4u>` and the scales as in
-// weight_nf4_single.
+// rows_nf4_single: eight consecutive weights, 8i to 8i+7 of `row`; `w: array<vec4u>` and the scales
+// as in weight_nf4_single.
 // uses: eights_nf4, rows32_apart
 
 struct Rows8 { codes: u32, scale: u32 }

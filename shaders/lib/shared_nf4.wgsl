@@ -1,6 +1,7 @@
-// shared_nf4: NF4's sixteen values and the 256 of scale codes in shared memory. For GPUs: a look-up is one
-// load, of words in different banks where lanes differ; a tree of selects takes twenty instructions, and a
-// uniform buffer serves different addresses one after the other or from a cache far away.
+// shared_nf4: NF4's sixteen values and the 256 of scale codes in shared memory. For GPUs: a look-up
+// is one load, of words in different banks where lanes differ; a tree of selects takes twenty
+// instructions, and a uniform buffer serves different addresses one after the other or from a cache
+// far away.
 // uses: values_nf4
 
 var<workgroup> nf4_shared: array<f32, 16>;

@@ -1,6 +1,6 @@
-// weight_nf4: 4-bit NormalFloat in blocks of 64 over the flattened matrix, eight codes a word of `w`
-// in bitsandbytes' byte order (first element in a byte's high nibble). A block's scale is a byte of
-// `scales` into `table`, times nested[block / 256], plus p.offset.
+// weight_nf4: 4-bit NormalFloat in blocks of 64 over the flattened matrix, eight codes a word of
+// `w` in bitsandbytes' byte order (first element in a byte's high nibble). A block's scale is a
+// byte of `scales` into `table`, times nested[block / 256], plus p.offset.
 // uses: codebook_selects
 
 fn weight_scale(block: u32) -> f32 {

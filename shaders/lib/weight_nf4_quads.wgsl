@@ -1,6 +1,6 @@
-// weight_nf4_quads: 4-bit NormalFloat, four rows side by side. Word ((n/4)·(K/8) + k/8)·4 + n%4 of `w`
-// holds row n's codes of eight columns, the first in the low bits; byte (k/64)·N + n of `scales` is a
-// block's scale: into `table`, times nested[(n·K + k) / 64 / 256], plus p.offset.
+// weight_nf4_quads: 4-bit NormalFloat, four rows side by side. Word ((n/4)·(K/8) + k/8)·4 + n%4 of
+// `w` holds row n's codes of eight columns, the first in the low bits; byte (k/64)·N + n of
+// `scales` is a block's scale: into `table`, times nested[(n·K + k) / 64 / 256], plus p.offset.
 // uses: codebook_selects
 
 fn weight_at(i: u32) -> f32 {

@@ -1,5 +1,5 @@
-// weight_nf4_single: 4-bit NormalFloat in blocks of 64 over the flattened matrix, eight codes a word of
-// `w` in bitsandbytes' byte order, with each block's scale as an f32 in `scales`.
+// weight_nf4_single: 4-bit NormalFloat in blocks of 64 over the flattened matrix, eight codes a
+// word of `w` in bitsandbytes' byte order, with each block's scale as an f32 in `scales`.
 // uses: codebook_selects
 
 fn weight_at(i: u32) -> f32 {

@@ -1,7 +1,8 @@
-// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w in NF4 quads. A subgroup of 8 lanes
+// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w in NF4 quads.
 // roles: none   uses: linear_bwd_lanes8, nf4_lanes8, eights_nf4
 // dispatch: (K/64, M/16)   writes: dx = or +=   source: derivative of linear_fwd by its input
-// makes 16 rows × 64 columns, a lane 16 × 8: the columns are one block of each row of W, so one scale.
+// A subgroup of 8 lanes makes 16 rows × 64 columns, a lane 16 × 8: the columns are one block of
+// each row of W, so one scale.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

@@ -1,7 +1,8 @@
-// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w dense. A subgroup of 8 lanes makes
+// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k], w dense.
 // roles: rows   uses: linear_bwd_lanes8
 // dispatch: (K/64, M/32)   writes: dx = or +=   source: derivative of linear_fwd by its input
-// 32 rows × 64 columns, a lane 32 × 8: a load of dy is spread over the lanes by shuffles.
+// A subgroup of 8 lanes makes 32 rows × 64 columns, a lane 32 × 8: a load of dy is spread over the
+// lanes by shuffles.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

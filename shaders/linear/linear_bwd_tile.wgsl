@@ -1,7 +1,8 @@
-// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. 8×8 outputs an invocation, 4 n a
+// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k].
 // roles: rows, codebook
 // dispatch: (K/128, M/32)   writes: dx = or +=   source: derivative of linear_fwd by its input
-// turn, without shared memory or subgroups: for software adapters that have none of 8.
+// 8×8 outputs an invocation, 4 n a turn, without shared memory or subgroups: for software adapters
+// that have none of 8.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

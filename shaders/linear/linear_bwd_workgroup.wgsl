@@ -1,8 +1,9 @@
-// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. A workgroup makes 64 × 64 outputs from
+// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k].
 // roles: rows   uses: linear_bwd_64x64, shared_nf4
 // dispatch: (K/64, M/64)   writes: dx = or +=   source: derivative of linear_fwd by its input
-// tiles of 16 n in shared memory, an invocation 8 × 4: every 8th row, four successive columns. What the next
-// tile needs from memory is on its way while one is multiplied, as in linear_fwd_workgroup.
+// A workgroup makes 64 × 64 outputs from tiles of 16 n in shared memory, an invocation 8 × 4: every
+// 8th row, four successive columns. What the next tile needs from memory is on its way while one is
+// multiplied, as in linear_fwd_workgroup.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -16,8 +17,8 @@ struct Params {
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
-// vec4 from one line of a tile to the next: more than it has, so that the eight invocations that store at
-// once meet different banks, or two of them one.
+// vec4 from one line of a tile to the next: more than it has, so that the eight invocations that
+// store at once meet different banks, or two of them one.
 const DY_LINE = 66u;
 const W_LINE = 17u;
 

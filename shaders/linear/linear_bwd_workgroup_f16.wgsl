@@ -1,8 +1,9 @@
-// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]. A workgroup makes 64 × 64 outputs from
+// linear_bwd: dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k].
 // roles: rows   uses: linear_bwd_64x64, shared_nf4, half_eights
 // dispatch: (K/64, M/64)   writes: dx = or +=   source: derivative of linear_fwd by its input
-// tiles of 16 n as linear_bwd_workgroup does, but of f16: see linear_fwd_workgroup_f16. Gradients are often
-// below f16's range; eight dy share a power of two, so they are rounded like any other values.
+// A workgroup makes 64 × 64 outputs from tiles of 16 n as linear_bwd_workgroup does, but of f16:
+// see linear_fwd_workgroup_f16. Gradients are often below f16's range; eight dy share a power of
+// two, so they are rounded like any other values.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -16,8 +17,8 @@ struct Params {
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
 @group(0) @binding(6) var<storage, read_write> dx:     array<vec4f>;      // (M, K)
 
-// vec4 from one line of a tile to the next: more than it has, so that the sixteen invocations that store at
-// once meet different banks, or two of them one.
+// vec4 from one line of a tile to the next: more than it has, so that the sixteen invocations that
+// store at once meet different banks, or two of them one.
 const DY_LINE = 68u;
 const W_LINE = 17u;
 

@@ -1,6 +1,7 @@
-// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m. A workgroup an output.
+// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m.
 // roles: weight, input, branch, reduce
 // dispatch: (N over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
+// A workgroup an output.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

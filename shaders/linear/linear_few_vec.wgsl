@@ -1,7 +1,7 @@
-// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m. 1×4 outputs an
+// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m.
 // roles: rows, codebook, input4, branch
 // dispatch: (N/256 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
-// invocation, without subgroups: for software adapters that have none of 8.
+// 1×4 outputs an invocation, without subgroups: for software adapters that have none of 8.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

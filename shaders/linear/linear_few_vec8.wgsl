@@ -1,10 +1,11 @@
-// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads. A
+// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads.
 // roles: input4, branch   uses: nf4_lanes8, quads_nf4
 // dispatch: (N/32 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
-// subgroup of 8 lanes makes one row × 32 columns, a lane an eighth of each sum: it takes 8 k of every block
-// of 64, so that a block's words lie side by side and x is loaded once for all columns. With each block it
-// touches 16 cache lines of the next workgroup's words: memory fetches them at once, not one by
-// one. Where they come from an image, a copy has just brought them to the cache.
+// A subgroup of 8 lanes makes one row × 32 columns, a lane an eighth of each sum: it takes 8 k of
+// every block of 64, so that a block's words lie side by side and x is loaded once for all columns.
+// With each block it touches 16 cache lines of the next workgroup's words: memory fetches them at
+// once, not one by one. Where they come from an image, they are in the cache, since they have just
+// been copied.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -38,8 +39,8 @@ fn linear_few(
     let first = (group.y * groups.x + group.x) * QUADS;
     let mine = min(first + lane, n4 - 1u);  // quads past the end repeat the last one and are not stored
 
-    // A row of W has at most 256 blocks, so at most two nested scales; `turn` is its first block under
-    // the second one.
+    // A row of W has at most 256 blocks, so at most two nested scales; `turn` is its first block
+    // under the second one.
     var nested0: vec4f;
     var nested1: vec4f;
     var turn: vec4u;

@@ -1,10 +1,11 @@
-// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w dense. A
+// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w dense.
 // roles: rows, input4, branch
 // dispatch: (N/8 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
-// subgroup of 8 lanes makes one row × 8 columns, a lane an eighth of each sum: it takes 8 k of every 64, so
-// that what the lanes load at once lies side by side and x is loaded once for all columns. First it touches
-// all cache lines of the next workgroup's weights (of 16 bits): memory fetches them at once, not
-// one by one. Where they come from an image, a copy has just brought them to the cache.
+// A subgroup of 8 lanes makes one row × 8 columns, a lane an eighth of each sum: it takes 8 k of
+// every 64, so that what the lanes load at once lies side by side and x is loaded once for all
+// columns. First it touches all cache lines of the next workgroup's weights (of 16 bits): memory
+// fetches them at once, not one by one. Where they come from an image, they are in the cache, since
+// they have just been copied.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

@@ -1,9 +1,9 @@
-// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m. A workgroup makes four
+// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m.
 // roles: rows, input4, branch   uses: shared_nf4
 // dispatch: (N/4 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
-// outputs, 16 invocations each: they take every 16th eight of k, so that what a wave loads at once lies side
-// by side, the four rows of NF4 quads among them. Two loads are on their way before one is multiplied.
-// Counted in docs/performance.md, "A token on paper".
+// A workgroup makes four outputs, 16 invocations each: they take every 16th eight of k, so that
+// what a wave loads at once lies side by side, the four rows of NF4 quads among them. Two loads are
+// on their way before one is multiplied. Counted in docs/gpu-on-paper.md, "A token on paper".
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -26,7 +26,8 @@ const LANES = 16u;  // invocations of a column
 
 var<workgroup> sums: array<f32, 64>;
 
-// The sum over the invocations whose number is the same modulo `kept`, a power of two, in the first of them.
+// The sum over the invocations whose number is the same modulo `kept`, a power of two, in the first
+// of them.
 fn summed(value: f32, lane: u32, kept: u32) -> f32 {
     workgroupBarrier();
     sums[lane] = value;

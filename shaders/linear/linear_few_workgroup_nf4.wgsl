@@ -1,9 +1,9 @@
-// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads. A
+// linear_few: y[m, n] (+)= scale · Σ_k in(x)[m, k] · w[n, k] + branch[m, n] for few m, w in NF4 quads.
 // roles: input4, branch   uses: shared_nf4, quads_nf4
 // dispatch: (N/8 over x and y, M in z)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5 and 6
-// workgroup makes two quads of outputs, 32 invocations each: they take every 32nd eight of k, all four rows
-// of it at once, so that x and addresses are shared and what a wave loads lies side by side. Counted in
-// docs/performance.md, "A token on paper".
+// A workgroup makes two quads of outputs, 32 invocations each: they take every 32nd eight of k, all
+// four rows of it at once, so that x and addresses are shared and what a wave loads lies side by
+// side. Counted in docs/gpu-on-paper.md, "A token on paper".
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -54,8 +54,8 @@ fn linear_few(
     nf4_begin(lane);
     workgroupBarrier();
 
-    // A row of W has at most 256 blocks, so at most two nested scales; `turn` is its first block under
-    // the second one.
+    // A row of W has at most 256 blocks, so at most two nested scales; `turn` is its first block
+    // under the second one.
     let flat = (4u * quad + vec4u(0u, 1u, 2u, 3u)) * blocks;
     let last = (flat + blocks - 1u) / 256u;
     let nested0 = vec4f(

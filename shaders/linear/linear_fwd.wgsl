@@ -1,6 +1,7 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. 4×4 outputs an invocation.
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n].
 // roles: weight, branch
 // dispatch: (N/32, M/32)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
+// 4×4 outputs an invocation.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

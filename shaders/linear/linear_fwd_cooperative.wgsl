@@ -1,10 +1,10 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], by matrix units of 8 × 8 × 8 in f32. A
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], by matrix units of 8 × 8 × 8 in f32.
 // roles: rows   uses: codebook_selects
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// workgroup makes 64 × 64 outputs from tiles of 16 k; a subgroup a quarter of them, 4 × 4 units. Where there
-// are two subgroups or one, each makes its quarters one after the other; beyond four they repeat the last
-// quarter. The outputs go through the shared memory of the tiles, so that rows and columns past the end need
-// no units.
+// A workgroup makes 64 × 64 outputs from tiles of 16 k; a subgroup a quarter of them, 4 × 4 units.
+// Where there are two subgroups or one, each makes its quarters one after the other; beyond four
+// they repeat the last quarter. The outputs go through the shared memory of the tiles, so that rows
+// and columns past the end need no units.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -38,8 +38,8 @@ fn linear_fwd(
     @builtin(num_subgroups) subgroups: u32,
 ) {
     let k8 = p.k / 8u;
-    // The invocation's part of the tiles: eight k of a row of x and of a row of w. Rows past the end repeat
-    // the last one.
+    // The invocation's part of the tiles: eight k of a row of x and of a row of w. Rows past the
+    // end repeat the last one.
     let part = local / 2u;
     let eight = local % 2u;
     let x_row = min(group.y * 64u + part, p.m - 1u) * 2u * k8;

@@ -1,9 +1,10 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], by matrix units of 16 × 16 × 16,
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k].
 // roles: rows   uses: codebook_selects
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// factors of f16 and sums of f32. As linear_fwd_cooperative, but a quarter has 2 × 2 units, the tiles 32 k,
-// and they lie beside the outputs: 24 KiB of shared memory. Products of f16 are exact in f32, so the error is
-// that of rounding x and w; x beyond ±65,504 becomes infinite.
+// By matrix units of 16 × 16 × 16, factors of f16 and sums of f32. As linear_fwd_cooperative, but a
+// quarter has 2 × 2 units, the tiles 32 k, and they lie beside the outputs: 24 KiB of shared
+// memory. Products of f16 are exact in f32, so the error is that of rounding x and w; x beyond
+// ±65,504 becomes infinite.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -36,8 +37,8 @@ fn linear_fwd(
     @builtin(num_subgroups) subgroups: u32,
 ) {
     let k8 = p.k / 8u;
-    // The invocation's part of the tiles: sixteen k of a row of x and of a row of w. Rows past the end repeat
-    // the last one.
+    // The invocation's part of the tiles: sixteen k of a row of x and of a row of w. Rows past the
+    // end repeat the last one.
     let part = local / 2u;
     let x_row = min(group.y * 64u + part, p.m - 1u) * 2u * k8;
     let w_row = min(group.x * 64u + part, p.n - 1u);

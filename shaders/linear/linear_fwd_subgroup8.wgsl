@@ -1,8 +1,9 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], w in NF4 quads. A subgroup of 8 lanes
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], w in NF4 quads.
 // roles: none   uses: nf4_lanes8
 // dispatch: (N/64, M/16)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// makes 16 rows × 64 columns, a lane 16 × 8, without barriers or shared memory: on a software adapter each
-// storage load is one scalar load per lane, so that loads per multiply-add decide.
+// A subgroup of 8 lanes makes 16 rows × 64 columns, a lane 16 × 8, without barriers or shared
+// memory: on a software adapter each storage load is one scalar load per lane, so that loads per
+// multiply-add decide.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -46,14 +47,14 @@ fn linear_fwd(
     let row = group.y * TM;
     let column = group.x * 8u * QUADS + lane;
 
-    // Lanes 2i and 2i+1 load eight k of row 4g+i. Rows and columns past the end repeat the last one;
-    // only the stores are guarded.
+    // Lanes 2i and 2i+1 load eight k of row 4g+i. Rows and columns past the end repeat the last
+    // one; only the stores are guarded.
     var x_at: array<u32, LOADS>;
     for (var g = 0u; g < LOADS; g++) {
         x_at[g] = min(row + 4u * g + lane / 2u, p.m - 1u) * 2u * k8 + (lane & 1u);
     }
-    // A row of W has at most 256 blocks, so at most two nested scales; `turn` is its first block under
-    // the second one.
+    // A row of W has at most 256 blocks, so at most two nested scales; `turn` is its first block
+    // under the second one.
     var quad: array<u32, QUADS>;
     var nested0: array<vec4f, QUADS>;
     var nested1: array<vec4f, QUADS>;

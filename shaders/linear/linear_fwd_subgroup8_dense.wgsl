@@ -1,7 +1,8 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], w dense. A subgroup of 8 lanes makes
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], w dense.
 // roles: rows
 // dispatch: (N/32, M/32)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// 32 rows × 32 columns, a lane 32 × 4: a load of x is spread over the lanes by shuffles.
+// A subgroup of 8 lanes makes 32 rows × 32 columns, a lane 32 × 4: a load of x is spread over the
+// lanes by shuffles.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -31,8 +32,8 @@ fn linear_fwd(
     let row = group.y * TM;
     let column = group.x * 8u + lane;
 
-    // Lanes 2i and 2i+1 load eight k of row 4g+i. Rows and columns past the end repeat the last one;
-    // only the stores are guarded.
+    // Lanes 2i and 2i+1 load eight k of row 4g+i. Rows and columns past the end repeat the last
+    // one; only the stores are guarded.
     let n = min(column, n4 - 1u) * 4u;
     var x_at: array<u32, LOADS>;
     for (var g = 0u; g < LOADS; g++) {

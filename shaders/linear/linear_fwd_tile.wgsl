@@ -1,7 +1,8 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k]. 8×4 outputs an invocation, sums scaled
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k].
 // roles: rows, codebook
 // dispatch: (N/64, M/32)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// once per block of 64 k, without shared memory or subgroups: for software adapters that have none of 8.
+// 8×4 outputs an invocation, sums scaled once per block of 64 k, without shared memory or
+// subgroups: for software adapters that have none of 8.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

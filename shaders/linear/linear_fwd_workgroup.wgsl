@@ -1,9 +1,9 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n].
 // roles: rows, branch   uses: linear_fwd_64x64, shared_nf4
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// 64 × 64 outputs from tiles of 16 k in shared memory, an invocation 8 × 4: every 8th row, four successive
-// columns. What the next tile needs from memory is on its way while one is multiplied. The branch's terms are
-// 16 k more. Counted in docs/performance.md, "Tiles on paper".
+// A workgroup makes 64 × 64 outputs from tiles of 16 k in shared memory, an invocation 8 × 4: every
+// 8th row, four successive columns. What the next tile needs from memory is on its way while one is
+// multiplied. The branch's terms are 16 k more. Counted in docs/gpu-on-paper.md, "Tiles on paper".
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -20,8 +20,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read>       b:      array<f32>;        // (N, R)
 @group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
-// vec4 from four k to the next four of a tile, and from a column to the next: more than are used, so that the
-// eight invocations that store at once meet different banks.
+// vec4 from four k to the next four of a tile, and from a column to the next: more than are used,
+// so that the eight invocations that store at once meet different banks.
 const X_LINE = 66u;
 const W_LINE = 70u;
 const COLUMN = 17u;

@@ -1,12 +1,12 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n]. A workgroup makes
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n].
 // roles: rows, branch   uses: linear_fwd_64x64, shared_nf4, half_eights
 // dispatch: (N/64, M/64)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
-// 64 × 64 outputs from tiles of 16 k as linear_fwd_workgroup does, but of f16: half the bytes of shared
-// memory held and read. Four products are summed in f16 and the sums in f32, which with its conversions takes
-// as many instructions as f32 does; to convert every factor would take half as many again. It adds four
-// roundings of 2⁻¹¹ to the two of the factors, of either sign: errors double. Eight x share a power of two,
-// so that none is lost below f16's range, and eight factors of the branch do; weights are taken as they are,
-// up to ±8,000.
+// A workgroup makes 64 × 64 outputs from tiles of 16 k as linear_fwd_workgroup does, but of f16:
+// half the bytes of shared memory held and read. Four products are summed in f16 and the sums in
+// f32, which with its conversions takes as many instructions as f32 does; to convert every factor
+// would take half as many again. It adds four roundings of 2⁻¹¹ to the two of the factors, of
+// either sign: errors double. Eight x share a power of two, so that none is lost below f16's range,
+// and eight factors of the branch do; weights are taken as they are, up to ±8,000.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,
@@ -23,8 +23,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read>       b:      array<f32>;        // (N, R)
 @group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
-// vec4 from four k to the next four of a tile, and from a column to the next: more than are used, so that the
-// sixteen invocations that store at once meet different banks.
+// vec4 from four k to the next four of a tile, and from a column to the next: more than are used,
+// so that the sixteen invocations that store at once meet different banks.
 const X_LINE = 68u;
 const W_LINE = 76u;
 const COLUMN = 18u;

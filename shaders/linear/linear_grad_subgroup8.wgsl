@@ -1,7 +1,8 @@
-// linear_grad: dw += scale · dyᵀ·(mask ⊙ x). A subgroup of 8 lanes makes 16 rows × 32 columns,
+// linear_grad: dw += scale · dyᵀ·(mask ⊙ x).
 // roles: mask
 // dispatch: (K/32, N/16)   writes: dw +=   source: derivative of linear_fwd by its weight
-// a lane 16 × 4: a load of dy is spread over the lanes by shuffles.
+// A subgroup of 8 lanes makes 16 rows × 32 columns, a lane 16 × 4: a load of dy is spread over the
+// lanes by shuffles.
 
 struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, keep: f32 }
 
@@ -28,8 +29,8 @@ fn linear_grad(
     let column = group.x * 8u + lane;
     let last = p.m - 1u;
 
-    // Rows and columns past the end repeat the last one; only the stores are guarded. Terms past the
-    // last m are multiplied by 0.
+    // Rows and columns past the end repeat the last one; only the stores are guarded. Terms past
+    // the last m are multiplied by 0.
     let c = min(column, k4 - 1u);
     let dy_at = min(row / 4u + lane % LANES, n4 - 1u);
 

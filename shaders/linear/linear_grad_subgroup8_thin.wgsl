@@ -1,7 +1,8 @@
-// linear_grad: dw += scale · dyᵀ·(mask ⊙ x), x of few columns. A subgroup of 8 lanes makes 32 rows × 16
+// linear_grad: dw += scale · dyᵀ·(mask ⊙ x), x of few columns.
 // roles: mask
 // dispatch: (K/16, N/32)   writes: dw +=   source: derivative of linear_fwd by its weight
-// columns, a lane 4 × 16: a load of x is spread over the lanes by shuffles.
+// A subgroup of 8 lanes makes 32 rows × 16 columns, a lane 4 × 16: a load of x is spread over the
+// lanes by shuffles.
 
 struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, keep: f32 }
 
@@ -23,8 +24,8 @@ fn linear_grad(
     let column = group.x * LANES;
     let last = p.m - 1u;
 
-    // Rows and columns past the end repeat the last one; only the stores are guarded. Terms past the
-    // last m are multiplied by 0.
+    // Rows and columns past the end repeat the last one; only the stores are guarded. Terms past
+    // the last m are multiplied by 0.
     let dy_at = min(row, n4 - 1u);
     let x_at = min(column + lane % LANES, k4 - 1u);
 

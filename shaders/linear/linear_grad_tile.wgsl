@@ -1,7 +1,8 @@
-// linear_grad: dw += scale · dyᵀ·(mask ⊙ x). 8×8 outputs an invocation, without shared memory or subgroups:
+// linear_grad: dw += scale · dyᵀ·(mask ⊙ x).
 // roles: mask
 // dispatch: (K/32, N/32)   writes: dw +=   source: derivative of linear_fwd by its weight
-// for software adapters that have none of 8.
+// 8×8 outputs an invocation, without shared memory or subgroups: for software adapters that have
+// none of 8.
 
 struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, keep: f32 }
 

@@ -1,8 +1,9 @@
-// linear_grad: dw += scale · dyᵀ·(mask ⊙ x). A workgroup makes 64 × 64 outputs from tiles of
+// linear_grad: dw += scale · dyᵀ·(mask ⊙ x).
 // roles: mask
 // dispatch: (K/64, N/64)   writes: dw +=   source: derivative of linear_fwd by its weight
-// 16 m in 8 KiB of shared memory, an invocation 8 × 4. The next tile is on its way from memory while one is
-// multiplied, as in linear_fwd_workgroup.
+// A workgroup makes 64 × 64 outputs from tiles of 16 m in 8 KiB of shared memory, an invocation
+// 8 × 4. The next tile is on its way from memory while one is multiplied, as in
+// linear_fwd_workgroup.
 
 struct Params { m: u32, n: u32, k: u32, scale: f32, seed: u32, threshold: u32, keep: f32 }
 
@@ -34,13 +35,13 @@ fn linear_grad(
 ) {
     let n4 = p.n / 4u;
     let k4 = p.k / 4u;
-    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read at most
-    // four words of a tile.
+    // Squares of 2 × 2 outputs lie in four neighbouring invocations, so that any eight of them read
+    // at most four words of a tile.
     let tx = local % 2u + local / 4u % 8u * 2u;
     let ty = local / 2u % 2u + local / 32u * 2u;
 
-    // The invocation's part of the tiles: every 8th row. Columns past the end repeat the last ones; only the
-    // stores are guarded.
+    // The invocation's part of the tiles: every 8th row. Columns past the end repeat the last ones;
+    // only the stores are guarded.
     let row = local / 16u;
     let dy_at = min(group.y * 16u + local % 16u, n4 - 1u);
     let x_at = min(group.x * 16u + local % 16u, k4 - 1u);

@@ -1,6 +1,7 @@
-// dora_bwd: dz = dy · magnitude / norm, d_magnitude[n] += Σ dy·z / norm over rows. The norm is a constant.
+// dora_bwd: dz = dy · magnitude / norm, d_magnitude[n] += Σ dy·z / norm over rows.
 // roles: none
 // dispatch: (N / WG)   writes: dz =, d_magnitude +=   source: derivative of Liu et al. 2024, eq. 5 and § 4.3
+// The norm is a constant.
 
 struct Params { m: u32, n: u32 }
 

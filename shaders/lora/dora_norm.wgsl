@@ -1,6 +1,7 @@
-// dora_norm: norm[first + n] = ‖w[n, :] + scale · Σ_r b[first + n, r] · a[r, :]‖₂. One workgroup per row.
+// dora_norm: norm[first + n] = ‖w[n, :] + scale · Σ_r b[first + n, r] · a[r, :]‖₂.
 // roles: weight, reduce
 // dispatch: (N)   writes: norm = in these rows   source: Liu et al. 2024, eq. 5
+// One workgroup per row.
 
 struct Params { n: u32, k: u32, r: u32, first: u32, scale: f32, offset: f32 }
 
@@ -27,7 +28,8 @@ fn dora_norm(
     var sum = 0.0;
     for (var k = lane; k < p.k; k += WG) {
         var delta = 0.0;
-        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+        // A loop of constant length is unrolled: llvmpipe ends an invocation's loops after 65,535
+        // turns.
         for (var c = 0u; c < p.r; c += 8u) {
             for (var j = 0u; j < 8u; j++) {
                 let r = min(c + j, p.r - 1u);

@@ -1,6 +1,7 @@
-// dropout: y = x · mask, or y = x · (1 - mask) for what dropout takes away. Four elements an invocation.
+// dropout: y = x · mask, or y = x · (1 - mask) for what dropout takes away.
 // roles: mask
 // dispatch: (n / 256)   writes: y = or +=   source: Srivastava et al. 2014
+// Four elements an invocation.
 
 struct Params { n: u32, rest: u32, accumulate: u32, seed: u32, threshold: u32, keep: f32 }
 

@@ -1,7 +1,8 @@
-// lora_down_bwd: dx += mask ⊙ dlow·A. A subgroup of 8 lanes makes 16 rows × 64 columns, a lane 16 × 8: a load
+// lora_down_bwd: dx += mask ⊙ dlow·A.
 // roles: mask
 // dispatch: (K/64, M/16)   writes: dx +=   source: derivative of lora_down by its input
-// of dlow is spread over the lanes by shuffles.
+// A subgroup of 8 lanes makes 16 rows × 64 columns, a lane 16 × 8: a load of dlow is spread over
+// the lanes by shuffles.
 
 struct Params { m: u32, k: u32, rank: u32, seed: u32, threshold: u32, keep: f32 }
 

@@ -1,7 +1,8 @@
-// lora_down: low = (mask ⊙ x)·Aᵀ. A subgroup of 8 lanes makes 32 rows × 16 ranks, a lane 32 × 2: a load of x
+// lora_down: low = (mask ⊙ x)·Aᵀ.
 // roles: mask
 // dispatch: (R/16, M/32)   writes: low =   source: Hu et al. 2021, eq. 3
-// is spread over the lanes by shuffles.
+// A subgroup of 8 lanes makes 32 rows × 16 ranks, a lane 32 × 2: a load of x is spread over the
+// lanes by shuffles.
 
 struct Params { m: u32, k: u32, rank: u32, seed: u32, threshold: u32, keep: f32 }
 
@@ -22,8 +23,8 @@ fn lora_down(
     let row = group.y * TM;
     let pair = group.x * 8u + lane;
 
-    // Lanes 2i and 2i+1 load eight k of row 4g+i. Rows and ranks past the end repeat the last one; only
-    // the stores are guarded.
+    // Lanes 2i and 2i+1 load eight k of row 4g+i. Rows and ranks past the end repeat the last one;
+    // only the stores are guarded.
     let a_at = min(pair, p.rank / 2u - 1u) * 2u * k4;
     var x_at: array<u32, LOADS>;
     for (var g = 0u; g < LOADS; g++) {

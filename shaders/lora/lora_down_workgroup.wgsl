@@ -1,7 +1,8 @@
-// lora_down: low = (mask ⊙ x)·Aᵀ. A workgroup: 16 rows × 16 ranks source tiles of 64 k in 8 KiB of shared
+// lora_down: low = (mask ⊙ x)·Aᵀ.
 // roles: mask
 // dispatch: (R/16, M/16)   writes: low =   source: Hu et al. 2021, eq. 3
-// memory, an invocation one row × four ranks: few outputs, so that every GPU has enough workgroups.
+// A workgroup: 16 rows × 16 ranks source tiles of 64 k in 8 KiB of shared memory, an invocation one
+// row × four ranks: few outputs, so that every GPU has enough workgroups.
 
 struct Params { m: u32, k: u32, rank: u32, seed: u32, threshold: u32, keep: f32 }
 
@@ -24,8 +25,8 @@ fn lora_down(
 
     var acc: vec4f;
     for (var k = 0u; k < k4; k += 16u) {
-        // Neighbours load neighbouring k. Past the last k x is 0; rows and ranks past the end repeat the
-        // last one, and only the stores are guarded.
+        // Neighbours load neighbouring k. Past the last k x is 0; rows and ranks past the end
+        // repeat the last one, and only the stores are guarded.
         for (var h = 0u; h < 4u; h++) {
             let line = local / 16u + 4u * h;
             let at = min(k + local % 16u, k4 - 1u);

@@ -1,7 +1,8 @@
-// lora_up_bwd: dlow = scale · dy·B. A subgroup of 8 lanes makes 32 rows × 16 ranks, a lane 32 × 2: a load of
+// lora_up_bwd: dlow = scale · dy·B.
 // roles: none
 // dispatch: (R/16, M/32)   writes: dlow =   source: derivative of LoRA's branch by x·Aᵀ
-// dy is spread over the lanes by shuffles.
+// A subgroup of 8 lanes makes 32 rows × 16 ranks, a lane 32 × 2: a load of dy is spread over the
+// lanes by shuffles.
 
 struct Params { m: u32, n: u32, rank: u32, scale: f32 }
 
@@ -23,8 +24,8 @@ fn lora_up_bwd(
     let row = group.y * TM;
     let pair = group.x * 8u + lane;
 
-    // Lanes 2i and 2i+1 load eight n of row 4g+i. Rows and ranks past the end repeat the last one; only
-    // the stores are guarded.
+    // Lanes 2i and 2i+1 load eight n of row 4g+i. Rows and ranks past the end repeat the last one;
+    // only the stores are guarded.
     let b_at = min(pair, r2 - 1u);
     var dy_at: array<u32, LOADS>;
     for (var g = 0u; g < LOADS; g++) {

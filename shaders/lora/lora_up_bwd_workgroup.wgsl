@@ -1,7 +1,8 @@
-// lora_up_bwd: dlow = scale · dy·B. A workgroup makes 16 rows × 16 ranks source tiles of 64 n in 8 KiB of
+// lora_up_bwd: dlow = scale · dy·B.
 // roles: none
 // dispatch: (R/16, M/16)   writes: dlow =   source: derivative of LoRA's branch by x·Aᵀ
-// shared memory, an invocation one row × four ranks: few outputs, so that every GPU has enough workgroups.
+// A workgroup makes 16 rows × 16 ranks source tiles of 64 n in 8 KiB of shared memory, an
+// invocation one row × four ranks: few outputs, so that every GPU has enough workgroups.
 
 struct Params { m: u32, n: u32, rank: u32, scale: f32 }
 
@@ -26,8 +27,8 @@ fn lora_up_bwd(
 
     var acc: vec4f;
     for (var n = 0u; n < n4; n += 16u) {
-        // Neighbours load neighbouring n. Past the last n dy is 0; rows and ranks past the end repeat the
-        // last one, and only the stores are guarded.
+        // Neighbours load neighbouring n. Past the last n dy is 0; rows and ranks past the end
+        // repeat the last one, and only the stores are guarded.
         for (var h = 0u; h < 4u; h++) {
             let line = local / 16u + 4u * h;
             let source = min(group.y * 16u + line, p.m - 1u) * n4 + min(n + local % 16u, n4 - 1u);

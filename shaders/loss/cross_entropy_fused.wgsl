@@ -29,7 +29,8 @@ fn cross_entropy_fused(
     if owner { target_logit = logits[row + label]; }
 
     var most = -3.4028234e38;
-    // Loops of constant length are unrolled: llvmpipe ends an invocation's loops after 65,535 turns.
+    // Loops of constant length are unrolled: llvmpipe ends an invocation's loops after 65,535
+    // turns.
     for (var i = row + lane; i < end; i += 8u * WG) {
         for (var j = 0u; j < 8u; j++) { most = max(most, logits[min(i + j * WG, end - 1u)]); }
     }

@@ -1,6 +1,7 @@
-// adamw8bit: AdamW whose moments are 8-bit codes, a scale per block of 256. One workgroup per block.
+// adamw8bit: AdamW whose moments are 8-bit codes, a scale per block of 256.
 // roles: reduce
 // dispatch: (n / 256)   writes: theta, m, v, scales in place, g = 0   source: Dettmers et al. 2022, §2
+// One workgroup per block.
 
 // decay = 1 - lr·weight_decay, step = lr / bias1, root = √bias2, with biasK = 1 - betaK^t.
 struct Params {
@@ -30,7 +31,8 @@ fn unpack(book: u32, word: u32) -> vec4f {
                  value(book, (word >> 16u) & 255u), value(book, word >> 24u));
 }
 
-// The code nearest to the closest of 65536 evenly spaced points of [-1, 1]: bitsandbytes' rule on CPUs.
+// The code nearest to the closest of 65536 evenly spaced points of [-1, 1]: bitsandbytes' rule on
+// CPUs.
 fn nearest(book: u32, x: f32) -> u32 {
     let at = clamp(u32(fma((x + 1.0) * 0.5, 65535.0, 0.5)), 0u, 65535u);
     let point = f32(at) / 65535.0 * 2.0 - 1.0;

@@ -1,6 +1,7 @@
-// gather_rows: y[l] = x[index[l]], or zeros where index[l] is no row of x. One invocation per element.
+// gather_rows: y[l] = x[index[l]], or zeros where index[l] is no row of x.
 // roles: none
 // dispatch: (L·D / WG)   writes: y =   source: selection of the rows that have a target, and its inverse
+// One invocation per element.
 
 struct Params { l: u32, n: u32, d: u32 }
 

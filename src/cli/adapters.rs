@@ -135,8 +135,8 @@ fn table(session: &Session, rows: &[[String; 9]]) -> Result<()> {
     Ok(())
 }
 
-/// How alike the changes of each pair are: the cosine of the angle between all ΔW of one and of the other, and what
-/// settings differ.
+/// How alike the changes of each pair are: the cosine of the angle between all ΔW of one and of the
+/// other, and what settings differ.
 fn compare(session: &Session, adapters: &[(PathBuf, AdapterFile)]) -> Result<()> {
     for (i, (first, a)) in adapters.iter().enumerate() {
         for (j, (second, b)) in adapters.iter().enumerate().skip(i + 1) {

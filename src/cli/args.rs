@@ -46,13 +46,15 @@ pub(super) struct Inspect {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(super) struct ModelArgs {
-    /// A folder with config.json, safetensors and tokenizer.json, a .gguf file, or a Hugging Face name.
+    /// A folder with config.json, safetensors and tokenizer.json, a .gguf file, or a Hugging Face
+    /// name.
     #[arg(long = "model", value_name = "MODEL")]
     pub(super) name: String,
     /// Frozen linear layers: nf4 (QLoRA) or none (the checkpoint's precision).
     #[arg(long, default_value = "nf4", value_parser = word::<Quant>(["nf4", "none"]))]
     pub(super) quant: Quant,
-    /// Products at 32 bits, or with factors of 16 and sums of 32 where the adapter has `shader-f16` and gains by it.
+    /// Products at 32 bits, or with factors of 16 and sums of 32 where the adapter has `shader-f16`
+    /// and gains by it.
     #[arg(long, default_value = "f32", value_parser = word::<Precision>(["f32", "mixed"]))]
     pub(super) precision: Precision,
     #[command(flatten)]

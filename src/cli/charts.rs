@@ -1,4 +1,5 @@
-//! Pictures of the pricer's reports, each drawn once for SVG (in HTML) and PNG, and the page around them.
+//! Pictures of the pricer's reports, each drawn once for SVG (in HTML) and PNG, and the page around
+//! them.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -111,7 +111,8 @@ async fn probe(
         |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let (inside, tokens) = logits(&merged, Quant::None, None).await?;
     let (four, _) = logits(base, Quant::Nf4, Some(adapter)).await?;
-    // Where the 16-bit weights and an adapter do not fit together, the first figure still says what matters.
+    // Where the 16-bit weights and an adapter do not fit together, the first figure still says what
+    // matters.
     let same = logits(base, Quant::None, Some(adapter)).await.ok();
     Ok(Probe {
         tokens,

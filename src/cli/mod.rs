@@ -1,6 +1,6 @@
-//! The command line: which commands there are (here), the flags of each beside its work, flags that several share
-//! (`args`), what every command needs (`session`), and where the words go (`printer`). Only this module prints, blocks
-//! and uses `anyhow`.
+//! The command line: which commands there are (here), the flags of each beside its work, flags that
+//! several share (`args`), what every command needs (`session`), and where the words go
+//! (`printer`). Only this module prints, blocks and uses `anyhow`.
 
 mod adapters;
 mod args;

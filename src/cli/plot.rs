@@ -1,4 +1,5 @@
-//! `plot RUNDIR`: a run's losses, learning rate and gradient norm, and the chart that `train --plot` keeps up to date.
+//! `plot RUNDIR`: a run's losses, learning rate and gradient norm, and the chart that
+//! `train --plot` keeps up to date.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,8 @@ pub(super) struct PlotArgs {
     /// The folder of a run.
     #[arg(value_name = "RUNDIR")]
     run: PathBuf,
-    /// A picture (.png, .svg) or a page with the numbers under the pointer (.html); in the terminal otherwise.
+    /// A picture (.png, .svg) or a page with the numbers under the pointer (.html); in the terminal
+    /// otherwise.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -33,7 +33,8 @@ pub(super) struct PredictArgs {
     /// Tokens of the description that are kept.
     #[arg(long, value_name = "N", default_value_t = CUTOFF)]
     cutoff: usize,
-    /// Where numbers are several tokens: the share of their probability that is followed to its end.
+    /// Where numbers are several tokens: the share of their probability that is followed to its
+    /// end.
     #[arg(long, value_name = "P", default_value_t = 0.99)]
     price_mass: f64,
     #[command(flatten)]

@@ -20,15 +20,16 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Opens both and says what became of them. Where `spool` is a folder to be, tokens that wait on a disk lie beside
-    /// it, not where the system's memory may be the disk.
+    /// Opens both and says what became of them. Where `spool` is a folder to be, tokens that wait
+    /// on a disk lie beside it, not where the system's memory may be the disk.
     pub(super) fn open(
         session: &Session,
         config: &mut TrainConfig,
         mut tokenizer: Tokenizer,
         spool: Option<&Path>,
     ) -> Result<Rows> {
-        // A template that writes the date writes the same one as long as the run lives: it is one of its settings.
+        // A template that writes the date writes the same one as long as the run lives: it is one
+        // of its settings.
         if tokenizer.asks_for_date() {
             tokenizer.set_date(*config.template_date.get_or_insert_with(Moment::now));
         }

@@ -31,7 +31,8 @@ fn kept_folder() -> Option<PathBuf> {
     Some(base?.join("wgpu-lora/pipelines"))
 }
 
-/// Seconds that measuring kernel variants takes at most, unless `WGPU_LORA_TUNE_SECONDS` says otherwise.
+/// Seconds that measuring kernel variants takes at most, unless `WGPU_LORA_TUNE_SECONDS` says
+/// otherwise.
 const TUNE_SECONDS: u64 = 10;
 
 /// No measurement begins in the last seconds: they are the one's before.
@@ -111,15 +112,16 @@ impl Session {
         Ok(Files::new(ModelFiles::open(self.locate(model)?)?))
     }
 
-    /// Opens the device, by `policy` or the environment's, with the choices that were measured before.
+    /// Opens the device, by `policy` or the environment's, with the choices that were measured
+    /// before.
     pub(super) async fn gpu(&self, inspect: Inspect, policy: Option<Policy>) -> Result<Gpu> {
         let tuning = kept_folder().filter(|_| self.tune).map_or(Tuning::Shipped, Tuning::Kept);
         let policy = policy.map_or_else(policy_from_env, Ok)?;
         self.open(inspect, policy, tuning).await
     }
 
-    /// Opens the device for work that takes minutes: before it begins, kernel variants are measured where
-    /// none are shipped or kept for this adapter, and kept.
+    /// Opens the device for work that takes minutes: before it begins, kernel variants are measured
+    /// where none are shipped or kept for this adapter, and kept.
     pub(super) async fn tuned_gpu(&self, inspect: Inspect) -> Result<Gpu> {
         let gpu = self.gpu(inspect, None).await?;
         if !self.tune || inspect.verify || !gpu.caps().is_untuned() {
@@ -209,8 +211,8 @@ impl Session {
         Ok(model)
     }
 
-    /// Reads an adapter and attaches it under a name; the base model's name is compared by eye only. Says what of it
-    /// changes nothing.
+    /// Reads an adapter and attaches it under a name; the base model's name is compared by eye
+    /// only. Says what of it changes nothing.
     pub(super) async fn attach(&self, model: &mut Model, name: &str, path: &str) -> Result<()> {
         let file = AdapterFile::load(path)?;
         say_notes(&self.printer, path, &file, model.config());

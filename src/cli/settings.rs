@@ -27,8 +27,8 @@ pub(super) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// Flags over `--config` over the `run.toml` of the run that is `resumed` over the adapter to go on from over
-    /// `--preset` over defaults; not checked yet.
+    /// Flags over `--config` over the `run.toml` of the run that is `resumed` over the adapter to
+    /// go on from over `--preset` over defaults; not checked yet.
     pub(super) fn merged(&self, resumed: Option<&Path>) -> Result<TrainConfig> {
         let resumed = resumed.map(|out| out.join("run.toml")).filter(|path| path.exists());
         let config = self.over_defaults(resumed.as_deref(), Ok)?;
@@ -65,28 +65,32 @@ impl SettingsArgs {
     }
 }
 
-/// The flags that are settings: each, if given, replaces the one of the same name in run.toml. Numbers and words are
-/// checked where all settings come together.
+/// The flags that are settings: each, if given, replaces the one of the same name in run.toml.
+/// Numbers and words are checked where all settings come together.
 #[derive(Debug, Args, Serialize)]
 #[command(next_help_heading = "Settings")]
 struct Flags {
     /// The base model: a folder, a .gguf file, or a Hugging Face name.
     #[arg(long)]
     model: Option<String>,
-    /// Training rows: JSONL, JSON, CSV or Parquet files (also .gz, .zst) of {"prompt", "completion"}, {"text"},
-    /// {"instruction", "input", "response"} or {"messages"}; or data sets of the hub, OWNER/NAME[/SUBSET][:SPLIT].
+    /// Training rows: JSONL, JSON, CSV or Parquet files (also .gz, .zst) of {"prompt",
+    /// "completion"}, {"text"}, {"instruction", "input", "response"} or {"messages"}; or data sets
+    /// of the hub, OWNER/NAME[/SUBSET][:SPLIT].
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<String>,
-    /// Held-out rows, likewise (of a data set its validation or test split): evaluated before, during and after training.
+    /// Held-out rows, likewise (of a data set its validation or test split): evaluated before,
+    /// during and after training.
     #[arg(long, value_name = "FILE")]
     eval_data: Option<String>,
     /// Columns with other names: text=review,... reads `text` from the column `review`.
     #[arg(long, value_name = "OURS=THEIRS,...", value_delimiter = ',')]
     map: Vec<String>,
-    /// The date that a chat template may write, 2026-11-30 or 2026-11-30T08:15:00 [default: when the run began].
+    /// The date that a chat template may write, 2026-11-30 or 2026-11-30T08:15:00 [default: when
+    /// the run began].
     #[arg(long, value_name = "DATE")]
     template_date: Option<String>,
-    /// Go on from this adapter of PEFT or an earlier run, with its rank, alpha and layers, in place of a fresh one.
+    /// Go on from this adapter of PEFT or an earlier run, with its rank, alpha and layers, in place
+    /// of a fresh one.
     #[arg(long, value_name = "ADAPTER")]
     init_adapter: Option<String>,
     /// Frozen linear layers: nf4 (QLoRA) or none (the checkpoint's precision) [default: nf4].
@@ -131,7 +135,8 @@ struct Flags {
     /// Micro-batches in an optimizer step [default: 4].
     #[arg(long, value_name = "N")]
     gradient_accumulation_steps: Option<u64>,
-    /// Tokens kept of a row [default: 1024, or the model's limit if that is less; the price presets: 128].
+    /// Tokens kept of a row [default: 1024, or the model's limit if that is less; the price
+    /// presets: 128].
     #[arg(long, value_name = "N")]
     max_length: Option<u64>,
     /// Put rows of like length together.
@@ -191,8 +196,8 @@ struct Flags {
     /// Compute activations twice to save memory [default: auto].
     #[arg(long, value_name = "auto|on|off")]
     gradient_checkpointing: Option<String>,
-    /// f32, or mixed: 16 bits for activations that wait for the backward pass, and for factors of products on GPUs
-    /// with shader-f16 [default: f32].
+    /// f32, or mixed: 16 bits for activations that wait for the backward pass, and for factors of
+    /// products on GPUs with shader-f16 [default: f32].
     #[arg(long, value_name = "f32|mixed")]
     precision: Option<String>,
     /// Which tokens of a prompt/completion row are targets [default: completion].

@@ -64,8 +64,8 @@ impl Batch {
         }
     }
 
-    /// Adds a sequence, row `row` of its dataset; `predicted` are places of its targets in ascending order. Nothing
-    /// predicts the first token.
+    /// Adds a sequence, row `row` of its dataset; `predicted` are places of its targets in
+    /// ascending order. Nothing predicts the first token.
     pub fn push(&mut self, row: usize, ids: &[u32], predicted: impl IntoIterator<Item = usize>) {
         let (first, length) = (self.ids.len(), ids.len());
         // Rows stay below 2^32: the ids would be 16 GiB before.
@@ -80,8 +80,9 @@ impl Batch {
         }
     }
 
-    /// A batch from another program's (B, T) arrays: sequences of `lengths`, padded on the right, and labels as the
-    /// Hugging Face Trainer has them, not shifted: `labels[b, t]` is `ids[b, t]`, to be predicted at t - 1, or [`IGNORE`].
+    /// A batch from another program's (B, T) arrays: sequences of `lengths`, padded on the right,
+    /// and labels as the Hugging Face Trainer has them, not shifted: `labels[b, t]` is `ids[b, t]`,
+    /// to be predicted at t - 1, or [`IGNORE`].
     ///
     /// **Errors** [`Error::Shape`] if the arrays do not fit, [`Error::Invalid`] for a label that is
     /// neither an id nor [`IGNORE`], a length over T, or a label behind a row's end.

@@ -1,8 +1,9 @@
-//! A conversation as it stands in a record: messages by the roles that templates know, the tools that they may call, and
-//! which of them count.
+//! A conversation as it stands in a record: messages by the roles that templates know, the tools
+//! that they may call, and which of them count.
 //!
-//! **Source** TRL 1.16 (`tools` and `chat_template_kwargs` beside `messages`; a `prompt` and a `completion` that are lists of
-//! messages), LLaMA-Factory's data formats (ShareGPT's roles, `system`, `history`), OpenAI's `weight`.
+//! **Source** TRL 1.16 (`tools` and `chat_template_kwargs` beside `messages`; a `prompt` and a
+//! `completion` that are lists of messages), LLaMA-Factory's data formats (ShareGPT's roles,
+//! `system`, `history`), OpenAI's `weight`.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,8 @@ type Said<T> = std::result::Result<T, String>;
 pub struct Chat {
     /// Objects with `role`, `content` and whatever else the template reads.
     pub messages: Vec<Value>,
-    /// Of a prompt and a completion: how many messages the prompt has. The loss is on what the template writes behind them.
+    /// Of a prompt and a completion: how many messages the prompt has. The loss is on what the
+    /// template writes behind them.
     pub prompt: Option<usize>,
     /// The tools that the assistant may call.
     pub tools: Option<Vec<Value>>,
@@ -152,8 +154,8 @@ pub(super) fn history(value: &Value) -> Said<Vec<Value>> {
     Ok(turns)
 }
 
-/// A message under `role` and `content`, without its nulls: transformers drops them, and Parquet has them for every key
-/// that another message has. ShareGPT's `from` and `value` stand for both.
+/// A message under `role` and `content`, without its nulls: transformers drops them, and Parquet
+/// has them for every key that another message has. ShareGPT's `from` and `value` stand for both.
 fn with_role(message: Value) -> Said<Map<String, Value>> {
     let Value::Object(mut message) = message else {
         return Err(format!(
@@ -222,9 +224,11 @@ fn calls(value: &Value) -> Said<Value> {
     Ok(calls.into())
 }
 
-/// A key by which a program says that a message is no target, where it says so. TRL reads none of them.
+/// A key by which a program says that a message is no target, where it says so. TRL reads none of
+/// them.
 ///
-/// **Source** axolotl (`message_field_training`), LLaMA-Factory (`loss`), and what data sets have (`masked`, `trainable`).
+/// **Source** axolotl (`message_field_training`), LLaMA-Factory (`loss`), and what data sets have
+/// (`masked`, `trainable`).
 fn left_out(message: &Map<String, Value>) -> Option<(&'static str, &Value)> {
     const KEYS: [(&str, bool); 5] = [
         ("train", false),
@@ -237,7 +241,8 @@ fn left_out(message: &Map<String, Value>) -> Option<(&'static str, &Value)> {
     KEYS.into_iter().find_map(found)
 }
 
-/// Text, or a list of parts that are texts. A message without any is a call of a tool, or a thought.
+/// Text, or a list of parts that are texts. A message without any is a call of a tool, or a
+/// thought.
 fn content(message: &Map<String, Value>) -> Said<()> {
     match message.get("content") {
         Some(Value::String(_)) => Ok(()),

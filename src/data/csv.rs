@@ -1,7 +1,7 @@
-//! CSV after RFC 4180, as `pandas.read_csv(dtype=str, keep_default_na=False)` reads it: a header, then one
-//! record a line, fields in quotes where they hold the separator, quotes or line ends. Written here because
-//! broken quoting and rows of other lengths must be errors with their line: the readers at hand fill up, or
-//! take the rest of the file for one field, in silence.
+//! CSV after RFC 4180, as `pandas.read_csv(dtype=str, keep_default_na=False)` reads it: a header,
+//! then one record a line, fields in quotes where they hold the separator, quotes or line ends.
+//! Written here because broken quoting and rows of other lengths must be errors with their line:
+//! the readers at hand fill up, or take the rest of the file for one field, in silence.
 
 use std::io::BufRead;
 
@@ -14,9 +14,9 @@ use crate::Result;
 /// A header of more columns is none: the separator is another one, or this is no table.
 const MOST_COLUMNS: usize = 2048;
 
-/// Calls `each(line, record)` for every record behind the header. The separator is the one of comma,
-/// semicolon, tab and bar that the header line has most of (`tabs`: a tab if there is one), or what Excel's
-/// `sep=;` above the header says.
+/// Calls `each(line, record)` for every record behind the header. The separator is the one of
+/// comma, semicolon, tab and bar that the header line has most of (`tabs`: a tab if there is one),
+/// or what Excel's `sep=;` above the header says.
 pub(super) fn for_each(
     name: &str,
     source: impl BufRead,
@@ -90,8 +90,8 @@ impl<R: BufRead> Reader<'_, R> {
         self.lines.bad(line, why)
     }
 
-    /// The names of the columns: without the spaces around them; a column without a name, as pandas writes
-    /// its index, is called as pandas calls it.
+    /// The names of the columns: without the spaces around them; a column without a name, as pandas
+    /// writes its index, is called as pandas calls it.
     fn header(&mut self, at: usize) -> Result<Vec<String>> {
         let mut columns: Vec<String> = Vec::new();
         let (names, count) = self.fields(MOST_COLUMNS)?;
@@ -132,7 +132,8 @@ impl<R: BufRead> Reader<'_, R> {
         self.bad(line, why)
     }
 
-    /// Reads the next line that is not blank and returns its number. One of nothing but separators is a record.
+    /// Reads the next line that is not blank and returns its number. One of nothing but separators
+    /// is a record.
     fn next_line(&mut self) -> Result<Option<usize>> {
         while self.lines.read()? {
             let blank = |b: &u8| b.is_ascii_whitespace() && *b != self.separator;
@@ -143,8 +144,8 @@ impl<R: BufRead> Reader<'_, R> {
         Ok(None)
     }
 
-    /// The first `most` fields of the record that begins with the present line, and how many it has;
-    /// reads on where a quoted field has line ends.
+    /// The first `most` fields of the record that begins with the present line, and how many it
+    /// has; reads on where a quoted field has line ends.
     fn fields(&mut self, most: usize) -> Result<(Vec<String>, usize)> {
         let separator = self.separator;
         let (mut fields, mut count, mut at) = (Vec::with_capacity(most.min(64)), 0, 0);
@@ -178,7 +179,8 @@ impl<R: BufRead> Reader<'_, R> {
         }
     }
 
-    /// Copies a quoted field from behind its opening quote and returns the place behind the closing one.
+    /// Copies a quoted field from behind its opening quote and returns the place behind the closing
+    /// one.
     fn quoted(&mut self, mut at: usize, field: &mut Vec<u8>) -> Result<usize> {
         let opened = self.lines.line;
         loop {

@@ -1,5 +1,5 @@
-//! Training rows, tokenized and masked as TRL's `SFTTrainer` does. Their tokens go to a `Store`; memory holds 16 bytes
-//! a row.
+//! Training rows, tokenized and masked as TRL's `SFTTrainer` does. Their tokens go to a `Store`;
+//! memory holds 16 bytes a row.
 
 use super::encode::{self, Encode, LossOn, to_u32};
 use super::record::Record;
@@ -25,8 +25,8 @@ pub struct DatasetOptions {
     pub loss: LossOn,
     /// Which columns of the file are read as which keys.
     pub columns: ColumnMap,
-    /// Where the tokens of many rows (beyond 64 MiB) wait, in a file without a name; `None`: where the system keeps
-    /// temporary files, which may be its memory.
+    /// Where the tokens of many rows (beyond 64 MiB) wait, in a file without a name; `None`: where
+    /// the system keeps temporary files, which may be its memory.
     pub spool: Option<PathBuf>,
 }
 
@@ -50,8 +50,9 @@ pub struct DatasetReport {
     pub rows_answer_cut: usize,
     /// Rows left out because no token of theirs is a target (after cutting).
     pub rows_without_target: usize,
-    /// Rows whose prompt, tokenized alone, is not how prompt + completion begins; their targets begin at the first token
-    /// that differs, as TRL's. A prompt that ends in a space is the usual cause.
+    /// Rows whose prompt, tokenized alone, is not how prompt + completion begins; their targets
+    /// begin at the first token that differs, as TRL's. A prompt that ends in a space is the usual
+    /// cause.
     pub rows_prompt_mismatch: usize,
     /// Rows that begin with two BOS: their text has one, and the tokenizer puts one in front.
     pub rows_bos_twice: usize,
@@ -70,8 +71,8 @@ pub struct DatasetReport {
 pub struct TokenizedRow {
     /// Tokens: encode(prompt + completion) + EOS, or a rendered chat, cut to `max_length`.
     pub ids: Vec<u32>,
-    /// Ranges of tokens that are targets, in order and apart; the others carry no loss. Token 0 never
-    /// does, since nothing predicts it.
+    /// Ranges of tokens that are targets, in order and apart; the others carry no loss. Token 0
+    /// never does, since nothing predicts it.
     pub spans: Vec<(u32, u32)>,
     /// Index in the dataset.
     pub row: usize,
@@ -118,8 +119,8 @@ impl Dataset {
     /// ([`records::for_each_record`]).
     ///
     /// **Errors** [`Error::Io`] if a file cannot be read; [`Error::Format`] with file and line for
-    /// records that cannot be read or are no known kind of row, and empty files; [`Error::Invalid`] if no
-    /// row has a target.
+    /// records that cannot be read or are no known kind of row, and empty files; [`Error::Invalid`]
+    /// if no row has a target.
     pub fn open<P: AsRef<Path>>(
         paths: &[P],
         tokenizer: &(impl Encode + ?Sized),

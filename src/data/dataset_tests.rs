@@ -92,7 +92,8 @@ fn long_rows_are_cut_and_rows_without_targets_dropped() {
         (r.rows_read, r.rows_kept, r.rows_cut, r.rows_without_target, r.longest),
         (3, 2, 3, 1, 10)
     );
-    // The third row is cut within its answer, the second before it: both lose its end, as the first does its EOS.
+    // The third row is cut within its answer, the second before it: both lose its end, as the first
+    // does its EOS.
     assert_eq!(r.rows_answer_cut, 3);
     assert_eq!(d.row(0).unwrap().ids, [256, 120, 121, 122]);
     assert_eq!(d.row(0).unwrap().targets(), 1);

@@ -102,8 +102,9 @@ pub(super) fn text(text: &str, tokenizer: &(impl Encode + ?Sized)) -> Result<Enc
     Ok(Encoded { spans: vec![(0, to_u32(ids.len()))], ids, parted: false, ended })
 }
 
-/// A prompt and its completion. The targets begin at the first token that the two together have otherwise than the prompt
-/// alone, as in TRL: a token may hold the prompt's end and the completion's beginning.
+/// A prompt and its completion. The targets begin at the first token that the two together have
+/// otherwise than the prompt alone, as in TRL: a token may hold the prompt's end and the
+/// completion's beginning.
 pub(super) fn completion(
     prompt: &str,
     completion: &str,
@@ -123,8 +124,8 @@ pub(super) fn completion(
     })
 }
 
-/// Appends EOS (as TRL, only where the text does not end in it already), and what the tokenizer itself puts behind texts
-/// (where that is the EOS, once). Returns whether anything ends the row.
+/// Appends EOS (as TRL, only where the text does not end in it already), and what the tokenizer
+/// itself puts behind texts (where that is the EOS, once). Returns whether anything ends the row.
 fn with_eos(
     mut ids: Vec<u32>,
     ends: bool,

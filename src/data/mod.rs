@@ -1,6 +1,7 @@
-//! Rows in, batches out: reads records of JSONL, CSV or Parquet, takes them for rows, tokenizes them with
-//! the prompt masked as TRL does, and hands out micro-batches in an order that depends on the seed and the epoch alone. Nothing here
-//! knows the device; everything here works on wasm32 too (rows come from any reader).
+//! Rows in, batches out: reads records of JSONL, CSV or Parquet, takes them for rows, tokenizes
+//! them with the prompt masked as TRL does, and hands out micro-batches in an order that depends on
+//! the seed and the epoch alone. Nothing here knows the device; everything here works on wasm32 too
+//! (rows come from any reader).
 
 pub mod batch;
 mod chat_row;

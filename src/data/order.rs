@@ -1,19 +1,22 @@
-//! In which order rows are trained on, and how they fall into micro-batches and accumulation windows.
+//! In which order rows are trained on, and how they fall into micro-batches and accumulation
+//! windows.
 
 use crate::random::{shuffle, stream};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The order of `n` rows in `epoch` (from 0): a shuffle that depends on `seed`, `epoch` and `n` alone.
+/// The order of `n` rows in `epoch` (from 0): a shuffle that depends on `seed`, `epoch` and `n`
+/// alone.
 pub fn epoch_order(seed: u64, epoch: u64, n: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n).map(|i| u32::try_from(i).unwrap_or(u32::MAX)).collect();
     shuffle(&mut stream(seed, "epoch_order", epoch), &mut order);
     order
 }
 
-/// [`epoch_order`] with rows of like length put together: the shuffled rows are taken in megabatches
-/// of `window · min(n / (4 · window), 50)` rows (at least one window), each sorted from long to short;
-/// then the longest row of all is swapped to the front, so that a lack of memory shows at once.
+/// [`epoch_order`] with rows of like length put together: the shuffled rows are taken in
+/// megabatches of `window · min(n / (4 · window), 50)` rows (at least one window), each sorted from
+/// long to short; then the longest row of all is swapped to the front, so that a lack of memory
+/// shows at once.
 ///
 /// `window` is batch size × accumulation steps.
 /// **Source** transformers `trainer_pt_utils.get_length_grouped_indices`, as `Trainer` calls it.
@@ -33,8 +36,8 @@ pub fn length_grouped_order(seed: u64, epoch: u64, lengths: &[u32], window: usiz
     order
 }
 
-/// Rows in packs of at most `budget` tokens: a shuffle that depends on `seed` alone, taken row by row, a
-/// new pack where the next row does not fit. A longer row has a pack of its own.
+/// Rows in packs of at most `budget` tokens: a shuffle that depends on `seed` alone, taken row by
+/// row, a new pack where the next row does not fit. A longer row has a pack of its own.
 pub fn packs(seed: u64, lengths: &[u32], budget: usize) -> Vec<Vec<u32>> {
     let mut order: Vec<u32> =
         (0..lengths.len()).map(|i| u32::try_from(i).unwrap_or(u32::MAX)).collect();
@@ -74,8 +77,8 @@ pub struct LoaderOptions {
     pub gradient_accumulation_steps: usize,
     /// [`length_grouped_order`] instead of [`epoch_order`].
     pub group_by_length: bool,
-    /// [`packs`] of this many tokens in place of micro-batches of `batch_size` rows; 0: none. They are
-    /// made once and come in another order in each epoch.
+    /// [`packs`] of this many tokens in place of micro-batches of `batch_size` rows; 0: none. They
+    /// are made once and come in another order in each epoch.
     pub pack_tokens: usize,
 }
 
@@ -92,8 +95,8 @@ impl Default for LoaderOptions {
 
 /// Hands out accumulation windows for ever, epoch after epoch.
 ///
-/// A window is the micro-batches of one optimizer step; it never spans two epochs: the last one of an
-/// epoch is kept although it may be smaller, as the HF Trainer does.
+/// A window is the micro-batches of one optimizer step; it never spans two epochs: the last one of
+/// an epoch is kept although it may be smaller, as the HF Trainer does.
 #[derive(Clone, Debug)]
 pub struct Loader {
     /// Tokens of each row, or of each pack.
@@ -107,8 +110,8 @@ pub struct Loader {
 impl Loader {
     /// Starts at `position`; `lengths` are [`super::Dataset::lengths`].
     ///
-    /// **Errors** [`Error::Invalid`] without rows, for a zero batch or window, or a position that this
-    /// data does not have.
+    /// **Errors** [`Error::Invalid`] without rows, for a zero batch or window, or a position that
+    /// this data does not have.
     pub fn new(lengths: Vec<u32>, options: LoaderOptions, position: Position) -> Result<Loader> {
         let n = lengths.len();
         if n == 0 || u32::try_from(n).is_err() {
@@ -209,7 +212,8 @@ pub fn steps_per_epoch(rows: usize, options: LoaderOptions) -> u64 {
     micro.div_ceil(options.gradient_accumulation_steps.max(1)) as u64
 }
 
-/// Optimizer steps of a run: `max_steps` if given, else ⌈epochs · steps per epoch⌉, as the HF Trainer.
+/// Optimizer steps of a run: `max_steps` if given, else ⌈epochs · steps per epoch⌉, as the HF
+/// Trainer.
 pub fn total_steps(steps_per_epoch: u64, epochs: f64, max_steps: Option<u64>) -> u64 {
     // A float-to-integer cast saturates; epochs were validated to be positive.
     max_steps.unwrap_or_else(|| (epochs * steps_per_epoch as f64).ceil() as u64)

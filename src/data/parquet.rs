@@ -10,8 +10,9 @@ use crate::{Error, Result};
 
 /// Calls `each(row, record)` for every row, from 1.
 ///
-/// **Errors** [`Error::Format`] naming the row at which the file could not be read on; [`Error::Unsupported`] for
-/// what Parquet has and is not read: encryption, LZO, intervals, columns of equal names.
+/// **Errors** [`Error::Format`] naming the row at which the file could not be read on;
+/// [`Error::Unsupported`] for what Parquet has and is not read: encryption, LZO, intervals, columns
+/// of equal names.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn for_each(
     name: &str,
@@ -47,7 +48,8 @@ pub(super) fn for_each(
     Ok(rows)
 }
 
-/// What ended the reading in front of a row, or at the footer (0). Only what is damaged is called so.
+/// What ended the reading in front of a row, or at the footer (0). Only what is damaged is called
+/// so.
 #[cfg(not(target_arch = "wasm32"))]
 fn failed(name: &str, row: usize, why: ParquetError) -> Error {
     let at = if row == 0 { "footer".into() } else { format!("row {row}") };
@@ -89,7 +91,8 @@ thread_local! {
     static DECODING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether this thread is inside the Parquet decoder, whose panics become errors: a panic hook may stay silent.
+/// Whether this thread is inside the Parquet decoder, whose panics become errors: a panic hook may
+/// stay silent.
 pub fn decoding_parquet() -> bool {
     DECODING.get()
 }

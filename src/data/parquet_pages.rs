@@ -1,7 +1,8 @@
-//! Whether the pages of a Parquet file lie within it and are as long as they can be, before the decoder makes
-//! room for what their headers say.
+//! Whether the pages of a Parquet file lie within it and are as long as they can be, before the
+//! decoder makes room for what their headers say.
 //!
-//! **Source** Apache Parquet's `PageHeader` (1: type, 2: bytes uncompressed, 3: bytes compressed) in Thrift's compact protocol.
+//! **Source** Apache Parquet's `PageHeader` (1: type, 2: bytes uncompressed, 3: bytes compressed)
+//! in Thrift's compact protocol.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -10,7 +11,8 @@ use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 
-/// A page that is larger once decompressed is not read: writers close pages at 1 MiB, or behind a batch of rows.
+/// A page that is larger once decompressed is not read: writers close pages at 1 MiB, or behind a
+/// batch of rows.
 const MOST_BYTES: i64 = 256 << 20;
 
 /// A compressed page may hold this much whatever its size.
@@ -51,8 +53,8 @@ pub(super) fn check(footer: &ParquetMetaData, file: &mut File) -> Result<()> {
     Ok(())
 }
 
-/// Whether the file says that it or columns of it are encrypted: by its last bytes, or by field 8 of a footer that
-/// can be read (`FileMetaData`'s `encryption_algorithm`).
+/// Whether the file says that it or columns of it are encrypted: by its last bytes, or by field 8
+/// of a footer that can be read (`FileMetaData`'s `encryption_algorithm`).
 pub(super) fn encrypted(file: &mut File) -> bool {
     let algorithm = |file: &mut File| -> io::Result<bool> {
         let end = file.seek(SeekFrom::End(-8))?;

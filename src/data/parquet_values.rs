@@ -1,5 +1,6 @@
-//! What stands in a cell of Parquet, as JSON: numbers as they are, bytes as the text that they are, and dates,
-//! times and decimals as the strings that Python makes of them (times with a zone in UTC).
+//! What stands in a cell of Parquet, as JSON: numbers as they are, bytes as the text that they are,
+//! and dates, times and decimals as the strings that Python makes of them (times with a zone in
+//! UTC).
 
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::record::{Field, Row};
@@ -18,7 +19,8 @@ pub(super) fn record(row: Row, columns: &Type) -> Record {
     row.into_columns().into_iter().enumerate().map(cell).collect()
 }
 
-/// What a schema has that cannot be read, or not be told apart: columns of equal names, and intervals.
+/// What a schema has that cannot be read, or not be told apart: columns of equal names, and
+/// intervals.
 pub(super) fn check(group: &Type) -> Result<(), String> {
     let mut names = Vec::new();
     for field in group.get_fields() {

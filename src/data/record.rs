@@ -8,7 +8,8 @@ pub type Record = Map<String, Value>;
 /// A record longer than this is not one: a missing line end or a broken quote.
 pub(super) const MOST_BYTES: usize = 64 << 20;
 
-/// The key under which bytes that are no text stand in a record, with their number: no row is made of them.
+/// The key under which bytes that are no text stand in a record, with their number: no row is made
+/// of them.
 const NO_TEXT: &str = "bytes that are no text";
 
 /// Bytes of a table as a value: the text that they are, or [`no_text`].

@@ -1,5 +1,5 @@
-//! One record from JSON with lists of bounded length: a list of numbers takes sixteen times its text in memory,
-//! and rows are made of texts and messages.
+//! One record from JSON with lists of bounded length: a list of numbers takes sixteen times its
+//! text in memory, and rows are made of texts and messages.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ pub(super) fn value<'de, R: serde_json::de::Read<'de>>(
     Ok(value)
 }
 
-/// Makes a [`Value`]. A column that is a list of something else than objects (token ids, vectors, tags) keeps its first
-/// [`MOST_VALUES`]: no row is made of it. Any other longer list is an error.
+/// Makes a [`Value`]. A column that is a list of something else than objects (token ids, vectors,
+/// tags) keeps its first [`MOST_VALUES`]: no row is made of it. Any other longer list is an error.
 pub(super) struct Kept {
     /// Objects and lists around the value.
     depth: usize,

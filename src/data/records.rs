@@ -1,6 +1,6 @@
-//! Records of a table or a list of JSON objects, one at a time: JSONL, a JSON array, CSV and Parquet,
-//! plain or compressed with gzip or zstd. Memory holds one record (of Parquet: one page a column),
-//! however long the file is.
+//! Records of a table or a list of JSON objects, one at a time: JSONL, a JSON array, CSV and
+//! Parquet, plain or compressed with gzip or zstd. Memory holds one record (of Parquet: one page a
+//! column), however long the file is.
 
 use std::fmt;
 use std::fs::File;
@@ -21,7 +21,8 @@ use crate::{Error, Result};
 enum Kind {
     /// One object a line, or one array of objects.
     Json,
-    /// A header line, then values; with tabs between them, if the name says so and the header has one.
+    /// A header line, then values; with tabs between them, if the name says so and the header has
+    /// one.
     Csv {
         /// Whether the name says so.
         tabs: bool,
@@ -30,15 +31,17 @@ enum Kind {
 
 /// Calls `each(line, record)` for every record of a file and returns their number.
 ///
-/// Compression and Parquet are told by the first bytes; JSON from CSV by the name (`.json`, `.jsonl`,
-/// `.ndjson`; `.csv`, `.tsv`, each perhaps with `.gz` or `.zst` behind it), else by the first character.
-/// `line` counts from 1: the line of a JSONL or CSV record's first character, the number of a record in
-/// a JSON array or of a row in Parquet. CSV's values are strings. Parquet's numbers stay numbers; its
-/// dates, times and decimals become the strings that Python makes of them, and bytes the text that they
-/// are (else an object that says how many they are, of which no row can be made).
+/// Compression and Parquet are told by the first bytes; JSON from CSV by the name (`.json`,
+/// `.jsonl`, `.ndjson`; `.csv`, `.tsv`, each perhaps with `.gz` or `.zst` behind it), else by the
+/// first character. `line` counts from 1: the line of a JSONL or CSV record's first character, the
+/// number of a record in a JSON array or of a row in Parquet. CSV's values are strings. Parquet's
+/// numbers stay numbers; its dates, times and decimals become the strings that Python makes of
+/// them, and bytes the text that they are (else an object that says how many they are, of which no
+/// row can be made).
 ///
-/// **Errors** [`Error::Io`]; [`Error::Format`] naming file and line or row for anything that is not as its
-/// format says; [`Error::Unsupported`] for Parquet and zstd in the browser; and whatever `each` returns.
+/// **Errors** [`Error::Io`]; [`Error::Format`] naming file and line or row for anything that is not
+/// as its format says; [`Error::Unsupported`] for Parquet and zstd in the browser; and whatever
+/// `each` returns.
 pub fn for_each_record(
     path: impl AsRef<Path>,
     each: impl FnMut(usize, Record) -> Result<()>,
@@ -56,8 +59,8 @@ pub fn for_each_record(
     for_each_record_in(&name, BufReader::new(Read::chain(&magic[..], file)), each)
 }
 
-/// [`for_each_record`] from any reader of JSON or CSV, such as text that was pasted; `name` stands for
-/// the file in messages, and its ending tells JSON from CSV.
+/// [`for_each_record`] from any reader of JSON or CSV, such as text that was pasted; `name` stands
+/// for the file in messages, and its ending tells JSON from CSV.
 ///
 /// **Errors** as [`for_each_record`]; [`Error::Unsupported`] for Parquet, which needs a file.
 pub fn for_each_record_in<'a>(

@@ -20,8 +20,9 @@ pub enum Row {
     },
     /// `{"text"}`: the loss is on everything.
     Text(String),
-    /// `{"messages"}`, a `prompt` and a `completion` of messages, or an instruction with `system`, `history` or `tools`: the
-    /// model's chat template writes it; the loss is on what the assistant says.
+    /// `{"messages"}`, a `prompt` and a `completion` of messages, or an instruction with `system`,
+    /// `history` or `tools`: the model's chat template writes it; the loss is on what the assistant
+    /// says.
     Chat(Box<Chat>),
 }
 
@@ -66,8 +67,8 @@ pub struct ColumnMap(BTreeMap<String, String>);
 impl ColumnMap {
     /// From `ours=theirs`, one or several with commas in each text.
     ///
-    /// **Errors** [`Error::Invalid`] for something else, a key that no row has, one given twice, or keys
-    /// that no kind of row has together.
+    /// **Errors** [`Error::Invalid`] for something else, a key that no row has, one given twice, or
+    /// keys that no kind of row has together.
     pub fn new<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> Result<ColumnMap> {
         let bad = |why: String| Error::invalid("map", why);
         let mut map = BTreeMap::new();
@@ -255,10 +256,11 @@ impl ColumnMap {
     }
 }
 
-/// `### Instruction:`, where there is an input `### Input:`, and `### Response:`, with blank lines between.
+/// `### Instruction:`, where there is an input `### Input:`, and `### Response:`, with blank lines
+/// between.
 ///
-/// **Source** Taori et al. 2023 (Stanford Alpaca), without its opening sentence; an empty input has no
-/// section, as there.
+/// **Source** Taori et al. 2023 (Stanford Alpaca), without its opening sentence; an empty input has
+/// no section, as there.
 pub fn instruction_prompt(instruction: &str, input: &str) -> String {
     let input = match input.trim().is_empty() {
         true => String::new(),

@@ -1,4 +1,5 @@
-//! Files that are none of ours, told by their first bytes, so that a message can call them by their name.
+//! Files that are none of ours, told by their first bytes, so that a message can call them by their
+//! name.
 
 /// What a file is, and what to do with it.
 pub(super) fn named(head: &[u8]) -> Option<(&'static str, &'static str)> {

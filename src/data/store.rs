@@ -1,5 +1,6 @@
-//! Words that are written once, in order, and read by place: in memory while they are few, beyond that in a temporary
-//! file without a name, which goes with the process however it ends. The browser has no files and keeps them all.
+//! Words that are written once, in order, and read by place: in memory while they are few, beyond
+//! that in a temporary file without a name, which goes with the process however it ends. The
+//! browser has no files and keeps them all.
 
 use crate::Result;
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Adds words and returns the place of the first; a file, if it takes one, is made in `folder` (else where the system
-    /// keeps temporary files).
+    /// Adds words and returns the place of the first; a file, if it takes one, is made in `folder`
+    /// (else where the system keeps temporary files).
     ///
     /// **Errors** [`crate::Error::Io`] with the folder, where it is full.
     pub(super) fn push(&mut self, words: &[u32], folder: &Option<PathBuf>) -> Result<u64> {
@@ -100,7 +101,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Some(folder.path().to_owned());
         let mut store = Store::default();
-        // 24 MiWords in pieces of odd lengths: the first 16 go to the file at once, the others by the MiB.
+        // 24 MiWords in pieces of odd lengths: the first 16 go to the file at once, the others by
+        // the MiB.
         let piece = |i: u32| -> Vec<u32> { (0..90_001 + i).map(|k| i * 7919 + k).collect() };
         let places: Vec<u64> = (0..260).map(|i| store.push(&piece(i), &place).unwrap()).collect();
         assert!(store.written > MOST_IN_MEMORY as u64);

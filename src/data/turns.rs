@@ -1,11 +1,12 @@
 //! A conversation's tokens, and which of them the assistant says.
 //!
-//! Where a template marks the assistant's words (`{% generation %}`), the marks tell. Else a turn is what the template writes
-//! for it: it begins where the conversation before it, asked to go on (`add_generation_prompt`), and the whole part, and ends
-//! where the conversation up to it ends, white space behind its end token apart. What a message says is not searched.
+//! Where a template marks the assistant's words (`{% generation %}`), the marks tell. Else a turn
+//! is what the template writes for it: it begins where the conversation before it, asked to go on
+//! (`add_generation_prompt`), and the whole part, and ends where the conversation up to it ends,
+//! white space behind its end token apart. What a message says is not searched.
 //!
-//! **Source** transformers 5.24, `return_assistant_tokens_mask`; TRL 1.16, `assistant_only_loss` and its conversational
-//! prompt and completion.
+//! **Source** transformers 5.24, `return_assistant_tokens_mask`; TRL 1.16, `assistant_only_loss`
+//! and its conversational prompt and completion.
 
 use std::ops::Range;
 
@@ -16,7 +17,8 @@ use super::encode::{Encode, Encoded, LossOn, Spans, common, to_u32};
 use crate::format::{ChatTemplate, Conversation, Rendered};
 use crate::{Error, Result};
 
-/// A chat template, and whether it asks for the assistant's words at every text's end, told to or not.
+/// A chat template, and whether it asks for the assistant's words at every text's end, told to or
+/// not.
 #[derive(Debug)]
 pub(super) struct Template {
     template: ChatTemplate,
@@ -30,7 +32,8 @@ impl Template {
 
     /// Tokens and targets of a conversation.
     ///
-    /// **Errors** what the template says; [`Error::Invalid`] if its turns cannot be told apart, or nothing is the assistant's.
+    /// **Errors** what the template says; [`Error::Invalid`] if its turns cannot be told apart, or
+    /// nothing is the assistant's.
     pub(super) fn encode(
         &mut self,
         chat: &Chat,
@@ -87,8 +90,8 @@ impl Template {
         })
     }
 
-    /// Whether the end of the text is a question for the assistant's words though nobody asked for one: it is the same if
-    /// asked for, and another message is not written behind it.
+    /// Whether the end of the text is a question for the assistant's words though nobody asked for
+    /// one: it is the same if asked for, and another message is not written behind it.
     fn ask(&self, chat: &Chat, text: &str) -> Result<bool> {
         if self.render(chat, &chat.messages, true).is_ok_and(|asked| asked.text != text) {
             return Ok(false);
@@ -201,7 +204,8 @@ impl<E: Encode + ?Sized> Written<'_, E> {
         };
         let from = self.parts(&before)?;
         if from.parted && common(before.as_bytes(), self.text.as_bytes()) < before.len() {
-            // What is asked may be written otherwise than what is said, what was said before may not.
+            // What is asked may be written otherwise than what is said, what was said before may
+            // not.
             let said = if i == 0 { String::new() } else { render(i, false)? };
             let said = if self.asks_always { "" } else { said.trim_end() };
             if !self.text.starts_with(said) {
@@ -235,7 +239,8 @@ impl<E: Encode + ?Sized> Written<'_, E> {
 
     /// The first token that is not the other text's.
     ///
-    /// Text behind a special token is split without regard to what is in front of it, so only the end is encoded again.
+    /// Text behind a special token is split without regard to what is in front of it, so only the
+    /// end is encoded again.
     fn parts(&self, other: &str) -> Result<Parting> {
         let same = common(other.as_bytes(), self.text.as_bytes());
         let whole = self.offsets.partition_point(|&(_, end)| end <= same);
@@ -259,8 +264,9 @@ impl<E: Encode + ?Sized> Written<'_, E> {
         self.offsets.iter().rposition(inside).map_or(0, |last| last + 1)
     }
 
-    /// The end of a turn in a template that asks for the next at every end: behind the last token that is not the question's.
-    /// The question is what the texts before and after it both end with, the token that ends a turn apart.
+    /// The end of a turn in a template that asks for the next at every end: behind the last token
+    /// that is not the question's. The question is what the texts before and after it both end
+    /// with, the token that ends a turn apart.
     fn before_question(&self, before: &str, after: &str, from: usize, limit: usize) -> usize {
         let said = common(after.as_bytes(), self.text.as_bytes());
         let tail =
@@ -275,8 +281,8 @@ impl<E: Encode + ?Sized> Written<'_, E> {
         end.map_or(first, |end| end + 1)
     }
 
-    /// The end of a turn that the template writes otherwise once more messages follow (thoughts that are left out, another
-    /// end token): behind the first token that ends it alone, too.
+    /// The end of a turn that the template writes otherwise once more messages follow (thoughts
+    /// that are left out, another end token): behind the first token that ends it alone, too.
     fn rewritten(
         &self,
         after: &str,
@@ -302,8 +308,8 @@ impl<E: Encode + ?Sized> Written<'_, E> {
     }
 }
 
-/// Where a turn ends in its text: before the white space that a template writes behind an end token. A turn that ends in
-/// its words has none, and ends in whatever is behind them.
+/// Where a turn ends in its text: before the white space that a template writes behind an end
+/// token. A turn that ends in its words has none, and ends in whatever is behind them.
 fn ended(text: &str, begin: usize, content: &str) -> usize {
     let trimmed = text.trim_end();
     let words = content.trim_end();

@@ -28,8 +28,8 @@ pub(super) fn delta<'a>(adapter: &'a AdapterFile, module: &str) -> Option<Delta<
 }
 
 impl<'a> Adapted<'a> {
-    /// **Errors** [`Error::Unsupported`] for a model that is stored in 4 bits; [`Error::MissingTensor`],
-    /// [`Error::Shape`] if the adapter belongs to another model.
+    /// **Errors** [`Error::Unsupported`] for a model that is stored in 4 bits;
+    /// [`Error::MissingTensor`], [`Error::Shape`] if the adapter belongs to another model.
     pub(super) fn new(files: &'a ModelFiles, adapter: Option<&'a AdapterFile>) -> Result<Self> {
         let checkpoint = &files.checkpoint;
         if checkpoint.names().any(|name| name.contains(".quant_state.")) {
@@ -57,7 +57,8 @@ impl<'a> Adapted<'a> {
                 };
                 let (out, inp) = m.shape(&files.config);
                 checkpoint.expect(&format!("{module}.weight"), &[out, inp])?;
-                // Sizes are compared again where the product is made; here before anything is written.
+                // Sizes are compared again where the product is made; here before anything is
+                // written.
                 if let Some(delta) = delta(adapter, module)
                     && (delta.a.len() % inp != 0
                         || delta.b.len() / out * inp != delta.a.len()

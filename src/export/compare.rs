@@ -3,8 +3,9 @@
 use super::adapted::delta;
 use crate::format::AdapterFile;
 
-/// `Σ ⟨ΔW₁, ΔW₂⟩` over the layers that both adapt, with `⟨s₁B₁A₁, s₂B₂A₂⟩ = s₁s₂ · Σ (B₁ᵀB₂) ∘ (A₁A₂ᵀ)`; DoRA's magnitudes
-/// are left out. `None` if a layer has other shapes in the two.
+/// `Σ ⟨ΔW₁, ΔW₂⟩` over the layers that both adapt, with
+/// `⟨s₁B₁A₁, s₂B₂A₂⟩ = s₁s₂ · Σ (B₁ᵀB₂) ∘ (A₁A₂ᵀ)`; DoRA's magnitudes are left out. `None` if a
+/// layer has other shapes in the two.
 pub fn inner_product(first: &AdapterFile, second: &AdapterFile) -> Option<f64> {
     let mut sum = 0.0;
     for module in first.modules() {

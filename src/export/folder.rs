@@ -26,12 +26,14 @@ const INDEX: &str = "model.safetensors.index.json";
 /// Bytes done, bytes in all.
 pub type MergeProgress<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// Writes `W + scale·B·A` of every adapted layer, and all other tensors as they are, into a folder that transformers
-/// and this crate load: the checkpoint's element types, shards and names, its configuration and tokenizer. Tensors of
-/// block types in a GGUF file become F16. One tensor is in memory at a time.
+/// Writes `W + scale·B·A` of every adapted layer, and all other tensors as they are, into a folder
+/// that transformers and this crate load: the checkpoint's element types, shards and names, its
+/// configuration and tokenizer. Tensors of block types in a GGUF file become F16. One tensor is in
+/// memory at a time.
 ///
-/// **Errors** [`Error::Invalid`] if the folder holds a model already or the adapter belongs to another model;
-/// [`Error::Unsupported`] for a model that is stored in 4 bits; those of reading and writing.
+/// **Errors** [`Error::Invalid`] if the folder holds a model already or the adapter belongs to
+/// another model; [`Error::Unsupported`] for a model that is stored in 4 bits; those of reading and
+/// writing.
 pub fn merge(
     files: &ModelFiles,
     adapter: &AdapterFile,

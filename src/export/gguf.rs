@@ -12,7 +12,8 @@ use crate::{Error, Result};
 
 type Fields = Vec<(String, GgufField)>;
 
-/// `rows` rows of Hugging Face's order in GGUF's: the pair that rotates together, `i` and `i + E/2`, becomes neighbours.
+/// `rows` rows of Hugging Face's order in GGUF's: the pair that rotates together, `i` and
+/// `i + E/2`, becomes neighbours.
 fn interleave(values: &[f32], rows: usize, head_dim: usize) -> Vec<f32> {
     let width = values.len() / rows.max(1);
     let mut out = Vec::with_capacity(values.len());
@@ -30,11 +31,12 @@ fn permuted(config: &ModelConfig, name: &str) -> bool {
     config.family.gguf_permutes() && rotates
 }
 
-/// Writes a model, with an adapter merged in if one is given, as GGUF: 16-bit tensors in the checkpoint's type, norms
-/// and biases in F32.
+/// Writes a model, with an adapter merged in if one is given, as GGUF: 16-bit tensors in the
+/// checkpoint's type, norms and biases in F32.
 ///
-/// **Errors** [`Error::Unsupported`] for a model that is stored in 4 bits or a tokenizer that llama.cpp has no name for;
-/// [`Error::Invalid`], [`Error::Shape`] if the adapter belongs to another model; those of reading and writing.
+/// **Errors** [`Error::Unsupported`] for a model that is stored in 4 bits or a tokenizer that
+/// llama.cpp has no name for; [`Error::Invalid`], [`Error::Shape`] if the adapter belongs to
+/// another model; those of reading and writing.
 pub fn export_gguf(
     files: &ModelFiles,
     adapter: Option<&AdapterFile>,
@@ -188,13 +190,14 @@ fn model_name(files: &ModelFiles) -> String {
     name.file_stem().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Writes an adapter alone as the GGUF that llama.cpp takes beside a model (its option `lora`), in F32.
+/// Writes an adapter alone as the GGUF that llama.cpp takes beside a model (its option `lora`), in
+/// F32.
 ///
-/// llama.cpp scales by `alpha/R` with one alpha for all layers: what rsLoRA and patterns make of it goes into that alpha
-/// where all layers agree, and otherwise into B.
+/// llama.cpp scales by `alpha/R` with one alpha for all layers: what rsLoRA and patterns make of it
+/// goes into that alpha where all layers agree, and otherwise into B.
 ///
-/// **Errors** [`Error::Unsupported`] for DoRA, whose magnitudes it has no place for; [`Error::Invalid`], [`Error::Shape`]
-/// if the adapter belongs to another model.
+/// **Errors** [`Error::Unsupported`] for DoRA, whose magnitudes it has no place for;
+/// [`Error::Invalid`], [`Error::Shape`] if the adapter belongs to another model.
 pub fn export_lora_gguf(
     files: &ModelFiles,
     adapter: &AdapterFile,

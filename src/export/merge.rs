@@ -17,8 +17,9 @@ pub struct Delta<'a> {
 
 /// `V = W + scale·B·A`; with DoRA each row `V·m/‖V‖`. Computed in `f64` and rounded once.
 ///
-/// **Shapes** `weight` and result `(out, in)`, row-major. **Errors** [`Error::Shape`] if `delta` is of
-/// another layer. **Source** Hu et al. 2021 (arXiv:2106.09685), §4.1; Liu et al. 2024 (arXiv:2402.09353), eq. 5.
+/// **Shapes** `weight` and result `(out, in)`, row-major. **Errors** [`Error::Shape`] if `delta` is
+/// of another layer. **Source** Hu et al. 2021 (arXiv:2106.09685), §4.1; Liu et al. 2024
+/// (arXiv:2402.09353), eq. 5.
 pub fn merged_weight(weight: &[f32], [out, inp]: [usize; 2], delta: Delta<'_>) -> Result<Vec<f32>> {
     let Delta { a, b, scale, magnitude } = delta;
     let rank = a.len() / inp.max(1);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Writes a file under a temporary name in the same folder, syncs it to disk and renames it, so that a crash or a
-/// full disk leaves the old file or none, never half a file.
+/// Writes a file under a temporary name in the same folder, syncs it to disk and renames it, so
+/// that a crash or a full disk leaves the old file or none, never half a file.
 ///
 /// **Errors** what `fill` returns, or [`Error::Io`]; the temporary file is removed then.
 pub fn write_atomic(
@@ -60,7 +60,8 @@ impl PendingFile {
         self.sync()?;
         fs::rename(&self.temporary, &self.path).map_err(Error::io(&self.path))?;
         self.done = true;
-        // The new name itself lives in the folder; systems on which a folder cannot be opened do without.
+        // The new name itself lives in the folder; systems on which a folder cannot be opened do
+        // without.
         #[cfg(unix)]
         if let Some(folder) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
             File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder))?;

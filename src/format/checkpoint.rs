@@ -94,11 +94,12 @@ struct Index {
 }
 
 impl Checkpoint {
-    /// Opens a folder with `model.safetensors`, or with `model.safetensors.index.json` and its shards, or one
-    /// safetensors or `.gguf` file.
+    /// Opens a folder with `model.safetensors`, or with `model.safetensors.index.json` and its
+    /// shards, or one safetensors or `.gguf` file.
     ///
-    /// **Errors** [`Error::Format`] if none is there, a shard is missing or does not hold what the index says, or a
-    /// file is damaged; [`Error::Unsupported`] for PyTorch's pickled `.bin` files; [`Error::Io`].
+    /// **Errors** [`Error::Format`] if none is there, a shard is missing or does not hold what the
+    /// index says, or a file is damaged; [`Error::Unsupported`] for PyTorch's pickled `.bin` files;
+    /// [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_file() && is_gguf(path) {
@@ -178,9 +179,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Joins opened files. Names are those of a causal language model, also where the base model was saved.
+    /// Joins opened files. Names are those of a causal language model, also where the base model
+    /// was saved.
     ///
-    /// **Errors** [`Error::Format`] if two of them hold a tensor of the same name, [`Error::Invalid`] if there is none.
+    /// **Errors** [`Error::Format`] if two of them hold a tensor of the same name,
+    /// [`Error::Invalid`] if there is none.
     pub fn from_files(mut files: Vec<SafetensorsFile>) -> Result<Self> {
         for file in &mut files {
             file.rename(canonical)?;
@@ -225,7 +228,8 @@ impl Checkpoint {
         self.holder.contains_key(name)
     }
 
-    /// The GGUF file behind the weights, if there is one: it also holds configuration and tokenizer.
+    /// The GGUF file behind the weights, if there is one: it also holds configuration and
+    /// tokenizer.
     pub fn gguf(&self) -> Option<&GgufFile> {
         self.files.iter().find_map(|file| match file {
             WeightFile::Gguf(weights) => Some(weights.file()),

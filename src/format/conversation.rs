@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 pub struct Conversation<'a> {
     /// Objects with `role`, `content` and whatever else the template reads.
     pub messages: &'a [Value],
-    /// The tools that the assistant may call, as JSON schemas; an empty list is not the same as none.
+    /// The tools that the assistant may call, as JSON schemas; an empty list is not the same as
+    /// none.
     pub tools: Option<&'a [Value]>,
     /// Documents to answer from.
     pub documents: Option<&'a [Value]>,
@@ -36,7 +37,7 @@ impl<'a> Conversation<'a> {
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// The bytes of `text` that stand between `{% generation %}` and `{% endgeneration %}`, as they were written;
-    /// `None` if the template has no such marks.
+    /// The bytes of `text` that stand between `{% generation %}` and `{% endgeneration %}`, as they
+    /// were written; `None` if the template has no such marks.
     pub generation: Option<Vec<Range<usize>>>,
 }

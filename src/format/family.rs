@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 
 use super::json::Object;
 
-/// A family of models. Their blocks differ in data only: biases, and whether attention looks back all the way.
+/// A family of models. Their blocks differ in data only: biases, and whether attention looks back
+/// all the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
     /// Llama 2, 3, 3.1, 3.2, TinyLlama, SmolLM2.
@@ -103,8 +104,9 @@ impl Family {
         }
     }
 
-    /// Tokens that attention looks back, if it is not all of them in every layer. Qwen2 has the number, a switch and the
-    /// layers; Mistral's configurations without the key mean 4096; of Llama's only the cache knows a window.
+    /// Tokens that attention looks back, if it is not all of them in every layer. Qwen2 has the
+    /// number, a switch and the layers; Mistral's configurations without the key mean 4096; of
+    /// Llama's only the cache knows a window.
     pub(super) fn sliding_window(self, o: &Object<'_>, layers: usize) -> Result<Option<usize>> {
         const KEY: &str = "sliding_window";
         const SLIDING: &str = "sliding_attention";
@@ -140,7 +142,8 @@ impl Family {
     }
 }
 
-/// Refuses sequences that a sliding window would cut: up to its length nothing differs from full attention.
+/// Refuses sequences that a sliding window would cut: up to its length nothing differs from full
+/// attention.
 pub(crate) fn check_window(window: Option<usize>, tokens: usize) -> Result<()> {
     match window {
         Some(window) if tokens > window => Err(Error::Unsupported {

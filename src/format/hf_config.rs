@@ -12,7 +12,8 @@ use super::rope::Rope;
 use super::safetensors::DType;
 use crate::error::{Error, Result};
 
-/// The architecture of a model. Shapes: `D` hidden, `H` heads, `G` kv heads, `E` head dim, `F` intermediate, `V` vocabulary.
+/// The architecture of a model. Shapes: `D` hidden, `H` heads, `G` kv heads, `E` head dim, `F`
+/// intermediate, `V` vocabulary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// Whose blocks these are.
@@ -43,7 +44,8 @@ pub struct ModelConfig {
     pub rope: Rope,
     /// First token of a text.
     pub bos_token_id: Option<u32>,
-    /// Tokens that end a text: those of `generation_config.json` if it names any, else those of `config.json`.
+    /// Tokens that end a text: those of `generation_config.json` if it names any, else those of
+    /// `config.json`.
     pub eos_token_ids: Vec<u32>,
     /// Token of unused places in a batch.
     pub pad_token_id: Option<u32>,
@@ -51,7 +53,8 @@ pub struct ModelConfig {
     pub dtype: Option<DType>,
     /// Present if the weights are stored quantized.
     pub quantization: Option<QuantizationConfig>,
-    /// Share of attention weights that the model's authors drop in training, which is not done here.
+    /// Share of attention weights that the model's authors drop in training, which is not done
+    /// here.
     pub attention_dropout: f64,
 }
 
@@ -80,9 +83,10 @@ impl ModelConfig {
 
     /// Reads a `config.json`; `label` is its name in messages.
     ///
-    /// **Errors** [`Error::Format`] with the key for a value that is missing, of the wrong type or inconsistent;
-    /// [`Error::Unsupported`] with the key for another architecture, activation, rope type, quantization, or biases, and
-    /// for whatever else would make transformers compute something else.
+    /// **Errors** [`Error::Format`] with the key for a value that is missing, of the wrong type or
+    /// inconsistent; [`Error::Unsupported`] with the key for another architecture, activation, rope
+    /// type, quantization, or biases, and for whatever else would make transformers compute
+    /// something else.
     pub fn from_json(label: &str, bytes: &[u8]) -> Result<Self> {
         Ok(Self::from_json_with_notes(label, bytes)?.0)
     }
@@ -173,8 +177,8 @@ impl ModelConfig {
         Ok((config, hf_keys::unread(label, &unread)))
     }
 
-    /// Takes the end tokens of a `generation_config.json`, if it has any. Gives a line that names what else it asks for
-    /// and answers here do not do by themselves.
+    /// Takes the end tokens of a `generation_config.json`, if it has any. Gives a line that names
+    /// what else it asks for and answers here do not do by themselves.
     ///
     /// **Errors** [`Error::Format`] if they are no token ids.
     pub fn apply_generation_config(&mut self, label: &str, bytes: &[u8]) -> Result<Option<String>> {
@@ -202,7 +206,8 @@ impl ModelConfig {
         self.rope.tables(self.head_dim, positions)
     }
 
-    /// The checks of [`ModelConfig::from_json`], for a configuration made in code or read from another format.
+    /// The checks of [`ModelConfig::from_json`], for a configuration made in code or read from
+    /// another format.
     ///
     /// **Errors** [`Error::Invalid`] naming the field.
     pub fn validate(&self) -> Result<()> {

@@ -1,8 +1,8 @@
-//! Keys of `config.json` and `generation_config.json` besides those that make the shapes: refused where the reference
-//! would compute something else, named where nobody reads them.
+//! Keys of `config.json` and `generation_config.json` besides those that make the shapes: refused
+//! where the reference would compute something else, named where nobody reads them.
 //!
-//! **Source** transformers 5.24: the configurations of Llama, Mistral and Qwen2, `PreTrainedConfig`, and the masks and
-//! caches that these models share.
+//! **Source** transformers 5.24: the configurations of Llama, Mistral and Qwen2,
+//! `PreTrainedConfig`, and the masks and caches that these models share.
 
 use serde_json::Value;
 
@@ -10,7 +10,8 @@ use super::family::Family;
 use super::json::Object;
 use crate::error::{Result, brief};
 
-/// Keys that are read, and keys that the reference knows and that have no say in what a model computes.
+/// Keys that are read, and keys that the reference knows and that have no say in what a model
+/// computes.
 const KNOWN: &str = "architectures model_type hidden_size num_hidden_layers num_attention_heads num_key_value_heads \
     head_dim intermediate_size vocab_size rms_norm_eps tie_word_embeddings max_position_embeddings sliding_window \
     use_sliding_window max_window_layers layer_types rope_parameters rope_scaling rope_theta partial_rotary_factor \
@@ -23,7 +24,8 @@ const KNOWN: &str = "architectures model_type hidden_size num_hidden_layers num_
 /// Keys of Llama's alone.
 const LLAMA: [&str; 2] = ["attention_bias", "mlp_bias"];
 
-/// Refuses values under which the reference computes something else, and gives the keys that nobody reads.
+/// Refuses values under which the reference computes something else, and gives the keys that nobody
+/// reads.
 pub(super) fn check(o: &Object<'_>, family: Family) -> Result<Vec<String>> {
     if let Some(act) = o.string("hidden_act")?.filter(|act| !["silu", "swish"].contains(act)) {
         return Err(o.unsupported("hidden_act", act, "silu works"));
@@ -71,7 +73,8 @@ pub(super) fn unread(label: &str, keys: &[String]) -> Option<String> {
     })
 }
 
-/// What `generation_config.json` may say and is not done: its keys with the values that change nothing.
+/// What `generation_config.json` may say and is not done: its keys with the values that change
+/// nothing.
 const GENERATION: [(&str, &[&str]); 27] = [
     ("do_sample", &["false"]),
     ("temperature", &["1.0", "1", "0.0", "0"]),

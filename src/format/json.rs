@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, brief};
 
-/// The largest JSON file that is read: configurations are small, and a wrong path should not fill the memory.
+/// The largest JSON file that is read: configurations are small, and a wrong path should not fill
+/// the memory.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// The bytes of a JSON file.
@@ -35,8 +36,8 @@ pub(crate) fn text<'a>(label: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
 /// Parses JSON; `label` is the file's name in messages.
 pub(crate) fn parse<T: DeserializeOwned>(label: &str, bytes: &[u8]) -> Result<T> {
     let bytes = text(label, bytes)?;
-    // A value of a list takes 32 bytes in memory, and a list that grows twice that: a long list of short ones would
-    // be many times the file. No configuration is one.
+    // A value of a list takes 32 bytes in memory, and a list that grows twice that: a long list of
+    // short ones would be many times the file. No configuration is one.
     let values = bytes.iter().filter(|b| **b == b',').count();
     if values * 64 > 4 * bytes.len() + (64 << 10) {
         let why =

@@ -1,4 +1,5 @@
-//! The files of a model: checkpoints, configurations, adapters and tokenizers, read by position and checked before use.
+//! The files of a model: checkpoints, configurations, adapters and tokenizers, read by position and
+//! checked before use.
 
 mod atomic;
 mod checkpoint;

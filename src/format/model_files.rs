@@ -48,9 +48,9 @@ impl ModelFiles {
         Self { path, config, checkpoint, notes }.checked()
     }
 
-    /// The same of files that do not lie in a folder of this machine, such as those that a visitor gives to a page:
-    /// `small` are the JSON files by their names, `weights` the `.gguf` file (or all parts of one, the first one first) or
-    /// the safetensors. With the tokenizer.
+    /// The same of files that do not lie in a folder of this machine, such as those that a visitor
+    /// gives to a page: `small` are the JSON files by their names, `weights` the `.gguf` file (or
+    /// all parts of one, the first one first) or the safetensors. With the tokenizer.
     ///
     /// **Errors** as [`ModelFiles::open`] and [`ModelFiles::tokenizer`].
     pub fn given(
@@ -115,8 +115,8 @@ impl ModelFiles {
         Ok(self)
     }
 
-    /// The tokenizer: `tokenizer.json` of the folder; of a GGUF file its metadata's, or, where that is of a kind that
-    /// cannot be used, the `tokenizer.json` beside it.
+    /// The tokenizer: `tokenizer.json` of the folder; of a GGUF file its metadata's, or, where that
+    /// is of a kind that cannot be used, the `tokenizer.json` beside it.
     ///
     /// **Errors** as [`Tokenizer::from_file`] and [`GgufFile::tokenizer`].
     pub fn tokenizer(&self) -> Result<Tokenizer> {

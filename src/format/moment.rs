@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A date and time of day, without zone: what a template's `strftime_now` calls now. In TOML `"2026-11-30"`, or
-/// `"2026-11-30 08:15:00"`.
+/// A date and time of day, without zone: what a template's `strftime_now` calls now. In TOML
+/// `"2026-11-30"`, or `"2026-11-30 08:15:00"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Moment {

@@ -9,7 +9,8 @@ pub(crate) const HEAD: &str = "lm_head.weight";
 /// The norm before the head.
 pub(crate) const NORM: &str = "model.norm.weight";
 
-/// The name that a model's tensor has here: those that were saved without `model.` get it, and a head with it loses it.
+/// The name that a model's tensor has here: those that were saved without `model.` get it, and a
+/// head with it loses it.
 pub(super) fn canonical(name: &str) -> String {
     let base = ["embed_tokens.", "norm.", "layers."].iter().any(|part| name.starts_with(part));
     match name.strip_prefix("model.").filter(|rest| *rest == HEAD) {

@@ -8,11 +8,12 @@ use crate::quant::{Nf4Matrix, Nf4Quantizer};
 /// Elements read at once: 16 MiB as `f32`.
 const PIECE: usize = 4 << 20;
 
-/// Reads the `[rows, cols]` weight `name` as NF4: stored NF4 as it is, a plain tensor quantized piece by
-/// piece, so that no more than 16 MiB of it are in memory as `f32`. `double` says whether the scales of a
-/// plain tensor are quantized too.
+/// Reads the `[rows, cols]` weight `name` as NF4: stored NF4 as it is, a plain tensor quantized
+/// piece by piece, so that no more than 16 MiB of it are in memory as `f32`. `double` says whether
+/// the scales of a plain tensor are quantized too.
 ///
-/// **Errors** [`Error::Shape`], those of [`read_prequantized`], [`Checkpoint::read_f32`] and [`Nf4Quantizer::push`].
+/// **Errors** [`Error::Shape`], those of [`read_prequantized`], [`Checkpoint::read_f32`] and
+/// [`Nf4Quantizer::push`].
 pub fn read_nf4(
     checkpoint: &Checkpoint,
     name: &str,

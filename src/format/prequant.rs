@@ -1,4 +1,5 @@
-//! Weights that bitsandbytes quantized to NF4 and transformers saved: read bit for bit, never quantized again.
+//! Weights that bitsandbytes quantized to NF4 and transformers saved: read bit for bit, never
+//! quantized again.
 
 use serde_json::Value;
 
@@ -19,14 +20,15 @@ pub struct Prequantized {
     pub dtype: DType,
 }
 
-/// Reads the weight `name` (`model.layers.0.self_attn.q_proj.weight`) if it is stored in 4 bits; `None` if it is a
-/// plain tensor.
+/// Reads the weight `name` (`model.layers.0.self_attn.q_proj.weight`) if it is stored in 4 bits;
+/// `None` if it is a plain tensor.
 ///
-/// The keys are `<name>` (packed codes), `.absmax`, `.quant_map`, `.quant_state.bitsandbytes__nf4` (JSON in bytes) and,
-/// for double quantization, `.nested_absmax` and `.nested_quant_map`.
+/// The keys are `<name>` (packed codes), `.absmax`, `.quant_map`, `.quant_state.bitsandbytes__nf4`
+/// (JSON in bytes) and, for double quantization, `.nested_absmax` and `.nested_quant_map`.
 ///
-/// **Errors** [`Error::Unsupported`] for FP4, LLM.int8(), other block sizes or another code book; [`Error::Shape`] and
-/// [`Error::Format`] if the parts do not fit together; [`Error::MissingTensor`].
+/// **Errors** [`Error::Unsupported`] for FP4, LLM.int8(), other block sizes or another code book;
+/// [`Error::Shape`] and [`Error::Format`] if the parts do not fit together;
+/// [`Error::MissingTensor`].
 pub fn read_prequantized(checkpoint: &Checkpoint, name: &str) -> Result<Option<Prequantized>> {
     let state_key = format!("{name}.quant_state.bitsandbytes__nf4");
     if !checkpoint.contains(&state_key) {
@@ -45,7 +47,8 @@ pub fn read_prequantized(checkpoint: &Checkpoint, name: &str) -> Result<Option<P
         .rows
         .checked_mul(state.cols)
         .ok_or_else(|| Error::format(checkpoint.name(), &state_key, "key `shape`: too large"))?;
-    // bitsandbytes can present the packed bytes as another type (quant_storage): the bytes are the same.
+    // bitsandbytes can present the packed bytes as another type (quant_storage): the bytes are the
+    // same.
     let info = checkpoint.info(name)?;
     if info.bytes != values.div_ceil(2) as u64 {
         return Err(Error::Shape {
@@ -161,7 +164,8 @@ fn part(checkpoint: &Checkpoint, name: &str, dtype: DType, shape: &[usize]) -> R
     Ok(bytes)
 }
 
-/// Other quantizations of the same weight are refused by name, not read as if they were plain numbers.
+/// Other quantizations of the same weight are refused by name, not read as if they were plain
+/// numbers.
 fn refuse_others(checkpoint: &Checkpoint, name: &str) -> Result<()> {
     if checkpoint.contains(&format!("{name}.quant_state.bitsandbytes__fp4")) {
         return Err(unsupported(checkpoint, format!("FP4 weight `{name}`")));

@@ -10,7 +10,8 @@ use crate::error::Result;
 pub struct QuantizationConfig {
     /// Whether the block scales are quantized too.
     pub double_quant: bool,
-    /// Patterns of linear layers left as they were (`llm_int8_skip_modules`); see [`QuantizationConfig::keeps`].
+    /// Patterns of linear layers left as they were (`llm_int8_skip_modules`); see
+    /// [`QuantizationConfig::keeps`].
     pub skip_modules: Vec<String>,
 }
 
@@ -32,8 +33,8 @@ const KNOWN: [&str; 13] = [
 ];
 
 impl QuantizationConfig {
-    /// Whether a module (`model.layers.0.self_attn.q_proj`) was left as it was: a pattern matches its name from the
-    /// start to the end of a part, or is how the name ends.
+    /// Whether a module (`model.layers.0.self_attn.q_proj`) was left as it was: a pattern matches
+    /// its name from the start to the end of a part, or is how the name ends.
     ///
     /// **Source** `should_convert_module` of transformers 5.24.
     pub fn keeps(&self, module: &str) -> bool {

@@ -1,4 +1,5 @@
-//! Rotary position frequencies and tables, made on the host in `f64`: WGSL promises only 11 bits of sine and cosine.
+//! Rotary position frequencies and tables, made on the host in `f64`: WGSL promises only 11 bits of
+//! sine and cosine.
 
 use crate::error::{Error, Result};
 
@@ -32,14 +33,16 @@ pub enum RopeScaling {
         /// The divisor.
         factor: f64,
     },
-    /// Not at all up to a length, and beyond it by the length of each sequence, which is refused here.
+    /// Not at all up to a length, and beyond it by the length of each sequence, which is refused
+    /// here.
     Dynamic {
         /// What the base would grow by.
         factor: f64,
         /// The length.
         max_position_embeddings: usize,
     },
-    /// YaRN: frequencies divided by `factor` where few turns fit in the original context, kept where many do.
+    /// YaRN: frequencies divided by `factor` where few turns fit in the original context, kept
+    /// where many do.
     Yarn {
         /// The divisor.
         factor: f64,
@@ -54,7 +57,8 @@ pub enum RopeScaling {
         /// Factor of cosine and sine.
         attention_factor: f64,
     },
-    /// LongRoPE: each frequency has its divisor. Sequences beyond `original`, where it has another one, are refused here.
+    /// LongRoPE: each frequency has its divisor. Sequences beyond `original`, where it has another
+    /// one, are refused here.
     LongRope {
         /// Divisors up to `original`, `(E/2)`.
         short_factor: Vec<f64>,
@@ -77,11 +81,12 @@ pub enum RopeScaling {
 impl Rope {
     /// `theta^(−2i/E)` after scaling, for `i = 0..E/2`, in `f64`.
     ///
-    /// Llama 3, with `wave = 2π/f`: `f/factor` if `wave > original/low`; `f` if `wave < original/high`; else
-    /// `(1−s)·f/factor + s·f` with `s = (original/wave − low)/(high − low)`.
+    /// Llama 3, with `wave = 2π/f`: `f/factor` if `wave > original/low`; `f` if
+    /// `wave < original/high`; else `(1−s)·f/factor + s·f` with
+    /// `s = (original/wave − low)/(high − low)`.
     ///
-    /// YaRN: `r·f/factor + (1−r)·f`, where `r` rises from 0 to 1 between the pairs that turn `beta_fast` and `beta_slow`
-    /// times in the original context.
+    /// YaRN: `r·f/factor + (1−r)·f`, where `r` rises from 0 to 1 between the pairs that turn
+    /// `beta_fast` and `beta_slow` times in the original context.
     ///
     /// **Source** `modeling_rope_utils.py` of transformers.
     pub fn frequencies(&self, head_dim: usize) -> Vec<f64> {
@@ -189,8 +194,8 @@ impl Rope {
         self.frequencies(head_dim).into_iter().map(|f| f as f32).collect()
     }
 
-    /// Cosine and sine of `position · frequency`, each `(positions, E/2)`, times [`Rope::attention_factor`], computed in
-    /// `f64` and rounded once.
+    /// Cosine and sine of `position · frequency`, each `(positions, E/2)`, times
+    /// [`Rope::attention_factor`], computed in `f64` and rounded once.
     ///
     /// Half-split layout: pair `i` of a head is the elements `i` and `i + E/2`.
     pub fn tables(&self, head_dim: usize, positions: &[u32]) -> (Vec<f32>, Vec<f32>) {

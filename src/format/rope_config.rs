@@ -1,6 +1,7 @@
 //! The rotary embedding's parameters in a `config.json`, wherever it has them.
 //!
-//! **Source** `RotaryEmbeddingConfigMixin` and the functions that it leads to, of transformers 5.24.
+//! **Source** `RotaryEmbeddingConfigMixin` and the functions that it leads to, of transformers
+//! 5.24.
 
 use serde_json::Value;
 
@@ -13,8 +14,8 @@ const ORIGINAL: &str = "original_max_position_embeddings";
 const PART: &str = "partial_rotary_factor";
 
 impl Rope {
-    /// From `rope_scaling`, or else `rope_parameters`, either with `rope_theta` or without; what they lack stands
-    /// beside them. Keys that nobody reads are added to `unread`.
+    /// From `rope_scaling`, or else `rope_parameters`, either with `rope_theta` or without; what
+    /// they lack stands beside them. Keys that nobody reads are added to `unread`.
     pub(super) fn from_config(
         config: &Object<'_>,
         max_positions: usize,
@@ -133,7 +134,8 @@ impl Place<'_, '_> {
                 return Err(o.unsupported(key, other, hint));
             }
         };
-        // `default` turns heads whole whatever this says, and `proportional` means something of its own.
+        // `default` turns heads whole whatever this says, and `proportional` means something of its
+        // own.
         let partial = self.part()?.filter(|part| *part != 1.0);
         if let Some(part) = partial.filter(|_| !["default", "proportional"].contains(&kind)) {
             return Err(o.unsupported(PART, part, "1 works (heads are rotated whole)"));

@@ -1,7 +1,8 @@
 //! Reading safetensors: eight bytes of header length, a JSON header, and tensors back to back.
 //!
-//! **Source** the format section of the safetensors documentation. The header is parsed here and not by the
-//! safetensors crate, because a damaged file should be explained by tensor, offset and size.
+//! **Source** the format section of the safetensors documentation. The header is parsed here and
+//! not by the safetensors crate, because a damaged file should be explained by tensor, offset and
+//! size.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -140,8 +141,9 @@ impl fmt::Debug for SafetensorsFile {
 impl SafetensorsFile {
     /// Reads and checks the header; tensors are read later.
     ///
-    /// **Errors** [`Error::Format`] if the header does not fit into the file, is no JSON, has an unknown element type, or
-    /// if tensors overlap, leave gaps, have a size other than shape times type, or end elsewhere than the file does.
+    /// **Errors** [`Error::Format`] if the header does not fit into the file, is no JSON, has an
+    /// unknown element type, or if tensors overlap, leave gaps, have a size other than shape times
+    /// type, or end elsewhere than the file does.
     pub fn open(source: Box<dyn ByteSource>) -> Result<Self> {
         let (header, data_start) = read_header(source.as_ref())?;
         let (tensors, metadata) = check_header(source.as_ref(), header, data_start)?;
@@ -200,7 +202,8 @@ impl SafetensorsFile {
 
     /// Replaces the content of `out` with some bytes of a tensor (`0..info.bytes` for all).
     ///
-    /// **Errors** [`Error::MissingTensor`], [`Error::Invalid`] for a range outside the tensor, or those of the source.
+    /// **Errors** [`Error::MissingTensor`], [`Error::Invalid`] for a range outside the tensor, or
+    /// those of the source.
     pub fn read_bytes(&self, name: &str, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let info = self.info(name)?;
         let length = range.end.checked_sub(range.start).filter(|_| range.end <= info.bytes);
@@ -217,7 +220,8 @@ impl SafetensorsFile {
 
     /// Some elements of an F32, F16 or BF16 tensor as `f32`, exactly; `0..info.elements()` for all.
     ///
-    /// **Errors** as [`SafetensorsFile::read_bytes`], and [`Error::Unsupported`] for another element type.
+    /// **Errors** as [`SafetensorsFile::read_bytes`], and [`Error::Unsupported`] for another
+    /// element type.
     pub fn read_f32(&self, name: &str, range: Range<usize>) -> Result<Vec<f32>> {
         let dtype = self.info(name)?.dtype;
         let size = match dtype {

@@ -26,8 +26,8 @@ pub struct TensorData<'a> {
 
 /// Header bytes (length field included) and the place of every tensor.
 ///
-/// Larger element types come first, then names in order, so that everything is aligned and equal content gives
-/// equal files.
+/// Larger element types come first, then names in order, so that everything is aligned and equal
+/// content gives equal files.
 fn layout(
     path: &str,
     tensors: &[(&str, DType, &[usize])],
@@ -72,7 +72,8 @@ fn layout(
     Ok((header, places))
 }
 
-/// Writes a file whose tensors arrive in any order and in pieces; it appears under its name only when it is complete.
+/// Writes a file whose tensors arrive in any order and in pieces; it appears under its name only
+/// when it is complete.
 #[derive(Debug)]
 pub struct SafetensorsWriter {
     file: PendingFile,
@@ -85,7 +86,8 @@ pub struct SafetensorsWriter {
 impl SafetensorsWriter {
     /// Starts a file with the given `(name, type, shape)` tensors and `__metadata__` strings.
     ///
-    /// **Errors** [`Error::Invalid`] for a name given twice or a tensor that is too large, [`Error::Io`].
+    /// **Errors** [`Error::Invalid`] for a name given twice or a tensor that is too large,
+    /// [`Error::Io`].
     pub fn create(
         path: impl AsRef<Path>,
         tensors: &[(&str, DType, &[usize])],
@@ -100,8 +102,8 @@ impl SafetensorsWriter {
 
     /// Writes bytes of a tensor from byte `offset` of that tensor on.
     ///
-    /// **Errors** [`Error::MissingTensor`] for a name that was not announced, [`Error::Invalid`] for bytes outside
-    /// the tensor, [`Error::Io`].
+    /// **Errors** [`Error::MissingTensor`] for a name that was not announced, [`Error::Invalid`]
+    /// for bytes outside the tensor, [`Error::Io`].
     pub fn write(&mut self, tensor: &str, offset: u64, bytes: &[u8]) -> Result<()> {
         let place = self.places.get(tensor).ok_or_else(|| Error::MissingTensor {
             name: tensor.into(),

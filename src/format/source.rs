@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// Something with a length that can be read at any position. Reads are synchronous: on the web a worker gives them.
+/// Something with a length that can be read at any position. Reads are synchronous: on the web a
+/// worker gives them.
 pub trait ByteSource: Send + Sync {
     /// What error messages call it: a path or an address.
     fn name(&self) -> &str;
@@ -76,7 +77,8 @@ impl ByteSource for FileSource {
         if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.len) {
             return Err(past_end(&self.name, offset, buf.len(), self.len));
         }
-        // A panic of another reader leaves nothing half done here: the position is set anew each time.
+        // A panic of another reader leaves nothing half done here: the position is set anew each
+        // time.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(offset)).map_err(Error::io(&self.path))?;
         file.read_exact(buf).map_err(Error::io(&self.path))

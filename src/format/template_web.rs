@@ -1,5 +1,5 @@
-//! Chat templates are not in the browser's build: their language would make the `.wasm` a fifteenth larger, and no
-//! page of ours shows a chat.
+//! Chat templates are not in the browser's build: their language would make the `.wasm` a fifteenth
+//! larger, and no page of ours shows a chat.
 
 use std::convert::Infallible;
 

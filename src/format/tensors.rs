@@ -1,6 +1,7 @@
 //! Which tensors of a checkpoint are a model's, what nobody reads, and which of them is the head.
 //!
-//! **Source** transformers 5.24: `rename_source_key`, `tie_weights`, `_adjust_missing_and_unexpected_keys`.
+//! **Source** transformers 5.24: `rename_source_key`, `tie_weights`,
+//! `_adjust_missing_and_unexpected_keys`.
 
 use super::checkpoint::Checkpoint;
 use super::hf_config::ModelConfig;
@@ -18,7 +19,8 @@ const LINEARS: [(&str, bool); 7] = [
     ("mlp.down_proj", false),
 ];
 
-/// Ends of what belongs to a weight in 4 bits, or in another format that is refused where it is read.
+/// Ends of what belongs to a weight in 4 bits, or in another format that is refused where it is
+/// read.
 const PARTS: [&str; 8] = [
     "weight.absmax",
     "weight.quant_map",
@@ -59,7 +61,8 @@ fn belongs(config: &ModelConfig, name: &str) -> bool {
 }
 
 impl Checkpoint {
-    /// Refuses tensors that a model of this configuration would not read; gives a line for tables that nobody needs.
+    /// Refuses tensors that a model of this configuration would not read; gives a line for tables
+    /// that nobody needs.
     ///
     /// **Errors** [`Error::Unsupported`] with the first name.
     pub(crate) fn check_names(&self, config: &ModelConfig) -> Result<Option<String>> {
@@ -107,8 +110,8 @@ impl Checkpoint {
         "without it the numbers would be of another model; remove it if it is not needed".into()
     }
 
-    /// The names of the embedding and of the head, if that is not the embedding: with `tie_word_embeddings` they are
-    /// one, unless the file holds both with other values.
+    /// The names of the embedding and of the head, if that is not the embedding: with
+    /// `tie_word_embeddings` they are one, unless the file holds both with other values.
     ///
     /// **Errors** those of reading.
     pub fn embedding_and_head(

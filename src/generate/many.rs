@@ -1,4 +1,5 @@
-//! Several answers to one prompt in one batch: the prompt runs once, then a token of each answer per pass.
+//! Several answers to one prompt in one batch: the prompt runs once, then a token of each answer
+//! per pass.
 
 use super::answer::{Answer, Finish};
 use super::options::GenerateOptions;
@@ -20,8 +21,8 @@ pub struct Sample {
     pub finish: Finish,
 }
 
-/// `n` answers to one prompt. The first is what [`super::Generator`] gives; each has random numbers of
-/// its own from the one seed.
+/// `n` answers to one prompt. The first is what [`super::Generator`] gives; each has random numbers
+/// of its own from the one seed.
 ///
 /// **Errors** [`Error::Invalid`] for no answers, an empty prompt, or options that make no sense;
 /// [`Error::OutOfMemory`]; [`Error::Device`].

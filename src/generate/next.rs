@@ -8,8 +8,8 @@ use crate::model::{Model, Pass};
 
 /// The `n` most probable next tokens after a prompt, the first first, by the active adapter.
 ///
-/// **Errors** as [`prompt_ids`]; [`Error::Invalid`](crate::Error::Invalid) for ids outside the vocabulary;
-/// [`Error::Device`](crate::Error::Device).
+/// **Errors** as [`prompt_ids`]; [`Error::Invalid`](crate::Error::Invalid) for ids outside the
+/// vocabulary; [`Error::Device`](crate::Error::Device).
 pub async fn next_tokens(
     model: &Model,
     tokenizer: &Tokenizer,

@@ -9,8 +9,8 @@ pub struct GenerateOptions {
     pub max_new_tokens: usize,
     /// How to choose tokens.
     pub sampler: SamplerOptions,
-    /// Texts that end the answer and do not belong to it. They may begin in the prompt, and special tokens count as they
-    /// are written.
+    /// Texts that end the answer and do not belong to it. They may begin in the prompt, and special
+    /// tokens count as they are written.
     pub stop: Vec<String>,
 }
 

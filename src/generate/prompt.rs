@@ -4,8 +4,8 @@ use crate::format::{Special, Tokenizer};
 use crate::model::Model;
 use crate::{Error, Result};
 
-/// The ids of a prompt; for an empty one the token that begins a text. An end token that the tokenizer puts behind every
-/// text is left off: behind it there would be nothing to say.
+/// The ids of a prompt; for an empty one the token that begins a text. An end token that the
+/// tokenizer puts behind every text is left off: behind it there would be nothing to say.
 ///
 /// **Errors** [`Error::Invalid`] if the prompt is empty and the model has no such token.
 pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
@@ -24,8 +24,8 @@ pub fn prompt_ids(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<
     }
 }
 
-/// What a person should know about the ids of a prompt, a line each: an end token that was left off, and
-/// [`bos_note`].
+/// What a person should know about the ids of a prompt, a line each: an end token that was left
+/// off, and [`bos_note`].
 ///
 /// **Errors** as [`Tokenizer::encode`].
 pub fn prompt_notes(model: &Model, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<String>> {
@@ -52,8 +52,8 @@ pub fn bos_note(tokenizer: &Tokenizer, ids: &[u32]) -> Option<String> {
     ))
 }
 
-/// The tokens that end an answer: those of `generation_config.json` or `config.json`, and the tokenizer's, which
-/// training puts behind every completion.
+/// The tokens that end an answer: those of `generation_config.json` or `config.json`, and the
+/// tokenizer's, which training puts behind every completion.
 pub(super) fn end_tokens(model: &Model, tokenizer: &Tokenizer) -> Vec<u32> {
     let mut eos = model.config().eos_token_ids.clone();
     eos.extend(tokenizer.eos_id());

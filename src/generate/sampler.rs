@@ -12,11 +12,11 @@ pub struct SamplerOptions {
     pub temperature: f64,
     /// Only the k largest logits (exactly k: ties go to the lower ids). `None` or 0: all.
     pub top_k: Option<usize>,
-    /// Only the most probable tokens up to the one with which they reach this probability (always at
-    /// least one). `None` or 1: all.
+    /// Only the most probable tokens up to the one with which they reach this probability (always
+    /// at least one). `None` or 1: all.
     pub top_p: Option<f64>,
-    /// Above 1 makes tokens of prompt and answer less likely to come again; 1: off.
-    /// **Source** Keskar et al. 2019 (arXiv:1909.05858), sec. 4.1, as transformers applies it ([`penalize`]).
+    /// Above 1 makes tokens of prompt and answer less likely to come again; 1: off. **Source**
+    /// Keskar et al. 2019 (arXiv:1909.05858), sec. 4.1, as transformers applies it ([`penalize`]).
     pub repetition_penalty: f64,
     /// Seed of the random numbers.
     pub seed: u64,
@@ -53,8 +53,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// **Errors** [`Error::Invalid`] for a temperature that is negative or not finite, a top-p outside
-    /// (0, 1], or a repetition penalty that is not above 0.
+    /// **Errors** [`Error::Invalid`] for a temperature that is negative or not finite, a top-p
+    /// outside (0, 1], or a repetition penalty that is not above 0.
     pub fn new(options: SamplerOptions) -> Result<Sampler> {
         Sampler::nth(options, 0)
     }
@@ -93,7 +93,8 @@ impl Sampler {
 
     /// The next token's id. Greedy uses no random number, everything else exactly one.
     ///
-    /// **Errors** [`Error::Invalid`] if there are no logits, or one is NaN or +∞ (-∞ is never chosen).
+    /// **Errors** [`Error::Invalid`] if there are no logits, or one is NaN or +∞ (-∞ is never
+    /// chosen).
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
         let best = argmax(logits)?;
         if self.options.temperature == 0.0 {
@@ -132,8 +133,8 @@ impl Sampler {
     }
 }
 
-/// Divides the logits of the given tokens by `penalty` where they are positive and multiplies them where
-/// they are negative, each once however often it occurred.
+/// Divides the logits of the given tokens by `penalty` where they are positive and multiplies them
+/// where they are negative, each once however often it occurred.
 pub fn penalize(logits: &mut [f32], so_far: &[&[u32]], penalty: f64) {
     let mut ids: Vec<u32> = so_far.concat();
     ids.sort_unstable();

@@ -1,4 +1,5 @@
-//! Stop texts among the bytes of tokens: they may begin in the prompt, in the middle of a token or in a special one.
+//! Stop texts among the bytes of tokens: they may begin in the prompt, in the middle of a token or
+//! in a special one.
 
 /// A place in an answer: a token, and a byte of what it adds to the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,9 @@ pub(super) enum Seen {
 
 /// Watches the tokens of an answer.
 ///
-/// **Source** transformers 5.24, `StopStringCriteria`: a stop text counts if the last token completes it, wherever it
-/// begins; every token counts with what it adds to the text, special ones written out.
+/// **Source** transformers 5.24, `StopStringCriteria`: a stop text counts if the last token
+/// completes it, wherever it begins; every token counts with what it adds to the text, special ones
+/// written out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stops {
     stops: Vec<Vec<u8>>,

@@ -1,4 +1,5 @@
-//! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and decoded.
+//! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and
+//! decoded.
 
 use super::answer::{Answer, Finish, Token};
 use super::options::GenerateOptions;
@@ -44,8 +45,8 @@ pub struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    /// Prepares to answer a prompt. **Errors** [`Error::Invalid`] for an empty prompt without a BOS, ids
-    /// outside the vocabulary, or options that make no sense; [`Error::OutOfMemory`].
+    /// Prepares to answer a prompt. **Errors** [`Error::Invalid`] for an empty prompt without a
+    /// BOS, ids outside the vocabulary, or options that make no sense; [`Error::OutOfMemory`].
     pub fn new(
         model: &'a Model,
         tokenizer: &'a Tokenizer,
@@ -82,8 +83,8 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// The next token, or `None` when the answer is complete. The token that ends an answer is given
-    /// only if text was held back before it.
+    /// The next token, or `None` when the answer is complete. The token that ends an answer is
+    /// given only if text was held back before it.
     ///
     /// **Errors** [`Error::Device`]; [`Error::Invalid`] for damaged logits.
     pub async fn next(&mut self) -> Result<Option<Token>> {

@@ -1,7 +1,7 @@
 //! What an adapter says of itself.
 
-/// The largest storage binding this program uses, bytes: rows of larger tensors are sharded. 128 MiB
-/// everywhere, so that a model has the same shards on every adapter.
+/// The largest storage binding this program uses, bytes: rows of larger tensors are sharded. 128
+/// MiB everywhere, so that a model has the same shards on every adapter.
 pub const SHARD_BYTES: u64 = 128 << 20;
 
 /// The most rows of a matrix that one dispatch sums over. Mesa's llvmpipe ends the loops of an
@@ -17,7 +17,8 @@ pub struct AdapterReport {
     pub backend: String,
     /// DiscreteGpu, IntegratedGpu, Cpu, …
     pub kind: String,
-    /// Who made it, by PCI's numbers (0x1002 AMD, 0x10de NVIDIA, 0x8086 Intel, 0x106b Apple); 0 where unknown.
+    /// Who made it, by PCI's numbers (0x1002 AMD, 0x10de NVIDIA, 0x8086 Intel, 0x106b Apple); 0
+    /// where unknown.
     pub vendor: u32,
     /// Driver and its version.
     pub driver: String,
@@ -29,8 +30,8 @@ pub struct AdapterReport {
     pub f16: bool,
     /// Timestamp queries.
     pub timestamps: bool,
-    /// Loads from storage buffers take several times as long as those from images: llvmpipe on an x86 processor without
-    /// AVX-512, where a vector is filled lane by lane through memory.
+    /// Loads from storage buffers take several times as long as those from images: llvmpipe on an
+    /// x86 processor without AVX-512, where a vector is filled lane by lane through memory.
     pub slow_loads: bool,
     /// Largest storage binding, bytes.
     pub max_binding_bytes: u64,
@@ -68,8 +69,8 @@ impl AdapterReport {
     }
 }
 
-/// Whether this processor writes one lane of a vector that a register names, as AVX-512's masks do. Only x86 processors are
-/// known not to.
+/// Whether this processor writes one lane of a vector that a register names, as AVX-512's masks do.
+/// Only x86 processors are known not to.
 fn fills_vectors() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx512vl");

@@ -1,5 +1,6 @@
-//! What a kernel is: one name, one set of bindings, and bodies, each of which says in one row what it needs, where it
-//! is worth running, which data it takes and how much of the output a workgroup makes.
+//! What a kernel is: one name, one set of bindings, and bodies, each of which says in one row what
+//! it needs, where it is worth running, which data it takes and how much of the output a workgroup
+//! makes.
 
 use super::adapter::AdapterReport;
 use super::tile::Tile;
@@ -9,7 +10,8 @@ use super::tile::Tile;
 pub enum Access {
     /// `var<storage, read>`.
     Read,
-    /// `var<uniform>`: a small table ([`Gpu::table`](super::Gpu::table)), whose loads are cheap everywhere.
+    /// `var<uniform>`: a small table ([`Gpu::table`](super::Gpu::table)), whose loads are cheap
+    /// everywhere.
     Table,
     /// `var<storage, read_write>`, every element written, none read.
     Write,
@@ -29,14 +31,16 @@ impl Access {
 pub enum Needs {
     /// Nothing: the default limits and features.
     Nothing,
-    /// Subgroup operations, and subgroups of at least and at most so many invocations, whichever size the driver
-    /// chooses.
+    /// Subgroup operations, and subgroups of at least and at most so many invocations, whichever
+    /// size the driver chooses.
     Subgroups(u32, u32),
-    /// 16-bit floats in shaders, and an operation that allows them: its roles have [`HALF`](super::HALF).
+    /// 16-bit floats in shaders, and an operation that allows them: its roles have
+    /// [`HALF`](super::HALF).
     F16,
     /// Matrix units of 8 × 8 × 8 in f32 (Apple's).
     CooperativeF32,
-    /// Matrix units of 16 × 16 × 16 that multiply f16 and add f32, and an operation that allows 16 bits.
+    /// Matrix units of 16 × 16 × 16 that multiply f16 and add f32, and an operation that allows 16
+    /// bits.
     CooperativeF16,
 }
 
@@ -47,8 +51,8 @@ impl Needs {
     }
 }
 
-/// Which adapters a body is shipped for, of those that can run it. Any of them runs it where it is asked for by name,
-/// and a measurement may choose it.
+/// Which adapters a body is shipped for, of those that can run it. Any of them runs it where it is
+/// asked for by name, and a measurement may choose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     /// All of them.
@@ -120,8 +124,8 @@ pub struct Kernel {
     pub bindings: &'static [(&'static str, Access)],
     /// The baseline, then the others.
     pub bodies: &'static [Body],
-    /// Whether several of its operations may be [one dispatch](super::Recorder::record_together): its bodies name a
-    /// storage binding only to index it.
+    /// Whether several of its operations may be [one dispatch](super::Recorder::record_together):
+    /// its bodies name a storage binding only to index it.
     pub joins: bool,
 }
 

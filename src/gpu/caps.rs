@@ -62,8 +62,8 @@ impl Caps {
         adapter.features() & (wanted | wgpu::Features::TIMESTAMP_QUERY)
     }
 
-    /// WebGPU's default limits, with the sizes raised to what the adapter has (never under the policy
-    /// [`Policy::Baseline`], which promises that the defaults suffice).
+    /// WebGPU's default limits, with the sizes raised to what the adapter has (never under the
+    /// policy [`Policy::Baseline`], which promises that the defaults suffice).
     pub(super) fn limits(&self, adapter: &wgpu::Adapter) -> wgpu::Limits {
         let (mut limits, has) = (wgpu::Limits::default(), adapter.limits());
         if self.policy != Policy::Baseline {
@@ -80,7 +80,8 @@ impl Caps {
         self.cooperative_f32 || self.cooperative_f16
     }
 
-    /// The size of a subgroup, where it is the same for every kernel. Many cards choose one for each.
+    /// The size of a subgroup, where it is the same for every kernel. Many cards choose one for
+    /// each.
     pub fn subgroup(&self) -> Option<u32> {
         let (least, most) = (self.adapter.subgroup_min, self.adapter.subgroup_max);
         (least == most && least > 0).then_some(least)
@@ -103,7 +104,8 @@ impl Caps {
         }
     }
 
-    /// Whether bodies read from images what their rows say: where loads from storage buffers are slow.
+    /// Whether bodies read from images what their rows say: where loads from storage buffers are
+    /// slow.
     pub fn reads_images(&self) -> bool {
         match self.policy.preferred() {
             Some("images") => true,
@@ -127,16 +129,17 @@ impl Caps {
         }
     }
 
-    /// Whether [`tune`](crate::kernels::tune) is worth its time: nobody has chosen, and the program knows no
-    /// best for this adapter, as it does for llvmpipe and SwiftShader.
+    /// Whether [`tune`](crate::kernels::tune) is worth its time: nobody has chosen, and the program
+    /// knows no best for this adapter, as it does for llvmpipe and SwiftShader.
     pub fn is_untuned(&self) -> bool {
         let known =
             self.subgroup() == Some(8) || self.adapter.name.to_lowercase().contains("swiftshader");
         self.origin() == "shipped" && !(self.software && known)
     }
 
-    /// Whether a product of few rows that makes its input as it reads it takes less time than a dispatch before it.
-    /// Not on software adapters without subgroups of 8: there every invocation makes the input's whole row.
+    /// Whether a product of few rows that makes its input as it reads it takes less time than a
+    /// dispatch before it. Not on software adapters without subgroups of 8: there every invocation
+    /// makes the input's whole row.
     pub(crate) fn gains_by_making_input(&self) -> bool {
         !self.software || self.can_run(Needs::Subgroups(8, 8))
     }

@@ -1,4 +1,5 @@
-//! Which body runs where several are close: as shipped, as measured on this adapter, or as a run recorded it.
+//! Which body runs where several are close: as shipped, as measured on this adapter, or as a run
+//! recorded it.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,8 @@ pub enum Tuning {
     /// It runs what is shipped.
     #[default]
     Shipped,
-    /// It runs what [`tune`](crate::kernels::tune) has found on this adapter, under this driver and by this
-    /// version of the program, and kept in this folder; else what is shipped.
+    /// It runs what [`tune`](crate::kernels::tune) has found on this adapter, under this driver and
+    /// by this version of the program, and kept in this folder; else what is shipped.
     #[cfg(not(target_arch = "wasm32"))]
     Kept(std::path::PathBuf),
     /// It runs these.
@@ -32,8 +33,9 @@ pub enum Origin {
     Recorded,
 }
 
-/// Bodies that run in place of those that the program would choose, by kernel and what the data decide, in
-/// the words of [`Caps::variants`](super::Caps::variants). One that the device cannot run counts for nothing.
+/// Bodies that run in place of those that the program would choose, by kernel and what the data
+/// decide, in the words of [`Caps::variants`](super::Caps::variants). One that the device cannot
+/// run counts for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
     /// Where they come from.

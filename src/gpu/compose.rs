@@ -1,4 +1,5 @@
-//! The composer: a body, preceded by one module for each role on its line 2, and by what it and these use.
+//! The composer: a body, preceded by one module for each role on its line 2, and by what it and
+//! these use.
 
 use super::body::Needs;
 use super::images::loaded;
@@ -11,7 +12,8 @@ pub const COOPERATIVE: &str = "cooperative-matrix";
 /// Which compiler reads the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// naga, which knows subgroups without a directive and rejects the directive, but wants that of f16.
+    /// naga, which knows subgroups without a directive and rejects the directive, but wants that of
+    /// f16.
     Native,
     /// The browser's own compiler, which requires both.
     Browser,
@@ -43,7 +45,8 @@ impl ModuleText {
 }
 
 impl Selection {
-    /// What a device must offer to run it, in the words of the shader checks; empty: WebGPU's defaults.
+    /// What a device must offer to run it, in the words of the shader checks; empty: WebGPU's
+    /// defaults.
     pub fn capabilities(&self) -> Vec<&'static str> {
         match self.body.needs {
             Needs::F16 => vec!["f16"],

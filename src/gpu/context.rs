@@ -1,5 +1,6 @@
-//! What the data of an operation decide about its kernel's variant: how a weight is stored, whether shapes are aligned,
-//! the size of a head, whether 16 bits are allowed. In the composer's words: roles, and the modules that fill them.
+//! What the data of an operation decide about its kernel's variant: how a weight is stored, whether
+//! shapes are aligned, the size of a head, whether 16 bits are allowed. In the composer's words:
+//! roles, and the modules that fill them.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +10,12 @@ use super::library::library;
 /// `(role, module)` pairs as [`super::Op::roles`] gives them.
 pub(super) type Roles = Vec<(&'static str, &'static str)>;
 
-/// The choice of an operation whose factors may be rounded to 16 bits. It opens bodies and closes none.
+/// The choice of an operation whose factors may be rounded to 16 bits. It opens bodies and closes
+/// none.
 pub const HALF: (&str, &str) = ("precision", "half");
 
-/// Roles that an operation need not choose, and the module of those that do not, which does nothing. A body with such a
-/// role takes any of its modules, one without it only this.
+/// Roles that an operation need not choose, and the module of those that do not, which does
+/// nothing. A body with such a role takes any of its modules, one without it only this.
 pub(super) const FREE: [(&str, &str); 3] =
     [("input", "input_plain"), ("input4", "input4_plain"), ("branch", "branch_none")];
 
@@ -56,9 +58,8 @@ pub(super) fn grown(all: &[Roles], more: &[Roles]) -> Vec<Roles> {
 }
 
 impl Kernel {
-    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned, the
-    /// size of a head; and whether 16 bits are allowed. As far as this kernel's
-    /// bodies care.
+    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned,
+    /// the size of a head; and whether 16 bits are allowed. As far as this kernel's bodies care.
     pub(super) fn contexts(&self) -> Vec<Roles> {
         let roles: BTreeSet<&str> = self.bodies.iter().flat_map(|body| body.roles()).collect();
         let asks =
@@ -94,8 +95,8 @@ impl Kernel {
         all
     }
 
-    /// What a table of variants calls this kernel and the modules that the data decide. That of rows follows
-    /// from that of the weight, and those of free roles decide on no body.
+    /// What a table of variants calls this kernel and the modules that the data decide. That of
+    /// rows follows from that of the weight, and those of free roles decide on no body.
     pub(crate) fn context(&self, roles: &[(&str, &str)]) -> String {
         let counts = |role: &str| role != "rows" && !is_free(role);
         let shown = roles.iter().filter(|(role, _)| counts(role)).map(|(_, module)| *module);

@@ -65,25 +65,27 @@ impl Gpu {
         names.map(|names| names.clone()).unwrap_or_default()
     }
 
-    /// Gives the device up: whatever is asked of it from now on fails with [`Error::Device`], as after a
-    /// driver has lost it. Its memory is free once nothing runs.
+    /// Gives the device up: whatever is asked of it from now on fails with [`Error::Device`], as
+    /// after a driver has lost it. Its memory is free once nothing runs.
     pub fn destroy(&self) {
         self.inner.device.destroy();
         self.inner.faults.note(false, "the device was given up".into());
     }
 
-    /// The first error the driver reported since the device was opened, as [`Error::Device`] or [`Error::DeviceLost`].
+    /// The first error the driver reported since the device was opened, as [`Error::Device`] or
+    /// [`Error::DeviceLost`].
     pub fn check(&self, during: &str) -> Result<()> {
         self.inner.faults.check(during)
     }
 
-    /// Whether the driver has given the device up: everything on it is gone, and only a new one helps.
+    /// Whether the driver has given the device up: everything on it is gone, and only a new one
+    /// helps.
     pub fn is_lost(&self) -> bool {
         self.inner.faults.is_lost()
     }
 
-    /// Bytes that wgpu's allocator has given out, and that it holds on the device, where the backend
-    /// can tell.
+    /// Bytes that wgpu's allocator has given out, and that it holds on the device, where the
+    /// backend can tell.
     pub fn allocator_bytes(&self) -> Option<(u64, u64)> {
         let report = self.inner.device.generate_allocator_report()?;
         let given = report.allocations.iter().map(|a| a.size).sum();

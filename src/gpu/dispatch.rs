@@ -1,4 +1,5 @@
-//! What is going to be a dispatch: one operation, or several ([`Form::Together`](super::Form::Together)).
+//! What is going to be a dispatch: one operation, or several
+//! ([`Form::Together`](super::Form::Together)).
 
 use super::form::{BINDINGS, MOST, part_bytes};
 use super::variant::Variant;
@@ -6,8 +7,8 @@ use super::{Op, Tensor, Work};
 use crate::Result;
 use std::borrow::Cow;
 
-/// Bytes of one `Params` in the uniform ring: a multiple of the alignment that WebGPU guarantees, with room for the
-/// parameters of several operations.
+/// Bytes of one `Params` in the uniform ring: a multiple of the alignment that WebGPU guarantees,
+/// with room for the parameters of several operations.
 pub(super) const SLOT: usize = 512;
 /// Dispatches of one submission, so that the ring has a fixed size.
 pub(super) const SLOTS: usize = 1024;
@@ -35,8 +36,8 @@ impl<'a> Dispatch<'a> {
         Dispatch { tensors, params: op.params(), grid, work: op.work(), skew: op.skew() }
     }
 
-    /// One dispatch for operations in one variant, or nothing if they cannot share one: their grids differ but in x, or
-    /// their tensors lie in different buffers, or two write the same elements.
+    /// One dispatch for operations in one variant, or nothing if they cannot share one: their grids
+    /// differ but in x, or their tensors lie in different buffers, or two write the same elements.
     pub(super) fn together(ops: &[&'a dyn Op], variant: &Variant) -> Result<Option<Dispatch<'a>>> {
         let selection = &variant.selection;
         let bindings = selection.kernel.bindings;

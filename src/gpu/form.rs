@@ -1,5 +1,6 @@
-//! What a dispatch covers: the grid of one operation, a part of it, or the grids of several side by side. Bodies are
-//! written for the first; for the others their text is changed around their edges, and lines stay where they are.
+//! What a dispatch covers: the grid of one operation, a part of it, or the grids of several side by
+//! side. Bodies are written for the first; for the others their text is changed around their edges,
+//! and lines stay where they are.
 
 /// What a dispatch covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +51,8 @@ impl Form {
     }
 }
 
-/// What the uniform begins with unless a dispatch is whole: the part's first workgroup, and the whole grid.
+/// What the uniform begins with unless a dispatch is whole: the part's first workgroup, and the
+/// whole grid.
 pub(super) fn part_bytes(first: [u32; 3], grid: [u32; 3]) -> [u8; 32] {
     let ([x, y, z], [nx, ny, nz]) = (first, grid);
     bytemuck::cast([x, y, z, 0, nx, ny, nz, 0])
@@ -66,7 +68,8 @@ fn in_part(body: &str) -> String {
     entered(&body, opened)
 }
 
-/// The body with other edges: `at_part` for the dispatch's own workgroup, and `opened` in place of `) {`.
+/// The body with other edges: `at_part` for the dispatch's own workgroup, and `opened` in place of
+/// `) {`.
 fn entered(body: &str, opened: &str) -> String {
     body.replace(GROUP, "@builtin(workgroup_id) at_part: vec3u,")
         .replace(GROUPS, "")
@@ -87,7 +90,8 @@ pub(super) fn binding(line: &str) -> Option<(usize, &str, usize)> {
     Some((number.parse::<usize>().ok()?.checked_sub(1)?, name.trim(), words))
 }
 
-/// The text with every index into a storage binding `x[` behind where the operation's tensor begins, `x_base`.
+/// The text with every index into a storage binding `x[` behind where the operation's tensor
+/// begins, `x_base`.
 fn rebased(text: &str, bindings: &[(usize, &str, usize)]) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     let mut out = text.to_owned();
@@ -108,8 +112,9 @@ fn rebased(text: &str, bindings: &[(usize, &str, usize)]) -> String {
     out
 }
 
-/// The body for the grids of several operations side by side: it has the `Params` of the one whose grid its
-/// workgroup is in, `group` and `groups` as in that grid, and its tensors begin where that one's do.
+/// The body for the grids of several operations side by side: it has the `Params` of the one whose
+/// grid its workgroup is in, `group` and `groups` as in that grid, and its tensors begin where that
+/// one's do.
 fn together(body: &str) -> String {
     let bindings = storage(body);
     let uniform = body.lines().find(|line| line.starts_with("@group(0) @binding(0) var<uniform>"));
@@ -128,8 +133,8 @@ fn together(body: &str) -> String {
         };
         bindings.iter().map(at).collect()
     };
-    // Modules see a variable of the module; the body a value of its own, which is the same for a whole workgroup as
-    // WGSL understands it, so that it may decide on barriers.
+    // Modules see a variable of the module; the body a value of its own, which is the same for a
+    // whole workgroup as WGSL understands it, so that it may decide on barriers.
     let opened = format!(
         ") {{ let together_x = at_part.x + together.part.x; var together_p = together.a; \
          var together_first = 0u; var together_next = together.first.y;{} \

@@ -1,7 +1,8 @@
-//! Operands that a body reads from images instead of storage buffers. llvmpipe on a processor without AVX-512 makes of
-//! a load from a storage buffer a loop over the lanes that takes 15 cycles a component and lane; of one from an image it
-//! takes two or three. So an operand is copied to an image right before the dispatch, in which its
-//! sixteen-byte words lie one after the other, and the body's text is changed where it loads.
+//! Operands that a body reads from images instead of storage buffers. llvmpipe on a processor
+//! without AVX-512 makes of a load from a storage buffer a loop over the lanes that takes 15 cycles
+//! a component and lane; of one from an image it takes two or three. So an operand is copied to an
+//! image right before the dispatch, in which its sixteen-byte words lie one after the other, and
+//! the body's text is changed where it loads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,8 @@ pub(super) const MOST: usize = 4;
 /// Every image holds words; floats are cast from them.
 pub(super) const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
 
-/// The text of a body, or of a module that goes with it, that loads from images what is a storage buffer's in `text`.
+/// The text of a body, or of a module that goes with it, that loads from images what is a storage
+/// buffer's in `text`.
 pub(super) fn loaded(text: &str, body: &Body) -> String {
     body.images.iter().fold(text.to_owned(), |text, name| indexed(&declared(&text, name), name))
 }
@@ -66,8 +68,8 @@ fn indexed(text: &str, name: &str) -> String {
     out + rest
 }
 
-/// Rows of an image with room for `words`: odd and at least three. llvmpipe compiles a kernel for images whose height is a
-/// power of two and once more for others, so that none may be one.
+/// Rows of an image with room for `words`: odd and at least three. llvmpipe compiles a kernel for
+/// images whose height is a power of two and once more for others, so that none may be one.
 fn rows(words: usize) -> usize {
     (words / 4).div_ceil(WIDTH).max(3) | 1
 }

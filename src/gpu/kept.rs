@@ -1,4 +1,5 @@
-//! Files that the program keeps for itself between runs, in a folder of the user's cache: whole, or not there.
+//! Files that the program keeps for itself between runs, in a folder of the user's cache: whole, or
+//! not there.
 
 use std::io::Write;
 use std::path::Path;

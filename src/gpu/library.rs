@@ -65,7 +65,8 @@ pub(super) fn module(name: &str) -> &'static str {
     library().iter().find(|(module, _)| *module == name).map_or("", |(_, text)| text)
 }
 
-/// The modules that a text says it calls: a module's `// uses: a, b`, or what follows a body's roles.
+/// The modules that a text says it calls: a module's `// uses: a, b`, or what follows a body's
+/// roles.
 pub fn uses(text: &'static str) -> Vec<&'static str> {
     let is_header = |line: &&str| line.starts_with("// uses: ") || line.starts_with("// roles: ");
     let list = text.lines().find(is_header).and_then(|line| line.split_once("uses: "));

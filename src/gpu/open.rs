@@ -23,16 +23,17 @@ pub struct GpuOptions {
     pub tuning: Tuning,
     /// Run the CPU twin after every dispatch and stop at the first that disagrees (native only).
     pub verify: bool,
-    /// Open wgpu's no-op device instead of an adapter (native only): shaders, pipelines, bind groups and
-    /// sizes are checked as on any other, and nothing is computed. It needs no driver.
+    /// Open wgpu's no-op device instead of an adapter (native only): shaders, pipelines, bind
+    /// groups and sizes are checked as on any other, and nothing is computed. It needs no driver.
     pub validate_only: bool,
     /// Bytes that the device may hold, instead of what the backend tells (a browser tells nothing).
     pub memory: Option<u64>,
-    /// Folder that keeps the driver's compiled pipelines between runs, a file per adapter and driver
-    /// (native only, where the backend allows it).
+    /// Folder that keeps the driver's compiled pipelines between runs, a file per adapter and
+    /// driver (native only, where the backend allows it).
     pub pipeline_cache: Option<std::path::PathBuf>,
-    /// The device will have subgroups although wgpu does not ask for them: wgpu 30 has no name for the feature
-    /// in browsers, so `web/wgpu_lora.js` adds it to the request. Nothing to set natively.
+    /// The device will have subgroups although wgpu does not ask for them: wgpu 30 has no name for
+    /// the feature in browsers, so `web/wgpu_lora.js` adds it to the request. Nothing to set
+    /// natively.
     pub subgroups: bool,
 }
 

@@ -31,7 +31,8 @@ impl Gpu {
         self.inner.pipelines.groups()
     }
 
-    /// Compiles the variants that have not been made yet, each once, on all cores where there are threads.
+    /// Compiles the variants that have not been made yet, each once, on all cores where there are
+    /// threads.
     pub(super) fn make_pipelines<'a>(
         &self,
         variants: impl Iterator<Item = (&'a Variant, Form)>,
@@ -150,7 +151,8 @@ impl Gpu {
         self.inner.pipelines.ring.get_or_init(make)
     }
 
-    /// The bind group of a pipeline with these tensors, some of them in images, and the uniform ring.
+    /// The bind group of a pipeline with these tensors, some of them in images, and the uniform
+    /// ring.
     pub(super) fn bind(
         &self,
         pipeline: &Pipeline,

@@ -13,8 +13,8 @@ pub(super) struct PipelineCache {
 }
 
 impl PipelineCache {
-    /// The cache of this adapter and driver in `folder`, empty if there is none yet or it is damaged; `None`
-    /// where the backend has no such thing.
+    /// The cache of this adapter and driver in `folder`, empty if there is none yet or it is
+    /// damaged; `None` where the backend has no such thing.
     pub(super) fn open(
         device: &wgpu::Device,
         adapter: &wgpu::Adapter,
@@ -32,7 +32,8 @@ impl PipelineCache {
         let data = (!stored.is_empty()).then_some(stored.as_slice());
         let desc = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
         #[allow(unsafe_code, reason = "wgpu offers the driver's cache under this contract only")]
-        // SAFETY: the bytes came from `get_data` of this adapter and driver and are as they were written.
+        // SAFETY: the bytes came from `get_data` of this adapter and driver and are as they were
+        // written.
         let raw = unsafe { device.create_pipeline_cache(&desc) };
         Some(PipelineCache { raw, path, stored })
     }

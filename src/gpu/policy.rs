@@ -15,7 +15,8 @@ pub enum Policy {
     Prefer(String),
 }
 
-/// What else may be preferred by name: modules, and where bodies read what they may read from images.
+/// What else may be preferred by name: modules, and where bodies read what they may read from
+/// images.
 const OTHERS: [&str; 4] = ["buffers", "images", "reduce_subgroup", "reduce_workgroup"];
 
 /// The body that does what one of an older version of the program did.
@@ -28,7 +29,8 @@ pub(super) fn renamed(body: &str) -> &str {
 }
 
 impl Policy {
-    /// The policy of a name: empty or `auto`, `baseline`, or the body of any of `kernels` or the module to prefer.
+    /// The policy of a name: empty or `auto`, `baseline`, or the body of any of `kernels` or the
+    /// module to prefer.
     ///
     /// **Errors** [`Error::Invalid`] for another name, with those that there are.
     pub fn named(name: &str, kernels: &[&'static Kernel]) -> Result<Policy> {
@@ -45,8 +47,8 @@ impl Policy {
         }
     }
 
-    /// The policy that a checkpoint recorded. Its bodies may be of another version of the program: those that are
-    /// gone count for nothing, as [`Policy::Prefer`] says.
+    /// The policy that a checkpoint recorded. Its bodies may be of another version of the program:
+    /// those that are gone count for nothing, as [`Policy::Prefer`] says.
     pub fn recorded(name: &str) -> Policy {
         match name {
             "auto" => Policy::Auto,
@@ -74,7 +76,8 @@ impl Policy {
         }
     }
 
-    /// Whether it names a body for matrix units: wgpu calls them experimental, so they are opened only for these.
+    /// Whether it names a body for matrix units: wgpu calls them experimental, so they are opened
+    /// only for these.
     pub(super) fn asks_for_cooperative(&self) -> bool {
         self.preferred().is_some_and(|name| name.starts_with("cooperative"))
     }

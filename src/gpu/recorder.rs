@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// On a software adapter operations that take longer, in nanoseconds on a slow GPU, have dispatches of their own.
+/// On a software adapter operations that take longer, in nanoseconds on a slow GPU, have dispatches
+/// of their own.
 const WORTH_JOINING: u64 = 200_000;
 
 #[cfg_attr(
@@ -86,15 +87,15 @@ impl Gpu {
 }
 
 impl Recorder {
-    /// With submissions that take at most so long on a slow GPU, instead of 100 ms. Results are the same, bit
-    /// for bit.
+    /// With submissions that take at most so long on a slow GPU, instead of 100 ms. Results are the
+    /// same, bit for bit.
     pub fn with_slice(mut self, slice: Duration) -> Recorder {
         self.slice = slice.as_nanos() as u64;
         self
     }
 
-    /// With whole grids in the body that was written for them, even where the one for parts has been made and would
-    /// serve: for tests of the former.
+    /// With whole grids in the body that was written for them, even where the one for parts has
+    /// been made and would serve: for tests of the former.
     pub fn with_whole_bodies(mut self) -> Recorder {
         self.apart = true;
         self
@@ -105,8 +106,8 @@ impl Recorder {
         &self.gpu
     }
 
-    /// Adds an operation. **Errors** [`Error::Shape`] from its shape checks; [`Error::Device`] if it had to
-    /// submit those before it and the driver rejects one of their kernels.
+    /// Adds an operation. **Errors** [`Error::Shape`] from its shape checks; [`Error::Device`] if
+    /// it had to submit those before it and the driver rejects one of their kernels.
     pub fn record(&mut self, op: &dyn Op) -> Result<()> {
         self.record_as(op, &self.gpu.variant(op)?)
     }
@@ -120,10 +121,10 @@ impl Recorder {
         self.run(&[op], variant, Form::Whole, &Dispatch::one(op, grid))
     }
 
-    /// Adds operations that neither read nor write what another of them writes: in one dispatch where they are of one
-    /// variant, of a kernel that [joins](super::Kernel::joins), and their tensors lie in the same buffers, and where that
-    /// is worth a variant of its own; if not, the first alone and the others so. **Errors** as
-    /// [`record`](Recorder::record).
+    /// Adds operations that neither read nor write what another of them writes: in one dispatch
+    /// where they are of one variant, of a kernel that [joins](super::Kernel::joins), and their
+    /// tensors lie in the same buffers, and where that is worth a variant of its own; if not, the
+    /// first alone and the others so. **Errors** as [`record`](Recorder::record).
     pub fn record_together(&mut self, ops: &[&dyn Op]) -> Result<()> {
         let Some((first, others)) = ops.split_first() else { return Ok(()) };
         if let Some((variant, joined)) = self.joined(ops)? {
@@ -138,7 +139,8 @@ impl Recorder {
         let Some((first, others)) = ops.split_first().filter(|(first, _)| joins(first)) else {
             return Ok(None);
         };
-        // On a software adapter a dispatch costs 50 µs, and a variant a part of a second of compilation.
+        // On a software adapter a dispatch costs 50 µs, and a variant a part of a second of
+        // compilation.
         let long = |op: &&dyn Op| self.pace.time(op.work()) > WORTH_JOINING;
         if self.gpu.caps().software && ops.iter().any(long) {
             return Ok(None);
@@ -152,7 +154,8 @@ impl Recorder {
         Ok(Dispatch::together(ops, &variant)?.map(|joined| (variant, joined)))
     }
 
-    /// Adds a dispatch of these operations; in verify mode also runs it, and compares what it wrote with their twins'.
+    /// Adds a dispatch of these operations; in verify mode also runs it, and compares what it wrote
+    /// with their twins'.
     fn run(
         &mut self,
         ops: &[&dyn Op],
@@ -354,8 +357,8 @@ impl Recorder {
     }
 }
 
-/// **Errors** [`Error::Device`] where the pipeline or the bind group was never made: a result without this operation
-/// would be of another computation.
+/// **Errors** [`Error::Device`] where the pipeline or the bind group was never made: a result
+/// without this operation would be of another computation.
 fn dispatch_one(pass: &mut wgpu::ComputePass<'_>, index: usize, r: &Recorded) -> Result<()> {
     let Some((pipeline, group)) = r.variant.pipeline(r.form).zip(r.group.as_ref()) else {
         let why = "its pipeline was not made before it was submitted; this is a bug".into();

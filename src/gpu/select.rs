@@ -1,4 +1,5 @@
-//! Which variant of a kernel a device runs: a pure function of the kernel, what the data decide, and the device.
+//! Which variant of a kernel a device runs: a pure function of the kernel, what the data decide,
+//! and the device.
 
 use std::collections::BTreeMap;
 
@@ -75,9 +76,9 @@ impl Caps {
         self.composed(kernel, body, roles)
     }
 
-    /// The variants among which [`tune`](crate::kernels::tune) decides: the one that runs now, then the others
-    /// that this device can run and that were written for such data. On software adapters workgroup tiles are
-    /// far behind.
+    /// The variants among which [`tune`](crate::kernels::tune) decides: the one that runs now, then
+    /// the others that this device can run and that were written for such data. On software
+    /// adapters workgroup tiles are far behind.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn candidates(
         &self,
@@ -132,8 +133,8 @@ impl Caps {
         Ok(Selection { kernel, body, modules, workgroup, images, form: Form::Whole })
     }
 
-    /// The size of a workgroup that is one subgroup, and so reduces without barriers: on software adapters, where these
-    /// are dear.
+    /// The size of a workgroup that is one subgroup, and so reduces without barriers: on software
+    /// adapters, where these are dear.
     fn reduces_in_subgroup(&self) -> Option<u32> {
         let wanted = match self.policy.preferred() {
             Some("reduce_subgroup") => true,

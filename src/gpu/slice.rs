@@ -2,8 +2,8 @@
 
 use super::op::Work;
 
-/// The longest submission on a slow GPU, nanoseconds: a screen waits for as long as one runs, and Windows
-/// ends a driver that does not answer for two seconds.
+/// The longest submission on a slow GPU, nanoseconds: a screen waits for as long as one runs, and
+/// Windows ends a driver that does not answer for two seconds.
 pub(super) const SLICE: u64 = 100_000_000;
 
 /// The slowest GPU of a kind that is reckoned with, in these kernels.
@@ -16,8 +16,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// An integrated one of ten years ago has a tenth of its 400 GFLOP/s and shares 25 GB/s with its CPU; a
-    /// discrete one has memory and a power supply of its own.
+    /// An integrated one of ten years ago has a tenth of its 400 GFLOP/s and shares 25 GB/s with
+    /// its CPU; a discrete one has memory and a power supply of its own.
     pub(super) fn of(discrete: bool) -> Pace {
         if discrete { Pace { flops: 200, bytes: 40 } } else { Pace { flops: 40, bytes: 10 } }
     }
@@ -39,8 +39,8 @@ pub(super) struct Part {
     pub(super) time: u64,
 }
 
-/// A grid in parts that take at most `slice` each, or are a single workgroup. Each workgroup takes its
-/// share of `time`.
+/// A grid in parts that take at most `slice` each, or are a single workgroup. Each workgroup takes
+/// its share of `time`.
 pub(super) fn parts(grid: [u32; 3], time: u64, slice: u64) -> Vec<Part> {
     let mut all = Vec::new();
     cut(Part { first: [0; 3], count: grid, time }, slice, &mut all);

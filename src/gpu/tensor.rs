@@ -127,8 +127,8 @@ impl Tensor {
         (self.buffer.id, self.offset) == (other.buffer.id, other.offset)
     }
 
-    /// Words from this tensor's first element on that views of it may take: those of its buffer, unless it shares the
-    /// buffer with others.
+    /// Words from this tensor's first element on that views of it may take: those of its buffer,
+    /// unless it shares the buffer with others.
     pub fn capacity(&self) -> usize {
         self.room
     }
@@ -144,15 +144,15 @@ impl Tensor {
         self
     }
 
-    /// From this tensor's first element on `dims`, over others that lie behind it in the buffer. **Errors**
-    /// [`Error::Shape`] if the buffer ends before.
+    /// From this tensor's first element on `dims`, over others that lie behind it in the buffer.
+    /// **Errors** [`Error::Shape`] if the buffer ends before.
     pub(crate) fn reaching(&self, dims: &[usize], name: &str) -> Result<Tensor> {
         let room = (self.buffer.raw.size() / 4) as usize - self.offset;
         Tensor { room, ..self.clone() }.slice(0, dims, name)
     }
 
-    /// Words from the first element of `other` to this one's; none if they lie in different buffers, or the other way
-    /// round.
+    /// Words from the first element of `other` to this one's; none if they lie in different
+    /// buffers, or the other way round.
     pub fn words_behind(&self, other: &Tensor) -> Option<usize> {
         let same = self.buffer.id == other.buffer.id;
         same.then(|| self.offset.checked_sub(other.offset)).flatten()

@@ -11,7 +11,8 @@ pub enum Tile {
     Each([usize; 2]),
     /// Whole rows of a workgroup.
     Rows(usize),
-    /// Whole rows of a workgroup: as many as have this many elements, and at least the second number.
+    /// Whole rows of a workgroup: as many as have this many elements, and at least the second
+    /// number.
     Elements(usize, usize),
     /// The kernel has one body; its operation knows.
     Only,
@@ -28,7 +29,8 @@ impl Tile {
         }
     }
 
-    /// Workgroups, over one number, for rows of `columns`; `blocks` says how many blocks of so many rows there are.
+    /// Workgroups, over one number, for rows of `columns`; `blocks` says how many blocks of so many
+    /// rows there are.
     pub(crate) fn flat(
         self,
         columns: usize,

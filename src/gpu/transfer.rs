@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::{Elem, Gpu, Tensor};
 use crate::{Error, Result};
 
-/// At most so many bytes of uploads wait in staging memory. What the allocator takes for more of them stays
-/// resident between tensors when they are done.
+/// At most so many bytes of uploads wait in staging memory. What the allocator takes for more of
+/// them stays resident between tensors when they are done.
 const STAGING: usize = 4 << 20;
 
 /// A copy of a tensor on its way to the host.
@@ -37,7 +37,8 @@ impl Reading {
 }
 
 impl Gpu {
-    /// A small read-only table of floats for bindings of kind [`Access::Table`](super::Access::Table).
+    /// A small read-only table of floats for bindings of kind
+    /// [`Access::Table`](super::Access::Table).
     pub fn table(&self, name: &str, values: &[f32]) -> Result<Tensor> {
         let table = self.allocate(name, &[values.len()], Elem::F32, wgpu::BufferUsages::UNIFORM)?;
         self.write(&table, values)?;
@@ -65,7 +66,8 @@ impl Gpu {
         Ok(tensor)
     }
 
-    /// Overwrites a whole float tensor. **Errors** [`Error::Shape`] if the number of values is wrong.
+    /// Overwrites a whole float tensor. **Errors** [`Error::Shape`] if the number of values is
+    /// wrong.
     pub fn write(&self, tensor: &Tensor, values: &[f32]) -> Result<()> {
         if values.len() != tensor.len() {
             let expected = format!("{:?}", tensor.dims());
@@ -74,8 +76,8 @@ impl Gpu {
         self.write_words(tensor, 0, bytemuck::cast_slice(values))
     }
 
-    /// Overwrites part of a tensor, from word `at` on; what is large goes in pieces, each taken by the device
-    /// before the next waits in staging memory.
+    /// Overwrites part of a tensor, from word `at` on; what is large goes in pieces, each taken by
+    /// the device before the next waits in staging memory.
     pub fn write_words(&self, tensor: &Tensor, at: usize, words: &[u32]) -> Result<()> {
         if at + words.len() > tensor.len() {
             let expected = format!("at most {} words", tensor.len());
@@ -95,8 +97,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// [`Gpu::flush`], and waits until the device has taken it: staging memory is free again, and in a
-    /// browser the page's other work gets its turn.
+    /// [`Gpu::flush`], and waits until the device has taken it: staging memory is free again, and
+    /// in a browser the page's other work gets its turn.
     pub async fn settle(&self, during: &str) -> Result<()> {
         self.flush(during)?;
         #[cfg(target_arch = "wasm32")]
@@ -129,8 +131,8 @@ impl Gpu {
         self.begin_read(tensor).finish().await
     }
 
-    /// Copies a tensor as it is now, behind everything submitted before: what is submitted later does not
-    /// change what [`Reading::finish`] gives.
+    /// Copies a tensor as it is now, behind everything submitted before: what is submitted later
+    /// does not change what [`Reading::finish`] gives.
     pub fn begin_read(&self, tensor: &Tensor) -> Reading {
         let bytes = tensor.bytes().max(4);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;

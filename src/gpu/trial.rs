@@ -6,8 +6,8 @@ use super::{Gpu, Op, Profile, Selection};
 use crate::Result;
 
 impl Gpu {
-    /// Runs an operation in a variant and waits for it: the seconds by timestamps where there are any, else by
-    /// the clock around the submission. Ends a profile that was taken.
+    /// Runs an operation in a variant and waits for it: the seconds by timestamps where there are
+    /// any, else by the clock around the submission. Ends a profile that was taken.
     pub fn seconds(&self, op: &dyn Op, selection: &Selection) -> Result<f64> {
         self.start_profile();
         let clock = std::time::Instant::now();

@@ -114,8 +114,8 @@ impl Cache {
         lock(&self.groups).len()
     }
 
-    /// Held from the write of the uniform ring until the submission that reads it, so that recorders
-    /// on several threads do not overwrite each other's parameters.
+    /// Held from the write of the uniform ring until the submission that reads it, so that
+    /// recorders on several threads do not overwrite each other's parameters.
     pub(super) fn submitting(&self) -> MutexGuard<'_, ()> {
         lock(&self.submitting)
     }

@@ -6,10 +6,10 @@ use crate::Result;
 /// Codes that one grid point of the rounding rule can be apart, near zero where they are densest.
 const NEIGHBOURS: u8 = 8;
 
-/// The largest absolute difference over the largest magnitude of the reference; words must be equal.
-/// Infinite if one side has a NaN or an infinity that the other has not. Of 8-bit codes a thousandth of
-/// the share that differs: a value half-way between two codes hangs on its last bit. Beyond
-/// `NEIGHBOURS` codes that explains nothing.
+/// The largest absolute difference over the largest magnitude of the reference; words must be
+/// equal. Infinite if one side has a NaN or an infinity that the other has not. Of 8-bit codes a
+/// thousandth of the share that differs: a value half-way between two codes hangs on its last bit.
+/// Beyond `NEIGHBOURS` codes that explains nothing.
 pub fn difference(device: &Host, twin: &Host, elem: Elem) -> f32 {
     if elem == Elem::Codes {
         let (a, b) = (device.bytes(), twin.bytes());

@@ -1,4 +1,5 @@
-//! Data sets of the hub, by name: their Parquet files, told apart by split as the datasets library does by their names.
+//! Data sets of the hub, by name: their Parquet files, told apart by split as the datasets library
+//! does by their names.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -66,8 +67,9 @@ impl Name {
     }
 }
 
-/// Files of rows: those that are here as they are, data sets of the hub (`OWNER/NAME[/SUBSET][:SPLIT]`) as their
-/// Parquet files. Where a data set is named without a split, the first of `splits` that it has is taken.
+/// Files of rows: those that are here as they are, data sets of the hub
+/// (`OWNER/NAME[/SUBSET][:SPLIT]`) as their Parquet files. Where a data set is named without a
+/// split, the first of `splits` that it has is taken.
 ///
 /// **Errors** where the hub does not have it, or the split.
 pub fn data_files<S: AsRef<str>>(

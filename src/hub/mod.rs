@@ -1,7 +1,8 @@
-//! Models and data sets of the Hugging Face hub, by name: from the cache that Python's package shares, or downloaded
-//! into it.
+//! Models and data sets of the Hugging Face hub, by name: from the cache that Python's package
+//! shares, or downloaded into it.
 //!
-//! `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean to Python's package.
+//! `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean to Python's
+//! package.
 
 mod data;
 mod model;

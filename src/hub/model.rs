@@ -53,8 +53,8 @@ const HINTS: Hints = Hints {
 const WORKS: &str = "give a .gguf file, or a folder with config.json, model.safetensors (or shards with their \
                      index) and tokenizer.json, or a Hugging Face name";
 
-/// The folder or GGUF file of `model`: a path to one, or a name of the hub, `OWNER/NAME` or `OWNER/NAME/FILE.gguf`. A
-/// model that the cache has whole is found without asking anybody.
+/// The folder or GGUF file of `model`: a path to one, or a name of the hub, `OWNER/NAME` or
+/// `OWNER/NAME/FILE.gguf`. A model that the cache has whole is found without asking anybody.
 ///
 /// **Errors** where there is neither file nor model of that name, or the hub does not give it.
 pub fn locate(model: &str, downloads: &mut Downloads) -> Result<PathBuf> {
@@ -73,8 +73,8 @@ pub fn locate(model: &str, downloads: &mut Downloads) -> Result<PathBuf> {
     of_name(&name, downloads)
 }
 
-/// The folder, or the GGUF file, of a model of this name: from the cache if all of it is there, without asking anybody;
-/// otherwise downloaded.
+/// The folder, or the GGUF file, of a model of this name: from the cache if all of it is there,
+/// without asking anybody; otherwise downloaded.
 fn of_name(name: &Name, downloads: &mut Downloads) -> Result<PathBuf> {
     let hub = Hub::new(&name.repo, Repo::model(name.repo.clone()), HINTS);
     let found = |file: &str| hub.found(file);

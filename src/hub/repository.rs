@@ -1,4 +1,5 @@
-//! Repositories of the Hugging Face hub: what the cache has of them, and what is downloaded into it.
+//! Repositories of the Hugging Face hub: what the cache has of them, and what is downloaded into
+//! it.
 
 use std::path::{Path, PathBuf};
 

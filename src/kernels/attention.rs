@@ -83,8 +83,8 @@ pub(super) fn head_role(head_dim: usize) -> (&'static str, &'static str) {
     ("head", module)
 }
 
-/// Checks the shape itself, then the tensors that are stored per query, per key, and per query and head;
-/// they may have further rows.
+/// Checks the shape itself, then the tensors that are stored per query, per key, and per query and
+/// head; they may have further rows.
 pub(super) fn check(
     op: &str,
     shape: &AttentionShape,
@@ -120,8 +120,8 @@ pub(super) fn row_tiles(shape: &AttentionShape, rows: usize) -> usize {
     shape.batch * shape.kv_heads * pairs.div_ceil(rows)
 }
 
-/// `products` multiply-adds per column of each pair of a query and a key that it attends, on so many
-/// matrices of a row per query, and per key.
+/// `products` multiply-adds per column of each pair of a query and a key that it attends, on so
+/// many matrices of a row per query, and per key.
 pub(super) fn work_of(shape: &AttentionShape, products: usize, matrices: [usize; 2]) -> Work {
     let AttentionShape { batch, queries: t, start, heads, kv_heads, head_dim, .. } = *shape;
     let pairs = batch * heads * (t * start + t * (t + 1) / 2);
@@ -132,18 +132,20 @@ pub(super) fn work_of(shape: &AttentionShape, products: usize, matrices: [usize;
     }
 }
 
-/// The last query attends all keys and the first key is attended by all queries: up to twice the average.
+/// The last query attends all keys and the first key is attended by all queries: up to twice the
+/// average.
 fn skew_of(shape: &AttentionShape) -> u64 {
     if shape.queries == 1 { 1 } else { 2 }
 }
 
-/// Attention forward: `y = softmax(q·kᵀ/√E)·v` over the keys `0..=start + t`, `lse = ln Σ exp(q·kᵀ/√E)`.
+/// Attention forward: `y = softmax(q·kᵀ/√E)·v` over the keys `0..=start + t`,
+/// `lse = ln Σ exp(q·kᵀ/√E)`.
 ///
-/// **Shapes** `q, y (B·T, H·E)`, `k, v (B·S, G·E)`, `lse (B·T, H)`; `E` from 1 to 256, `start + T ≤ S`. With
-/// `first`, `q, y, lse` have `first` rows more in front, and `k, v` too: sequences that lie end to end.
-/// **Errors** [`Shape`](crate::Error::Shape), [`Invalid`](crate::Error::Invalid).
-/// **Source** Dao 2023 (arXiv:2307.08691), alg. 1; Ainslie et al. 2023 (arXiv:2305.13245).
-/// **Twin** [`reference::attention_fwd`].
+/// **Shapes** `q, y (B·T, H·E)`, `k, v (B·S, G·E)`, `lse (B·T, H)`; `E` from 1 to 256,
+/// `start + T ≤ S`. With `first`, `q, y, lse` have `first` rows more in front, and `k, v` too:
+/// sequences that lie end to end. **Errors** [`Shape`](crate::Error::Shape),
+/// [`Invalid`](crate::Error::Invalid). **Source** Dao 2023 (arXiv:2307.08691), alg. 1; Ainslie et
+/// al. 2023 (arXiv:2305.13245). **Twin** [`reference::attention_fwd`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct AttentionFwd<'a> {
@@ -186,7 +188,8 @@ impl Op for AttentionFwd<'_> {
     }
 }
 
-/// Attention backward, first step: `delta = Σₑ y·dy`, the part of every score's gradient that its row shares.
+/// Attention backward, first step: `delta = Σₑ y·dy`, the part of every score's gradient that its
+/// row shares.
 ///
 /// **Shapes** `y, dy (B·T, H·E)`, `delta (B·T, H)`. **Errors** [`Shape`](crate::Error::Shape).
 /// **Source** Dao 2023 (arXiv:2307.08691), alg. 2, line 4. **Twin** [`reference::attention_delta`].
@@ -224,7 +227,8 @@ impl Op for AttentionDelta<'_> {
     }
 }
 
-/// Attention backward to the queries: `dq = Σₛ ds·k/√E` with `p = exp(q·k/√E − lse)`, `ds = p·(dy·v − delta)`.
+/// Attention backward to the queries: `dq = Σₛ ds·k/√E` with `p = exp(q·k/√E − lse)`,
+/// `ds = p·(dy·v − delta)`.
 ///
 /// **Shapes** as in [`AttentionFwd`] and [`AttentionDelta`], `dq (B·T, H·E)`.
 /// **Errors** [`Shape`](crate::Error::Shape), [`Invalid`](crate::Error::Invalid).
@@ -273,8 +277,8 @@ impl Op for AttentionBwdDq<'_> {
     }
 }
 
-/// Attention backward to keys and values: `dk = Σ ds·q/√E`, `dv = Σ p·dy` over the queries that attend
-/// a key, in all heads of its group; `p` and `ds` as in [`AttentionBwdDq`].
+/// Attention backward to keys and values: `dk = Σ ds·q/√E`, `dv = Σ p·dy` over the queries that
+/// attend a key, in all heads of its group; `p` and `ds` as in [`AttentionBwdDq`].
 ///
 /// **Shapes** as in [`AttentionFwd`] and [`AttentionDelta`], `dk, dv (B·S, G·E)`.
 /// **Errors** [`Shape`](crate::Error::Shape), [`Invalid`](crate::Error::Invalid).

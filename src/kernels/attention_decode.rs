@@ -28,13 +28,15 @@ struct Params {
     scale: f32,
 }
 
-/// What generation does between its products, for one token a sequence: [`RopeAppend`](super::RopeAppend), then
-/// [`AttentionFwd`](super::AttentionFwd) over the cache, without `lse`; `q` itself stays as it is.
+/// What generation does between its products, for one token a sequence:
+/// [`RopeAppend`](super::RopeAppend), then [`AttentionFwd`](super::AttentionFwd) over the cache,
+/// without `lse`; `q` itself stays as it is.
 ///
-/// **Shapes** `q (B, H·E)` at the beginning of `qkv`, `k, v (B, G·E)` in it from words `k` and `v` on, multiples of
-/// four; `keys, values (B·S, G·E)`, `y (B, H·E)`; tables and positions as in [`Rope`](super::Rope); `shape` with one
-/// query, and the length of the cache before it in `start`. **Errors** [`Shape`](Error::Shape),
-/// [`Invalid`](Error::Invalid). **Source** Dao et al. 2023, Flash-Decoding. **Twin** theirs, one after the other.
+/// **Shapes** `q (B, H·E)` at the beginning of `qkv`, `k, v (B, G·E)` in it from words `k` and `v`
+/// on, multiples of four; `keys, values (B·S, G·E)`, `y (B, H·E)`; tables and positions as in
+/// [`Rope`](super::Rope); `shape` with one query, and the length of the cache before it in `start`.
+/// **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid). **Source** Dao et al. 2023,
+/// Flash-Decoding. **Twin** theirs, one after the other.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct AttentionDecode<'a> {

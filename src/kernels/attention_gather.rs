@@ -24,12 +24,12 @@ struct Params {
     scale: f32,
 }
 
-/// Attention of rows to the slots that each lists: `y = softmax(q·kᵀ/√E)·v` over `index[n, ..]` up to the
-/// first number that is no slot. A row without keys gives zeros.
+/// Attention of rows to the slots that each lists: `y = softmax(q·kᵀ/√E)·v` over `index[n, ..]` up
+/// to the first number that is no slot. A row without keys gives zeros.
 ///
-/// **Shapes** `q, y (N, H·E)`, `k, v (C, G·E)`, `index (N, S)` words; `E` from 1 to 256.
-/// **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid).
-/// **Source** Kwon et al. 2023 (arXiv:2309.06180), with pages of one token. **Twin** [`reference::attention_gather`].
+/// **Shapes** `q, y (N, H·E)`, `k, v (C, G·E)`, `index (N, S)` words; `E` from 1 to 256. **Errors**
+/// [`Shape`](Error::Shape), [`Invalid`](Error::Invalid). **Source** Kwon et al. 2023
+/// (arXiv:2309.06180), with pages of one token. **Twin** [`reference::attention_gather`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct AttentionGather<'a> {

@@ -326,7 +326,8 @@ fn rope_append(i: &Inputs, [m, heads, half]: [usize; 3], each: Each) -> Result<(
     })
 }
 
-/// One sequence: M queries and keys, N query heads that share N/4 key heads, K the head's dimension.
+/// One sequence: M queries and keys, N query heads that share N/4 key heads, K the head's
+/// dimension.
 fn attention(
     i: &Inputs,
     [m, n, k]: [usize; 3],
@@ -396,7 +397,8 @@ fn attention(
     }
 }
 
-/// Row r of M lists r + 1 of M + 3 slots; N query heads share N/4 key heads, K is the head's dimension.
+/// Row r of M lists r + 1 of M + 3 slots; N query heads share N/4 key heads, K is the head's
+/// dimension.
 fn attention_gather(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
     let kv_heads = if n.is_multiple_of(4) { n / 4 } else { n };
     let slots = m + 3;

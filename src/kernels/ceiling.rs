@@ -15,7 +15,8 @@ pub(super) static FMA: Kernel = kernel!(
 /// `y = x`: as fast as this adapter reads and writes memory.
 ///
 /// **Shapes** `x, y (n)` with `n` a multiple of 4. **Errors** [`Shape`](crate::Error::Shape),
-/// [`Invalid`](Error::Invalid). **Source** STREAM (McCalpin 1995). **Twin** [`reference::ceiling_copy`].
+/// [`Invalid`](Error::Invalid). **Source** STREAM (McCalpin 1995). **Twin**
+/// [`reference::ceiling_copy`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct CeilingCopy<'a> {
@@ -60,12 +61,13 @@ struct FmaParams {
     b: f32,
 }
 
-/// `y = f(f(… f(x)))` with `f(x) = x·a + b`, `turns` times: as fast as this adapter multiplies and adds.
+/// `y = f(f(… f(x)))` with `f(x) = x·a + b`, `turns` times: as fast as this adapter multiplies and
+/// adds.
 ///
-/// `half` computes with 16 bits where the adapter can.
-/// **Shapes** `x, y (n)` with `n` a multiple of 192, `turns` of 8. **Errors**
-/// [`Shape`](crate::Error::Shape), [`Invalid`](Error::Invalid). **Source** independent chains, as many as
-/// hide the latency of an operation. **Twin** [`reference::ceiling_fma`].
+/// `half` computes with 16 bits where the adapter can. **Shapes** `x, y (n)` with `n` a multiple of
+/// 192, `turns` of 8. **Errors** [`Shape`](crate::Error::Shape), [`Invalid`](Error::Invalid).
+/// **Source** independent chains, as many as hide the latency of an operation. **Twin**
+/// [`reference::ceiling_fma`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct CeilingFma<'a> {
@@ -106,7 +108,8 @@ impl Op for CeilingFma<'_> {
         Work { flops: 2 * n * u64::from(self.turns), bytes: 8 * n }
     }
     fn bound(&self) -> f32 {
-        // Two roundings a turn, each of at most 2⁻¹⁰ of the largest value; a turn shrinks earlier ones by a.
+        // Two roundings a turn, each of at most 2⁻¹⁰ of the largest value; a turn shrinks earlier
+        // ones by a.
         if self.half { 2.0 / 1024.0 / (1.0 - self.a.abs()) } else { 1e-5 }
     }
 }

@@ -17,9 +17,9 @@ struct Params {
     gradient: u32,
 }
 
-/// Cross-entropy of each row: `nll = lse(logits) − logits[label]`, `lse` the logarithm of the sum of
-/// exponentials. With `gradient` the logits become `(softmax − onehot) · scale` in place, else they
-/// stay. A label from `V` on makes a row count for nothing: loss 0, gradient 0.
+/// Cross-entropy of each row: `nll = lse(logits) − logits[label]`, `lse` the logarithm of the sum
+/// of exponentials. With `gradient` the logits become `(softmax − onehot) · scale` in place, else
+/// they stay. A label from `V` on makes a row count for nothing: loss 0, gradient 0.
 ///
 /// **Shapes** `logits (L, V)`, `labels (L)` words, `nll (L)`. **Errors** [`Shape`](Error::Shape) if
 /// they disagree. **Source** Bridle 1990; the maximum is subtracted first.

@@ -64,8 +64,8 @@ impl Op for DoraScale<'_> {
     }
 }
 
-/// DoRA backward: `dz = dy · magnitude / norm`, `d_magnitude[n] += Σ_m dy·z / norm`. The norm counts
-/// as a constant, as in the paper and in PEFT.
+/// DoRA backward: `dz = dy · magnitude / norm`, `d_magnitude[n] += Σ_m dy·z / norm`. The norm
+/// counts as a constant, as in the paper and in PEFT.
 ///
 /// **Shapes** `dy, z, dz (M, N)`, `magnitude, norm, d_magnitude (N)`.
 /// **Errors** [`Shape`](crate::Error::Shape). **Source** Liu et al. 2024, § 4.3.

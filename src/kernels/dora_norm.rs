@@ -22,7 +22,8 @@ struct Params {
     offset: f32,
 }
 
-/// Row norms of an adapted weight: `norm[first + n] = ‖w[n, :] + scale · Σ_r b[first + n, r] · a[r, :]‖₂`.
+/// Row norms of an adapted weight:
+/// `norm[first + n] = ‖w[n, :] + scale · Σ_r b[first + n, r] · a[r, :]‖₂`.
 ///
 /// **Shapes** `w (N, K)` a shard of rows, `a (R, K)`, `b (out, R)`, `norm (out)`.
 /// **Errors** [`Shape`](crate::Error::Shape). **Source** Liu et al. 2024 (arXiv:2402.09353), eq. 5.

@@ -16,7 +16,8 @@ struct Params {
 }
 
 /// Embedding of one shard: `y[n] = w[ids[n] − first_row]` for `ids[n]` in
-/// `[first_row, first_row + rows)`; other rows of `y` stay as they are, for the other shards' calls.
+/// `[first_row, first_row + rows)`; other rows of `y` stay as they are, for the other shards'
+/// calls.
 ///
 /// **Shapes** `ids (N)` words, `w (rows, D)` as `dtype` packs it, `y (N, D)`.
 /// **Errors** [`Shape`](Error::Shape) if they disagree. **Source** table look-up.

@@ -56,7 +56,8 @@ impl Inputs {
         Inputs { half, ..self }
     }
 
-    /// Hands over an operation, and behind it the one that allows 16 bits if it is wanted and runs otherwise.
+    /// Hands over an operation, and behind it the one that allows 16 bits if it is wanted and runs
+    /// otherwise.
     pub(super) fn both(&self, op: &dyn Op, half: &dyn Op, each: Each) -> Result<()> {
         each(op)?;
         let body =

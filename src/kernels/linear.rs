@@ -1,5 +1,6 @@
-//! Gradients of products with a weight matrix `W (N, K)`: of the input, of the weight; and what they share with the
-//! products themselves. One set of kernels serves frozen NF4 and dense weights and LoRA's trainable B.
+//! Gradients of products with a weight matrix `W (N, K)`: of the input, of the weight; and what
+//! they share with the products themselves. One set of kernels serves frozen NF4 and dense weights
+//! and LoRA's trainable B.
 
 use super::lora::Mask;
 use super::params;
@@ -32,7 +33,8 @@ pub(super) const ALIGNED: [&str; 13] = [
     "aligned",
 ];
 
-/// Bodies for the aligned gradient of a weight: of any, of one at least as wide as it is high, of a thin one.
+/// Bodies for the aligned gradient of a weight: of any, of one at least as wide as it is high, of a
+/// thin one.
 const ANY_RATIO: [&str; 5] = ["aligned", "wide", "thin", "mask_none", "mask_pcg"];
 const WIDE: [&str; 4] = ["aligned", "wide", "mask_none", "mask_pcg"];
 const THIN: [&str; 4] = ["aligned", "thin", "mask_none", "mask_pcg"];
@@ -82,8 +84,8 @@ struct GradParams {
     keep: f32,
 }
 
-/// What the data decide: the weights' module, whether all that the fast bodies read or write four columns
-/// at a time begins at such a border, and whether 16 bits are allowed.
+/// What the data decide: the weights' module, whether all that the fast bodies read or write four
+/// columns at a time begins at such a border, and whether 16 bits are allowed.
 pub(super) fn roles(
     w: &Matrix,
     stride: usize,
@@ -98,11 +100,12 @@ pub(super) fn roles(
 
 /// The bound of a product whose factors may be rounded to 16 bits, relative to its largest element.
 ///
-/// With u = 2⁻¹⁰ (WGSL lets a conversion round either way), a term x·w carries an error of at most u from each
-/// factor and from its own rounding, and shares in that of the three partial sums of its four, whose squares
-/// are 2, 3 and 4 terms' on average: a variance of (3 + 9/4)·u²/3 of a term's square, where errors are even
-/// within ±u. So the error of a sum is 1.33·u of its root of squares, which is the size of an output of terms
-/// of either sign. Four of these deviations; no element of the tests' sizes is expected beyond.
+/// With u = 2⁻¹⁰ (WGSL lets a conversion round either way), a term x·w carries an error of at most
+/// u from each factor and from its own rounding, and shares in that of the three partial sums of
+/// its four, whose squares are 2, 3 and 4 terms' on average: a variance of (3 + 9/4)·u²/3 of a
+/// term's square, where errors are even within ±u. So the error of a sum is 1.33·u of its root of
+/// squares, which is the size of an output of terms of either sign. Four of these deviations; no
+/// element of the tests' sizes is expected beyond.
 const HALF_BOUND: f32 = 4.0 * 1.33 / 1024.0;
 
 pub(super) fn bound(half: bool) -> f32 {
@@ -116,9 +119,9 @@ pub(super) fn work(m: usize, w: &Matrix) -> Work {
 
 /// `dx[m, k] = scale · Σ_n dy[m, first + n] · w[n, k]`, or `+=` with `accumulate`.
 ///
-/// `half` as in [`LinearFwd`](super::LinearFwd). **Shapes** `dy (M, stride)`, `w (N, K)`, `dx (M, K)`. **Errors**
-/// [`Shape`](crate::Error::Shape). **Source** derivative of [`LinearFwd`](super::LinearFwd) by its input.
-/// **Twin** [`reference::linear_bwd`].
+/// `half` as in [`LinearFwd`](super::LinearFwd). **Shapes** `dy (M, stride)`, `w (N, K)`,
+/// `dx (M, K)`. **Errors** [`Shape`](crate::Error::Shape). **Source** derivative of
+/// [`LinearFwd`](super::LinearFwd) by its input. **Twin** [`reference::linear_bwd`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct LinearBwd<'a> {
@@ -186,7 +189,8 @@ impl Op for LinearBwd<'_> {
 ///
 /// **Shapes** `dy (M, N)`, `x (M, K)`, `dw (N, K)`. **Errors** [`Shape`](crate::Error::Shape),
 /// [`Invalid`](crate::Error::Invalid) unless dropout is in [0, 1). **Source** derivative of
-/// [`LinearFwd`](super::LinearFwd) by its weight. **Twin** [`reference::linear_grad`] of what [`reference::dropout`] gives.
+/// [`LinearFwd`](super::LinearFwd) by its weight. **Twin** [`reference::linear_grad`] of what
+/// [`reference::dropout`] gives.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct LinearGrad<'a> {

@@ -22,8 +22,9 @@ pub(super) static FWD: Kernel = kernel!(
     "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w], tile Group([32, 32]), tuned true;
 );
 
-/// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever they are
-/// multiplied with is made as it is read, and LoRA's branch is added before anything is written.
+/// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever
+/// they are multiplied with is made as it is read, and LoRA's branch is added before anything is
+/// written.
 pub(super) static FEW_ROWS: Kernel = kernel!(
     joins linear, "linear_few",
     [
@@ -55,14 +56,16 @@ pub(super) const FEW: usize = 4;
 pub enum Input<'a> {
     /// `x (M, K)` as it lies.
     Plain,
-    /// `in = x · rstd · weight`, `rstd = 1/√(mean(x²) + eps)`: [`RmsNormFwd`](super::RmsNormFwd) of `x (M, K)`.
+    /// `in = x · rstd · weight`, `rstd = 1/√(mean(x²) + eps)`: [`RmsNormFwd`](super::RmsNormFwd) of
+    /// `x (M, K)`.
     Norm {
         /// `(K)`.
         weight: &'a Tensor,
         /// ε.
         eps: f32,
     },
-    /// `in = silu(gate) ⊙ up`: [`SwigluFwd`](super::SwigluFwd) of `x (2, M, K)`, which is gate and then up.
+    /// `in = silu(gate) ⊙ up`: [`SwigluFwd`](super::SwigluFwd) of `x (2, M, K)`, which is gate and
+    /// then up.
     Swiglu,
 }
 
@@ -77,14 +80,16 @@ pub struct Branch<'a> {
     pub scale: f32,
 }
 
-/// `y[m, first + n] = scale · Σ_k in(x)[m, k] · w[n, k] + branch.scale · Σ_r low[m, r] · b[n, r]`, or `+=` with
-/// `accumulate`; without a branch only the former. What is made of `x` is never stored.
+/// `y[m, first + n] = scale · Σ_k in(x)[m, k] · w[n, k] + branch.scale · Σ_r low[m, r] · b[n,
+/// r]`, or `+=` with `accumulate`; without a branch only the former. What is made of `x` is never
+/// stored.
 ///
 /// `half` allows all factors to be rounded to 16 bits where the adapter gains by it; sums are f32.
-/// **Shapes** `x` as [`Input`] says, `w (N, K)`, `y (M, stride)` with `first + N ≤ stride`: the shards of a
-/// large matrix fill their columns of one `y`. Anything but a plain input: at most [`LinearFwd::FEW`] rows.
-/// **Errors** [`Shape`](crate::Error::Shape); [`Invalid`](crate::Error::Invalid) for more rows than that. **Source**
-/// Dettmers et al. 2023 (arXiv:2305.14314), eq. 5 and 6. **Twin** [`reference::rms_norm_fwd`] or
+/// **Shapes** `x` as [`Input`] says, `w (N, K)`, `y (M, stride)` with `first + N ≤ stride`: the
+/// shards of a large matrix fill their columns of one `y`. Anything but a plain input: at most
+/// [`LinearFwd::FEW`] rows. **Errors** [`Shape`](crate::Error::Shape);
+/// [`Invalid`](crate::Error::Invalid) for more rows than that. **Source** Dettmers et al. 2023
+/// (arXiv:2305.14314), eq. 5 and 6. **Twin** [`reference::rms_norm_fwd`] or
 /// [`reference::swiglu_fwd`], then [`reference::linear_fwd`] of each product.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
@@ -110,10 +115,12 @@ impl<'a> LinearFwd<'a> {
         LinearFwd { x, input, w, branch, y, first, accumulate, scale: 1.0, half: false }
     }
 
-    /// Whether this device does well to add the branch as it makes this product: of few rows always, of many where
-    /// what it runs without the branch, a body that was written for such data, takes one.
+    /// Whether this device does well to add the branch as it makes this product: of few rows
+    /// always, of many where what it runs without the branch, a body that was written for such
+    /// data, takes one.
     ///
-    /// **Errors** [`Unsupported`](crate::Error::Unsupported) if no body takes such data, which is a bug.
+    /// **Errors** [`Unsupported`](crate::Error::Unsupported) if no body takes such data, which is a
+    /// bug.
     pub fn adds_branch(&self, gpu: &Gpu) -> Result<bool> {
         if self.is_few() {
             return Ok(true);

@@ -1,5 +1,5 @@
-//! LoRA's skinny products and dropout's mask of its input, which is computed where the input is loaded. The
-//! way up is [`LinearFwd`](super::LinearFwd) of B, the gradients of A and B are
+//! LoRA's skinny products and dropout's mask of its input, which is computed where the input is
+//! loaded. The way up is [`LinearFwd`](super::LinearFwd) of B, the gradients of A and B are
 //! [`LinearGrad`](super::LinearGrad).
 
 use super::{elements, params};
@@ -32,9 +32,9 @@ pub(super) static UP_BWD: Kernel = kernel!(
 
 pub(super) static DROPOUT: Kernel = kernel!(lora, "dropout", [x: Read, y: Update]);
 
-/// Dropout of a tensor: element `i` becomes `x / (1 − p)` where `mask_hash(seed, i) ≥ p · 2³²`, else 0.
-/// A function of `seed` and `i`: nothing is stored for the backward pass. Srivastava et al. 2014; the hash
-/// is O'Neill's PCG.
+/// Dropout of a tensor: element `i` becomes `x / (1 − p)` where `mask_hash(seed, i) ≥ p · 2³²`,
+/// else 0. A function of `seed` and `i`: nothing is stored for the backward pass. Srivastava et al.
+/// 2014; the hash is O'Neill's PCG.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask {
     /// Share that is dropped, in [0, 1).
@@ -78,8 +78,9 @@ impl Mask {
 /// `low = dropout(x)·Aᵀ`: LoRA's way down.
 ///
 /// **Shapes** `x (M, K)`, `a (R, K)`, `low (M, R)`. **Errors** [`Shape`](Error::Shape),
-/// [`Invalid`](Error::Invalid) unless dropout is in [0, 1). **Source** Hu et al. 2021 (arXiv:2106.09685),
-/// eq. 3. **Twin** [`reference::linear_fwd`] of what [`reference::dropout`] gives.
+/// [`Invalid`](Error::Invalid) unless dropout is in [0, 1). **Source** Hu et al. 2021
+/// (arXiv:2106.09685), eq. 3. **Twin** [`reference::linear_fwd`] of what [`reference::dropout`]
+/// gives.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct LoraDown<'a> {
@@ -142,8 +143,8 @@ impl Op for LoraDown<'_> {
 
 /// `dlow = scale · dy·B`: the gradient of [`LoraDown`]'s output.
 ///
-/// **Shapes** `dy (M, N)`, `b (N, R)`, `dlow (M, R)`. **Errors** [`Shape`](Error::Shape). **Source**
-/// derivative of LoRA's branch by `x·Aᵀ`. **Twin** [`reference::linear_bwd`].
+/// **Shapes** `dy (M, N)`, `b (N, R)`, `dlow (M, R)`. **Errors** [`Shape`](Error::Shape).
+/// **Source** derivative of LoRA's branch by `x·Aᵀ`. **Twin** [`reference::linear_bwd`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct LoraUpBwd<'a> {
@@ -256,11 +257,12 @@ pub enum Share {
     Rest,
 }
 
-/// `y = part(x)`, or `+=` with `accumulate`: dropout as an operation of its own, for DoRA, whose frozen
-/// product sees the input behind the mask too. Its own derivative, with the gradient in the place of `x`.
+/// `y = part(x)`, or `+=` with `accumulate`: dropout as an operation of its own, for DoRA, whose
+/// frozen product sees the input behind the mask too. Its own derivative, with the gradient in the
+/// place of `x`.
 ///
-/// **Shapes** `x, y` alike. **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid) unless dropout
-/// is in [0, 1). **Source** Srivastava et al. 2014. **Twin** [`reference::dropout`].
+/// **Shapes** `x, y` alike. **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid) unless
+/// dropout is in [0, 1). **Source** Srivastava et al. 2014. **Twin** [`reference::dropout`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct Dropout<'a> {

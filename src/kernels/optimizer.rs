@@ -135,8 +135,8 @@ struct AdamWParams {
 
 /// AdamW on the clipped gradient `g' = g·stats[1]`: `p *= 1 − lr·weight_decay`,
 /// `m += (1 − beta1)·(g' − m)`, `v = beta2·v + (1 − beta2)·g'²`,
-/// `p −= lr/bias1 · m / (√v/√bias2 + eps)` with `biasK = 1 − betaK^t`. Then `g = 0`, so that the next
-/// window accumulates from nothing. Where `stats[0]` is not finite, only `g` changes.
+/// `p −= lr/bias1 · m / (√v/√bias2 + eps)` with `biasK = 1 − betaK^t`. Then `g = 0`, so that the
+/// next window accumulates from nothing. Where `stats[0]` is not finite, only `g` changes.
 ///
 /// **Shapes** `g, p, m, v` alike, `stats (8)` as [`ClipCoefficient`] left it.
 /// **Errors** [`Shape`](crate::Error::Shape). **Source** Loshchilov & Hutter 2019
@@ -230,10 +230,10 @@ struct AdamW8bitParams {
 ///
 /// Code 0 with scale 0 is the zero that a run starts from.
 ///
-/// **Shapes** `g, p (n)` with `n` a multiple of 256; `m, v (n/4)` words of four codes; `scales (n/256, 2)`;
-/// `stats (8)`; `codes (512)`, the table [`AdamW8bit::codes`]. **Errors** [`Shape`](crate::Error::Shape).
-/// **Source** Dettmers et al. 2022 (arXiv:2110.02861), §2, with the rounding of bitsandbytes on CPUs.
-/// **Twin** [`reference::adamw8bit`].
+/// **Shapes** `g, p (n)` with `n` a multiple of 256; `m, v (n/4)` words of four codes;
+/// `scales (n/256, 2)`; `stats (8)`; `codes (512)`, the table [`AdamW8bit::codes`]. **Errors**
+/// [`Shape`](crate::Error::Shape). **Source** Dettmers et al. 2022 (arXiv:2110.02861), §2, with the
+/// rounding of bitsandbytes on CPUs. **Twin** [`reference::adamw8bit`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct AdamW8bit<'a> {

@@ -7,11 +7,12 @@ use crate::{Result, reference};
 pub(super) static PACK: Kernel = kernel!(rows, "pack_f16", [x: Read, y: Write, counts: Update]);
 pub(super) static UNPACK: Kernel = kernel!(rows, "unpack_f16", [x: Read, y: Write]);
 
-/// Two floats a word: `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half, nearest to even; what
-/// f16 cannot hold becomes ± 65504, and adds one to `counts[slot]`.
+/// Two floats a word: `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half, nearest to
+/// even; what f16 cannot hold becomes ± 65504, and adds one to `counts[slot]`.
 ///
-/// **Shapes** `x` of n floats, `y (⌈n/2⌉)` words, `counts (8)` words. **Errors** [`Shape`](crate::Error::Shape).
-/// **Source** 16-bit storage, Micikevicius et al. 2018 (arXiv:1710.03740). **Twin** [`reference::pack_f16`].
+/// **Shapes** `x` of n floats, `y (⌈n/2⌉)` words, `counts (8)` words. **Errors**
+/// [`Shape`](crate::Error::Shape). **Source** 16-bit storage, Micikevicius et al. 2018
+/// (arXiv:1710.03740). **Twin** [`reference::pack_f16`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct PackF16<'a> {
@@ -59,8 +60,8 @@ impl Op for PackF16<'_> {
 
 /// The way back: `y[2i], y[2i + 1]` from the halves of `x[i]`.
 ///
-/// **Shapes** `x (⌈n/2⌉)` words, `y` of n floats. **Errors** [`Shape`](crate::Error::Shape). **Source** as
-/// [`PackF16`]. **Twin** [`reference::unpack_f16`].
+/// **Shapes** `x (⌈n/2⌉)` words, `y` of n floats. **Errors** [`Shape`](crate::Error::Shape).
+/// **Source** as [`PackF16`]. **Twin** [`reference::unpack_f16`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct UnpackF16<'a> {

@@ -21,9 +21,9 @@ struct Params {
 
 /// RMSNorm forward: `y = x · rstd · w`, `rstd = 1/√(mean(x²) + eps)`.
 ///
-/// **Shapes** `x (N, D)`, `w (D)` → `y (N, D)`, `rstd (N)`. **Errors** [`Shape`](crate::Error::Shape)
-/// if they disagree. **Source** Zhang & Sennrich 2019 (arXiv:1910.07467), eq. 4.
-/// **Twin** [`reference::rms_norm_fwd`].
+/// **Shapes** `x (N, D)`, `w (D)` → `y (N, D)`, `rstd (N)`. **Errors**
+/// [`Shape`](crate::Error::Shape) if they disagree. **Source** Zhang & Sennrich 2019
+/// (arXiv:1910.07467), eq. 4. **Twin** [`reference::rms_norm_fwd`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct RmsNormFwd<'a> {

@@ -25,10 +25,10 @@ struct Params {
 /// `b = x[j + E/2]`: `x[j] = a·cos − b·sin`, `x[j + E/2] = b·cos + a·sin`. `inverse` negates the
 /// sine: that undoes the rotation, and is the backward pass when `x` holds a gradient.
 ///
-/// **Shapes** `x (N, H·E)`, `cos, sin (P, E/2)`, `positions (N)` words below `P` (larger ones count as
-/// `P − 1`). **Errors** [`Shape`](Error::Shape) if they disagree.
-/// **Source** Su et al. 2021 (arXiv:2104.09864), eq. 34, in the half-split layout of Hugging Face.
-/// **Twin** [`reference::rope`].
+/// **Shapes** `x (N, H·E)`, `cos, sin (P, E/2)`, `positions (N)` words below `P` (larger ones count
+/// as `P − 1`). **Errors** [`Shape`](Error::Shape) if they disagree. **Source** Su et al. 2021
+/// (arXiv:2104.09864), eq. 34, in the half-split layout of Hugging Face. **Twin**
+/// [`reference::rope`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct Rope<'a> {
@@ -109,14 +109,15 @@ pub(super) fn check_qkv(
     Ok(())
 }
 
-/// What generation does between its products and attention, in one dispatch: [`Rope`] of `q` in place, and
-/// for token `t` of sequence `b` `keys[b·S + start + t] = rope(k[b·T + t])`, `values[b·S + start + t] =
-/// v[b·T + t]`; other rows of the cache stay.
+/// What generation does between its products and attention, in one dispatch: [`Rope`] of `q` in
+/// place, and for token `t` of sequence `b` `keys[b·S + start + t] = rope(k[b·T + t])`,
+/// `values[b·S + start + t] = v[b·T + t]`; other rows of the cache stay.
 ///
-/// **Shapes** `q (B·T, H·E)` at the beginning of `qkv`, `k, v (B·T, G·E)` in it from words `k` and `v` on,
-/// `keys, values (B·S, G·E)`; tables and positions as in [`Rope`]; `shape` has `S` as `keys`. **Errors**
-/// [`Shape`](Error::Shape), [`Invalid`](Error::Invalid) if they disagree. **Source** as [`Rope`]; key-value
-/// caching. **Twin** [`reference::rope`], [`reference::copy_rows`].
+/// **Shapes** `q (B·T, H·E)` at the beginning of `qkv`, `k, v (B·T, G·E)` in it from words `k` and
+/// `v` on, `keys, values (B·S, G·E)`; tables and positions as in [`Rope`]; `shape` has `S` as
+/// `keys`. **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid) if they disagree.
+/// **Source** as [`Rope`]; key-value caching. **Twin** [`reference::rope`],
+/// [`reference::copy_rows`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct RopeAppend<'a> {

@@ -11,7 +11,8 @@ pub(super) static BWD: Kernel =
 /// SwiGLU forward: `y = silu(gate) · up`, `silu(g) = g / (1 + exp(−g))`.
 ///
 /// **Shapes** all alike, `(N, F)`. **Errors** [`Shape`](crate::Error::Shape) if they are not.
-/// **Source** Shazeer 2020 (arXiv:2002.05202), eq. 5, with β = 1. **Twin** [`reference::swiglu_fwd`].
+/// **Source** Shazeer 2020 (arXiv:2002.05202), eq. 5, with β = 1. **Twin**
+/// [`reference::swiglu_fwd`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct SwigluFwd<'a> {

@@ -1,4 +1,5 @@
-//! Which body of the matrix products is the fastest on this adapter, measured where it can run several.
+//! Which body of the matrix products is the fastest on this adapter, measured where it can run
+//! several.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use crate::Result;
 use crate::clock::Clock;
 use crate::gpu::{Choices, Gpu, Op, Origin};
 
-/// What is measured, most important first: a kernel, its size M × N × K, and how its matrix is stored. Software
-/// adapters have an eighth of the rows.
+/// What is measured, most important first: a kernel, its size M × N × K, and how its matrix is
+/// stored. Software adapters have an eighth of the rows.
 const PRODUCTS: &[(&str, [usize; 3], &[usize])] = &[
     ("linear_fwd", [512, 2048, 2048], NF4),
     ("linear_bwd", [512, 2048, 2048], NF4),
@@ -38,7 +39,8 @@ pub struct Contest {
 }
 
 impl Contest {
-    /// The number of the body that is worth running: the fastest, unless the shipped one is about as fast.
+    /// The number of the body that is worth running: the fastest, unless the shipped one is about
+    /// as fast.
     pub fn winner(&self) -> usize {
         let fastest =
             (0..self.seconds.len()).min_by(|&a, &b| self.seconds[a].total_cmp(&self.seconds[b]));
@@ -57,8 +59,8 @@ pub struct Tuned {
     pub left_out: usize,
 }
 
-/// Times the matrix products of training and generation in every body that the device can run and that was
-/// written for such data. No run begins when `budget` is over, which counts compilation.
+/// Times the matrix products of training and generation in every body that the device can run and
+/// that was written for such data. No run begins when `budget` is over, which counts compilation.
 ///
 /// **Errors** [`Error::Device`](crate::Error::Device) where the driver refuses a body.
 pub fn tune(gpu: &Gpu, budget: Duration) -> Result<Tuned> {
@@ -120,8 +122,9 @@ fn hold(
     Ok(())
 }
 
-/// The median time of each of `n` candidates, who run in turns; `None` if `time` has none left. The first
-/// turn, which compiles, does not count, and who took twice the best's time then has no further one.
+/// The median time of each of `n` candidates, who run in turns; `None` if `time` has none left. The
+/// first turn, which compiles, does not count, and who took twice the best's time then has no
+/// further one.
 fn medians(
     n: usize,
     time: &mut dyn FnMut(usize) -> Result<Option<f64>>,

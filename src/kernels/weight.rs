@@ -120,12 +120,14 @@ pub struct Matrix {
     pub nested: Tensor,
     /// The 256 values of 8-bit scales ([`Gpu::table`](crate::gpu::Gpu::table)).
     pub table: Tensor,
-    /// Whether f16 holds its elements to 11 bits of the largest, so that products with it may run at 16 bits.
+    /// Whether f16 holds its elements to 11 bits of the largest, so that products with it may run
+    /// at 16 bits.
     pub halves: bool,
 }
 
-/// Sizes of a matrix's largest element with which it is taken for f16: four products of numbers up to the upper one are
-/// still in range, and below the lower one too much lies under f16's normal numbers.
+/// Sizes of a matrix's largest element with which it is taken for f16: four products of numbers up
+/// to the upper one are still in range, and below the lower one too much lies under f16's normal
+/// numbers.
 const HALVES: std::ops::RangeInclusive<f32> = 0.003_906_25..=8000.0;
 
 impl Matrix {
@@ -191,7 +193,8 @@ impl Matrix {
         }
     }
 
-    /// The elements as f32, row-major, from host copies of its words: what `weight_at` gives a shader.
+    /// The elements as f32, row-major, from host copies of its words: what `weight_at` gives a
+    /// shader.
     pub(super) fn values(&self, w: &Host, scales: &Host, nested: &Host, table: &Host) -> Vec<f32> {
         let (rows, cols) = (self.rows, self.cols);
         let restored = |code: u8, block: usize, offset: f32| {
@@ -242,7 +245,8 @@ pub fn words_of(bytes: &[u8]) -> Vec<u32> {
 }
 
 impl Nf4Words {
-    /// Lays out a quantized matrix: in quads where its shape and scales allow, else as it is stored.
+    /// Lays out a quantized matrix: in quads where its shape and scales allow, else as it is
+    /// stored.
     pub fn of(nf4: &Nf4Matrix) -> Nf4Words {
         match &nf4.scales {
             Nf4Scales::Single { absmax } => Nf4Words {
@@ -253,7 +257,8 @@ impl Nf4Words {
             },
             Nf4Scales::Double { codes, nested_absmax, offset, .. } => {
                 let (nested, offset) = (nested_absmax.clone(), *offset);
-                // A row of at most 256 blocks has at most two nested scales, which the kernels rely on.
+                // A row of at most 256 blocks has at most two nested scales, which the kernels rely
+                // on.
                 let quads = nf4.rows.is_multiple_of(4)
                     && nf4.cols.is_multiple_of(64)
                     && nf4.cols <= 64 * 256;
@@ -268,8 +273,8 @@ impl Nf4Words {
     }
 
     /// Four rows side by side, so that one load serves a lane's four rows: word
-    /// `((n/4)·(K/8) + k/8)·4 + n%4` holds row `n`'s codes of columns `8·(k/8)…`, the first in the low
-    /// bits; byte `(k/64)·N + n` of the scales is row `n`'s block at column `k`.
+    /// `((n/4)·(K/8) + k/8)·4 + n%4` holds row `n`'s codes of columns `8·(k/8)…`, the first in the
+    /// low bits; byte `(k/64)·N + n` of the scales is row `n`'s block at column `k`.
     fn quads(rows: usize, cols: usize, packed: &[u8], codes: &[u8]) -> (Vec<u32>, Vec<u32>) {
         // bitsandbytes has the first of two codes in the high nibble of a byte.
         let swap = |w: u32| (w & 0x0f0f_0f0f) << 4 | (w >> 4) & 0x0f0f_0f0f;

@@ -89,8 +89,8 @@ impl Block<'_> {
         Linear::forward_together(rec, &layers, false)
     }
 
-    /// The residual stream after a layer: `x + layer(input)`, in training in `y`, so that `x` remains for
-    /// backward, else in place.
+    /// The residual stream after a layer: `x + layer(input)`, in training in `y`, so that `x`
+    /// remains for backward, else in place.
     fn add_output(
         &self,
         rec: &mut Recorder,
@@ -109,8 +109,8 @@ impl Block<'_> {
         rec.record(&Add { x, y })
     }
 
-    /// Whether these layers make their input of so many rows themselves, and the device gains by it; in training it is
-    /// kept for backward.
+    /// Whether these layers make their input of so many rows themselves, and the device gains by
+    /// it; in training it is kept for backward.
     fn makes_input(&self, frame: &Frame, modules: &[Module], rows: usize) -> bool {
         let all = modules.iter().all(|&module| self.linear(module).can_make_input(rows));
         all && !frame.keeps_activations() && self.model.gpu.caps().gains_by_making_input()
@@ -213,8 +213,8 @@ impl Block<'_> {
         rec.record(&whole)
     }
 
-    /// Hidden state `index` to `index + 1`, at the rows that are needed; keys and values are of all rows, and also
-    /// go to the cache or the slots.
+    /// Hidden state `index` to `index + 1`, at the rows that are needed; keys and values are of all
+    /// rows, and also go to the cache or the slots.
     pub(super) fn forward(&self, rec: &mut Recorder, frame: &Frame, keys: Keys) -> Result<()> {
         let a = frame.acts(self.index)?;
         let (x, at) = (frame.hidden(self.index)?, frame.needed(self.index, &a)?);
@@ -283,8 +283,8 @@ impl Block<'_> {
         })
     }
 
-    /// The activations of this block as its forward left them, up to 16 bits: the wide ones from their store,
-    /// norms and SwiGLU from what is there.
+    /// The activations of this block as its forward left them, up to 16 bits: the wide ones from
+    /// their store, norms and SwiGLU from what is there.
     pub(super) fn load_halves(&self, rec: &mut Recorder, frame: &Frame) -> Result<()> {
         if !frame.is_halved(self.index) {
             return Ok(());

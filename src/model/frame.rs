@@ -87,9 +87,10 @@ impl<'a> Frame<'a> {
         self.selected_in(l).map_or(self.pass.rows(), |_| self.pass.targets)
     }
 
-    /// Of layer `l`, whose tensors are `a`: all rows. In the last layer of a pass with few targets only theirs:
-    /// queries, the output product, the MLP, and with them their dropout masks, which then count selected rows.
-    /// Keys and values are of all rows, and so is attention, in which the other rows ask with zeros.
+    /// Of layer `l`, whose tensors are `a`: all rows. In the last layer of a pass with few targets
+    /// only theirs: queries, the output product, the MLP, and with them their dropout masks, which
+    /// then count selected rows. Keys and values are of all rows, and so is attention, in which the
+    /// other rows ask with zeros.
     pub(super) fn needed(&self, l: usize, a: &Activations) -> Result<Needed> {
         let Some(selected) = self.selected_in(l) else {
             let (x, out) = (self.hidden(l)?, self.hidden(l + 1)?);
@@ -169,7 +170,8 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// `up` of so many rows: where a product may take gate and up in one binding right behind gate, else where it lies.
+    /// `up` of so many rows: where a product may take gate and up in one binding right behind gate,
+    /// else where it lies.
     fn up(&self, a: &Activations, rows: usize) -> Result<Tensor> {
         let (dims, at) = ([rows, self.widths.f], rows * self.widths.f);
         let few = rows <= LinearFwd::FEW && !self.keeps_activations();
@@ -181,8 +183,8 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Whether layer `l` waits at 16 bits: not where all are kept, nor the last layer, whose activations are still
-    /// there when backward begins.
+    /// Whether layer `l` waits at 16 bits: not where all are kept, nor the last layer, whose
+    /// activations are still there when backward begins.
     pub(super) fn is_halved(&self, l: usize) -> bool {
         l < self.space.parts.halves.len()
     }
@@ -200,7 +202,8 @@ impl<'a> Frame<'a> {
         acts.wide().zip(store).map(pair)
     }
 
-    /// Gradients and scratch of layer `l`. **Errors** [`Invalid`](crate::Error::Invalid) in an inference workspace.
+    /// Gradients and scratch of layer `l`. **Errors** [`Invalid`](crate::Error::Invalid) in an
+    /// inference workspace.
     pub(super) fn backward(&self, l: usize) -> Result<Backward> {
         let b = self.space.parts.backward.as_ref().ok_or_else(|| {
             crate::Error::invalid("backward", "the workspace was allocated for inference")

@@ -22,8 +22,9 @@ impl Model {
         rec.record(&RmsNormFwd { x: &head.x, w: &self.norm, eps, y: &head.h, rstd: &head.rstd })
     }
 
-    /// Adds the NLL of all targets to `stats[slot]`; with `gradient` also writes `dx`, the gradient of
-    /// `scale · ΣNLL` by the last hidden state: at the targets, where the last block needs no other rows.
+    /// Adds the NLL of all targets to `stats[slot]`; with `gradient` also writes `dx`, the gradient
+    /// of `scale · ΣNLL` by the last hidden state: at the targets, where the last block needs no
+    /// other rows.
     pub(super) fn record_loss(
         &self,
         rec: &mut Recorder,
@@ -88,8 +89,9 @@ fn chunks(h: &Tensor, logits: &Tensor) -> impl Iterator<Item = (usize, usize)> +
     (0..rows).step_by(most).map(move |first| (first, most.min(rows - first)))
 }
 
-/// The head's rows, for several tiles of `h` on software adapters a band at a time, which all of them find in the
-/// processor's cache: whole heads do not fit, and every tile would read them from memory again.
+/// The head's rows, for several tiles of `h` on software adapters a band at a time, which all of
+/// them find in the processor's cache: whole heads do not fit, and every tile would read them from
+/// memory again.
 fn bands(rec: &Recorder, head: &[Shard], h: &Tensor) -> Vec<Shard> {
     const BAND: usize = 4096;
     let several = h.dim(0) > 32 && rec.gpu().caps().software;
@@ -112,13 +114,12 @@ fn head_logits(
     Ok(())
 }
 
-/// The loss of hidden states under a head `W (V, D)`: `nll[l] = lse(W·h[l]) − (W·h[l])[labels[l]]`; with
-/// `gradient: (scale, dh)` also `dh`, the gradient of `scale · Σ nll` by `h`.
+/// The loss of hidden states under a head `W (V, D)`: `nll[l] = lse(W·h[l]) − (W·h[l])[labels[l]]`;
+/// with `gradient: (scale, dh)` also `dh`, the gradient of `scale · Σ nll` by `h`.
 ///
-/// A label from `V` on makes a row count for nothing. Logits exist for a chunk of rows at a time. `half` as in
-/// [`LinearFwd`].
-/// **Shapes** `h, dh (L, D)`, `labels (L)` words, `nll (L)`, scratch `logits (C, V)` with `C ≥ L` or `C` at
-/// least 64. **Errors** [`Shape`](crate::Error::Shape).
+/// A label from `V` on makes a row count for nothing. Logits exist for a chunk of rows at a time.
+/// `half` as in [`LinearFwd`]. **Shapes** `h, dh (L, D)`, `labels (L)` words, `nll (L)`, scratch
+/// `logits (C, V)` with `C ≥ L` or `C` at least 64. **Errors** [`Shape`](crate::Error::Shape).
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct HeadLoss<'a> {

@@ -7,8 +7,9 @@ use rand_chacha::rand_core::Rng;
 /// `lora_A` of `rank` × `inputs`, row-major: uniform in ±1/√inputs, which is Kaiming-uniform with
 /// a = √5 (bound = √(6 / ((1 + a²) · inputs))), the initialisation of PEFT. `lora_B` starts at 0.
 ///
-/// The values depend on `seed` and `name` (the tensor's key) alone, not on which tensors came before:
-/// with u the upper 24 bits of the next ChaCha word, a = (u / 2^23 - 1) / √inputs, computed in f64.
+/// The values depend on `seed` and `name` (the tensor's key) alone, not on which tensors came
+/// before: with u the upper 24 bits of the next ChaCha word, a = (u / 2^23 - 1) / √inputs, computed
+/// in f64.
 ///
 /// **Errors** [`Error::Invalid`] if `rank` or `inputs` is 0 or their product overflows.
 /// **Source** PEFT `LoraLayer.reset_lora_parameters`; He et al. 2015 (arXiv:1502.01852).
@@ -28,8 +29,8 @@ pub(super) fn lora_a(seed: u64, name: &str, rank: usize, inputs: usize) -> Resul
     Ok((0..elements).map(|_| next()).collect())
 }
 
-/// The mask's seed of one adapter in one pass. `step` and `micro` (micro-batch within the window) count
-/// from 0; `module` is the module's place in the block, a fixed number per kind.
+/// The mask's seed of one adapter in one pass. `step` and `micro` (micro-batch within the window)
+/// count from 0; `module` is the module's place in the block, a fixed number per kind.
 ///
 /// From h = 0, for each word x of (seed low, seed high, step low, step high, micro, layer, module):
 /// `h = pcg(h ^ x) + 0x9e3779b9`. It depends on nothing else, so a recomputed forward (gradient

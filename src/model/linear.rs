@@ -36,7 +36,8 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// `x·Aᵀ` of so many rows at the rank of this layer's pair: the workspace has room for the largest.
+    /// `x·Aᵀ` of so many rows at the rank of this layer's pair: the workspace has room for the
+    /// largest.
     fn low(&self, pair: &Pair, rows: usize) -> Result<Tensor> {
         self.low.view(&[rows, pair.a.rows])
     }
@@ -59,15 +60,17 @@ impl Linear<'_> {
         self.pair.is_some_and(|p| p.dora.is_some())
     }
 
-    /// Whether its products are able to make their input of so many rows themselves, by [`Site::input`].
+    /// Whether its products are able to make their input of so many rows themselves, by
+    /// [`Site::input`].
     pub(super) fn can_make_input(&self, rows: usize) -> bool {
         let simple = self.shards.len() == 1 && !self.is_rescaled() && self.mask.is_none();
         simple && rows <= LinearFwd::FEW
     }
 
-    /// `y = W x + scale · B (A d(x))` with d for dropout, and then the bias; `+=` with `accumulate`, which
-    /// DoRA does not allow. DoRA: `y = W (x − d(x)) + magnitude/norm · (W d(x) + scale · B (A d(x)))`, as
-    /// PEFT: what it rescales saw the dropout, what it adds to did not.
+    /// `y = W x + scale · B (A d(x))` with d for dropout, and then the bias; `+=` with
+    /// `accumulate`, which DoRA does not allow. DoRA:
+    /// `y = W (x − d(x)) + magnitude/norm · (W d(x) + scale · B (A d(x)))`, as PEFT: what it
+    /// rescales saw the dropout, what it adds to did not.
     pub(super) fn forward(
         self,
         rec: &mut Recorder,
@@ -78,7 +81,8 @@ impl Linear<'_> {
         Linear::forward_together(rec, &[(self, at, y)], accumulate)
     }
 
-    /// [`Linear::forward`] of layers that do not wait for each other; products alike in one dispatch.
+    /// [`Linear::forward`] of layers that do not wait for each other; products alike in one
+    /// dispatch.
     pub(super) fn forward_together(
         rec: &mut Recorder,
         layers: &[(Linear, Site, &Tensor)],
@@ -97,7 +101,8 @@ impl Linear<'_> {
         })
     }
 
-    /// LoRA's ways down, the products with its ways up where these can be added as they are made, and the others.
+    /// LoRA's ways down, the products with its ways up where these can be added as they are made,
+    /// and the others.
     fn products(
         rec: &mut Recorder,
         layers: &[(Linear, Site, &Tensor)],
@@ -205,8 +210,8 @@ impl Linear<'_> {
         Ok(())
     }
 
-    /// Gradients of the pair (`+=`), and of the input if `dx` is given: `=` or `+=`. `dlow (N, R)` and
-    /// `wide` are scratch; `wide` holds at least `(N, max(in, out))`.
+    /// Gradients of the pair (`+=`), and of the input if `dx` is given: `=` or `+=`. `dlow (N, R)`
+    /// and `wide` are scratch; `wide` holds at least `(N, max(in, out))`.
     pub(super) fn backward(
         &self,
         rec: &mut Recorder,

@@ -91,7 +91,8 @@ impl Model {
         self.weights.total()
     }
 
-    /// A hash of the frozen weights as they lie on the device: equal exactly when it computes with the same ones.
+    /// A hash of the frozen weights as they lie on the device: equal exactly when it computes with
+    /// the same ones.
     pub fn fingerprint(&self) -> String {
         self.fingerprint.to_string()
     }
@@ -129,7 +130,8 @@ impl Model {
     ) -> Result<()> {
         let adapter = Adapter::fresh(&self.gpu, config, &self.config, seed)?;
         self.insert(name, adapter).await?;
-        // DoRA's magnitude starts as the norm of the frozen row (B is zero, so this is what the norm is).
+        // DoRA's magnitude starts as the norm of the frozen row (B is zero, so this is what the
+        // norm is).
         let adapter = self.adapter()?;
         for pair in adapter.pairs.values() {
             if let Some(dora) = &pair.dora {
@@ -140,14 +142,15 @@ impl Model {
         Ok(())
     }
 
-    /// Adds an adapter read from a file and makes it the active one. It answers, and has no room for gradients.
+    /// Adds an adapter read from a file and makes it the active one. It answers, and has no room
+    /// for gradients.
     pub async fn add_adapter(&mut self, name: &str, file: &AdapterFile) -> Result<()> {
         let adapter = Adapter::from_file(&self.gpu, file, &self.config, false)?;
         self.insert(name, adapter).await
     }
 
-    /// The same with room for gradients, to train it further (PEFT: `is_trainable`). Then every layer must have its
-    /// tensors. **Errors** [`Error::Unsupported`] for one that has biases.
+    /// The same with room for gradients, to train it further (PEFT: `is_trainable`). Then every
+    /// layer must have its tensors. **Errors** [`Error::Unsupported`] for one that has biases.
     pub async fn add_trainable_adapter(&mut self, name: &str, file: &AdapterFile) -> Result<()> {
         let adapter = Adapter::from_file(&self.gpu, file, &self.config, true)?;
         self.insert(name, adapter).await
@@ -172,8 +175,9 @@ impl Model {
         Ok(())
     }
 
-    /// Multiplies the scale of each of the adapter's layers by `factor` (1 as trained, 0 like the base model), as PEFT's
-    /// `set_scale`. **Errors** [`Error::Invalid`] for an unknown name or a factor that is not finite.
+    /// Multiplies the scale of each of the adapter's layers by `factor` (1 as trained, 0 like the
+    /// base model), as PEFT's `set_scale`. **Errors** [`Error::Invalid`] for an unknown name or a
+    /// factor that is not finite.
     pub async fn set_adapter_scale(&mut self, name: &str, factor: f64) -> Result<()> {
         if !factor.is_finite() {
             return Err(Error::invalid("scale", format!("{factor} is not finite")));

@@ -21,10 +21,12 @@ use crate::{Error, Result};
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 impl Model {
-    /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in all.
+    /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in
+    /// all.
     ///
-    /// **Errors** [`Error::MissingTensor`], [`Error::Shape`], [`Error::Format`], [`Error::Unsupported`]
-    /// for the checkpoint; [`Error::OutOfMemory`] before anything is allocated if it cannot fit.
+    /// **Errors** [`Error::MissingTensor`], [`Error::Shape`], [`Error::Format`],
+    /// [`Error::Unsupported`] for the checkpoint; [`Error::OutOfMemory`] before anything is
+    /// allocated if it cannot fit.
     pub async fn load(
         gpu: &Gpu,
         checkpoint: &Checkpoint,
@@ -93,8 +95,8 @@ impl Model {
 /// Elements read from the checkpoint at a time.
 const PIECE: usize = 4 << 20;
 
-/// Places a quantized matrix on the device, in buffers of its own. `table` holds the values of bitsandbytes' 8-bit
-/// code, and serves every matrix that does not bring a code book of its own.
+/// Places a quantized matrix on the device, in buffers of its own. `table` holds the values of
+/// bitsandbytes' 8-bit code, and serves every matrix that does not bring a code book of its own.
 pub fn upload_nf4(gpu: &Gpu, name: &str, nf4: &Nf4Matrix, table: &Tensor) -> Result<Matrix> {
     let laid = Nf4Words::of(nf4);
     let room = |n: usize| gpu.tensor(name, &[n], Elem::U32);

@@ -1,4 +1,5 @@
-//! LoRA adapters on the device: trainable pairs beside the frozen layers, in PEFT's names and formulas.
+//! LoRA adapters on the device: trainable pairs beside the frozen layers, in PEFT's names and
+//! formulas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,8 +110,8 @@ pub(super) fn plan(config: &AdapterConfig, model: &ModelConfig) -> Vec<Planned> 
     found
 }
 
-/// Whether a new adapter can be made of these settings. **Errors** [`Error::Invalid`] for a name or a number that means
-/// no layer.
+/// Whether a new adapter can be made of these settings. **Errors** [`Error::Invalid`] for a name or
+/// a number that means no layer.
 fn check(config: &AdapterConfig, model: &ModelConfig, found: &[Planned]) -> Result<()> {
     if let Some(layers) = &config.layers_to_transform
         && let Some(beyond) = layers.iter().find(|l| **l >= model.num_hidden_layers)
@@ -139,8 +140,9 @@ impl Outline {
         Outline::new(planned, config.use_dora, Vec::new())
     }
 
-    /// The adapter of a file: the layers that the configuration means and that have tensors there. PEFT warns of the
-    /// others and adds nothing to them, their B being zero. Biases of the model that the file has come last.
+    /// The adapter of a file: the layers that the configuration means and that have tensors there.
+    /// PEFT warns of the others and adds nothing to them, their B being zero. Biases of the model
+    /// that the file has come last.
     fn of_file(file: &AdapterFile, model: &ModelConfig) -> Result<Outline> {
         let there: BTreeSet<&str> = file.modules().into_iter().collect();
         let mut planned = plan(&file.config, model);
@@ -247,8 +249,8 @@ impl Adapter {
         Ok(Adapter { config: config.clone(), pairs, biases, outline, params, gradients })
     }
 
-    /// A new adapter for training: A Kaiming-uniform from `seed`, B zero. With DoRA the magnitudes are
-    /// set by the model that it is attached to.
+    /// A new adapter for training: A Kaiming-uniform from `seed`, B zero. With DoRA the magnitudes
+    /// are set by the model that it is attached to.
     pub(super) fn fresh(
         gpu: &Gpu,
         config: &AdapterConfig,
@@ -268,8 +270,9 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// An adapter from a PEFT file, for inference or to go on training; then every layer must have its tensors.
-    /// **Errors** [`Error::Shape`] and [`Error::MissingTensor`] name the tensor when the adapter belongs to another model.
+    /// An adapter from a PEFT file, for inference or to go on training; then every layer must have
+    /// its tensors. **Errors** [`Error::Shape`] and [`Error::MissingTensor`] name the tensor when
+    /// the adapter belongs to another model.
     pub(super) fn from_file(
         gpu: &Gpu,
         file: &AdapterFile,

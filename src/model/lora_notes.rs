@@ -3,8 +3,9 @@
 use super::lora::{layers, plan};
 use crate::format::{AdapterConfig, AdapterFile, ModelConfig};
 
-/// What of an adapter's settings and files changes nothing in this model, a line each: keys that nobody reads, patterns,
-/// names and numbers that match no layer, and, of a file, layers whose tensors are missing. PEFT warns of the same.
+/// What of an adapter's settings and files changes nothing in this model, a line each: keys that
+/// nobody reads, patterns, names and numbers that match no layer, and, of a file, layers whose
+/// tensors are missing. PEFT warns of the same.
 pub fn adapter_notes(
     config: &AdapterConfig,
     file: Option<&AdapterFile>,

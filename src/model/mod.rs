@@ -1,5 +1,5 @@
-//! Llama on the device: frozen weights, LoRA adapters, activations, and the passes over them. Layers
-//! record operations; nothing here knows wgpu.
+//! Llama on the device: frozen weights, LoRA adapters, activations, and the passes over them.
+//! Layers record operations; nothing here knows wgpu.
 
 mod block;
 mod frame;

@@ -10,11 +10,12 @@ use crate::gpu::Gpu;
 const POSITIONS: usize = 2048;
 
 impl Model {
-    /// Loads a model with NF4 linear layers, for sequences of up to 2,048 tokens, and its tokenizer.
+    /// Loads a model with NF4 linear layers, for sequences of up to 2,048 tokens, and its
+    /// tokenizer.
     ///
-    /// `model` is a folder (`config.json`, safetensors, `tokenizer.json`), a `.gguf` file, or, with the feature `hub`, a
-    /// name on the Hugging Face hub (`OWNER/NAME`, `OWNER/NAME/FILE.gguf`). [`ModelFiles::open`] and [`Model::load`]
-    /// are its two halves, for other settings.
+    /// `model` is a folder (`config.json`, safetensors, `tokenizer.json`), a `.gguf` file, or, with
+    /// the feature `hub`, a name on the Hugging Face hub (`OWNER/NAME`, `OWNER/NAME/FILE.gguf`).
+    /// [`ModelFiles::open`] and [`Model::load`] are its two halves, for other settings.
     ///
     /// **Errors** as those two, [`ModelFiles::tokenizer`] and [`hub::locate`](crate::hub::locate).
     pub async fn open(gpu: &Gpu, model: &str) -> Result<(Model, Tokenizer)> {

@@ -178,8 +178,8 @@ impl Model {
         self.pass_logits(space, ids, batch, rows, Keys::Own).await
     }
 
-    /// Runs new tokens `ids (B, T)` behind those in the cache and returns the logits `(B, V)` after the
-    /// last of each sequence.
+    /// Runs new tokens `ids (B, T)` behind those in the cache and returns the logits `(B, V)` after
+    /// the last of each sequence.
     pub async fn extend(
         &self,
         space: &Workspace,
@@ -198,11 +198,12 @@ impl Model {
         Ok(logits)
     }
 
-    /// Runs prompts `ids (B, T)`, padded on the right to the longest, and returns the logits `(B, V)` at
-    /// `last`, the row of each prompt's last token. Token `t` of prompt `b` lies in slot
-    /// `used + b·T + t` afterwards.
+    /// Runs prompts `ids (B, T)`, padded on the right to the longest, and returns the logits
+    /// `(B, V)` at `last`, the row of each prompt's last token. Token `t` of prompt `b` lies in
+    /// slot `used + b·T + t` afterwards.
     ///
-    /// **Errors** [`Error::Invalid`] where the slots, the workspace or the positions do not suffice.
+    /// **Errors** [`Error::Invalid`] where the slots, the workspace or the positions do not
+    /// suffice.
     pub async fn prefill_slots(
         &self,
         space: &Workspace,
@@ -216,8 +217,8 @@ impl Model {
         Ok(logits)
     }
 
-    /// Runs one token per row behind those that it names, and returns the logits `(N, V)` after each.
-    /// Row `i` lies in slot `used + i` afterwards.
+    /// Runs one token per row behind those that it names, and returns the logits `(N, V)` after
+    /// each. Row `i` lies in slot `used + i` afterwards.
     ///
     /// **Errors** [`Error::Invalid`] for a slot that is not in use, or where slots, workspace or
     /// positions do not suffice.

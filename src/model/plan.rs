@@ -101,8 +101,9 @@ pub(crate) trait Allocate {
         self.tensor(purpose, name, dims, Elem::F32)
     }
 
-    /// Matrices of `n` rows and the given widths in one buffer, so that products which write or read several of them
-    /// can be one dispatch; in buffers of their own if a binding would not reach over all.
+    /// Matrices of `n` rows and the given widths in one buffer, so that products which write or
+    /// read several of them can be one dispatch; in buffers of their own if a binding would not
+    /// reach over all.
     fn side_by_side<const N: usize>(
         &mut self,
         purpose: Purpose,

@@ -4,10 +4,11 @@ use super::plan::{Allocate, Purpose};
 use crate::Result;
 use crate::gpu::Tensor;
 
-/// Tensors start at multiples of this many elements: a block of the 8-bit optimizer is of one tensor.
+/// Tensors start at multiples of this many elements: a block of the 8-bit optimizer is of one
+/// tensor.
 const ALIGN: usize = 256;
-/// Trained tensors with fewer elements lie in slabs of their own: the 8-bit optimizer keeps their state in 32
-/// bits, as bitsandbytes does.
+/// Trained tensors with fewer elements lie in slabs of their own: the 8-bit optimizer keeps their
+/// state in 32 bits, as bitsandbytes does.
 pub(super) const SMALL: usize = 4096;
 
 /// Elements of one slab, and whether it holds the small tensors.
@@ -26,7 +27,8 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Places tensors of the given numbers of elements one after the other, in slabs of at most
-    /// `slab_bytes` unless one tensor is larger: first those of at least `limit` elements, then the others.
+    /// `slab_bytes` unless one tensor is larger: first those of at least `limit` elements, then the
+    /// others.
     pub(super) fn of(
         elements: impl IntoIterator<Item = usize>,
         slab_bytes: u64,

@@ -1,5 +1,5 @@
-//! What a model's frozen weights will take on a device, from its configuration, and from the types of
-//! the checkpoint's tensors where there is one.
+//! What a model's frozen weights will take on a device, from its configuration, and from the types
+//! of the checkpoint's tensors where there is one.
 
 use std::ops::Range;
 
@@ -49,8 +49,8 @@ pub(super) fn row_shards(
 }
 
 impl MemoryPlan {
-    /// The weights of a model and what is allocated with them. Without a checkpoint, types are those
-    /// that `config` names, BF16 if it names none.
+    /// The weights of a model and what is allocated with them. Without a checkpoint, types are
+    /// those that `config` names, BF16 if it names none.
     ///
     /// **Errors** [`Error::MissingTensor`] and [`Error::Unsupported`] for the checkpoint.
     pub fn weights(
@@ -128,8 +128,8 @@ fn names(
     }
 }
 
-/// How a linear layer is kept, unless as the checkpoint has it. Of a model that was stored quantized the layers that were
-/// left as they were stay so.
+/// How a linear layer is kept, unless as the checkpoint has it. Of a model that was stored
+/// quantized the layers that were left as they were stay so.
 pub(super) fn kept(
     config: &ModelConfig,
     checkpoint: Option<&Checkpoint>,
@@ -174,8 +174,9 @@ pub(super) fn of_each<T>(make: impl FnMut(Module) -> Result<T>) -> Result<[T; 7]
     Ok(made.try_into().unwrap_or_else(|_| unreachable!("one for each module")))
 }
 
-/// Where a block's quantized matrices lie: the words of all of them one after the other, so that products with
-/// several can be one dispatch. Codes, scales and nested scales apart; by number of [`Module`].
+/// Where a block's quantized matrices lie: the words of all of them one after the other, so that
+/// products with several can be one dispatch. Codes, scales and nested scales apart; by number of
+/// [`Module`].
 pub(super) struct Bank {
     words: [[usize; 3]; 7],
     layouts: [Layout; 3],

@@ -98,7 +98,8 @@ pub(super) struct Backward<T = Tensor> {
     pub(super) parted: Option<T>,
 }
 
-/// What the last block selects of its rows, `(L, width)` each: see [`Needed`](super::frame::Needed).
+/// What the last block selects of its rows, `(L, width)` each: see
+/// [`Needed`](super::frame::Needed).
 pub(super) struct Selected<T = Tensor> {
     pub(super) h1: T,
     /// In backward first the gradient of `att`, then its own.
@@ -200,8 +201,9 @@ impl Extent {
         self.walk(plan).map(drop)
     }
 
-    /// Counts the images that operands lie in where bodies read from these: outputs' gradients, of which those of
-    /// logits are the largest if activations are not; weights, `weight` bytes at most; what attention reads besides.
+    /// Counts the images that operands lie in where bodies read from these: outputs' gradients, of
+    /// which those of logits are the largest if activations are not; weights, `weight` bytes at
+    /// most; what attention reads besides.
     pub(crate) fn count_images(&self, weight: u64, plan: &mut MemoryPlan) {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
         let wide = n * w.widest();

@@ -7,8 +7,8 @@ use super::product::Product;
 use crate::data::no_text;
 use crate::{Error, Result};
 
-/// Names under which a field is looked for, the first one found wins; case and `_`, `-` and spaces do not
-/// count.
+/// Names under which a field is looked for, the first one found wins; case and `_`, `-` and spaces
+/// do not count.
 const NAMES: [(&str, &[&str]); 6] = [
     ("title", &["title", "name", "product", "producttitle", "productname"]),
     ("category", &["category", "categories", "maincategory", "producttype", "type"]),
@@ -87,8 +87,8 @@ impl Columns {
         Ok(texts.join(" "))
     }
 
-    /// Columns of a record of which no field is made. With columns that `map` names but the record lacks,
-    /// those are not counted.
+    /// Columns of a record of which no field is made. With columns that `map` names but the record
+    /// lacks, those are not counted.
     pub fn unused<'r>(&self, record: &'r Map<String, Value>) -> Vec<&'r str> {
         let used = NAMES.iter().filter_map(|(field, _)| self.of(field, record).ok()).flatten();
         let used: Vec<&String> = used.map(|(name, _)| name).collect();
@@ -97,8 +97,8 @@ impl Columns {
 
     /// The product of a record, and whether its price is missing (then it is 0).
     ///
-    /// **Errors** what is wrong with the record, for a message that names it: a price that is no number,
-    /// no column that could be the price, or one of `map` that is not there.
+    /// **Errors** what is wrong with the record, for a message that names it: a price that is no
+    /// number, no column that could be the price, or one of `map` that is not there.
     pub fn product(&self, record: &Map<String, Value>) -> Result<(Product, bool), String> {
         let price = self.of("price", record)?;
         let (price, missing) = match price.as_slice() {

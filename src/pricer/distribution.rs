@@ -1,8 +1,8 @@
 //! The distribution over prices, and the greedy answer, of many prompts at a time.
 //!
-//! One pass over the prompts gives the probability of every price that is one token. Where a tokenizer
-//! splits numbers, the trie of prices is walked level by level over the cached prompts, the likely
-//! branches of all prompts in one pass.
+//! One pass over the prompts gives the probability of every price that is one token. Where a
+//! tokenizer splits numbers, the trie of prices is walked level by level over the cached prompts,
+//! the likely branches of all prompts in one pass.
 
 use super::parse;
 use super::trie::PriceTrie;
@@ -31,8 +31,8 @@ impl Distribution {
         Distribution { prices: weights, mass }
     }
 
-    /// What the model gave to the prices listed here before they were made to sum to 1: the rest went
-    /// to texts that begin with no number, and to branches that were left out.
+    /// What the model gave to the prices listed here before they were made to sum to 1: the rest
+    /// went to texts that begin with no number, and to branches that were left out.
     pub fn mass(&self) -> f64 {
         self.mass
     }
@@ -97,8 +97,8 @@ pub struct PriceOptions {
     pub longest: usize,
     /// Tokens of the greedy answer; the course's 5.
     pub max_new_tokens: usize,
-    /// Where numbers are several tokens: the share of the probability of all numbers that is followed
-    /// to its end.
+    /// Where numbers are several tokens: the share of the probability of all numbers that is
+    /// followed to its end.
     pub mass: f64,
 }
 
@@ -148,8 +148,8 @@ struct Item {
 }
 
 impl<'a> PriceModel<'a> {
-    /// Allocates for batches as `options` say. **Errors** [`Error::OutOfMemory`]; [`Error::Invalid`] for
-    /// a mass outside (0, 1] or a batch of none.
+    /// Allocates for batches as `options` say. **Errors** [`Error::OutOfMemory`];
+    /// [`Error::Invalid`] for a mass outside (0, 1] or a batch of none.
     pub fn new(
         model: &'a Model,
         tokenizer: &'a Tokenizer,
@@ -294,7 +294,8 @@ impl<'a> PriceModel<'a> {
         Ok(next)
     }
 
-    /// Of each item's branches the most probable, until what is left out is its share of `1 − mass`.
+    /// Of each item's branches the most probable, until what is left out is its share of
+    /// `1 − mass`.
     fn likely(&self, mut level: Vec<Branch>, items: &[Item]) -> Vec<Branch> {
         level.sort_by(|a, b| a.item.cmp(&b.item).then(b.probability.total_cmp(&a.probability)));
         let levels = self.trie.depth().saturating_sub(1).max(1) as f64;

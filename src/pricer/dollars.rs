@@ -2,13 +2,14 @@
 //!
 //! One of
 //! - a plain number, as pandas reads one: `12`, `12.`, `.5`, `007`, `1e3`, `-5`;
-//! - the same without an exponent behind or before a mark of the dollar: `$5`, `USD 5`, `US $5`, `5 $`, `$5 USD`, `-$5`;
-//! - either of these with commas between all groups of three digits, the first group not beginning with 0:
-//!   `1,299`, `$1,299,000.50`.
+//! - the same without an exponent behind or before a mark of the dollar: `$5`, `USD 5`, `US $5`,
+//!   `5 $`, `$5 USD`, `-$5`;
+//! - either of these with commas between all groups of three digits, the first group not beginning
+//!   with 0: `1,299`, `$1,299,000.50`.
 //!
-//! A comma is never a decimal one and a point always is, so a text that could mean two amounts is refused
-//! (`12,50`, `0,999`, `1.234,56`), and so is anything that is no amount of dollars. Digits are ASCII's.
-//! `docs/tables.md` says the same to users.
+//! A comma is never a decimal one and a point always is, so a text that could mean two amounts is
+//! refused (`12,50`, `0,999`, `1.234,56`), and so is anything that is no amount of dollars. Digits
+//! are ASCII's. `docs/tables.md` says the same to users.
 
 /// The dollars of a text.
 ///

@@ -15,7 +15,8 @@ pub enum Colour {
 }
 
 impl Colour {
-    /// **Source** `color_for` in week7/util.py of the course. A truth of 0 is judged by the error alone.
+    /// **Source** `color_for` in week7/util.py of the course. A truth of 0 is judged by the error
+    /// alone.
     pub fn of(guess: f64, truth: f64) -> Colour {
         let error = (guess - truth).abs();
         // 0/0 is NaN and x/0 infinite: neither is below a bound.
@@ -124,7 +125,8 @@ impl Metrics {
     }
 }
 
-/// Mean absolute error and its 95 % half-width over the first 1, 2, … guesses: the course's running chart.
+/// Mean absolute error and its 95 % half-width over the first 1, 2, … guesses: the course's running
+/// chart.
 pub fn running(errors: &[f64]) -> Vec<(f64, f64)> {
     let (mut sum, mut squares) = (0.0, 0.0);
     let step = |(i, error): (usize, &f64)| {

@@ -1,6 +1,7 @@
-//! Prices from product descriptions, as the course "The Price is Right" (github.com/ed-donner/llm_engineering)
-//! does it: prompt, parser, metrics and presets to the letter; the distribution over prices; baselines.
-//! Everything here works on wasm32 too and knows no files.
+//! Prices from product descriptions, as the course "The Price is Right"
+//! (github.com/ed-donner/llm_engineering) does it: prompt, parser, metrics and presets to the
+//! letter; the distribution over prices; baselines. Everything here works on wasm32 too and knows
+//! no files.
 
 pub mod baselines;
 pub mod columns;

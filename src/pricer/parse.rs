@@ -3,9 +3,9 @@
 /// The first number in a text: `$` and `,` are dropped, then the first match of
 /// `[-+]?\d*\.\d+|\d+` is taken, else 0.
 ///
-/// So `$1,299.00` is 1299, `-5` is 5 (the sign belongs to numbers with a point only), `-5.5` is -5.5,
-/// `1e9` is 1, and `no idea` is 0. Digits are ASCII's.
-/// **Source** `post_process` in week7/util.py of the course.
+/// So `$1,299.00` is 1299, `-5` is 5 (the sign belongs to numbers with a point only), `-5.5` is
+/// -5.5, `1e9` is 1, and `no idea` is 0. Digits are ASCII's. **Source** `post_process` in
+/// week7/util.py of the course.
 pub fn price(text: &str) -> f64 {
     let bytes: Vec<u8> = text.bytes().filter(|b| !b"$,".contains(b)).collect();
     let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();

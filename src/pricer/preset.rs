@@ -9,8 +9,8 @@ pub const PRESETS: [&str; 3] = ["pricer-lite", "pricer-full", "pricer-demo"];
 
 /// What both runs of the course share.
 ///
-/// The course gives `batch_size` 32 (lite) and 256 (full) without accumulation; here they are made of
-/// micro-batches, which is the same step (the loss is normalised over the window). Its
+/// The course gives `batch_size` 32 (lite) and 256 (full) without accumulation; here they are made
+/// of micro-batches, which is the same step (the loss is normalised over the window). Its
 /// `paged_adamw_32bit` is AdamW with 32-bit states: paging moves memory and changes no number.
 fn course() -> TrainConfig {
     TrainConfig {
@@ -32,8 +32,9 @@ fn course() -> TrainConfig {
 
 /// The settings of a preset; `None` for a name that is none.
 ///
-/// `pricer-lite`, `pricer-full`: the course's (week 7, days 3 and 4: values in which the copies of its
-/// notebooks agree). `pricer-demo`: short rows and a small model, for minutes on two cores without a GPU.
+/// `pricer-lite`, `pricer-full`: the course's (week 7, days 3 and 4: values in which the copies of
+/// its notebooks agree). `pricer-demo`: short rows and a small model, for minutes on two cores
+/// without a GPU.
 pub fn preset(name: &str) -> Option<TrainConfig> {
     let config = match name {
         "pricer-lite" => TrainConfig {

@@ -13,11 +13,12 @@ pub struct Product {
     pub price: f64,
 }
 
-/// One line of text without runs of white space, control characters, or (unless they are kept) part numbers.
+/// One line of text without runs of white space, control characters, or (unless they are kept) part
+/// numbers.
 ///
 /// **Source** of the part numbers: `\b(?=[A-Z0-9]{7,}\b)(?=.*[A-Z])(?=.*\d)[A-Z0-9]+\b` in
-/// week6/pricer/parser.py; here the letter and the digit must stand in the word itself, not anywhere
-/// behind it.
+/// week6/pricer/parser.py; here the letter and the digit must stand in the word itself, not
+/// anywhere behind it.
 pub fn clean(text: &str, keep_part_numbers: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty())
@@ -58,8 +59,8 @@ fn without_part_numbers(word: &str) -> String {
 }
 
 impl Product {
-    /// The summary: `Title: …`, `Category: …`, `Brand: …`, `Description: …`, `Details: …`, one a line;
-    /// empty fields have no line.
+    /// The summary: `Title: …`, `Category: …`, `Brand: …`, `Description: …`, `Details: …`, one a
+    /// line; empty fields have no line.
     pub fn summary(&self) -> String {
         let fields = [
             ("Title", &self.title),

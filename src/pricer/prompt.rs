@@ -12,7 +12,8 @@ pub const PREFIX: &str = "Price is $";
 /// Tokens of a summary that the course keeps.
 pub const CUTOFF: usize = 110;
 
-/// `QUESTION`, summary and `PREFIX`, with empty lines between. **Source** week7/pricer/items.py, `make_prompts`.
+/// `QUESTION`, summary and `PREFIX`, with empty lines between. **Source** week7/pricer/items.py,
+/// `make_prompts`.
 pub fn prompt(summary: &str) -> String {
     format!("{QUESTION}\n\n{summary}\n\n{PREFIX}")
 }
@@ -23,8 +24,8 @@ pub fn summary_of(prompt: &str) -> Option<&str> {
     rest.strip_suffix(PREFIX)?.strip_suffix("\n\n")
 }
 
-/// The title in a prompt or summary, as the course's evaluator shows it: what follows `Title: ` on its
-/// line, or the first line, cut to 40 characters.
+/// The title in a prompt or summary, as the course's evaluator shows it: what follows `Title: ` on
+/// its line, or the first line, cut to 40 characters.
 pub fn title_of(text: &str) -> String {
     let text = summary_of(text).unwrap_or(text);
     let after = text.split_once("Title: ").map_or(text, |(_, rest)| rest);
@@ -67,9 +68,9 @@ pub fn completion(price: f64, spelling: Spelling) -> String {
     }
 }
 
-/// A summary cut to `most` tokens of the model's own tokenizer (no special tokens), and its tokens before
-/// the cut. Shorter ones stay as they are; cut ones are decoded and lose white space at the end.
-/// **Source** week7/day2.ipynb.
+/// A summary cut to `most` tokens of the model's own tokenizer (no special tokens), and its tokens
+/// before the cut. Shorter ones stay as they are; cut ones are decoded and lose white space at the
+/// end. **Source** week7/day2.ipynb.
 ///
 /// **Errors** those of the tokenizer.
 pub fn cut(tokenizer: &Tokenizer, summary: &str, most: usize) -> Result<(String, usize)> {

@@ -9,8 +9,8 @@ use crate::{Error, Result};
 /// The largest price that has a path: the course's prices end at $999.49.
 pub const LARGEST: u32 = 999;
 
-/// The token paths of all prices, as a trie: depth one where every price is one token (Llama 3), three
-/// where every digit is one (SmolLM2).
+/// The token paths of all prices, as a trie: depth one where every price is one token (Llama 3),
+/// three where every digit is one (SmolLM2).
 #[derive(Clone, Debug)]
 pub struct PriceTrie {
     nodes: Vec<Node>,
@@ -84,8 +84,8 @@ impl PriceTrie {
         children.any(|&child| !self.nodes[child].children.is_empty())
     }
 
-    /// Nodes of those levels below the root that hold a node that leads on (`leads_on`): what a walk
-    /// of one prompt has to look back at, at most.
+    /// Nodes of those levels below the root that hold a node that leads on (`leads_on`): what a
+    /// walk of one prompt has to look back at, at most.
     pub fn looked_back_at(&self) -> usize {
         let mut level = vec![0];
         let mut sum = 0;

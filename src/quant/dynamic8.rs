@@ -3,20 +3,22 @@
 /// Scales that share one nested scale.
 pub const NESTED_BLOCK: usize = 256;
 
-/// bitsandbytes' 8-bit dynamic code book, ascending; `signed` for block scales and first moments of the 8-bit
-/// AdamW (−0.993 … 1, entry 127 is 0), otherwise for second moments (0 … 1).
+/// bitsandbytes' 8-bit dynamic code book, ascending; `signed` for block scales and first moments of
+/// the 8-bit AdamW (−0.993 … 1, entry 127 is 0), otherwise for second moments (0 … 1).
 ///
-/// For each decade `10^(i−6)`, `i = 0..=6`: the midpoints of `2^i + 1` (unsigned: `2^(i+1) + 1`) points evenly
-/// spaced over `[0.1, 1]`, with both signs when signed; and 0 and 1.
+/// For each decade `10^(i−6)`, `i = 0..=6`: the midpoints of `2^i + 1` (unsigned: `2^(i+1) + 1`)
+/// points evenly spaced over `[0.1, 1]`, with both signs when signed; and 0 and 1.
 ///
-/// **Source** Dettmers et al. 2022 (arXiv:2110.02861), §2.2, with the roundings of `create_dynamic_map`.
+/// **Source** Dettmers et al. 2022 (arXiv:2110.02861), §2.2, with the roundings of
+/// `create_dynamic_map`.
 pub fn dynamic8_code(signed: bool) -> Vec<f32> {
     const DECADES: [f32; 7] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
     let mut code = vec![0.0, 1.0];
     for (i, decade) in DECADES.into_iter().enumerate() {
         let intervals = 1usize << (i + usize::from(!signed));
         let step = f64::from((1.0f32 - 0.1) / intervals as f32);
-        // torch.linspace counts the lower half from the start, the upper half from the end, each point rounded once.
+        // torch.linspace counts the lower half from the start, the upper half from the end, each
+        // point rounded once.
         let point = |k: usize| {
             if k < intervals.div_ceil(2) {
                 (f64::from(0.1f32) + step * k as f64) as f32
@@ -36,11 +38,12 @@ pub fn dynamic8_code(signed: bool) -> Vec<f32> {
     code
 }
 
-/// The entry of the ascending 256-entry `code` for `x` in −1…1, as bitsandbytes' CPU kernel chooses it: the nearest
-/// to the closest of 65536 evenly spaced points, `2·⌊(x+1)/2·65535 + ½⌋/65535 − 1`.
+/// The entry of the ascending 256-entry `code` for `x` in −1…1, as bitsandbytes' CPU kernel chooses
+/// it: the nearest to the closest of 65536 evenly spaced points, `2·⌊(x+1)/2·65535 + ½⌋/65535 − 1`.
 ///
-/// bitsandbytes' CUDA kernel searches for the nearest to `x` itself. The two differ by one code at about one value in
-/// a thousand, and by up to four below 3·10⁻⁵. This is the rule that every machine can check against.
+/// bitsandbytes' CUDA kernel searches for the nearest to `x` itself. The two differ by one code at
+/// about one value in a thousand, and by up to four below 3·10⁻⁵. This is the rule that every
+/// machine can check against.
 ///
 /// Returns 0 if `code` does not have 256 entries.
 pub fn nearest_code(code: &[f32], x: f32) -> u8 {
@@ -53,15 +56,16 @@ pub fn nearest_code(code: &[f32], x: f32) -> u8 {
     nearest as u8
 }
 
-/// The mean of `x` in `f32`, summed in the order in which PyTorch sums on one CPU thread; 0 for no values.
+/// The mean of `x` in `f32`, summed in the order in which PyTorch sums on one CPU thread; 0 for no
+/// values.
 ///
-/// Four accumulators of eight lanes take 32 values a round; after every 16 rounds (more beyond 2²⁰ rounds) they
-/// are added to a slower level, four levels in all. Leftover vectors go to accumulator 0; then the accumulators, the
-/// tail and the lanes are added in this order: tail, lane 0, lane 1, … Fewer than eight values go to four
-/// accumulators of one lane.
+/// Four accumulators of eight lanes take 32 values a round; after every 16 rounds (more beyond 2²⁰
+/// rounds) they are added to a slower level, four levels in all. Leftover vectors go to accumulator
+/// 0; then the accumulators, the tail and the lanes are added in this order: tail, lane 0, lane 1,
+/// … Fewer than eight values go to four accumulators of one lane.
 ///
-/// **Source** `aten/src/ATen/native/cpu/SumKernel.cpp`. PyTorch splits tensors of 32768 scales and more (2 million
-/// weights) among its threads, and then its last bit depends on their number.
+/// **Source** `aten/src/ATen/native/cpu/SumKernel.cpp`. PyTorch splits tensors of 32768 scales and
+/// more (2 million weights) among its threads, and then its last bit depends on their number.
 pub fn mean_like_torch(x: &[f32]) -> f32 {
     const LANES: usize = 8;
     const ACCUMULATORS: usize = 4;
@@ -131,7 +135,8 @@ fn ceil_log2(n: usize) -> usize {
 /// `offset = mean(absmax)`; `d = absmax − offset`; per [`NESTED_BLOCK`] `nested_absmax = max |d|`;
 /// `codes = nearest(d · (1 / nested_absmax))`, all in `f32`.
 ///
-/// **Shapes** `absmax (n)` → codes `(n)`, nested absmax `(⌈n/256⌉)`. **Source** arXiv:2305.14314, §3.
+/// **Shapes** `absmax (n)` → codes `(n)`, nested absmax `(⌈n/256⌉)`. **Source** arXiv:2305.14314,
+/// §3.
 pub fn quantize_scales(absmax: &[f32], code: &[f32]) -> (Vec<u8>, Vec<f32>, f32) {
     let offset = mean_like_torch(absmax);
     let mut codes = Vec::with_capacity(absmax.len());
@@ -145,8 +150,8 @@ pub fn quantize_scales(absmax: &[f32], code: &[f32]) -> (Vec<u8>, Vec<f32>, f32)
     (codes, nested, offset)
 }
 
-/// The scales that [`quantize_scales`] kept: `code[codes[b]] · nested_absmax[b / 256] + offset`, a product and a sum
-/// (never fused). Codes without a nested scale or a code book entry are left out.
+/// The scales that [`quantize_scales`] kept: `code[codes[b]] · nested_absmax[b / 256] + offset`, a
+/// product and a sum (never fused). Codes without a nested scale or a code book entry are left out.
 pub fn dequantize_scales(codes: &[u8], nested: &[f32], offset: f32, code: &[f32]) -> Vec<f32> {
     codes
         .chunks(NESTED_BLOCK)

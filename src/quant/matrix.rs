@@ -26,7 +26,8 @@ pub enum Nf4Scales {
         /// `(⌈n/64⌉)`.
         absmax: Vec<f32>,
     },
-    /// Quantized to 8 bits themselves: `absmax[b] = code_book[codes[b]] · nested_absmax[b/256] + offset`.
+    /// Quantized to 8 bits themselves:
+    /// `absmax[b] = code_book[codes[b]] · nested_absmax[b/256] + offset`.
     Double {
         /// `(⌈n/64⌉)`.
         codes: Vec<u8>,
@@ -40,10 +41,11 @@ pub enum Nf4Scales {
 }
 
 impl Nf4Matrix {
-    /// Quantizes a row-major `(rows, cols)` matrix, with double quantization of the scales if `double`.
+    /// Quantizes a row-major `(rows, cols)` matrix, with double quantization of the scales if
+    /// `double`.
     ///
-    /// **Errors** [`Error::Shape`] if `values` does not hold `rows · cols` numbers, [`Error::Invalid`] if one of them
-    /// is NaN or infinite.
+    /// **Errors** [`Error::Shape`] if `values` does not hold `rows · cols` numbers,
+    /// [`Error::Invalid`] if one of them is NaN or infinite.
     pub fn quantize(rows: usize, cols: usize, values: &[f32], double: bool) -> Result<Self> {
         let mut quantizer = Nf4Quantizer::new(rows, cols)?;
         quantizer.push(values)?;
@@ -86,7 +88,8 @@ impl Nf4Matrix {
     }
 }
 
-/// Quantizes a matrix that arrives in pieces of any length, so that it never has to be in memory as `f32`.
+/// Quantizes a matrix that arrives in pieces of any length, so that it never has to be in memory as
+/// `f32`.
 ///
 /// The result does not depend on how the matrix was cut.
 #[derive(Debug)]
@@ -122,7 +125,8 @@ impl Nf4Quantizer {
 
     /// Takes the next values in row-major order.
     ///
-    /// **Errors** [`Error::Shape`] if there are more than `rows · cols`, [`Error::Invalid`] if one is NaN or infinite.
+    /// **Errors** [`Error::Shape`] if there are more than `rows · cols`, [`Error::Invalid`] if one
+    /// is NaN or infinite.
     pub fn push(&mut self, mut values: &[f32]) -> Result<()> {
         if values.len() > self.values - self.received {
             return Err(self.shape_error(self.received.saturating_add(values.len())));

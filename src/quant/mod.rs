@@ -1,8 +1,9 @@
-//! NF4 quantization as bitsandbytes does it: codebook, block size, nibble order and double quantization are
-//! decided here and nowhere else.
+//! NF4 quantization as bitsandbytes does it: codebook, block size, nibble order and double
+//! quantization are decided here and nowhere else.
 //!
-//! Everything runs on the host, in plain `f32` with one rounding per operation, because the result must be
-//! the same bytes on every machine: a shader may flush denormals, fuse `a·b + c` and divide to 2.5 ulp.
+//! Everything runs on the host, in plain `f32` with one rounding per operation, because the result
+//! must be the same bytes on every machine: a shader may flush denormals, fuse `a·b + c` and divide
+//! to 2.5 ulp.
 
 mod dynamic8;
 mod matrix;

@@ -8,7 +8,8 @@ pub const NF4_BLOCK: usize = 64;
 
 /// The sixteen values of NormalFloat4, ascending: code `c` stands for `NF4_CODE[c] · absmax`.
 ///
-/// **Source** Dettmers et al. 2023 (arXiv:2305.14314), appendix E; the digits are bitsandbytes' `f32` table.
+/// **Source** Dettmers et al. 2023 (arXiv:2305.14314), appendix E; the digits are bitsandbytes'
+/// `f32` table.
 pub const NF4_CODE: [f32; 16] = [
     -1.0,
     -0.696_192_8,
@@ -28,7 +29,8 @@ pub const NF4_CODE: [f32; 16] = [
     1.0,
 ];
 
-/// `(NF4_CODE[i] + NF4_CODE[i+1]) / 2` in `f32`: a scaled value gets the code `#{t : s > t}`, so a tie goes down.
+/// `(NF4_CODE[i] + NF4_CODE[i+1]) / 2` in `f32`: a scaled value gets the code `#{t : s > t}`, so a
+/// tie goes down.
 pub const NF4_THRESHOLDS: [f32; 15] = {
     let mut t = [0.0; 15];
     let mut i = 0;
@@ -39,21 +41,25 @@ pub const NF4_THRESHOLDS: [f32; 15] = {
     t
 };
 
-/// The smallest scale a block is divided by. Blocks below it (all zero, or denormal) get the codes that bitsandbytes'
-/// CPU kernel gives them: 7, the code of 0, for a block of zeros.
+/// The smallest scale a block is divided by. Blocks below it (all zero, or denormal) get the codes
+/// that bitsandbytes' CPU kernel gives them: 7, the code of 0, for a block of zeros.
 const SMALLEST_SCALE: f32 = 1e-38;
 
-/// One unit of parallel work, in blocks: large enough to hide the hand-over, small enough to share evenly.
+/// One unit of parallel work, in blocks: large enough to hide the hand-over, small enough to share
+/// evenly.
 #[cfg(not(target_arch = "wasm32"))]
 const BLOCKS_PER_TASK: usize = 1024;
 
-/// Quantizes a flattened tensor to NF4 in blocks of [`NF4_BLOCK`], byte for byte as bitsandbytes on a CPU.
+/// Quantizes a flattened tensor to NF4 in blocks of [`NF4_BLOCK`], byte for byte as bitsandbytes on
+/// a CPU.
 ///
 /// `absmax[b] = max |x|` of block `b`; `s = x · (1 / absmax)` in `f32`, a reciprocal and a product;
-/// `code = #{t ∈ NF4_THRESHOLDS : s > t}`. A partial last block *divides* (`x / absmax`), as the original does.
+/// `code = #{t ∈ NF4_THRESHOLDS : s > t}`. A partial last block *divides* (`x / absmax`), as the
+/// original does.
 ///
-/// **Shapes** `x (n)` → packed `(⌈n/2⌉)` bytes, first value in the HIGH nibble, and absmax `(⌈n/64⌉)`. An odd
-/// length is padded with code 7. Values that are not finite give a NaN or infinite scale, never a panic.
+/// **Shapes** `x (n)` → packed `(⌈n/2⌉)` bytes, first value in the HIGH nibble, and absmax
+/// `(⌈n/64⌉)`. An odd length is padded with code 7. Values that are not finite give a NaN or
+/// infinite scale, never a panic.
 pub fn quantize(x: &[f32]) -> (Vec<u8>, Vec<f32>) {
     let mut packed = vec![0; x.len().div_ceil(2)];
     let mut absmax = vec![0.0; x.len().div_ceil(NF4_BLOCK)];
@@ -86,7 +92,8 @@ fn quantize_blocks(x: &[f32], packed: &mut [u8], absmax: &mut [f32]) {
                 *s = x / *absmax;
             }
         }
-        // Counting thresholds one at a time over the whole block has no branches and becomes vector code.
+        // Counting thresholds one at a time over the whole block has no branches and becomes vector
+        // code.
         let mut codes = [0u32; NF4_BLOCK];
         for t in NF4_THRESHOLDS {
             for (code, s) in codes.iter_mut().zip(&scaled) {
@@ -106,7 +113,8 @@ fn at_least(v: f32, floor: f32) -> f32 {
 
 /// The `out.len()` values from `first` on: `NF4_CODE[code] · absmax`, one `f32` product each.
 ///
-/// **Shapes** packed `(⌈n/2⌉)`, absmax `(⌈n/64⌉)` of the whole tensor; values past their end stay as they were.
+/// **Shapes** packed `(⌈n/2⌉)`, absmax `(⌈n/64⌉)` of the whole tensor; values past their end stay
+/// as they were.
 pub fn dequantize(packed: &[u8], absmax: &[f32], first: usize, out: &mut [f32]) {
     for (i, y) in out.iter_mut().enumerate() {
         let at = first + i;

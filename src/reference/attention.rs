@@ -1,5 +1,6 @@
-/// Sizes of causal grouped-query attention. Query `t` of a batch row attends the keys `0..=start + t`
-/// of that row; query head `h` reads kv head `h / (heads / kv_heads)`; scores are scaled by `1/√E`.
+/// Sizes of causal grouped-query attention. Query `t` of a batch row attends the keys
+/// `0..=start + t` of that row; query head `h` reads kv head `h / (heads / kv_heads)`; scores are
+/// scaled by `1/√E`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionShape {
     /// `B`: batch rows.
@@ -56,7 +57,8 @@ impl AttentionShape {
     }
 }
 
-/// `y = softmax(q·kᵀ/√E)·v`, `lse = ln Σ exp(q·kᵀ/√E)`; `q, y (B·T, H·E)`, `k, v (B·S, G·E)`, `lse (B·T, H)`.
+/// `y = softmax(q·kᵀ/√E)·v`, `lse = ln Σ exp(q·kᵀ/√E)`; `q, y (B·T, H·E)`, `k, v (B·S, G·E)`,
+/// `lse (B·T, H)`.
 pub fn attention_fwd(
     [q, k, v]: [&[f32]; 3],
     shape: AttentionShape,
@@ -101,8 +103,8 @@ fn pair(
     (p, p * (shape.dot(&dy[at..], &v[key..]) - f64::from(delta[stat])))
 }
 
-/// `dq = Σₛ ds·k/√E` with `p = exp(q·k/√E − lse)`, `ds = p·(dy·v − delta)`; inputs `q, k, v, dy, lse, delta`
-/// shaped as in [`attention_fwd`] and [`attention_delta`].
+/// `dq = Σₛ ds·k/√E` with `p = exp(q·k/√E − lse)`, `ds = p·(dy·v − delta)`; inputs
+/// `q, k, v, dy, lse, delta` shaped as in [`attention_fwd`] and [`attention_delta`].
 pub fn attention_bwd_dq(inputs: [&[f32]; 6], shape: AttentionShape, dq: &mut [f32]) {
     let scale = 1.0 / (shape.head_dim as f64).sqrt();
     shape.rows(|b, t, h| {

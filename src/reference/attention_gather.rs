@@ -17,8 +17,8 @@ pub struct GatherShape {
     pub head_dim: usize,
 }
 
-/// `y = softmax(q·kᵀ/√E)·v` over the slots that a row lists, up to the first number that is no slot;
-/// `q, y (N, H·E)`, `k, v (C, G·E)`, `index (N, S)`. A row without keys gives zeros.
+/// `y = softmax(q·kᵀ/√E)·v` over the slots that a row lists, up to the first number that is no
+/// slot; `q, y (N, H·E)`, `k, v (C, G·E)`, `index (N, S)`. A row without keys gives zeros.
 pub fn attention_gather([q, k, v]: [&[f32]; 3], index: &[u32], shape: GatherShape, y: &mut [f32]) {
     let GatherShape { rows, listed, slots, heads, kv_heads, head_dim: e } = shape;
     for (n, h) in (0..rows).flat_map(|n| (0..heads).map(move |h| (n, h))) {

@@ -1,5 +1,6 @@
 /// `nll = lse(logits) − logits[label]` per row; with `gradient` the logits become
-/// `(softmax − onehot) · scale`. `labels, nll (L)`, `logits (L, V)`; a label from `V` on: both are 0.
+/// `(softmax − onehot) · scale`. `labels, nll (L)`, `logits (L, V)`; a label from `V` on: both
+/// are 0.
 pub fn cross_entropy_fused(
     logits: &mut [f32],
     labels: &[u32],

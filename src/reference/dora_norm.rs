@@ -1,4 +1,5 @@
-/// `norm[n] = ‖w[n, :] + scale · Σ_r b[n, r] · a[r, :]‖₂`; `w (N, K)`, `a (R, K)`, `b (N, R)`, `norm (N)`.
+/// `norm[n] = ‖w[n, :] + scale · Σ_r b[n, r] · a[r, :]‖₂`; `w (N, K)`, `a (R, K)`, `b (N, R)`,
+/// `norm (N)`.
 pub fn dora_norm(w: &[f32], a: &[f32], b: &[f32], rank: usize, scale: f32, norm: &mut [f32]) {
     let k = w.len() / norm.len();
     for (n, out) in norm.iter_mut().enumerate() {

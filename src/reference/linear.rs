@@ -26,7 +26,8 @@ pub fn linear_fwd(
     }
 }
 
-/// `dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]`; `dy (M, stride)`, `w (N, K)`, `dx (M, K)`.
+/// `dx[m, k] (+)= scale · Σ_n dy[m, first + n] · w[n, k]`; `dy (M, stride)`, `w (N, K)`,
+/// `dx (M, K)`.
 pub fn linear_bwd(
     dy: &[f32],
     from: Columns,

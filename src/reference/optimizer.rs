@@ -72,9 +72,10 @@ pub fn adamw(
 /// Elements that share a scale in [`adamw8bit`].
 pub const BLOCK8: usize = 256;
 
-/// One step of AdamW whose moments are 8-bit codes: restored, used as in [`adamw`], and quantized again
-/// with the largest magnitude of each block of [`BLOCK8`] elements as its scale. `scales` holds those of
-/// `m` and `v` by turns; `codes` the 256 values of `m`'s code, ascending, then those of `v`'s.
+/// One step of AdamW whose moments are 8-bit codes: restored, used as in [`adamw`], and quantized
+/// again with the largest magnitude of each block of [`BLOCK8`] elements as its scale. `scales`
+/// holds those of `m` and `v` by turns; `codes` the 256 values of `m`'s code, ascending, then those
+/// of `v`'s.
 ///
 /// In f32 throughout: a code may hang on the last bit.
 #[allow(clippy::too_many_arguments, reason = "the tensors of the kernel, in its order")]

@@ -1,7 +1,7 @@
 use half::f16;
 
-/// `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half; beyond f16's range its largest value. How many were
-/// beyond.
+/// `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half; beyond f16's range its largest
+/// value. How many were beyond.
 pub fn pack_f16(x: &[f32], y: &mut [u32]) -> u32 {
     let half = |v: f32| u32::from(f16::from_f32(v.clamp(-65504.0, 65504.0)).to_bits());
     for (y, pair) in y.iter_mut().zip(x.chunks(2)) {

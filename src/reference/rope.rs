@@ -1,5 +1,6 @@
 /// `a = x[j], b = x[j + E/2]` of each head become `a·cos − b·sin, b·cos + a·sin`; `inverse` negates
-/// the sine. `x (N, H·E)`, `cos, sin (P, E/2)`, `positions (N)`; positions from `P` on count as `P − 1`.
+/// the sine. `x (N, H·E)`, `cos, sin (P, E/2)`, `positions (N)`; positions from `P` on count as
+/// `P − 1`.
 pub fn rope(
     x: &mut [f32],
     cos: &[f32],

@@ -1,7 +1,7 @@
 //! A line chart in text: each character is a cell of 2×4 braille dots.
 
-/// Draws a curve and single marks over it in `width` × `height` characters, axes included; an empty text if
-/// there is nothing finite to draw or no room.
+/// Draws a curve and single marks over it in `width` × `height` characters, axes included; an empty
+/// text if there is nothing finite to draw or no room.
 pub fn chart(curve: &[(f64, f64)], marks: &[(f64, f64)], width: usize, height: usize) -> String {
     const MARGIN: usize = 9;
     let finite = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();

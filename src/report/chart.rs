@@ -1,5 +1,5 @@
-//! Line charts as SVG and PNG, drawn by `plotters` with a font that is part of the program: no system library is
-//! asked for one.
+//! Line charts as SVG and PNG, drawn by `plotters` with a font that is part of the program: no
+//! system library is asked for one.
 
 use std::sync::Once;
 
@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// The family under which the font is known.
 pub const FONT: &str = "sans-serif";
 
-/// Makes [`FONT`] known to plotters; call it before drawing text. (A `Once` because plotters keeps fonts per process.)
+/// Makes [`FONT`] known to plotters; call it before drawing text. (A `Once` because plotters keeps
+/// fonts per process.)
 pub fn fonts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -61,7 +61,8 @@ impl Series {
     }
 }
 
-/// Exponential moving average over about `span` points, without the pull towards 0 at the beginning.
+/// Exponential moving average over about `span` points, without the pull towards 0 at the
+/// beginning.
 pub fn smooth(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
     let keep = 1.0 - 1.0 / span.max(1.0);
     let (mut sum, mut weight) = (0.0, 0.0);

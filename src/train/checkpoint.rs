@@ -1,8 +1,8 @@
 //! `RUNDIR/checkpoints/step-N/`: everything needed to go on as if the run had never stopped.
 //!
 //! A folder with that name is complete: it was written elsewhere, synced and renamed. `state.json`
-//! holds the [`CheckpointState`] and the length and FNV-1a of every other file, so that a folder that
-//! was damaged later is noticed and passed over.
+//! holds the [`CheckpointState`] and the length and FNV-1a of every other file, so that a folder
+//! that was damaged later is noticed and passed over.
 
 use super::durable::{self, NamedBytes};
 use super::exact;
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The layout of `state.json`; raised when old programs could misread it. Version 1 knew neither `due`, `unlogged`
-/// nor `inputs`; it is still read.
+/// The layout of `state.json`; raised when old programs could misread it. Version 1 knew neither
+/// `due`, `unlogged` nor `inputs`; it is still read.
 pub const VERSION: u32 = 2;
 
 const STATE: &str = "state.json";
@@ -31,8 +31,8 @@ pub struct Due {
     pub save: bool,
 }
 
-/// What a run knows after an event, besides its tensors. Data order and dropout follow from seed and
-/// position, so there is no generator to save; `rng` is for counters that a trainer may add.
+/// What a run knows after an event, besides its tensors. Data order and dropout follow from seed
+/// and position, so there is no generator to save; `rng` is for counters that a trainer may add.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointState {
     /// Optimizer steps done.
@@ -44,7 +44,8 @@ pub struct CheckpointState {
     pub settings: String,
     /// [`crate::data::Dataset::fingerprint`] of the training rows.
     pub data: String,
-    /// What else the run began with: held-out rows, base weights, and what the model's configuration says.
+    /// What else the run began with: held-out rows, base weights, and what the model's
+    /// configuration says.
     #[serde(default)]
     pub inputs: BTreeMap<String, String>,
     /// The adapter and variants that the run began with: kernel → variant.
@@ -162,8 +163,8 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a checkpoint and reads every file of it once, to be sure of it.
     ///
-    /// **Errors** [`Error::Io`] for a missing file; [`Error::Format`] if a file is not as `state.json`
-    /// says, or that was written by a newer program.
+    /// **Errors** [`Error::Io`] for a missing file; [`Error::Format`] if a file is not as
+    /// `state.json` says, or that was written by a newer program.
     pub fn open(path: &Path) -> Result<Checkpoint> {
         let state_path = path.join(STATE);
         let bad = |why: String| Error::format(state_path.display(), "content", why);
@@ -178,7 +179,8 @@ impl Checkpoint {
         }
         let mut file: StateFile = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
         if version == Some(1) {
-            // Stopped in or after the evaluation that comes before the first step, which always is the best so far.
+            // Stopped in or after the evaluation that comes before the first step, which always is
+            // the best so far.
             let state = &mut file.state;
             state.due.evaluation = state.step == 0 && state.best_eval_loss.is_none();
         }
@@ -213,8 +215,9 @@ impl Checkpoint {
     }
 }
 
-/// Writes `RUNDIR/checkpoints/step-N/` with `files` (safetensors made by [`encode_tensors`], JSON) and
-/// `state.json`; N is `state.step`. It appears complete or not at all, and replaces one of that step.
+/// Writes `RUNDIR/checkpoints/step-N/` with `files` (safetensors made by [`encode_tensors`], JSON)
+/// and `state.json`; N is `state.step`. It appears complete or not at all, and replaces one of that
+/// step.
 pub fn write(run_dir: &Path, state: &CheckpointState, files: &[NamedBytes]) -> Result<PathBuf> {
     let folder = folder(run_dir);
     durable::create_dir(&folder)?;
@@ -243,8 +246,8 @@ pub fn list(run_dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// The newest checkpoint that is complete, and why newer ones were passed over. `None` if the run has
-/// none at all. Changes nothing on disk.
+/// The newest checkpoint that is complete, and why newer ones were passed over. `None` if the run
+/// has none at all. Changes nothing on disk.
 ///
 /// **Errors** [`Error::Invalid`] if there are checkpoints but none is complete, with the reasons.
 pub fn latest(run_dir: &Path) -> Result<(Option<Checkpoint>, Vec<String>)> {
@@ -265,7 +268,8 @@ pub fn latest(run_dir: &Path) -> Result<(Option<Checkpoint>, Vec<String>)> {
     Err(Error::invalid(folder(run_dir).display(), why))
 }
 
-/// Deletes the oldest checkpoints until `keep` are left (at least one), and returns the number deleted.
+/// Deletes the oldest checkpoints until `keep` are left (at least one), and returns the number
+/// deleted.
 pub fn prune(run_dir: &Path, keep: usize) -> Result<usize> {
     let all = list(run_dir)?;
     let excess = all.len().saturating_sub(keep.max(1));
@@ -275,8 +279,8 @@ pub fn prune(run_dir: &Path, keep: usize) -> Result<usize> {
     Ok(excess)
 }
 
-/// Deletes the checkpoints after `step`. A resumed run calls it, so that damaged newer ones do not push
-/// good ones out when [`prune`] counts.
+/// Deletes the checkpoints after `step`. A resumed run calls it, so that damaged newer ones do not
+/// push good ones out when [`prune`] counts.
 pub fn remove_after(run_dir: &Path, step: u64) -> Result<usize> {
     let newer: Vec<_> = list(run_dir)?.into_iter().filter(|(s, _)| *s > step).collect();
     for (_, path) in &newer {

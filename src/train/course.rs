@@ -1,4 +1,5 @@
-//! The course of a run, in a folder or in memory: its rows in the loader's order through the trainer.
+//! The course of a run, in a folder or in memory: its rows in the loader's order through the
+//! trainer.
 
 use super::config::TrainConfig;
 use super::event::StepLine;
@@ -82,8 +83,8 @@ impl Prepared {
 impl Course {
     /// Prepares to train a new adapter of that name.
     ///
-    /// **Errors** [`Error::Invalid`] for settings that make no sense; [`Error::OutOfMemory`]. The model comes
-    /// back with them.
+    /// **Errors** [`Error::Invalid`] for settings that make no sense; [`Error::OutOfMemory`]. The
+    /// model comes back with them.
     pub(super) async fn new(
         mut model: Model,
         adapter: &str,

@@ -1,6 +1,6 @@
-//! File-system steps that a crash cannot tear: everything is written under a temporary name, synced,
-//! and renamed; what is to be deleted is renamed first. A power cut or `kill -9` leaves the old state,
-//! the new one, or leftovers whose names begin with [`TEMP`].
+//! File-system steps that a crash cannot tear: everything is written under a temporary name,
+//! synced, and renamed; what is to be deleted is renamed first. A power cut or `kill -9` leaves the
+//! old state, the new one, or leftovers whose names begin with [`TEMP`].
 
 use crate::{Error, Result};
 use std::fs::{self, File};
@@ -42,8 +42,8 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(&parent(path)?)
 }
 
-/// Writes a folder of files whole, or leaves the one that was there. (Where there was one, a crash in
-/// the instant between two renames leaves neither until [`clean`] brings it back.)
+/// Writes a folder of files whole, or leaves the one that was there. (Where there was one, a crash
+/// in the instant between two renames leaves neither until [`clean`] brings it back.)
 ///
 /// **Errors** [`Error::Invalid`] for a file name with a folder in it, [`Error::Io`].
 pub fn write_dir(path: &Path, files: &[NamedBytes]) -> Result<()> {
@@ -90,8 +90,9 @@ pub fn remove_dir(path: &Path) -> Result<()> {
     fs::remove_dir_all(&old).map_err(Error::io(&old))
 }
 
-/// Clears away the leftovers of a crash in a folder and returns their number: a folder that was about to be replaced
-/// gets its name back, everything else is deleted. The caller must be the only writer there.
+/// Clears away the leftovers of a crash in a folder and returns their number: a folder that was
+/// about to be replaced gets its name back, everything else is deleted. The caller must be the only
+/// writer there.
 pub fn clean(dir: &Path) -> Result<usize> {
     let mut leftovers = 0;
     for entry in entries(dir)? {

@@ -11,7 +11,8 @@ pub struct StepLine {
     pub step: u64,
     /// Epochs done, with the fraction of the present one.
     pub epoch: f64,
-    /// Mean NLL of the step's targets, before the step; of several steps the mean of theirs, as the Trainer logs it.
+    /// Mean NLL of the step's targets, before the step; of several steps the mean of theirs, as the
+    /// Trainer logs it.
     pub loss: f64,
     /// Of this step; of several the last one's.
     pub learning_rate: f64,
@@ -23,7 +24,8 @@ pub struct StepLine {
     pub tokens_per_second: f64,
     /// Time trained so far.
     pub seconds: f64,
-    /// Activations of the step, or of the steps, that `precision = "mixed"` clamped to ± 65504: their gradients are not exact.
+    /// Activations of the step, or of the steps, that `precision = "mixed"` clamped to ± 65504:
+    /// their gradients are not exact.
     #[serde(skip_serializing_if = "is_zero")]
     pub clamped: u64,
 }

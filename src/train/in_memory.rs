@@ -1,5 +1,6 @@
-//! A training run without a folder, for programs that keep the adapter themselves: the browser's tab. The same
-//! trainer, order of rows, schedule and seeds as [`Run`](super::run::Run), so the same adapter comes out.
+//! A training run without a folder, for programs that keep the adapter themselves: the browser's
+//! tab. The same trainer, order of rows, schedule and seeds as [`Run`](super::run::Run), so the
+//! same adapter comes out.
 
 use super::config::TrainConfig;
 use super::course::Course;
@@ -17,10 +18,12 @@ pub struct InMemoryRun {
 }
 
 impl InMemoryRun {
-    /// Prepares to train a new adapter called `name` on `rows`; an adapter of that name is replaced.
+    /// Prepares to train a new adapter called `name` on `rows`; an adapter of that name is
+    /// replaced.
     ///
-    /// **Errors** [`Error::Invalid`](crate::Error::Invalid) for settings that make no sense, or only in a folder (evaluations,
-    /// checkpoints); [`Error::OutOfMemory`](crate::Error::OutOfMemory). The model comes back with them.
+    /// **Errors** [`Error::Invalid`](crate::Error::Invalid) for settings that make no sense, or
+    /// only in a folder (evaluations, checkpoints);
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The model comes back with them.
     pub async fn new(
         model: Model,
         name: &str,
@@ -46,7 +49,8 @@ impl InMemoryRun {
 
     /// One optimizer step; `None` when the run is over.
     ///
-    /// **Errors** [`Error::NonFinite`](crate::Error::NonFinite), [`Error::Device`](crate::Error::Device).
+    /// **Errors** [`Error::NonFinite`](crate::Error::NonFinite),
+    /// [`Error::Device`](crate::Error::Device).
     pub async fn next(&mut self) -> Result<Option<StepLine>> {
         match self.course.trainer.steps_done() < self.course.total {
             true => Ok(Some(self.course.step().await?.line)),
@@ -61,7 +65,8 @@ impl InMemoryRun {
         self.model().adapter()?.to_file(self.model().gpu()).await
     }
 
-    /// Ends the run at any time: the model with the trained adapter active, without what training needed.
+    /// Ends the run at any time: the model with the trained adapter active, without what training
+    /// needed.
     ///
     /// **Errors** [`Error::Device`](crate::Error::Device), with the model.
     pub async fn finish(self) -> Result<(Model, AdapterFile), Box<Refused>> {

@@ -9,14 +9,17 @@ use crate::gpu::{Gpu, PARAMS_BYTES};
 use crate::model::{AdapterShape, Extent, Keep, MemoryPlan, Outline, Pass, Purpose};
 use crate::{Error, Result};
 
-/// Activations up to this are kept where the device shares the host's memory, or tells nothing of its own.
+/// Activations up to this are kept where the device shares the host's memory, or tells nothing of
+/// its own.
 const KEEP_BYTES: u64 = 1 << 30;
 
-/// Kernels that a training run compiles, about: settings and the device add some and leave some out.
+/// Kernels that a training run compiles, about: settings and the device add some and leave some
+/// out.
 pub const KERNELS: usize = 28;
 
-/// What a process grows by for each kernel on llvmpipe, on average: Mesa's intermediate code, LLVM's, bind groups, and
-/// the pages of driver and program that are first touched then. Measured, see docs/performance.md.
+/// What a process grows by for each kernel on llvmpipe, on average: Mesa's intermediate code,
+/// LLVM's, bind groups, and the pages of driver and program that are first touched then. Measured,
+/// see docs/performance.md.
 const KERNEL_BYTES: u64 = 9 << 18;
 
 /// How much a device takes.
@@ -68,7 +71,8 @@ pub struct RunPlan {
     suggestion: Option<String>,
 }
 
-/// What `config` takes beside the weights; with images, if there are any, for weights of `image` bytes.
+/// What `config` takes beside the weights; with images, if there are any, for weights of `image`
+/// bytes.
 fn beside(
     model: &ModelConfig,
     config: &TrainConfig,
@@ -98,8 +102,8 @@ fn beside(
     Ok(plan)
 }
 
-/// Whether to keep all activations where the settings leave it open: on a graphics card that has room
-/// for twice the total; elsewhere if they are small.
+/// Whether to keep all activations where the settings leave it open: on a graphics card that has
+/// room for twice the total; elsewhere if they are small.
 fn keeps(kept: &MemoryPlan, recomputed: &MemoryPlan, limits: Limits) -> bool {
     if !limits.allow(kept) {
         return false;
@@ -138,9 +142,9 @@ fn choose(
 impl RunPlan {
     /// Plans a run on batches of at most `pass` over a model whose weights take `weights`.
     ///
-    /// **Errors** [`Error::Invalid`] if the adapter's settings do not fit the model, [`Error::Unsupported`] for a
-    /// model that is to be trained with dropped attention weights. A plan that does not fit is no error here: see
-    /// [`RunPlan::check`].
+    /// **Errors** [`Error::Invalid`] if the adapter's settings do not fit the model,
+    /// [`Error::Unsupported`] for a model that is to be trained with dropped attention weights. A
+    /// plan that does not fit is no error here: see [`RunPlan::check`].
     pub fn new(
         weights: &MemoryPlan,
         model: &ModelConfig,
@@ -162,8 +166,8 @@ impl RunPlan {
         Ok(RunPlan { memory, keep, pass, limits, suggestion })
     }
 
-    /// What a driver that runs on the host's processor keeps of compiled kernels, beside the device's memory: an
-    /// estimate. Nothing where kernels are the business of a card.
+    /// What a driver that runs on the host's processor keeps of compiled kernels, beside the
+    /// device's memory: an estimate. Nothing where kernels are the business of a card.
     pub fn driver(&self) -> u64 {
         if self.limits.software { KERNELS as u64 * KERNEL_BYTES } else { 0 }
     }

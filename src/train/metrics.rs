@@ -15,9 +15,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Opens the file, creating it if needed, and cuts it to its first `keep` bytes: what it had when
-    /// the checkpoint was written. If it has fewer (somebody changed it), its complete lines stay; see
-    /// [`Metrics::bytes`].
+    /// Opens the file, creating it if needed, and cuts it to its first `keep` bytes: what it had
+    /// when the checkpoint was written. If it has fewer (somebody changed it), its complete lines
+    /// stay; see [`Metrics::bytes`].
     pub fn open(path: &Path, keep: u64) -> Result<Metrics> {
         let open = || -> std::io::Result<(File, u64)> {
             let mut options = OpenOptions::new();
@@ -42,7 +42,8 @@ impl Metrics {
         Ok(())
     }
 
-    /// Makes all lines durable and returns the file's length, to be kept in a checkpoint written next.
+    /// Makes all lines durable and returns the file's length, to be kept in a checkpoint written
+    /// next.
     pub fn sync(&mut self) -> Result<u64> {
         self.file.sync_data().map_err(Error::io(&self.path))?;
         Ok(self.bytes)

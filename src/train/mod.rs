@@ -1,6 +1,6 @@
-//! Training on the host's side: settings, learning-rate schedule, initial adapters and dropout seeds,
-//! and the run directory with its metrics and checkpoints. The run directory needs a file system, so
-//! its modules are absent on wasm32; everything else is the same there.
+//! Training on the host's side: settings, learning-rate schedule, initial adapters and dropout
+//! seeds, and the run directory with its metrics and checkpoints. The run directory needs a file
+//! system, so its modules are absent on wasm32; everything else is the same there.
 
 pub mod config;
 mod course;

@@ -17,8 +17,9 @@ pub enum Values {
     U8(Vec<u8>),
 }
 
-/// Shape and values of every tensor of the state: `first_moment.NAME` and `second_moment.NAME` for each
-/// trainable tensor, and `first_moment_scales.NAME`, `second_moment_scales.NAME` where they are codes.
+/// Shape and values of every tensor of the state: `first_moment.NAME` and `second_moment.NAME` for
+/// each trainable tensor, and `first_moment_scales.NAME`, `second_moment_scales.NAME` where they
+/// are codes.
 pub type OptimizerState = BTreeMap<String, (Vec<usize>, Values)>;
 
 /// Numbers of one step.
@@ -127,8 +128,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Every tensor of the state in the layout's places: calls `each` with a slab's tensor, the first
-    /// element of this one's part in it, key, shape, and whether its words are codes.
+    /// Every tensor of the state in the layout's places: calls `each` with a slab's tensor, the
+    /// first element of this one's part in it, key, shape, and whether its words are codes.
     fn parts<'a>(
         &'a self,
         adapter: &'a Adapter,

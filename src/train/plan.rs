@@ -25,8 +25,8 @@ impl TrainConfig {
     }
 }
 
-/// The largest pass over batches of `batch_size` rows: every row as long as the longest, and the rows
-/// with the most targets together.
+/// The largest pass over batches of `batch_size` rows: every row as long as the longest, and the
+/// rows with the most targets together.
 fn largest_pass(rows: &Dataset, batch_size: usize) -> Pass {
     let batch = batch_size.min(rows.len()).max(1);
     let mut targets: Vec<usize> = rows.targets().collect();

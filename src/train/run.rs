@@ -37,10 +37,11 @@ pub enum Start {
     Resume,
 }
 
-/// The policy and the kernel variants that the run in `out` began with, to open the device with when it is
-/// resumed.
+/// The policy and the kernel variants that the run in `out` began with, to open the device with
+/// when it is resumed.
 ///
-/// **Errors** [`Error::Invalid`] if there is a run and `start` is [`Start::Fresh`], or no checkpoint can be used.
+/// **Errors** [`Error::Invalid`] if there is a run and `start` is [`Start::Fresh`], or no
+/// checkpoint can be used.
 pub fn recorded_variants(out: &Path, start: Start) -> Result<Option<(Policy, Choices)>> {
     if start == Start::Fresh && out.join("run.toml").exists() {
         let why = "holds a run already; give ‹resume› to go on with it, or another ‹out›";
@@ -58,8 +59,8 @@ impl Run {
     /// Prepares a run in `out`, or goes on with the one there. The model's adapters are ignored: it
     /// gets a new one, with the values of `init_adapter` if the settings name one.
     ///
-    /// **Errors** [`Error::Invalid`] for settings that make no sense or differ from those of the run to
-    /// be resumed, other data, or another choice of kernel variants; [`Error::OutOfMemory`].
+    /// **Errors** [`Error::Invalid`] for settings that make no sense or differ from those of the
+    /// run to be resumed, other data, or another choice of kernel variants; [`Error::OutOfMemory`].
     pub async fn new(
         model: Model,
         rows: Dataset,
@@ -110,7 +111,8 @@ impl Run {
         Ok(Run { course, dir, held_out, state, over: false, notes })
     }
 
-    /// Things the user should hear before the first step: about the run that was resumed, and settings without effect.
+    /// Things the user should hear before the first step: about the run that was resumed, and
+    /// settings without effect.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -135,8 +137,9 @@ impl Run {
         &self.course.memory
     }
 
-    /// Does the next thing and says what it was; `None` when the run is over. Dropping the run between
-    /// two calls is like a `kill`: resuming goes on from the last checkpoint, with what was due there.
+    /// Does the next thing and says what it was; `None` when the run is over. Dropping the run
+    /// between two calls is like a `kill`: resuming goes on from the last checkpoint, with what was
+    /// due there.
     ///
     /// **Errors** [`Error::NonFinite`] names step and rows; [`Error::Io`]; [`Error::Device`].
     pub async fn next(&mut self) -> Result<Option<Event>> {
@@ -241,7 +244,8 @@ impl Run {
         Ok(line)
     }
 
-    /// Writes a checkpoint and `adapter/` now, between any two events, and deletes checkpoints over the limit.
+    /// Writes a checkpoint and `adapter/` now, between any two events, and deletes checkpoints over
+    /// the limit.
     pub async fn save(&mut self) -> Result<PathBuf> {
         let (adapter, moments) = self.course.trainer.snapshot().await?;
         let mut files = adapter_files(&adapter)?;

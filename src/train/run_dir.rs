@@ -25,7 +25,8 @@ pub struct RunDir {
 /// What [`RunDir::resume`] found.
 #[derive(Debug, Default)]
 pub struct Resumed {
-    /// Where to go on; `None`: from the beginning (the run was stopped before its first checkpoint).
+    /// Where to go on; `None`: from the beginning (the run was stopped before its first
+    /// checkpoint).
     pub checkpoint: Option<Checkpoint>,
     /// Things the user should hear: checkpoints that were passed over, lost metrics.
     pub notes: Vec<String>,
@@ -46,8 +47,8 @@ impl RunDir {
     }
 
     /// Goes on with a run: locks the folder, removes what a killed process left behind, finds the
-    /// newest complete checkpoint, and cuts `metrics.jsonl` back to it. Begins the run if the folder
-    /// is missing or has none.
+    /// newest complete checkpoint, and cuts `metrics.jsonl` back to it. Begins the run if the
+    /// folder is missing or has none.
     ///
     /// **Errors** [`Error::Invalid`] if another process uses the folder, if settings differ from
     /// those in `run.toml` (naming each), or if no checkpoint can be used.

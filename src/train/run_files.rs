@@ -42,8 +42,8 @@ pub(super) fn variants(caps: &Caps, precision: Precision) -> BTreeMap<String, St
 const WEIGHTS_OF_BASE: &str = "base weights";
 const HELD_OUT: &str = "held-out rows";
 
-/// What a run computes with besides its training rows: held-out rows, base weights, and what of the configuration the
-/// weights' shapes do not say.
+/// What a run computes with besides its training rows: held-out rows, base weights, and what of the
+/// configuration the weights' shapes do not say.
 pub(super) fn inputs(model: &Model, held_out: Option<&Dataset>) -> BTreeMap<String, String> {
     let config = model.config();
     let held_out = held_out.map_or("none".into(), Dataset::fingerprint);
@@ -89,7 +89,8 @@ fn same_inputs(checkpoint: &Checkpoint, now: &CheckpointState) -> Result<Option<
     Err(Error::invalid(name, why))
 }
 
-/// Checks that a checkpoint belongs to these inputs and these variants; returns what to tell the user.
+/// Checks that a checkpoint belongs to these inputs and these variants; returns what to tell the
+/// user.
 pub(super) fn same_run(checkpoint: &Checkpoint, now: &CheckpointState) -> Result<Vec<String>> {
     let then = &checkpoint.state;
     if then.data != now.data {

@@ -8,7 +8,8 @@ use std::f64::consts::PI;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SchedulerType {
-    /// It stays. (transformers calls this `constant_with_warmup`; its own `constant` ignores the warm-up.)
+    /// It stays. (transformers calls this `constant_with_warmup`; its own `constant` ignores the
+    /// warm-up.)
     #[serde(alias = "constant_with_warmup")]
     Constant,
     /// It falls to 0 on a line.
@@ -43,8 +44,8 @@ pub struct Schedule {
 impl Schedule {
     /// Checks the numbers.
     ///
-    /// **Errors** [`Error::Invalid`] for no steps, more warm-up than steps, or a learning rate that is
-    /// negative or not finite.
+    /// **Errors** [`Error::Invalid`] for no steps, more warm-up than steps, or a learning rate that
+    /// is negative or not finite.
     pub fn new(
         kind: SchedulerType,
         learning_rate: f64,

@@ -1,7 +1,8 @@
 //! TensorBoard's event files: the numbers of `metrics.jsonl` as scalars.
 //!
-//! A record is its length (u64), a masked CRC-32C of the length, a protobuf `Event`, and a masked CRC-32C of
-//! that; all little-endian. **Source** `tensorflow/core/lib/io/record_writer.h`, `event.proto`, `summary.proto`.
+//! A record is its length (u64), a masked CRC-32C of the length, a protobuf `Event`, and a masked
+//! CRC-32C of that; all little-endian. **Source** `tensorflow/core/lib/io/record_writer.h`,
+//! `event.proto`, `summary.proto`.
 
 use crate::train::durable;
 use crate::{Error, Result};
@@ -11,8 +12,8 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The open event file of a run. There is one per run: on resume it is written anew from the lines of
-/// `metrics.jsonl` that were kept, so that no step comes twice and no torn record stays.
+/// The open event file of a run. There is one per run: on resume it is written anew from the lines
+/// of `metrics.jsonl` that were kept, so that no step comes twice and no torn record stays.
 #[derive(Debug)]
 pub struct EventWriter {
     file: File,
@@ -23,7 +24,8 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Replaces the event files in `folder` by one that holds the scalars of the lines in `metrics`.
+    /// Replaces the event files in `folder` by one that holds the scalars of the lines in
+    /// `metrics`.
     pub fn open(folder: &Path, metrics: &Path) -> Result<EventWriter> {
         durable::create_dir(folder)?;
         for path in durable::entries(folder)? {
@@ -61,8 +63,8 @@ impl EventWriter {
     }
 }
 
-/// The record of a line: each finite number but `step` and `seconds`, under the Trainer's tags (`train/loss`,
-/// `eval/loss`).
+/// The record of a line: each finite number but `step` and `seconds`, under the Trainer's tags
+/// (`train/loss`, `eval/loss`).
 fn scalars(wall_time: f64, line: &Value) -> Vec<u8> {
     let mut summary = Vec::new();
     for (key, value) in line.as_object().into_iter().flatten() {

@@ -74,8 +74,8 @@ pub struct StepReport {
     pub target_tokens: usize,
     /// Tokens of the window.
     pub tokens: usize,
-    /// Activations that lay beyond f16's range where they are kept at 16 bits, and became ± 65504: the gradients are not
-    /// those of the loss.
+    /// Activations that lay beyond f16's range where they are kept at 16 bits, and became ± 65504:
+    /// the gradients are not those of the loss.
     pub clamped: u32,
 }
 
@@ -194,8 +194,8 @@ impl Trainer {
         self.model.refresh_adapter().await
     }
 
-    /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the NLL
-    /// waits on the device; the mean of means is read micro-batch by micro-batch and returned.
+    /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the
+    /// NLL waits on the device; the mean of means is read micro-batch by micro-batch and returned.
     async fn accumulate(&mut self, window: &[Batch]) -> Result<Option<f64>> {
         let total: usize = window.iter().map(|batch| batch.targets.len()).sum();
         let (gpu, stats) = (self.model.gpu().clone(), self.model.stats().clone());
@@ -222,24 +222,25 @@ impl Trainer {
         Ok(means_of_means.then_some(means))
     }
 
-    /// Forward and backward of a batch, for a loss of one's own: adds the gradients of `scale · ΣNLL` to those that
-    /// [`Trainer::update`] will take.
+    /// Forward and backward of a batch, for a loss of one's own: adds the gradients of
+    /// `scale · ΣNLL` to those that [`Trainer::update`] will take.
     ///
-    /// A loss f(NLL₁, …) of several sequences has the gradient Σ ∂f/∂NLLᵢ · ∇NLLᵢ: each sequence is a batch, and the
-    /// derivative its scale. [`Model::token_nll`] gives the NLLs.
+    /// A loss f(NLL₁, …) of several sequences has the gradient Σ ∂f/∂NLLᵢ · ∇NLLᵢ: each sequence is
+    /// a batch, and the derivative its scale. [`Model::token_nll`] gives the NLLs.
     ///
-    /// **Errors** [`Error::Invalid`] for ids outside the vocabulary or a batch larger than the trainer was made for;
-    /// [`Error::Device`].
+    /// **Errors** [`Error::Invalid`] for ids outside the vocabulary or a batch larger than the
+    /// trainer was made for; [`Error::Device`].
     pub fn backward(&mut self, batch: &Batch, scale: f64) -> Result<()> {
         let key = DropoutKey { seed: self.options.seed, step: self.step, micro: self.micro };
         self.micro += 1;
         self.model.micro_batch(&self.space, batch, scale as f32, Some(key))
     }
 
-    /// AdamW with the gradients that [`Trainer::backward`] gathered, at the schedule's learning rate; gives their L2
-    /// norm before clipping.
+    /// AdamW with the gradients that [`Trainer::backward`] gathered, at the schedule's learning
+    /// rate; gives their L2 norm before clipping.
     ///
-    /// **Errors** [`Error::NonFinite`]: the parameters are as before, the gradients are zero. [`Error::Device`].
+    /// **Errors** [`Error::NonFinite`]: the parameters are as before, the gradients are zero.
+    /// [`Error::Device`].
     pub async fn update(&mut self) -> Result<f64> {
         let norm = f64::from(self.optimize().await?[0]);
         self.finite("the gradient norm", norm, &[])?;
@@ -279,8 +280,8 @@ impl Trainer {
 
     /// One optimizer step on a window of micro-batches.
     ///
-    /// **Errors** [`Error::NonFinite`] if loss or gradient is not finite: the parameters are as before
-    /// the step. [`Error::Invalid`] if the window has no target.
+    /// **Errors** [`Error::NonFinite`] if loss or gradient is not finite: the parameters are as
+    /// before the step. [`Error::Invalid`] if the window has no target.
     pub async fn step(&mut self, window: &[Batch]) -> Result<StepReport> {
         let target_tokens: usize = window.iter().map(|batch| batch.targets.len()).sum();
         if target_tokens == 0 {

@@ -38,8 +38,8 @@ impl Unlogged {
 
     /// The line of all steps, the last of which was `last`; begins anew.
     ///
-    /// **Source** transformers `Trainer._maybe_log_save_evaluate`: the loss is the mean over steps, rate and norm are
-    /// the last step's.
+    /// **Source** transformers `Trainer._maybe_log_save_evaluate`: the loss is the mean over steps,
+    /// rate and norm are the last step's.
     pub fn take(&mut self, last: &StepLine) -> StepLine {
         let all = std::mem::take(self);
         StepLine {

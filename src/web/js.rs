@@ -7,8 +7,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use crate::Error;
 use crate::error::spelled;
 
-/// A JavaScript `Error` whose `name` is [`Error::kind`]; numbers of `OutOfMemory` come along, so that a page can
-/// say them in its own words.
+/// A JavaScript `Error` whose `name` is [`Error::kind`]; numbers of `OutOfMemory` come along, so
+/// that a page can say them in its own words.
 pub(super) fn error(error: Error) -> JsValue {
     let js = js_sys::Error::new(&spelled(&error.to_string(), property));
     js.set_name(error.kind());

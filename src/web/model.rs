@@ -82,14 +82,16 @@ impl WasmModel {
         })
     }
 
-    /// Computes products at `"f32"`, or `"mixed"`: with factors of 16 bits where the device gains by it.
+    /// Computes products at `"f32"`, or `"mixed"`: with factors of 16 bits where the device gains
+    /// by it.
     #[wasm_bindgen(js_name = setPrecision)]
     pub fn set_precision(&mut self, precision: &str) -> Result<(), JsValue> {
         let precision = js::options(precision)?;
         self.idle().map(|model| model.set_precision(precision)).map_err(js::error)
     }
 
-    /// Kernels against their twins: those that an answer needs, or (`rest`) what training needs beside them.
+    /// Kernels against their twins: those that an answer needs, or (`rest`) what training needs
+    /// beside them.
     #[wasm_bindgen(js_name = selfTest)]
     pub async fn self_test(&mut self, rest: bool) -> Result<JsValue, JsValue> {
         let gpu = self.gpu.clone();
@@ -99,7 +101,8 @@ impl WasmModel {
         js::object(&checks)
     }
 
-    /// Adds an adapter from PEFT's two files and makes it the active one; what of it changes nothing, a line each.
+    /// Adds an adapter from PEFT's two files and makes it the active one; what of it changes
+    /// nothing, a line each.
     #[wasm_bindgen(js_name = addAdapter)]
     pub async fn add_adapter(
         &mut self,
@@ -197,8 +200,9 @@ impl WasmModel {
         })
     }
 
-    /// What a product costs: `{prompt, text, guess, price, low, high, mean, mode, mass, prices: [[dollars,
-    /// probability]], promptTokens, seconds}`; `price` is the median, `low` and `high` hold 80 % between them.
+    /// What a product costs: `{prompt, text, guess, price, low, high, mean, mode, mass, prices:
+    /// [[dollars, probability]], promptTokens, seconds}`; `price` is the median, `low` and `high`
+    /// hold 80 % between them.
     #[wasm_bindgen(js_name = predictPrice)]
     pub async fn predict_price(&self, product: String) -> Result<JsValue, JsValue> {
         let prompt = js::options::<ProductArgs>(&product)?.prompt();
@@ -249,8 +253,9 @@ impl WasmModel {
         js::object(&RowOut { prompt, completion, price: dollars })
     }
 
-    /// Bytes of all tensors on the device now, and what training with `config` (as for [`begin_training`]) would
-    /// take in all if every row had `max_length` tokens: `{deviceBytes, trainingBytes}`.
+    /// Bytes of all tensors on the device now, and what training with `config` (as for
+    /// [`begin_training`]) would take in all if every row had `max_length` tokens:
+    /// `{deviceBytes, trainingBytes}`.
     ///
     /// [`begin_training`]: WasmModel::begin_training
     pub fn memory(&self, config: &str) -> Result<JsValue, JsValue> {
@@ -269,8 +274,8 @@ impl WasmModel {
         self.tokenizer.encode(text, Special::Without).map(|ids| ids.len()).map_err(js::error)
     }
 
-    /// Begins to train a new adapter on rows of `{prompt, completion}` or `{text}`; `config` are settings of `run.toml` as JSON. Returns the
-    /// number of steps.
+    /// Begins to train a new adapter on rows of `{prompt, completion}` or `{text}`; `config` are
+    /// settings of `run.toml` as JSON. Returns the number of steps.
     #[wasm_bindgen(js_name = beginTraining)]
     pub async fn begin_training(
         &mut self,

@@ -1,5 +1,6 @@
-//! What `generate` writes: stop texts over special tokens and over the prompt's end, broken bytes, first spaces, and the tokens that a
-//! tokenizer puts around a prompt. Ids and texts are those of transformers 5.24 on the model of the repository.
+//! What `generate` writes: stop texts over special tokens and over the prompt's end, broken bytes,
+//! first spaces, and the tokens that a tokenizer puts around a prompt. Ids and texts are those of
+//! transformers 5.24 on the model of the repository.
 
 use std::fs;
 use std::path::Path;
@@ -24,8 +25,8 @@ fn generate(place: &Place, prompt: &str, more: &[&str]) -> Value {
     place.run(&[&args[..], more].concat()).lines().pop().unwrap()
 }
 
-/// The vocabulary as a SentencePiece model's: "▁" for spaces, bytes where letters of GPT-2's alphabet were, three of them
-/// in the place of tokens that the model is fond of.
+/// The vocabulary as a SentencePiece model's: "▁" for spaces, bytes where letters of GPT-2's
+/// alphabet were, three of them in the place of tokens that the model is fond of.
 fn byte_fallback(place: &Place) {
     edit_json(&place.path("model/tokenizer.json"), |tokenizer| {
         let vocab = tokenizer["model"]["vocab"].as_object().unwrap().clone();

@@ -78,7 +78,8 @@ fn rows_are_cut_at_1024_the_models_limit_or_a_presets_128() {
             serde_json::json!({"prompt": "a".repeat(prompt), "completion": "b".repeat(completion)});
         format!("{row}\n")
     };
-    // 161, 1199 and 1301 tokens with the end: the second loses its end, the third all of its answer.
+    // 161, 1199 and 1301 tokens with the end: the second loses its end, the third all of its
+    // answer.
     place.write("train.jsonl", &format!("{}{}{}", row(100, 60), row(990, 208), row(1290, 10)));
     let plan = |more: &str| {
         let args = format!("plan --json --model model --data train.jsonl --batch-size 1 {more}");

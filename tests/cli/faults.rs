@@ -1,5 +1,5 @@
-//! What goes wrong around a run: no room, no rights, another process. One message, exit code 1, the last
-//! checkpoint stays, and `--resume` ends as if nothing had happened.
+//! What goes wrong around a run: no room, no rights, another process. One message, exit code 1, the
+//! last checkpoint stays, and `--resume` ends as if nothing had happened.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -39,7 +39,8 @@ fn a_full_disk_keeps_the_last_checkpoint() {
     let place = Place::new();
     Done::of(place.train("whole", RUN).output().unwrap()).lines();
     stopped_after_three(&place, "broken");
-    // No file may grow beyond some KiB: writing ends as on a full disk, in the middle of the checkpoint.
+    // No file may grow beyond some KiB: writing ends as on a full disk, in the middle of the
+    // checkpoint.
     let plain = place.train("broken", &format!("{RUN} --resume"));
     let mut limited = Command::new("sh");
     limited.current_dir(place.path(""));
@@ -149,8 +150,8 @@ fn resident(pid: u32) -> u64 {
     1024 * line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
 }
 
-/// On a software adapter the device's memory is the process's, so that this sees both. 150 steps, or
-/// `WGPU_LORA_STEADY_STEPS`.
+/// On a software adapter the device's memory is the process's, so that this sees both. 150 steps,
+/// or `WGPU_LORA_STEADY_STEPS`.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_is_flat_from_step_fifty_on() {

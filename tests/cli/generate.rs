@@ -42,7 +42,8 @@ fn generation_reports_the_contracts_fields_and_agrees_with_logits() {
     assert_eq!((text.code, text.out), (Some(0), format!("{}\n", answer["text"].as_str().unwrap())));
 }
 
-/// Where the adapter has 16 bits (lavapipe does), the variant that uses them is chosen by `--precision mixed` alone.
+/// Where the adapter has 16 bits (lavapipe does), the variant that uses them is chosen by
+/// `--precision mixed` alone.
 #[test]
 fn mixed_precision_changes_the_last_digits_of_answers_and_f32_stays_as_it_is() {
     let place = Place::new();

@@ -1,4 +1,5 @@
-//! The program as a user meets it: run on a tiny model, judged by exit code, stdout, stderr and files.
+//! The program as a user meets it: run on a tiny model, judged by exit code, stdout, stderr and
+//! files.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

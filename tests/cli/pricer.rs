@@ -188,7 +188,8 @@ fn evaluate_judges_all_and_goes_on_and_predict_agrees() {
         assert!(place.bytes(&format!("judged/{file}")).len() > 200, "{file}");
     }
 
-    // Interrupted after the base model and a half-written line: the rest is made, the figures are the same.
+    // Interrupted after the base model and a half-written line: the rest is made, the figures are
+    // the same.
     let all = place.read("judged/predictions.jsonl");
     let some: Vec<&str> = all.lines().take(6).collect();
     fs::remove_dir_all(place.path("judged")).unwrap();

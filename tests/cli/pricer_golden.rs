@@ -60,8 +60,8 @@ fn baselines_are_scikit_learns() {
     for baseline in all {
         let expected: Vec<f64> =
             serde_json::from_value(golden["baselines"][baseline.name].clone()).unwrap();
-        // Constants are sums in another order; least squares by conjugate gradients end at a gradient of
-        // 1e-8 of the first, which is a cent at most here.
+        // Constants are sums in another order; least squares by conjugate gradients end at a
+        // gradient of 1e-8 of the first, which is a cent at most here.
         let bound = if baseline.name.contains("mean") || baseline.name.contains("median") {
             1e-9
         } else {

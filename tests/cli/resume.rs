@@ -34,7 +34,8 @@ fn equal(place: &Place, a: &str, b: &str) {
         assert!(of(a) == of(b), "{file} differs");
     }
     assert_eq!(metrics(place, a), metrics(place, b));
-    // Records differ in their times only, which have a fixed size: as many steps, and none of them twice.
+    // Records differ in their times only, which have a fixed size: as many steps, and none of them
+    // twice.
     let of = |run: &str| -> Vec<u64> {
         let files = std::fs::read_dir(place.path(&format!("{run}/tensorboard"))).unwrap();
         files.map(|file| file.unwrap().metadata().unwrap().len()).collect()
@@ -72,8 +73,8 @@ fn a_killed_run_ends_as_an_unbroken_one() {
     assert!(optimizer("whole") == optimizer("broken"));
 }
 
-/// Each run is killed once, at a moment of its own between its start and its end, and resumed to its
-/// end. 6 moments, or `WGPU_LORA_KILLS`.
+/// Each run is killed once, at a moment of its own between its start and its end, and resumed to
+/// its end. 6 moments, or `WGPU_LORA_KILLS`.
 #[test]
 fn killed_once_at_any_moment() {
     let kills = std::env::var("WGPU_LORA_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(6u64);
@@ -279,7 +280,8 @@ fn an_evaluation_goes_on_only_with_what_it_began_with() {
 fn an_interrupted_evaluation_before_the_first_step_counts_once() {
     let place = Place::new();
     place.write("many.jsonl", &crate::program::rows(50, 300));
-    // A rate that makes nothing better: with the first evaluation counted twice, patience ends before it begins.
+    // A rate that makes nothing better: with the first evaluation counted twice, patience ends
+    // before it begins.
     let run = "--max-steps 3 --eval-data many.jsonl --eval-steps 3 --early-stopping-patience 1";
     Done::of(place.train("whole", run).output().unwrap()).lines();
     let mut child =

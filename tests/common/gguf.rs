@@ -76,7 +76,8 @@ impl Draft {
         writer.finish().unwrap();
     }
 
-    /// Writes parts of it, one for each list of tensors, as `llama-gguf-split` names them; all keys are in the first.
+    /// Writes parts of it, one for each list of tensors, as `llama-gguf-split` names them; all keys
+    /// are in the first.
     pub fn write_parts(
         &self,
         stem: &Path,

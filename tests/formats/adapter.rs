@@ -226,7 +226,8 @@ fn patterns_are_pefts() {
     assert_eq!(config.largest_rank(), 8);
     let again = AdapterConfig::from_json("a", config.to_json().as_bytes()).unwrap();
     assert_eq!(again, config);
-    // The first in the file's order, which is not that of the alphabet; one that comes twice has the place of the first.
+    // The first in the file's order, which is not that of the alphabet; one that comes twice has
+    // the place of the first.
     for (patterns, ranks) in [
         (r#"{"v_proj": 4, "layers.*": 2}"#, [2, 4]),
         (r#"{"layers.*": 2, "v_proj": 4}"#, [2, 2]),

@@ -108,7 +108,8 @@ fn adapters_alone_are_scaled_as_llama_cpp_scales_them() {
         b.shape,
         adapter.tensors["base_model.model.model.layers.1.self_attn.k_proj.lora_B.weight"].0
     );
-    // Alphas by layer, the first of them 0, which llama.cpp would take for 1: B has what one alpha cannot say.
+    // Alphas by layer, the first of them 0, which llama.cpp would take for 1: B has what one alpha
+    // cannot say.
     let mut by_layer = adapter.clone();
     by_layer.config.alpha_pattern = [("layers.0.mlp.down_proj", 0.0), ("v_proj", 3.0)].into();
     let path = folder.path().join("by_layer.gguf");

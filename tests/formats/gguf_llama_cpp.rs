@@ -1,5 +1,5 @@
-//! GGUF as llama.cpp reads and writes it: models in parts, tokens that end a text, keys that nobody reads, and
-//! vocabularies that are written.
+//! GGUF as llama.cpp reads and writes it: models in parts, tokens that end a text, keys that nobody
+//! reads, and vocabularies that are written.
 
 use serde_json::{Value, json};
 use wgpu_lora::export::export_gguf;
@@ -127,7 +127,8 @@ fn generations_end_where_llama_cpp_ends_them() {
     // By text, whatever the type; the last one is EOS and comes first.
     let chat = [("<|im_end|>", 1), ("<|endoftext|>", 3), ("<x>", 3)];
     assert_eq!(ends(&chat, 2, &[]), (vec![2, 0, 1], true));
-    // Tokens around code: the places to be filled and files end a text, what stands before and behind them does not.
+    // Tokens around code: the places to be filled and files end a text, what stands before and
+    // behind them does not.
     let code = [("<|fim_prefix|>", 1), ("<|fim_pad|>", 3), ("<reponame>", 1), ("<|file_sep|>", 3)];
     assert_eq!(ends(&code, 0, &[]).0, [0, 1, 2, 3]);
     assert_eq!(ends(&code, 1, &[("fim_pad", 0)]).0, [1, 0, 2, 3]);

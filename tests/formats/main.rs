@@ -1,4 +1,5 @@
-//! Host code that reads and writes files, and NF4: against goldens of the real libraries, and against hostile files.
+//! Host code that reads and writes files, and NF4: against goldens of the real libraries, and
+//! against hostile files.
 
 mod adapter;
 mod assets;

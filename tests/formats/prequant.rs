@@ -191,7 +191,8 @@ fn weights_are_read_as_nf4_whatever_is_stored() {
     assert_error(read_nf4(&damaged, "w", [8, 8], true), is_format, &["damaged", "`w`", "[1, 2]"]);
 }
 
-/// The real model, where `cargo xtask models` has put it: dequantized weights against those of bitsandbytes.
+/// The real model, where `cargo xtask models` has put it: dequantized weights against those of
+/// bitsandbytes.
 #[test]
 fn the_real_model_quantizes_like_bitsandbytes() {
     let Some(models) = std::env::var_os("WGPU_LORA_MODELS") else { return };

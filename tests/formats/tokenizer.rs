@@ -15,7 +15,8 @@ fn byte_char(byte: u8) -> char {
     char::from_u32(256 + shifted).unwrap()
 }
 
-/// One token per byte (its id), the token `ab` (256), and two special tokens; the first is put before every text.
+/// One token per byte (its id), the token `ab` (256), and two special tokens; the first is put
+/// before every text.
 fn byte_tokenizer() -> Value {
     let mut vocab: serde_json::Map<String, Value> =
         (0..=255u8).map(|b| (byte_char(b).to_string(), b.into())).collect();
@@ -184,7 +185,8 @@ fn the_class_builds_its_own_pipeline_as_in_transformers() {
     assert_error(Tokenizer::from_file(folder.path()), is_unsupported, &["tokenizer.model"]);
 }
 
-/// All pieces of a stream; each is whole text by type, so half a character would be a replacement character.
+/// All pieces of a stream; each is whole text by type, so half a character would be a replacement
+/// character.
 fn stream(t: &Tokenizer, ids: &[u32], special: Special) -> (Vec<String>, String) {
     let mut stream = DecodeStream::new(special);
     let pieces = ids.iter().filter_map(|id| stream.step(t, *id).unwrap()).collect();
@@ -213,7 +215,8 @@ fn streams_never_give_half_a_character() {
     assert_eq!(stream(&t, &special, Special::With).0.concat(), "<bos>a<eos>b");
 }
 
-/// The real tokenizers are too large for the repository; `WGPU_LORA_GOLDEN` brings them, each beside its set.
+/// The real tokenizers are too large for the repository; `WGPU_LORA_GOLDEN` brings them, each
+/// beside its set.
 #[test]
 fn real_tokenizers_give_the_ids_of_the_python_package() {
     let Some(set) = large_golden() else { return };

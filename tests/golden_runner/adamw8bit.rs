@@ -47,8 +47,8 @@ impl Hyper {
     }
 }
 
-/// The set does not say whose hyperparameters the stream was made with: those of the section, or of one
-/// of its runs. The first step of the 32-bit tensor, which no code rounds, tells.
+/// The set does not say whose hyperparameters the stream was made with: those of the section, or of
+/// one of its runs. The first step of the 32-bit tensor, which no code rounds, tells.
 fn hyper(file: &File, about: &Value) -> Outcome<Hyper> {
     let runs = about["runs"].as_object().into_iter().flatten().map(|(_, run)| &run["hyper"]);
     let all = [&about["hyper"], &about["adamw8bit"]["hyper"]].into_iter().chain(runs);

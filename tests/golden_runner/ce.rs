@@ -1,5 +1,5 @@
-//! `ce/<case>`: the loss of a large vocabulary and its gradient by the hidden states, through the head
-//! that training runs. Weights come from the portable generator that `ce.json` describes.
+//! `ce/<case>`: the loss of a large vocabulary and its gradient by the hidden states, through the
+//! head that training runs. Weights come from the portable generator that `ce.json` describes.
 
 use super::devices::{self, Device};
 use super::hash::hash_uniform;
@@ -121,7 +121,8 @@ impl Head {
         let what = |name: &str| format!("{name}, {} shards", shards.len());
         for name in file.names() {
             let part = name.rsplit_once('.').map_or(name, |(_, part)| part);
-            // Where the results of a rerun in f64 are stored, those of f32 have an error of their own.
+            // Where the results of a rerun in f64 are stored, those of f32 have an error of their
+            // own.
             let exact = format!("f64.{part}_f64");
             if name != exact && file.has(&exact) {
                 continue;

@@ -14,8 +14,8 @@ pub struct Device {
     pub policy: Policy,
 }
 
-/// The policies that can differ on some adapter: the default, the baseline, and bodies that software
-/// adapters do not choose by themselves.
+/// The policies that can differ on some adapter: the default, the baseline, and bodies that
+/// software adapters do not choose by themselves.
 fn policies() -> Vec<Policy> {
     let workgroup =
         kernels::ALL.iter().any(|kernel| kernel.bodies.iter().any(|body| body.name == "workgroup"));
@@ -61,8 +61,8 @@ pub fn each(judge: &mut Judge, mut check: impl FnMut(&mut Judge, &Device) -> Out
     Ok(())
 }
 
-/// Runs a check that takes minutes with the baseline on a software adapter: it is left out there, unless
-/// `WGPU_LORA_GOLDEN_ALL` is set.
+/// Runs a check that takes minutes with the baseline on a software adapter: it is left out there,
+/// unless `WGPU_LORA_GOLDEN_ALL` is set.
 pub fn each_affordable(
     judge: &mut Judge,
     mut check: impl FnMut(&mut Judge, &Device) -> Outcome,

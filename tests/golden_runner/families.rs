@@ -1,4 +1,5 @@
-//! `families/<family>`: a tiny checkpoint of another family, and PEFT adapters on it, among them some that differ by layer.
+//! `families/<family>`: a tiny checkpoint of another family, and PEFT adapters on it, among them
+//! some that differ by layer.
 
 use super::judge::{Case, Outcome};
 use super::set::{Inputs, Set};

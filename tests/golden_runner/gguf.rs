@@ -1,5 +1,5 @@
-//! `gguf`: blocks of every element type against PyPI `gguf`'s values, and the real model from its one GGUF file:
-//! weights, tokenizer, mean loss.
+//! `gguf`: blocks of every element type against PyPI `gguf`'s values, and the real model from its
+//! one GGUF file: weights, tokenizer, mean loss.
 
 use super::judge::{Case, Judge, Outcome};
 use super::set::Set;
@@ -15,7 +15,8 @@ use wgpu_lora::model::Quant;
 const BLOCKS: &str = "gguf/blocks.safetensors";
 const MODEL: &str = "smollm2-135m.gguf";
 
-/// Relative difference of a text's mean loss: NF4 codes of the exact weights and of those rounded to bf16 differ.
+/// Relative difference of a text's mean loss: NF4 codes of the exact weights and of those rounded
+/// to bf16 differ.
 const MEAN_LOSS: f64 = 5e-3;
 
 const TYPES: [(&str, GgufType); 10] = [
@@ -63,8 +64,8 @@ fn blocks(judge: &mut Judge, set: &Set) -> Outcome {
     Ok(())
 }
 
-/// The folder beside the file was made from it by a converter that shares no code with the reader: equal after
-/// rounding to bf16, bit by bit, read whole or in pieces.
+/// The folder beside the file was made from it by a converter that shares no code with the reader:
+/// equal after rounding to bf16, bit by bit, read whole or in pieces.
 fn weights(judge: &mut Judge) -> Outcome {
     let gguf = Checkpoint::open(models::path(MODEL)?)?;
     let folder = Checkpoint::open(models::path("smollm2-135m")?)?;

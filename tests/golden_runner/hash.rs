@@ -1,7 +1,7 @@
 //! The portable generator that goldens use in place of large stored tensors.
 
-/// `n` values in [-1, 1) with 24 bits: `u = (z >> 40)·2^-23 − 1`, `z` the finalizer of SplitMix64 of
-/// `stream · 0x9E3779B97F4A7C15 + i`.
+/// `n` values in [-1, 1) with 24 bits: `u = (z >> 40)·2^-23 − 1`, `z` the finalizer of SplitMix64
+/// of `stream · 0x9E3779B97F4A7C15 + i`.
 pub fn hash_uniform(n: usize, stream: u64) -> Vec<f32> {
     let start = stream.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (0..n as u64)

@@ -1,5 +1,5 @@
-//! `lora/<adapter>`: a PEFT adapter on a base model: logits, loss, gradients (`forward_<base>`), and the
-//! weights it merges to (`merged_<base>`).
+//! `lora/<adapter>`: a PEFT adapter on a base model: logits, loss, gradients (`forward_<base>`),
+//! and the weights it merges to (`merged_<base>`).
 
 use std::path::PathBuf;
 
@@ -76,7 +76,8 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
     Ok(cases)
 }
 
-/// The case of an adapter on a base model of the set, whose folder holds the batch and the results too.
+/// The case of an adapter on a base model of the set, whose folder holds the batch and the results
+/// too.
 pub fn case(set: &Set, base: &str, folder: &str) -> Case {
     let site = Site {
         set: set.clone(),

@@ -82,7 +82,8 @@ fn discover(set: &Set) -> Vec<Case> {
 
 pub fn run() -> ExitCode {
     let mut args = Arguments::from_args();
-    // With one thread the harness writes a test's name before it runs, into the middle of our lines.
+    // With one thread the harness writes a test's name before it runs, into the middle of our
+    // lines.
     args.test_threads = Some(args.test_threads.unwrap_or(2).max(2));
     let paths = paths();
     let cases = paths.iter().flat_map(|path| discover(&Set::new(path)));

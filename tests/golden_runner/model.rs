@@ -50,7 +50,8 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
     Ok(cases)
 }
 
-/// `forward_f32.safetensors` is of one kind of weights, `forward.safetensors` names them in its keys.
+/// `forward_f32.safetensors` is of one kind of weights, `forward.safetensors` names them in its
+/// keys.
 fn of_one_kind(result: &str) -> Option<&str> {
     result.strip_prefix("forward_")?.strip_suffix(".safetensors")
 }

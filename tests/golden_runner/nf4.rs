@@ -136,8 +136,8 @@ fn compare_double(
     };
     let offsets = stored("offset")?;
     if offsets.as_ref().is_some_and(|want| want[0].to_bits() != offset.to_bits()) {
-        // The mean of the scales depends on the order of its sum, and so on the machine: what follows from
-        // the stored offset must be exact all the same.
+        // The mean of the scales depends on the order of its sum, and so on the machine: what
+        // follows from the stored offset must be exact all the same.
         let want = offsets.unwrap_or_default()[0];
         judge.compare("double offset, ulps", ulps_apart(*offset, want), 1.0);
         let nested = stored("nested_absmax")?.unwrap_or_else(|| nested_absmax.clone());
@@ -198,8 +198,8 @@ fn compare_codes(judge: &mut Judge, got: &[u8], want: &[u8]) -> Vec<u8> {
 /// The largest identity that is multiplied: what it costs grows with its square.
 const WIDEST: usize = 512;
 
-/// Uploads the matrix as loading does and reads its values back through the products of the model: `W`
-/// as the gradient of an identity, and transposed as the product with one.
+/// Uploads the matrix as loading does and reads its values back through the products of the model:
+/// `W` as the gradient of an identity, and transposed as the product with one.
 fn compare_on_device(
     judge: &mut Judge,
     device: &Device,
@@ -252,8 +252,9 @@ fn transposed(device: &Device, w: &Matrix, x: &Tensor) -> Outcome<Vec<f32>> {
     Ok((0..w.rows * w.cols).map(at).collect())
 }
 
-/// The largest difference from the host's values, in ulps of each block's scale. Devices may flush what is
-/// below the smallest normal number. A scale is a sum: where it nearly cancels, its parts' ulp counts.
+/// The largest difference from the host's values, in ulps of each block's scale. Devices may flush
+/// what is below the smallest normal number. A scale is a sum: where it nearly cancels, its parts'
+/// ulp counts.
 fn ulps(matrix: &Nf4Matrix, got: &[f32]) -> f64 {
     let offset = match matrix.scales {
         Nf4Scales::Double { offset, .. } => offset,

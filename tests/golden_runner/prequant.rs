@@ -84,7 +84,8 @@ fn forward(judge: &mut Judge, set: &Set, folder: &str) -> Outcome {
     })
 }
 
-/// The same model with its dequantized weights in the checkpoint's type, where the set holds all of them.
+/// The same model with its dequantized weights in the checkpoint's type, where the set holds all of
+/// them.
 fn rounded(set: &Set, folder: &str, checkpoint: &Checkpoint) -> Outcome<Option<Checkpoint>> {
     let path = format!("{folder}/{WEIGHTS}");
     if !set.has(&path) {

@@ -92,7 +92,8 @@ fn run(judge: &mut Judge, file: &File, name: &str, model: &Value, positions: &[u
     })
 }
 
-/// `<name>.<part>_f64`, else `<name>.<part>`: the f32 angles of torch have an error that fills the bound.
+/// `<name>.<part>_f64`, else `<name>.<part>`: the f32 angles of torch have an error that fills the
+/// bound.
 fn stored(file: &File, name: &str, part: &str) -> Outcome<Option<(String, Vec<f64>)>> {
     let single = format!("{name}.{part}");
     let double = format!("{single}_f64");

@@ -1,6 +1,6 @@
-//! `smollm2`: a real pretrained model: logits, token losses, greedy tokens, NF4 weights, and six QLoRA
-//! steps. The model comes from `cargo xtask models`. On software adapters the baseline runs the prompts
-//! alone: the rest would take many minutes.
+//! `smollm2`: a real pretrained model: logits, token losses, greedy tokens, NF4 weights, and six
+//! QLoRA steps. The model comes from `cargo xtask models`. On software adapters the baseline runs
+//! the prompts alone: the rest would take many minutes.
 
 use super::judge::{Case, Judge, Outcome, largest_difference, wrong};
 use super::set::Set;

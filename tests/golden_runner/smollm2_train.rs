@@ -1,5 +1,5 @@
-//! QLoRA steps of the real model. The batches and the first adapter are made here as the goldens' script
-//! made them: rows of consecutive tokens of the text, and values of the portable generator.
+//! QLoRA steps of the real model. The batches and the first adapter are made here as the goldens'
+//! script made them: rows of consecutive tokens of the text, and values of the portable generator.
 
 use super::devices;
 use super::hash::hash_uniform;
@@ -17,10 +17,11 @@ use wgpu_lora::train::trainer::{LossNormalisation, Trainer, TrainerOptions};
 
 /// Relative difference of the loss, as for the tiny models.
 const LOSS: f64 = 2e-5;
-/// Relative differences of the gradient norm, and of that of one tensor: twice what PyTorch's own f32 differs from f64 in
-/// such runs (1.8e-5 and 5.8e-5 at worst, three runs of six steps, two texts, two first adapters), since both sides
-/// compute in f32. Gradients of this model are ill-conditioned from the first step on: the worst of its 420 tensors is
-/// off by 1.1e-4 there, and AdamW's first updates carry the sign of the smallest.
+/// Relative differences of the gradient norm, and of that of one tensor: twice what PyTorch's own
+/// f32 differs from f64 in such runs (1.8e-5 and 5.8e-5 at worst, three runs of six steps, two
+/// texts, two first adapters), since both sides compute in f32. Gradients of this model are
+/// ill-conditioned from the first step on: the worst of its 420 tensors is off by 1.1e-4 there, and
+/// AdamW's first updates carry the sign of the smallest.
 const NORM: f64 = 3.6e-5;
 const TENSOR: f64 = 1.2e-4;
 /// Largest difference of a final parameter, and relative difference of a tensor's norm.
@@ -152,7 +153,8 @@ fn compare_step(
     number: usize,
 ) -> Outcome {
     let relative = |got: f64, want: f64| (got - want).abs() / want.abs();
-    // Norms of single tensors need the gradients, which a step clears: those of the last step are enough.
+    // Norms of single tensors need the gradients, which a step clears: those of the last step are
+    // enough.
     let mut norms = BTreeMap::new();
     if !want.clipped_grad_norms.is_empty() && number == STEPS as usize {
         let (_, gradients) = block_on(trainer.gradients(window))?;

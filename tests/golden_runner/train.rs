@@ -1,5 +1,5 @@
-//! `train/<run>`: optimizer steps on recorded batches: loss, norm and learning rate of every step, and
-//! the final adapter.
+//! `train/<run>`: optimizer steps on recorded batches: loss, norm and learning rate of every step,
+//! and the final adapter.
 
 use super::judge::{Case, Judge, Outcome, largest_difference, relative_norm, worse, wrong};
 use super::set::{Inputs, Set};

@@ -1,6 +1,7 @@
-//! Runs an operation's cases: outputs start as the case says (NaN where they are overwritten), guard
-//! words behind every tensor stay untouched, a second run is bit-equal although its grid is cut into parts, the
-//! device equals the twin, and the comparison rejects each of the case's wrong operations.
+//! Runs an operation's cases: outputs start as the case says (NaN where they are overwritten),
+//! guard words behind every tensor stay untouched, a second run is bit-equal although its grid is
+//! cut into parts, the device equals the twin, and the comparison rejects each of the case's wrong
+//! operations.
 
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeSet;
@@ -147,7 +148,8 @@ fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs an operation, and its twin on what its tensors held before: the largest difference of an output.
+/// Runs an operation, and its twin on what its tensors held before: the largest difference of an
+/// output.
 pub fn difference_to_twin(gpu: &Gpu, op: &dyn Op) -> Result<f32> {
     let tensors = op.tensors();
     let host = |t: &&Tensor| pollster::block_on(gpu.read_words(t)).map(Host);
@@ -163,8 +165,9 @@ pub fn difference_to_twin(gpu: &Gpu, op: &dyn Op) -> Result<f32> {
     Ok(worst)
 }
 
-/// A device for each policy under which an adapter runs a variant that it ran under none before it: together they run
-/// all that the adapter can. A body that is added to a kernel's table is met here without a word more.
+/// A device for each policy under which an adapter runs a variant that it ran under none before it:
+/// together they run all that the adapter can. A body that is added to a kernel's table is met here
+/// without a word more.
 pub fn devices(open: impl Fn(Policy) -> Gpu) -> Vec<Gpu> {
     let mut met = BTreeSet::new();
     let names = ["auto"].into_iter().chain(Policy::names(kernels::ALL));
@@ -194,7 +197,8 @@ pub fn trials(families: Vec<Vec<Case>>) -> Vec<Trial> {
         .map(|case| {
             let gpus = gpus.clone();
             Trial::test(case.name(), move || {
-                // A variant that several policies choose is tested once, with all of the case's calls.
+                // A variant that several policies choose is tested once, with all of the case's
+                // calls.
                 let mut seen = Vec::new();
                 for gpu in gpus.iter() {
                     let mut here = Vec::new();

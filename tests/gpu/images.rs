@@ -1,4 +1,5 @@
-//! A body that reads its operands from images gives, bit for bit, what it gives with storage buffers.
+//! A body that reads its operands from images gives, bit for bit, what it gives with storage
+//! buffers.
 
 use crate::harness::Case;
 use libtest_mimic::{Failed, Trial};

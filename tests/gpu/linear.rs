@@ -212,7 +212,8 @@ fn dora_norm(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
 
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    // (M, N, K): one of everything, tails in each direction, rows off block and word borders, a real shape.
+    // (M, N, K): one of everything, tails in each direction, rows off block and word borders, a
+    // real shape.
     let shapes = [
         [1, 1, 1],
         [2, 5, 7],

@@ -1,5 +1,5 @@
-//! Level 1 ([`no_op`]) and level 3 ([`harness`]): every kernel, in every variant, first where nothing is
-//! computed and everything checked, then against its CPU twin.
+//! Level 1 ([`no_op`]) and level 3 ([`harness`]): every kernel, in every variant, first where
+//! nothing is computed and everything checked, then against its CPU twin.
 #![allow(clippy::print_stdout, reason = "every case says its error and its bound")]
 
 mod attention;

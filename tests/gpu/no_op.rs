@@ -1,5 +1,6 @@
-//! Level 1: pipelines, layouts, bind groups and dispatches of every case on wgpu's no-op device, whose
-//! limits are WebGPU's defaults under the baseline policy. No driver is needed, nothing is computed.
+//! Level 1: pipelines, layouts, bind groups and dispatches of every case on wgpu's no-op device,
+//! whose limits are WebGPU's defaults under the baseline policy. No driver is needed, nothing is
+//! computed.
 
 use crate::harness::{Case, devices};
 use libtest_mimic::{Failed, Trial};

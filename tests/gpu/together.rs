@@ -1,4 +1,5 @@
-//! Operations in one dispatch give, bit for bit, what they give one after the other, and touch nothing else.
+//! Operations in one dispatch give, bit for bit, what they give one after the other, and touch
+//! nothing else.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Evil files by name, and what is said about each: `messages.txt` holds all messages, so that a change of one is seen.
+//! Evil files by name, and what is said about each: `messages.txt` holds all messages, so that a
+//! change of one is seen.
 //!
 //! `WGPU_LORA_UPDATE=1 cargo test --release --test hostile evil` writes it anew.
 

@@ -1,7 +1,8 @@
-//! Files of unknown origin: a fixed number of spoilt ones for every parser, and the evil ones by name with their messages.
+//! Files of unknown origin: a fixed number of spoilt ones for every parser, and the evil ones by
+//! name with their messages.
 //!
-//! The spoilt ones come from a mutator that a seed drives, so that every run tries the same; `cargo fuzz` (fuzz/) drives
-//! the same functions for as long as one likes.
+//! The spoilt ones come from a mutator that a seed drives, so that every run tries the same;
+//! `cargo fuzz` (fuzz/) drives the same functions for as long as one likes.
 
 mod alloc;
 #[path = "../../fuzz/entry.rs"]
@@ -19,8 +20,8 @@ use mutate::Mutator;
 /// What is allowed beside four times the file: messages, and buffers that do not depend on it.
 const FLOOR: usize = 64 << 10;
 
-/// The same where a tokenizer is built and used: its crate makes room for a cache of 10,000 words, and the regular
-/// expressions of pre-tokenizers for tables of up to 4 MiB, whatever the file.
+/// The same where a tokenizer is built and used: its crate makes room for a cache of 10,000 words,
+/// and the regular expressions of pre-tokenizers for tables of up to 4 MiB, whatever the file.
 const TOKENIZER_FLOOR: usize = 8 << 20;
 
 /// The same for Parquet, whose compressed pages may be larger than the file.
@@ -37,7 +38,8 @@ fn corpus(format: &str) -> Vec<Vec<u8>> {
     paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Inputs that share a thread: the tokenizers crate keeps a table a thread that grows with every tokenizer.
+/// Inputs that share a thread: the tokenizers crate keeps a table a thread that grows with every
+/// tokenizer.
 const A_THREAD: usize = 1000;
 
 /// What became of some inputs.
@@ -68,8 +70,8 @@ fn one(format: &str, run: fn(&[u8]) -> bool, i: usize, input: &[u8], floor: usiz
     Outcome { read: usize::from(outcome.is_ok_and(|read| read)), largest, slowest }
 }
 
-/// As the program does: of a panic that the Parquet reader catches nothing is printed. The backtrace that
-/// `RUST_BACKTRACE` asks for would take megabytes, too.
+/// As the program does: of a panic that the Parquet reader catches nothing is printed. The
+/// backtrace that `RUST_BACKTRACE` asks for would take megabytes, too.
 fn hush_caught_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

@@ -94,7 +94,8 @@ impl Mutator {
         data
     }
 
-    /// Half of the places are near the beginning, where headers are; footers are found by the others.
+    /// Half of the places are near the beginning, where headers are; footers are found by the
+    /// others.
     fn place(&mut self, data: &[u8]) -> usize {
         let within = [data.len(), data.len().min(1024)][self.below(2)];
         self.below(within)

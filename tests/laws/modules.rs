@@ -1,7 +1,9 @@
-//! The modules of a crate as its sources spell them: which file defines a name, and which files a file uses.
+//! The modules of a crate as its sources spell them: which file defines a name, and which files a
+//! file uses.
 //!
-//! Names are followed through imports, globs and re-exports to the file that defines them. Not seen are methods (only
-//! the type that has them is), and names that a macro makes: those count for the module that they are looked for in.
+//! Names are followed through imports, globs and re-exports to the file that defines them. Not seen
+//! are methods (only the type that has them is), and names that a macro makes: those count for the
+//! module that they are looked for in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -70,8 +70,9 @@ fn what_is_used_is_there_and_what_is_there_is_used() {
     assert_eq!(idle, None, "no body uses it");
 }
 
-/// Lines that name a storage binding without indexing it. The composer puts what is added to an index before every
-/// `name[`: a local, a parameter or a pointer of that name would take it or escape it.
+/// Lines that name a storage binding without indexing it. The composer puts what is added to an
+/// index before every `name[`: a local, a parameter or a pointer of that name would take it or
+/// escape it.
 fn strays<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     let is_stray = |line: &str| {
         let code = line.split("//").next().unwrap_or_default();

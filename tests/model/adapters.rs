@@ -1,4 +1,5 @@
-//! Adapters whose configurations say more than names: PEFT's logits beside the model and merged, and scales that come back.
+//! Adapters whose configurations say more than names: PEFT's logits beside the model and merged,
+//! and scales that come back.
 
 use std::path::{Path, PathBuf};
 
@@ -94,8 +95,8 @@ fn layers_without_tensors_are_named_and_left_as_they_are() {
     block_on(model.add_adapter("idle", &idle)).unwrap();
 }
 
-/// A factor of 1 is the adapter as trained, whatever the patterns say, and a norm of DoRA follows the scale of an adapter
-/// that is not the active one.
+/// A factor of 1 is the adapter as trained, whatever the patterns say, and a norm of DoRA follows
+/// the scale of an adapter that is not the active one.
 #[test]
 fn scales_come_back() {
     let gpu = gpu();

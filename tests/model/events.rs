@@ -1,5 +1,5 @@
-//! A run that is stopped behind any of its events, or in one, and resumed ends as the unbroken run: the same adapter,
-//! `best/`, optimizer, lines of metrics, TensorBoard records and end.
+//! A run that is stopped behind any of its events, or in one, and resumed ends as the unbroken run:
+//! the same adapter, `best/`, optimizer, lines of metrics, TensorBoard records and end.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +49,8 @@ impl Case {
     }
 }
 
-/// An event without what the clock decides, or where a file lies; saves are left out, since a stopped run makes more.
+/// An event without what the clock decides, or where a file lies; saves are left out, since a
+/// stopped run makes more.
 fn named(event: &Event) -> Option<String> {
     match event {
         Event::Step { step, logged } => {
@@ -162,8 +163,8 @@ fn same(unbroken: &BTreeMap<String, Vec<u8>>, out: &Path, what: &str) {
     }
 }
 
-/// A line of metrics is due every so many steps and with the last one. Loss: the mean of the steps since the last line,
-/// as the Trainer's; targets: theirs; rate and norm: the last step's.
+/// A line of metrics is due every so many steps and with the last one. Loss: the mean of the steps
+/// since the last line, as the Trainer's; targets: theirs; rate and norm: the last step's.
 fn lines_sum_up(events: &[Event], logging_steps: u64) {
     let mut since = Vec::new();
     for event in events {
@@ -182,7 +183,8 @@ fn lines_sum_up(events: &[Event], logging_steps: u64) {
     assert!(since.is_empty() || early, "{since:?} are in no line");
 }
 
-/// Stops a run behind each of its events in each way, and in the middle of each; returns the number of its events.
+/// Stops a run behind each of its events in each way, and in the middle of each; returns the number
+/// of its events.
 fn stopped_everywhere(case: &Case) -> usize {
     let temp = tempfile::tempdir().unwrap();
     let path = |name: String| temp.path().join(name);

@@ -1,5 +1,5 @@
-//! GGUF files of the embedded model with something more in them: used as llama.cpp uses it, or refused by name.
-//! The values are llama.cpp's for the same files.
+//! GGUF files of the embedded model with something more in them: used as llama.cpp uses it, or
+//! refused by name. The values are llama.cpp's for the same files.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! What a device holds does not grow with the tokens and lengths it has seen. On wgpu's no-op device: nothing is
-//! computed, but every buffer and bind group is made.
+//! What a device holds does not grow with the tokens and lengths it has seen. On wgpu's no-op
+//! device: nothing is computed, but every buffer and bind group is made.
 
 use crate::setup::*;
 use wgpu_lora::gpu::{Gpu, GpuOptions};

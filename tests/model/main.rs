@@ -1,5 +1,6 @@
-//! Level 4: the model as a whole on the adapter, beyond what goldens can say: equalities between two
-//! ways to the same numbers, edges of shapes, and errors. The models are those of `tests/golden`.
+//! Level 4: the model as a whole on the adapter, beyond what goldens can say: equalities between
+//! two ways to the same numbers, edges of shapes, and errors. The models are those of
+//! `tests/golden`.
 
 mod adapters;
 mod browser;

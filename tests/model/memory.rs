@@ -1,4 +1,5 @@
-//! The plan says what is allocated: to the byte of the tensors, and within 5 % of wgpu's own report.
+//! The plan says what is allocated: to the byte of the tensors, and within 5 % of wgpu's own
+//! report.
 
 use crate::setup::*;
 use wgpu_lora::Error;
@@ -128,7 +129,8 @@ fn what_does_not_fit_is_refused_with_settings_that_do() {
     assert!(told <= total / 2);
 }
 
-/// A published configuration: hidden, layers, heads, head dimension; all with 8 key heads and tied heads.
+/// A published configuration: hidden, layers, heads, head dimension; all with 8 key heads and tied
+/// heads.
 fn published(hidden: usize, layers: usize, heads: usize, head_dim: usize) -> ModelConfig {
     let text = format!(
         r#"{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",

@@ -1,4 +1,5 @@
-//! A vocabulary that is kept in several pieces, in an odd model: hidden 8, one block that adds nothing.
+//! A vocabulary that is kept in several pieces, in an odd model: hidden 8, one block that adds
+//! nothing.
 
 use crate::setup::*;
 use wgpu_lora::format::ModelConfig;

@@ -1,5 +1,5 @@
-//! No submission of a large pass would take a slow GPU more than 100 ms. On wgpu's no-op device: nothing is
-//! computed, so sizes may be real.
+//! No submission of a large pass would take a slow GPU more than 100 ms. On wgpu's no-op device:
+//! nothing is computed, so sizes may be real.
 
 use crate::setup::*;
 use std::time::Duration;

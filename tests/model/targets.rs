@@ -1,5 +1,5 @@
-//! Few targets: the last block runs at their rows alone where the workspace is made for few, and at all rows where it is
-//! made for many. Both ways give the same numbers.
+//! Few targets: the last block runs at their rows alone where the workspace is made for few, and at
+//! all rows where it is made for many. Both ways give the same numbers.
 
 use crate::setup::*;
 use wgpu_lora::data::Batch;
@@ -72,7 +72,8 @@ fn same_gradients(what: &str, [few, all]: [(f64, Tensors); 2]) {
 
 #[test]
 fn losses_and_gradients_are_those_of_all_rows() {
-    // Masks are of a selected row's own number, so where both ways must agree only k and v of the last layer have any.
+    // Masks are of a selected row's own number, so where both ways must agree only k and v of the
+    // last layer have any.
     let masked = ["layers.0.self_attn.q_proj", "layers.0.mlp.down_proj", "k_proj", "v_proj"];
     for policy in [Policy::Auto, Policy::Baseline, Policy::Prefer("workgroup".into())] {
         let gpu = open(policy, false);
@@ -115,7 +116,8 @@ fn evaluation_and_logits_are_those_of_all_rows() {
             let [(few, a), (all, b)] = nll;
             assert!(few.len() == TARGETS && difference(&few, &all) < 2e-5, "{few:?} {all:?}");
             is_less_work([a, b], 0.9);
-            // Two prompts of 15 tokens: rows in any order, a prompt at once, behind a cache, into slots.
+            // Two prompts of 15 tokens: rows in any order, a prompt at once, behind a cache, into
+            // slots.
             let prompts: Vec<u32> = ids(30, 1).iter().map(|id| id % 96).collect();
             let [few, all] = [2, 30].map(|targets| {
                 let space = model.workspace(Pass { batch: 2, queries: 15, targets }, None).unwrap();

@@ -58,8 +58,8 @@ fn checkpointing_changes_no_bit() {
     }
 }
 
-/// Activations at 16 bits: the forward pass is that of f32, gradients are within their rounding, and 200 steps
-/// stay within 0.5 % of the same losses.
+/// Activations at 16 bits: the forward pass is that of f32, gradients are within their rounding,
+/// and 200 steps stay within 0.5 % of the same losses.
 #[test]
 fn packed_activations_follow_f32() {
     let gpu = gpu();
@@ -84,7 +84,8 @@ fn packed_activations_follow_f32() {
     }
 }
 
-/// up × 2¹⁷ and down ÷ 2¹⁷ are the same function, but activations leave f16's range, and the gradients are others: counted.
+/// up × 2¹⁷ and down ÷ 2¹⁷ are the same function, but activations leave f16's range, and the
+/// gradients are others: counted.
 #[test]
 fn activations_beyond_f16_are_counted() {
     let gpu = gpu();
@@ -112,8 +113,8 @@ fn activations_beyond_f16_are_counted() {
     assert_eq!(step(1.0, Keep::Half).clamped, 0);
 }
 
-/// Products at 16 bits, where the adapter has them: losses of 200 steps stay within 0.5 % of those of f32. The
-/// model is f32 again when its training ends.
+/// Products at 16 bits, where the adapter has them: losses of 200 steps stay within 0.5 % of those
+/// of f32. The model is f32 again when its training ends.
 #[test]
 fn products_at_16_bits_follow_f32() {
     let gpu = open(Policy::Prefer("workgroup_f16".into()), false);
@@ -220,7 +221,8 @@ fn sequences_end_to_end_give_what_they_give_one_by_one() {
     }
 }
 
-/// LoRA's way up is a product of its own in baseline bodies and a part of the whole product in those for GPUs.
+/// LoRA's way up is a product of its own in baseline bodies and a part of the whole product in
+/// those for GPUs.
 #[test]
 fn lora_within_the_product_equals_lora_beside_it() {
     for dropout in [0.0, 0.3] {
@@ -261,8 +263,9 @@ fn slope_is_the_gradient(model: Model, lengths: &[usize]) {
     });
 }
 
-/// DoRA's magnitudes change nothing but the output, so with dropout's mask held still the loss along their
-/// gradient must have its slope: in every layer, through the inputs that both parts of the mask divide.
+/// DoRA's magnitudes change nothing but the output, so with dropout's mask held still the loss
+/// along their gradient must have its slope: in every layer, through the inputs that both parts of
+/// the mask divide.
 #[test]
 fn gradients_of_dora_with_dropout_are_slopes() {
     let gpu = gpu();

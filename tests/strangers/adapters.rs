@@ -1,5 +1,6 @@
-//! adapters: logits with the adapter beside the model, merged into it, written and read again, and after its scale was
-//! changed and set back. Within 2e-4 of PEFT's: both compute in f32, in other orders.
+//! adapters: logits with the adapter beside the model, merged into it, written and read again, and
+//! after its scale was changed and set back. Within 2e-4 of PEFT's: both compute in f32, in other
+//! orders.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -58,7 +59,8 @@ fn write_base(folder: &Path, family: &str, tied: bool) -> Result<(), String> {
     model::write_weights(folder, &json!({"seed": 1, "dtype": "F32", "tensors": shapes}))
 }
 
-/// `scaled` of kinds/adapters.py: the adapter's tensors, which a case lists under the names that some version or tool writes.
+/// `scaled` of kinds/adapters.py: the adapter's tensors, which a case lists under the names that
+/// some version or tool writes.
 fn write_adapter(case: &Case) -> Result<(), String> {
     let tensors = case.input["tensors"].as_object().ok_or("no tensors")?;
     let seed = case.input["seed"].as_u64().ok_or("no seed")?;

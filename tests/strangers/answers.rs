@@ -1,4 +1,5 @@
-//! Answers: greedy ids and text with stop texts, and what decoding gives all at once, piece by piece and behind a prompt.
+//! Answers: greedy ids and text with stop texts, and what decoding gives all at once, piece by
+//! piece and behind a prompt.
 
 use super::case::{Case, Verdict};
 use super::model;

@@ -13,7 +13,8 @@ use serde_json::Value;
 pub enum Verdict {
     /// The program made what the reference made.
     Agreed,
-    /// The program named what it does not do. The text has no paths or numbers of this case, so that equal ones count together.
+    /// The program named what it does not do. The text has no paths or numbers of this case, so
+    /// that equal ones count together.
     Refused(String),
     /// The program went on and made something else.
     Disagreed(String),

@@ -55,7 +55,8 @@ thread_local! {
     static LAST: RefCell<Option<(PathBuf, Rc<Tokenizer>)>> = const { RefCell::new(None) };
 }
 
-/// The tokenizer of a real model, which is large and lies elsewhere: a folder or a GGUF file. Cases of one stand together.
+/// The tokenizer of a real model, which is large and lies elsewhere: a folder or a GGUF file. Cases
+/// of one stand together.
 fn real(path: &Path) -> wgpu_lora::Result<Rc<Tokenizer>> {
     let last = LAST.take().filter(|(of, _)| of == path);
     let tokenizer = match last {

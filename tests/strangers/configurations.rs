@@ -1,5 +1,6 @@
-//! Configurations: logits of tiny models whose `config.json`, tensor names and files are as strangers bring them, against
-//! transformers' logits of the same folder. Weights are made on both sides by `hash_uniform`; quantized ones lie in the case.
+//! Configurations: logits of tiny models whose `config.json`, tensor names and files are as
+//! strangers bring them, against transformers' logits of the same folder. Weights are made on both
+//! sides by `hash_uniform`; quantized ones lie in the case.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use super::case::{Case, Verdict};
 use super::model::gpu;
 use super::model::hash::hash_uniform;
 
-/// Largest difference of a logit, for logits up to 1 and relative to the largest above: both sides compute in f32.
+/// Largest difference of a logit, for logits up to 1 and relative to the largest above: both sides
+/// compute in f32.
 const EXACT: f64 = 2e-4;
 
 #[derive(Deserialize)]

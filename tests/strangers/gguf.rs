@@ -13,10 +13,11 @@ use wgpu_lora::model::Quant;
 use super::case::{Case, Verdict};
 use super::model;
 
-/// Of the largest logit. Both sides have the same weights, those of block types rounded to 16 bits (that their values are
-/// gguf's, bit for bit, is a golden test: `gguf/blocks`), and sum f32 in an order of their own. A product of up to 256
-/// terms is off by `√256 · 2⁻²⁴`, 1e-6 of its size; attention takes the exponential of scores that reach some hundred here,
-/// which makes it 1e-4 of a head's output, and a block adds a few of these.
+/// Of the largest logit. Both sides have the same weights, those of block types rounded to 16 bits
+/// (that their values are gguf's, bit for bit, is a golden test: `gguf/blocks`), and sum f32 in an
+/// order of their own. A product of up to 256 terms is off by `√256 · 2⁻²⁴`, 1e-6 of its size;
+/// attention takes the exponential of scores that reach some hundred here, which makes it 1e-4 of a
+/// head's output, and a block adds a few of these.
 const BOUND: f32 = 1e-3;
 
 /// What `kinds/gguf.py` gives beside the file's head.

@@ -1,8 +1,10 @@
-//! Files of strangers: random but valid inputs whose result a reference computed (transformers, PEFT, TRL, llama.cpp,
-//! pandas). Every case is agreed, refused by name, or disagreed; a disagreement fails.
+//! Files of strangers: random but valid inputs whose result a reference computed (transformers,
+//! PEFT, TRL, llama.cpp, pandas). Every case is agreed, refused by name, or disagreed; a
+//! disagreement fails.
 //!
 //! Cases are `<kind>.jsonl` or `<kind>.jsonl.gz` in `tests/strangers/cases`, or in the folder that
-//! `WGPU_LORA_STRANGERS` names; `tests/strangers/make.py` makes them. See `tests/strangers/README.md`.
+//! `WGPU_LORA_STRANGERS` names; `tests/strangers/make.py` makes them. See
+//! `tests/strangers/README.md`.
 #![allow(clippy::print_stdout, reason = "the counts are the result")]
 
 mod adapters;
@@ -44,7 +46,8 @@ fn named() -> Option<PathBuf> {
     std::env::var_os("WGPU_LORA_STRANGERS").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Judges all cases of a kind; prints the counts, each refusal's text with its count, and each disagreement.
+/// Judges all cases of a kind; prints the counts, each refusal's text with its count, and each
+/// disagreement.
 fn walk(name: &str, judge: fn(&Case) -> Verdict, cases: &[Case]) -> Result<(), Failed> {
     let (mut agreed, mut disagreed) = (0, Vec::new());
     let mut refused = BTreeMap::<String, usize>::new();

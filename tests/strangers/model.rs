@@ -1,4 +1,5 @@
-//! Models of cases: weights made from a seed, as `kinds/common.py` makes them, and the adapter that runs them.
+//! Models of cases: weights made from a seed, as `kinds/common.py` makes them, and the adapter that
+//! runs them.
 #![allow(dead_code, reason = "each kind takes what it needs")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Tables: the records of a file are those that pandas and pyarrow read, or the error names what is wrong; prices are
-//! those of the conventions in docs/tables.md.
+//! Tables: the records of a file are those that pandas and pyarrow read, or the error names what is
+//! wrong; prices are those of the conventions in docs/tables.md.
 
 use serde_json::{Map, Value};
 use wgpu_lora::data::for_each_record;

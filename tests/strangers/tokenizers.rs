@@ -1,5 +1,5 @@
-//! Tokenizers: ids with and without what the post-processor adds, and texts with and without special tokens, as
-//! transformers' `AutoTokenizer` makes them of the same folder.
+//! Tokenizers: ids with and without what the post-processor adds, and texts with and without
+//! special tokens, as transformers' `AutoTokenizer` makes them of the same folder.
 
 use serde_json::Value;
 use wgpu_lora::Error;

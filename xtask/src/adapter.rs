@@ -1,4 +1,5 @@
-//! Makes sure that a graphics adapter answers: hardware if there is some, else Mesa's software driver.
+//! Makes sure that a graphics adapter answers: hardware if there is some, else Mesa's software
+//! driver.
 //!
 //! Only Linux needs this: macOS always has Metal, and Windows has WARP behind DX12.
 
@@ -20,7 +21,8 @@ pub struct Adapter {
 impl Adapter {
     /// Sets the variables on a command.
     pub fn apply<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        // Mesa's device-select layer asks a display server for its choice, and complains where there is none.
+        // Mesa's device-select layer asks a display server for its choice, and complains where
+        // there is none.
         if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
             command.env("NODEVICE_SELECT", "1");
         }
@@ -86,7 +88,8 @@ fn plain(about: &str) -> Adapter {
     Adapter { about: about.to_string(), env: Vec::new() }
 }
 
-/// Lavapipe and nothing else: other drivers of the same package would only be asked for hardware that is not there.
+/// Lavapipe and nothing else: other drivers of the same package would only be asked for hardware
+/// that is not there.
 fn software(icd: &Path) -> Adapter {
     let icd = icd.display().to_string();
     Adapter {
@@ -126,7 +129,8 @@ fn install() -> Result<()> {
         let words = [sudo, &["apt-get"], args].concat();
         sh::run(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    // Lists may be stale or empty in a container; a mirror that is partly down is no reason to stop.
+    // Lists may be stale or empty in a container; a mirror that is partly down is no reason to
+    // stop.
     if apt(&["update", "-qq"]).is_err() {
         println!("adapter: `apt-get update` failed; trying with the lists that are there");
     }

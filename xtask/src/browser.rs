@@ -1,11 +1,13 @@
-//! The page in a real Chromium: `web/test/browser.mjs`, with what it needs installed outside the clone.
+//! The page in a real Chromium: `web/test/browser.mjs`, with what it needs installed outside the
+//! clone.
 
 use crate::{sh, web};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Drives the browser, looks for what keeps people from using a page, and compiles the package's types.
+/// Drives the browser, looks for what keeps people from using a page, and compiles the package's
+/// types.
 const NPM_PACKAGES: [&str; 3] = ["playwright-core@1.65.1", "axe-core@4.14.1", "typescript@5.9.3"];
 
 /// Where distributions put it.
@@ -16,7 +18,8 @@ const CHROMIUM: [&str; 4] = [
     "/snap/bin/chromium",
 ];
 
-/// Builds page and program, and gives the command that tests them; `None` without a model to build in.
+/// Builds page and program, and gives the command that tests them; `None` without a model to build
+/// in.
 pub fn command() -> Result<Option<Command>> {
     if !sh::root().join("assets/model").is_dir() {
         return Ok(None);

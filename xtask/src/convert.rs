@@ -1,4 +1,5 @@
-//! The GGUF as a Hugging Face checkpoint: bf16 safetensors with HF names and row order, and its tokenizer.json.
+//! The GGUF as a Hugging Face checkpoint: bf16 safetensors with HF names and row order, and its
+//! tokenizer.json.
 
 use crate::gguf::{Gguf, Tensor, bf16};
 use anyhow::{Context, Result, bail, ensure};
@@ -31,7 +32,8 @@ fn hf_name(gguf: &str) -> Result<String> {
     Ok(format!("model.layers.{layer}.{part}.weight"))
 }
 
-/// GGUF keeps the rows of q and k so that RoPE pairs are neighbours (`2i`, `2i + 1`); HF pairs `i` with `i + E/2`.
+/// GGUF keeps the rows of q and k so that RoPE pairs are neighbours (`2i`, `2i + 1`); HF pairs `i`
+/// with `i + E/2`.
 fn hf_row_order(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {
     let columns = values.len() / rows;
     let head_dim = rows / heads;
@@ -60,7 +62,8 @@ fn values_in_hf_order(gguf: &Gguf, tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(hf_row_order(&values, tensor.shape[0], heads))
 }
 
-/// Writes every tensor as bf16 in one safetensors file, in the order of names, one tensor in memory at a time.
+/// Writes every tensor as bf16 in one safetensors file, in the order of names, one tensor in memory
+/// at a time.
 pub fn safetensors(gguf: &Gguf, out: &mut impl Write) -> Result<()> {
     let mut tensors = Vec::new();
     for tensor in &gguf.tensors {
@@ -90,7 +93,8 @@ pub fn safetensors(gguf: &Gguf, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// What surrounds the vocabulary in tokenizer.json: SmolLM's single digits, then byte-level BPE; no template.
+/// What surrounds the vocabulary in tokenizer.json: SmolLM's single digits, then byte-level BPE; no
+/// template.
 const TOKENIZER_MIDDLE: &str = r#"
   ],
   "normalizer": null,
@@ -153,7 +157,8 @@ const TOKENIZER_MIDDLE: &str = r#"
     "vocab": {
 "#;
 
-/// tokenizer.json as the `tokenizers` library would save it, from the vocabulary and the merges in the metadata.
+/// tokenizer.json as the `tokenizers` library would save it, from the vocabulary and the merges in
+/// the metadata.
 pub fn tokenizer_json(gguf: &Gguf) -> Result<String> {
     const CONTROL: u64 = 3;
     let tokens = gguf.texts("tokenizer.ggml.tokens")?;

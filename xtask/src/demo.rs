@@ -1,7 +1,8 @@
 //! `cargo xtask demo`: the whole job in minutes, on a machine that has nothing but Rust.
 //!
-//! A small model learns what diamonds cost, through the same commands that a user types: prepare, evaluate, train,
-//! evaluate again, predict. The report in `target/demo` shows what the training did.
+//! A small model learns what diamonds cost, through the same commands that a user types: prepare,
+//! evaluate, train, evaluate again, predict. The report in `target/demo` shows what the training
+//! did.
 
 use crate::{Flags, adapter, sh};
 use anyhow::{Context, Result, bail};

@@ -1,7 +1,9 @@
-//! Just enough of GGUF to unpack one known file: metadata, tensor table, and the block types F32, Q8_0 and Q4_1.
+//! Just enough of GGUF to unpack one known file: metadata, tensor table, and the block types F32,
+//! Q8_0 and Q4_1.
 //!
-//! The library has a full reader. This one exists because the models must be there before the library's tests run,
-//! and because two readers that were written apart check each other: the tests compare what both make of this file.
+//! The library has a full reader. This one exists because the models must be there before the
+//! library's tests run, and because two readers that were written apart check each other: the tests
+//! compare what both make of this file.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::HashMap;
@@ -196,7 +198,8 @@ impl Gguf {
             match tensor.kind {
                 0 => out.push(f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
                 8 => out.extend(b[2..].iter().map(|&q| half(0) * f32::from(q.cast_signed()))),
-                // Q4_1: scale, minimum, 16 bytes; the low nibbles are elements 0..16, the high ones 16..32.
+                // Q4_1: scale, minimum, 16 bytes; the low nibbles are elements 0..16, the high ones
+                // 16..32.
                 _ => {
                     let (d, m) = (half(0), half(2));
                     out.extend(b[4..].iter().map(|q| d * f32::from(q & 15) + m));

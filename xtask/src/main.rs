@@ -1,7 +1,8 @@
 //! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders | web`.
 //!
-//! It is the first thing a new user builds, so it has three small dependencies and starts other programs
-//! for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node (Tint).
+//! It is the first thing a new user builds, so it has three small dependencies and starts other
+//! programs for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node
+//! (Tint).
 
 mod adapter;
 mod browser;

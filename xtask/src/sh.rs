@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// The root of the clone. Cargo says at run time where the package is, so a copied binary is not misled.
+/// The root of the clone. Cargo says at run time where the package is, so a copied binary is not
+/// misled.
 pub fn root() -> PathBuf {
     let own = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -123,8 +124,9 @@ pub struct Watched {
 
 /// Runs it, prints what it prints line by line, and keeps the lines that `keep` chooses.
 ///
-/// With a `limit`, the command gets a process group of its own, and the whole group is killed when time is up:
-/// a test that hangs inside a driver must not hold a CI machine. Without one, Ctrl-C reaches it as usual.
+/// With a `limit`, the command gets a process group of its own, and the whole group is killed when
+/// time is up: a test that hangs inside a driver must not hold a CI machine. Without one, Ctrl-C
+/// reaches it as usual.
 pub fn watch(
     command: &mut Command,
     limit: Option<Duration>,

@@ -1,7 +1,9 @@
-//! `cargo xtask shaders`: every kernel × variant through both compilers that will ever read it, without a GPU.
+//! `cargo xtask shaders`: every kernel × variant through both compilers that will ever read it,
+//! without a GPU.
 //!
-//! The program writes the composed text (`wgpu-lora shaders --out DIR`: `native/`, `browser/`, `manifest.json`);
-//! shader-check (naga) judges the native half, tint-check.mjs (Tint, as in Chrome) the browser half.
+//! The program writes the composed text (`wgpu-lora shaders --out DIR`: `native/`, `browser/`,
+//! `manifest.json`); shader-check (naga) judges the native half, tint-check.mjs (Tint, as in
+//! Chrome) the browser half.
 
 use crate::{Flags, sh};
 use anyhow::{Context, Result, bail};
@@ -55,7 +57,8 @@ pub fn check(dir: Option<PathBuf>, ci: bool) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Asks the program for the composed text of every variant. A fresh folder, so that no shader of yesterday passes.
+/// Asks the program for the composed text of every variant. A fresh folder, so that no shader of
+/// yesterday passes.
 fn write_shaders() -> Result<PathBuf> {
     let dir = sh::target_dir()?.join("shaders");
     if dir.exists() {

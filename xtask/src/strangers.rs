@@ -1,5 +1,6 @@
-//! `cargo xtask strangers`: makes random files with the references (transformers, PEFT, TRL, pandas and others, in a
-//! virtual environment outside the clone) and holds the program to what they computed.
+//! `cargo xtask strangers`: makes random files with the references (transformers, PEFT, TRL, pandas
+//! and others, in a virtual environment outside the clone) and holds the program to what they
+//! computed.
 
 use crate::{Flags, sh};
 use anyhow::{Context, Result, bail, ensure};

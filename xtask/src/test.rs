@@ -2,9 +2,12 @@
 //!
 //! 1. an adapter (hardware, or lavapipe, installed if need be)
 //! 2. the models that the goldens need
-//! 3. all tests of the crate, by nextest if it is installed; then those of the tools, then the examples in the docs
-//! 4. the golden test on `tests/golden`, and on `../shared/golden/public` where that lies beside the clone
-//! 5. the library as the browser compiles it, and the page in Chromium; every shader in both compilers
+//! 3. all tests of the crate, by nextest if it is installed; then those of the tools, then the
+//!    examples in the docs
+//! 4. the golden test on `tests/golden`, and on `../shared/golden/public` where that lies beside
+//!    the clone
+//! 5. the library as the browser compiles it, and the page in Chromium; every shader in both
+//!    compilers
 //!
 //! One failure does not hide the next: all parts run, and the summary comes last.
 
@@ -86,15 +89,15 @@ pub fn command(flags: &Flags) -> Result<()> {
         report.part("the library alone", &mut cargo(&alone))?;
     }
 
-    // Not `--workspace`: the tools want features of naga that a build of the program alone does not have, and
-    // everything that depends on it would be compiled twice.
+    // Not `--workspace`: the tools want features of naga that a build of the program alone does not
+    // have, and everything that depends on it would be compiled twice.
     let metadata = sh::metadata()?;
     let has_golden = has_test_target(&metadata, "golden");
     if sh::works("cargo", &["nextest", "--version"]) {
         let profile = if ci { "ci" } else { "default" };
         let args = ["nextest", "run", "--release", "--no-fail-fast", "--profile", profile];
-        // A process for each case would load the model and compile its kernels for each, and say nothing when it
-        // passes; so nextest leaves these out.
+        // A process for each case would load the model and compile its kernels for each, and say
+        // nothing when it passes; so nextest leaves these out.
         let alone: Vec<&str> = ["golden", "strangers"]
             .into_iter()
             .filter(|name| has_test_target(&metadata, name))

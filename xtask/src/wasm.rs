@@ -1,5 +1,5 @@
-//! Compiles the library to wasm32: with rustup's target where that can be had, else with Debian's rustc and
-//! its sources of the standard library.
+//! Compiles the library to wasm32: with rustup's target where that can be had, else with Debian's
+//! rustc and its sources of the standard library.
 
 use crate::sh;
 use anyhow::{Context, Result, bail};
@@ -9,7 +9,8 @@ use std::process::Command;
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What every browser with WebGPU has: products on the host (quantizing, twins) are several times faster.
+/// What every browser with WebGPU has: products on the host (quantizing, twins) are several times
+/// faster.
 const RUSTFLAGS: &str = "-C target-feature=+simd128";
 
 /// The library without the command line, with the browser's surface.
@@ -19,7 +20,8 @@ const FEATURES: [&str; 5] = ["--lib", "--no-default-features", "--features", "we
 pub enum Toolchain {
     /// The running toolchain has the target's standard library.
     Installed,
-    /// Debian's `rustc-web`, unpacked into this folder; the standard library is compiled with the crate.
+    /// Debian's `rustc-web`, unpacked into this folder; the standard library is compiled with the
+    /// crate.
     Unpacked(PathBuf),
 }
 
@@ -58,7 +60,8 @@ impl Toolchain {
         Ok(cargo)
     }
 
-    /// Lints the library as the browser compiles it; without clippy for Debian's compiler, checks it.
+    /// Lints the library as the browser compiles it; without clippy for Debian's compiler, checks
+    /// it.
     pub fn check(&self) -> Result<Command> {
         match self {
             Toolchain::Installed => {
@@ -85,7 +88,8 @@ fn target_dir() -> Result<PathBuf> {
 
 /// Compiles the `.wasm`; returns its path.
 pub fn build(toolchain: &Toolchain) -> Result<PathBuf> {
-    // With `crate-type = ["cdylib", "rlib"]` in the manifest cargo would drop link-time optimization silently.
+    // With `crate-type = ["cdylib", "rlib"]` in the manifest cargo would drop link-time
+    // optimization silently.
     let mut cargo = toolchain.cargo(&["rustc", "--profile", "wasm", "--crate-type", "cdylib"])?;
     sh::run(&mut cargo)?;
     Ok(target_dir()?.join(TARGET).join("wasm/wgpu_lora.wasm"))
@@ -115,8 +119,8 @@ fn sysroot() -> Result<PathBuf> {
     Ok(sh::output(rustc.args(["--print", "sysroot"]).current_dir(sh::root()))?.trim().into())
 }
 
-/// Debian's `rustc-web` and the sources of its standard library, unpacked into the cache folder. Nothing is
-/// installed on the system, and rustup's cargo drives it.
+/// Debian's `rustc-web` and the sources of its standard library, unpacked into the cache folder.
+/// Nothing is installed on the system, and rustup's cargo drives it.
 fn unpacked() -> Result<Toolchain> {
     let dir = sh::cache_dir()?.join("rustc-web");
     let done = dir.join("done");

@@ -1,4 +1,5 @@
-//! `cargo xtask web [--serve]`: the page, the library for npm, and the wasm behind both, in `web/dist`.
+//! `cargo xtask web [--serve]`: the page, the library for npm, and the wasm behind both, in
+//! `web/dist`.
 
 use crate::{Flags, sh, wasm};
 use anyhow::{Context, Result, bail};
@@ -68,7 +69,8 @@ pub fn build() -> Result<Built> {
     Ok(Built { dist, line })
 }
 
-/// The model, its adapters and the table of products that the page has at once, and the list of them.
+/// The model, its adapters and the table of products that the page has at once, and the list of
+/// them.
 fn embed(dist: &Path) -> Result<()> {
     let assets = sh::root().join("assets");
     if !assets.join("model").is_dir() {

@@ -91,8 +91,8 @@ impl Ceilings {
         Ok(best)
     }
 
-    /// The share of the time that no kernel could avoid: of its operations or of its bytes, whichever
-    /// takes longer.
+    /// The share of the time that no kernel could avoid: of its operations or of its bytes,
+    /// whichever takes longer.
     fn percent(&self, work: Work, seconds: f64) -> f64 {
         let least = (work.flops as f64 / self.flops).max(work.bytes as f64 / self.bytes);
         100.0 * least / seconds
@@ -235,8 +235,8 @@ fn verify(
     Ok(())
 }
 
-/// The case's small size, with what decides the body as in the size that is timed: alignment of weights,
-/// and the dimension of heads.
+/// The case's small size, with what decides the body as in the size that is timed: alignment of
+/// weights, and the dimension of heads.
 fn small(case: &Case, size: Size) -> Size {
     let [m, n, k] = case.small;
     if case.kernel.starts_with("attention") {

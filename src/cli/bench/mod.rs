@@ -84,8 +84,8 @@ pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
     }
 }
 
-/// A size of this process in bytes, by its name in Linux's `/proc/self/status`: `VmRSS`, the resident set;
-/// `VmHWM`, the largest so far. Unknown elsewhere.
+/// A size of this process in bytes, by its name in Linux's `/proc/self/status`: `VmRSS`, the
+/// resident set; `VmHWM`, the largest so far. Unknown elsewhere.
 fn process_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -33,7 +33,8 @@ pub(in crate::cli) struct EvaluateArgs {
     /// Tokens of the greedy answer.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(super) max_new_tokens: usize,
-    /// Where numbers are several tokens: the share of their probability that is followed to its end.
+    /// Where numbers are several tokens: the share of their probability that is followed to its
+    /// end.
     #[arg(long, value_name = "P", default_value_t = 0.95)]
     pub(super) price_mass: f64,
     /// Forget the predictions of an interrupted evaluation.

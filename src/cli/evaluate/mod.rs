@@ -29,7 +29,8 @@ use crate::random::Fnv;
 /// Batches whose prompts are put in order of length together, so that little is padded.
 const WINDOW: usize = 8;
 
-/// What predictions depend on, so that those of an interrupted evaluation are used only for the same.
+/// What predictions depend on, so that those of an interrupted evaluation are used only for the
+/// same.
 fn basis(
     args: &EvaluateArgs,
     rows: &[Known],

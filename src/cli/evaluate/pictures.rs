@@ -18,8 +18,8 @@ const SKY: RGBColor = RGBColor(0x00, 0xbf, 0xff);
 /// `(truth, guess)`.
 pub(super) struct Points(pub(super) Vec<(f64, f64)>);
 
-/// Guess over truth, coloured, with the line where they are equal. Guesses beyond the largest truth are
-/// drawn at the upper border.
+/// Guess over truth, coloured, with the line where they are equal. Guesses beyond the largest truth
+/// are drawn at the upper border.
 pub(super) struct Scatter {
     pub(super) title: String,
     pub(super) points: Points,

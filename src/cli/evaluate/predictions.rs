@@ -141,7 +141,8 @@ impl Predictions {
     }
 }
 
-/// The basis and the whole lines behind it; none if there is no such file. An earlier version's has no basis.
+/// The basis and the whole lines behind it; none if there is no such file. An earlier version's has
+/// no basis.
 fn read(path: &Path) -> Option<(Basis, Vec<Prediction>)> {
     let mut lines = BufReader::new(File::open(path).ok()?).lines();
     let header = serde_json::from_str::<Header>(&lines.next()?.ok()?);
@@ -181,7 +182,8 @@ mod tests {
         );
         again.finish().unwrap();
         assert!(dir.path().join("predictions.jsonl").exists() && !partial.exists());
-        // What is finished is not gone on with, nor what was made of something else, nor what is unwanted.
+        // What is finished is not gone on with, nor what was made of something else, nor what is
+        // unwanted.
         open("a", false).add(&[prediction(1)]).unwrap();
         let other = open("b", false);
         assert!(other.of("base").is_empty());

@@ -1,7 +1,7 @@
 //! The element types of GGUF and what their blocks mean.
 //!
-//! A block holds `n` consecutive values of a row. `d`, `m`, `dmin` are f16; products and sums are rounded to `f32`
-//! one by one, in the order written here, as the reference implementation does.
+//! A block holds `n` consecutive values of a row. `d`, `m`, `dmin` are f16; products and sums are
+//! rounded to `f32` one by one, in the order written here, as the reference implementation does.
 //!
 //! | type | values | bytes | value `i` |
 //! |---|---|---|---|
@@ -14,7 +14,8 @@
 //! | Q5_K | 256 | 176 | the same with a fifth bit |
 //! | Q6_K | 256 | 210 | `(d · s) · (q − 32)`, s of 8 bits, signed, for each 16 values |
 //!
-//! **Source** the block layouts of `ggml-common.h`; the values are compared with PyPI `gguf`'s in the tests.
+//! **Source** the block layouts of `ggml-common.h`; the values are compared with PyPI `gguf`'s in
+//! the tests.
 
 use std::fmt;
 
@@ -171,8 +172,9 @@ fn five_bits(word: &[u8]) -> impl Fn(usize, u8) -> u8 + '_ {
     |i, q| q | ((word[i / 8] >> (i % 8)) & 1) << 4
 }
 
-/// Eight scales and minima of 6 bits in 12 bytes: four bytes of low scales, four of low minima, whose upper two bits
-/// belong to the other four; their lower four bits are the nibbles of the last four bytes.
+/// Eight scales and minima of 6 bits in 12 bytes: four bytes of low scales, four of low minima,
+/// whose upper two bits belong to the other four; their lower four bits are the nibbles of the last
+/// four bytes.
 fn scale_and_min(s: &[u8], j: usize) -> (u8, u8) {
     if j < 4 {
         (s[j] & 63, s[j + 4] & 63)
@@ -195,7 +197,8 @@ fn k4_or_k5(d: f32, dmin: f32, scales: &[u8], high: Option<&[u8]>, qs: &[u8], ou
     }
 }
 
-/// Q6_K: for each 128 values, four groups of 32 share 64 bytes of low nibbles and 32 bytes of upper bit pairs.
+/// Q6_K: for each 128 values, four groups of 32 share 64 bytes of low nibbles and 32 bytes of upper
+/// bit pairs.
 fn k6(d: f32, low: &[u8], high: &[u8], scales: &[u8], out: &mut Vec<f32>) {
     for n in 0..2 {
         for group in 0..4 {

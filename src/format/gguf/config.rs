@@ -28,8 +28,9 @@ pub(super) fn architecture(file: &GgufFile) -> Result<&str> {
 impl GgufFile {
     /// The configuration in the metadata.
     ///
-    /// **Errors** [`Error::Unsupported`] for another architecture, a mixture of experts, or a rotary embedding that
-    /// is not done here; [`Error::Format`] with the key for a value that is missing, of the wrong type or inconsistent.
+    /// **Errors** [`Error::Unsupported`] for another architecture, a mixture of experts, or a
+    /// rotary embedding that is not done here; [`Error::Format`] with the key for a value that is
+    /// missing, of the wrong type or inconsistent.
     pub fn config(&self) -> Result<ModelConfig> {
         let arch = architecture(self)?;
         self.check_keys(arch)?;
@@ -118,9 +119,11 @@ impl GgufFile {
         Ok((special("bos")?, ends, special("padding")?))
     }
 
-    /// What is done to the frequencies: a factor without a type is linear, and old files have it under another key.
+    /// What is done to the frequencies: a factor without a type is linear, and old files have it
+    /// under another key.
     ///
-    /// **Source** `llama_model_base::load_hparams`, `llama_context` and `ggml_rope_yarn_corr_dims` of llama.cpp.
+    /// **Source** `llama_model_base::load_hparams`, `llama_context` and `ggml_rope_yarn_corr_dims`
+    /// of llama.cpp.
     fn rope_scaling(&self, arch: &str, theta: f64, head_dim: usize) -> Result<RopeScaling> {
         let key = |name: &str| format!("{arch}.rope.{name}");
         let kind = self.text(&key("scaling.type"))?.unwrap_or("linear");
@@ -171,8 +174,8 @@ impl GgufFile {
         })
     }
 
-    /// What `rope_freqs.weight` divides the frequencies by, and `factor` besides. Llama 3's settings are found behind
-    /// its numbers, which are rounded; the settings are not.
+    /// What `rope_freqs.weight` divides the frequencies by, and `factor` besides. Llama 3's
+    /// settings are found behind its numbers, which are rounded; the settings are not.
     fn listed_factors(&self, theta: f64, head_dim: usize, factor: f64) -> Result<RopeScaling> {
         let tensor = &self.tensors()[ROPE_FACTORS];
         let bad = |why: &str| {

@@ -1,4 +1,5 @@
-//! Reading a GGUF header front to back, through a window: a source may be an address from which ranges are fetched.
+//! Reading a GGUF header front to back, through a window: a source may be an address from which
+//! ranges are fetched.
 
 use super::value::{GgufNumbers, GgufValue, width};
 use crate::error::{Error, Result};
@@ -76,7 +77,8 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A count of things that take at least `least` bytes each: more than the rest of the file holds is damage.
+    /// A count of things that take at least `least` bytes each: more than the rest of the file
+    /// holds is damage.
     pub(super) fn count(&mut self, what: &str, least: u64) -> Result<u64> {
         let at = self.position();
         let n = self.u64()?;

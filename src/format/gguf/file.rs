@@ -1,7 +1,8 @@
-//! Reading GGUF: a header, metadata, a table of tensors, and their bytes. A model may lie in several files.
+//! Reading GGUF: a header, metadata, a table of tensors, and their bytes. A model may lie in
+//! several files.
 //!
-//! **Source** the GGUF specification, versions 2 and 3; for split files `llama-model-loader.cpp`. Only the metadata is
-//! kept in memory; tensors are read by position.
+//! **Source** the GGUF specification, versions 2 and 3; for split files `llama-model-loader.cpp`.
+//! Only the metadata is kept in memory; tensors are read by position.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,9 +38,9 @@ impl fmt::Debug for GgufFile {
 impl GgufFile {
     /// Reads and checks everything but the tensors' values.
     ///
-    /// **Errors** [`Error::Format`] with the byte for what is truncated, overlaps, leaves the file or makes no sense;
-    /// [`Error::Unsupported`] for versions before 2, big-endian files, element types that are not read, and one of
-    /// several parts.
+    /// **Errors** [`Error::Format`] with the byte for what is truncated, overlaps, leaves the file
+    /// or makes no sense; [`Error::Unsupported`] for versions before 2, big-endian files, element
+    /// types that are not read, and one of several parts.
     pub fn open(source: Box<dyn ByteSource>) -> Result<Self> {
         Self::open_parts(vec![source])
     }
@@ -69,9 +70,11 @@ impl GgufFile {
         Ok(file)
     }
 
-    /// [`GgufFile::open`] of a file on disk; of the first part of a split model, with the others beside it.
+    /// [`GgufFile::open`] of a file on disk; of the first part of a split model, with the others
+    /// beside it.
     ///
-    /// **Errors** as [`GgufFile::open_parts`]; [`Error::Format`] with their names if parts are missing.
+    /// **Errors** as [`GgufFile::open_parts`]; [`Error::Format`] with their names if parts are
+    /// missing.
     pub fn open_path(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let first = Self::part(Box::new(FileSource::open(path)?))?;
@@ -166,7 +169,8 @@ impl GgufFile {
         }
     }
 
-    /// Takes the tensors of the next part. Of its metadata only the number counts: what a model is stands in the first.
+    /// Takes the tensors of the next part. Of its metadata only the number counts: what a model is
+    /// stands in the first.
     fn append(&mut self, mut other: GgufFile, no: usize) -> Result<()> {
         if other.number(SPLIT_NO)? != Some(no as f64) {
             let why = format!("should be {no}: is this part of {}?", self.name());

@@ -1,5 +1,5 @@
-//! Which metadata keys are a model's: those that are read, those under which llama.cpp would compute something else,
-//! and those that nobody reads.
+//! Which metadata keys are a model's: those that are read, those under which llama.cpp would
+//! compute something else, and those that nobody reads.
 //!
 //! **Source** `llama-model.cpp`, `llama-vocab.cpp`, `models/llama.cpp` and `models/qwen2.cpp`.
 
@@ -7,7 +7,8 @@ use super::file::GgufFile;
 use super::value::{GgufValue, brief};
 use crate::error::{Result, brief as shorten};
 
-/// Keys of the architecture that are read here, or that llama.cpp reads without a say in what a model computes.
+/// Keys of the architecture that are read here, or that llama.cpp reads without a say in what a
+/// model computes.
 const MODEL: &str = "vocab_size context_length embedding_length embedding_length_out block_count feed_forward_length \
     attention.head_count attention.head_count_kv attention.key_length attention.value_length attention.key_length_swa \
     attention.value_length_swa attention.layer_norm_rms_epsilon attention.causal rope.dimension_count \

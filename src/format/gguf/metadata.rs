@@ -52,7 +52,8 @@ impl GgufFile {
         Ok(Some(number))
     }
 
-    /// A whole number from 1 to 2³¹−1, if the key is there. A list of equal ones counts as one (layers that are alike).
+    /// A whole number from 1 to 2³¹−1, if the key is there. A list of equal ones counts as one
+    /// (layers that are alike).
     pub(super) fn size(&self, key: &str) -> Result<Option<usize>> {
         let wrong = |value: &GgufValue| {
             let why = format!("should be a whole number of at least 1, is {}", brief(value));

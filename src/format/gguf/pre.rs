@@ -1,7 +1,7 @@
 //! How a text is cut into words before byte pairs are merged: what `tokenizer.ggml.pre` says.
 //!
-//! **Source** `llama-vocab.cpp`: the names of each kind, and what it sets beside the patterns. Texts are not normalized
-//! there: a Qwen2 from a GGUF file takes them as they are.
+//! **Source** `llama-vocab.cpp`: the names of each kind, and what it sets beside the patterns.
+//! Texts are not normalized there: a Qwen2 from a GGUF file takes them as they are.
 
 use serde_json::{Value, json};
 

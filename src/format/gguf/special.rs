@@ -1,7 +1,7 @@
 //! Tokens of GGUF metadata: their types, which of them begin and end texts.
 //!
-//! **Source** `llama-vocab.cpp`: what it takes where a key is missing, which tokens it knows by their text, and which end
-//! a generation.
+//! **Source** `llama-vocab.cpp`: what it takes where a key is missing, which tokens it knows by
+//! their text, and which end a generation.
 
 use std::collections::HashMap;
 
@@ -43,8 +43,8 @@ const ENDS: [&str; 22] = [
     "[e~[",
 ];
 
-/// Tokens around code to be filled in: keys of their ids, the texts that stand for them where no key does, and whether
-/// they end a generation.
+/// Tokens around code to be filled in: keys of their ids, the texts that stand for them where no
+/// key does, and whether they end a generation.
 const FILL: [(&[&str], &[&str], bool); 6] = [
     (
         &["fim_pre", "prefix"],
@@ -119,7 +119,8 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Reads them.
     ///
-    /// **Errors** [`crate::Error::Format`] for lists that do not fit together and ids outside of the vocabulary.
+    /// **Errors** [`crate::Error::Format`] for lists that do not fit together and ids outside of
+    /// the vocabulary.
     pub(super) fn read(file: &GgufFile) -> Result<Self> {
         const TOKENS: &str = "tokenizer.ggml.tokens";
         let mut texts = file.texts(TOKENS)?.to_vec();

@@ -1,8 +1,9 @@
-//! SentencePiece tokenizers in GGUF metadata (`tokenizer.ggml.model` = `llama`: Llama 2, TinyLlama, Mistral) as a
-//! `tokenizer.json`: byte-pair encoding whose merges follow from the scores, with bytes where a character has no token.
+//! SentencePiece tokenizers in GGUF metadata (`tokenizer.ggml.model` = `llama`: Llama 2, TinyLlama,
+//! Mistral) as a `tokenizer.json`: byte-pair encoding whose merges follow from the scores, with
+//! bytes where a character has no token.
 //!
-//! **Source** Kudo & Richardson 2018 (arXiv:1808.06226); transformers' `LlamaConverter` for the layout, `llama-vocab.cpp`
-//! for which tokens are merged.
+//! **Source** Kudo & Richardson 2018 (arXiv:1808.06226); transformers' `LlamaConverter` for the
+//! layout, `llama-vocab.cpp` for which tokens are merged.
 
 use std::collections::HashMap;
 
@@ -17,7 +18,8 @@ use crate::error::Result;
 /// SentencePiece's sign for a space.
 pub(super) const SPACE: &str = "▁";
 
-/// Bytes of the longest token that merges are looked for in: SentencePiece's own are 16 characters by default.
+/// Bytes of the longest token that merges are looked for in: SentencePiece's own are 16 characters
+/// by default.
 const LONGEST: usize = 512;
 
 /// The token of a byte.
@@ -28,7 +30,8 @@ pub(super) fn byte_token(byte: u8) -> String {
 impl GgufFile {
     /// The `tokenizer.json` of a tokenizer of kind `llama`.
     ///
-    /// **Errors** [`crate::Error::Format`] if vocabulary, types and scores are missing or do not fit together.
+    /// **Errors** [`crate::Error::Format`] if vocabulary, types and scores are missing or do not
+    /// fit together.
     pub(super) fn spm_json(&self) -> Result<Vec<u8>> {
         let tokens = Tokens::read(self)?;
         let scores = self.scores(tokens.texts.len())?;
@@ -92,8 +95,9 @@ impl GgufFile {
         }
     }
 
-    /// Every way to make a token of two others, the best score first: the order in which SentencePiece merges. Tokens
-    /// that are cut out of a text before are made of nothing; bytes and unused ones are merged like any other.
+    /// Every way to make a token of two others, the best score first: the order in which
+    /// SentencePiece merges. Tokens that are cut out of a text before are made of nothing; bytes
+    /// and unused ones are merged like any other.
     fn merges_of(
         &self,
         tokens: &Tokens,

@@ -57,8 +57,10 @@ impl GgufFile {
 
     /// The tokenizer in the metadata as a `tokenizer.json`.
     ///
-    /// **Errors** [`Error::Unsupported`](crate::Error::Unsupported) for another kind than byte-level BPE and SentencePiece, or an unknown
-    /// pre-tokenizer; [`Error::Format`](crate::Error::Format) if vocabulary, types, scores and merges are missing or do not fit together.
+    /// **Errors** [`Error::Unsupported`](crate::Error::Unsupported) for another kind than
+    /// byte-level BPE and SentencePiece, or an unknown pre-tokenizer;
+    /// [`Error::Format`](crate::Error::Format) if vocabulary, types, scores and merges are missing
+    /// or do not fit together.
     pub fn tokenizer_json(&self) -> Result<Vec<u8>> {
         const HINT: &str = "put the model's tokenizer.json beside the file";
         const SUPPRESSED: &str = "tokenizer.ggml.suppress_tokens";
@@ -134,8 +136,8 @@ impl GgufFile {
         }
     }
 
-    /// What puts the first and the last token around a text, behind what else there is to do; `add_bos` where the file
-    /// does not say.
+    /// What puts the first and the last token around a text, behind what else there is to do;
+    /// `add_bos` where the file does not say.
     pub(super) fn post_processor(
         &self,
         add_bos: bool,

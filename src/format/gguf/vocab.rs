@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::format::json;
 use crate::format::tokenizer::Tokenizer;
 
-/// The tokens of an embedding's rows and their types. Added tokens beyond the embedding are left out: no model has a
-/// vector for them, and llama.cpp wants a token for each row, neither more nor less.
+/// The tokens of an embedding's rows and their types. Added tokens beyond the embedding are left
+/// out: no model has a vector for them, and llama.cpp wants a token for each row, neither more nor
+/// less.
 fn tokens(json: &Value, rows: usize, spm: bool) -> Result<(Vec<String>, Vec<i64>)> {
     let model = &json["model"];
     let mut tokens = vec![None; rows];
@@ -66,11 +67,11 @@ pub(super) fn pairs(model: &Value) -> Result<Vec<(String, String)>> {
 
 /// `tokenizer.ggml.*` of a tokenizer, for an embedding of `rows` rows.
 ///
-/// llama.cpp puts SentencePiece's first space before every text and behind every special token; Metaspace may leave it out
-/// there, which no key says.
+/// llama.cpp puts SentencePiece's first space before every text and behind every special token;
+/// Metaspace may leave it out there, which no key says.
 ///
-/// **Errors** [`Error::Unsupported`] for another kind of tokenizer than byte-level BPE and SentencePiece's BPE, or a
-/// pre-tokenizer that llama.cpp has no name for.
+/// **Errors** [`Error::Unsupported`] for another kind of tokenizer than byte-level BPE and
+/// SentencePiece's BPE, or a pre-tokenizer that llama.cpp has no name for.
 pub fn tokenizer_fields(tokenizer: &Tokenizer, rows: usize) -> Result<Vec<(String, GgufField)>> {
     let text = tokenizer.to_json()?;
     let json: Value = json::parse("tokenizer.json", text.as_bytes())?;

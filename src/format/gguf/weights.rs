@@ -1,4 +1,5 @@
-//! A GGUF's tensors as a Hugging Face checkpoint has them: its names, its row order, one of its element types.
+//! A GGUF's tensors as a Hugging Face checkpoint has them: its names, its row order, one of its
+//! element types.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -58,8 +59,9 @@ pub(crate) fn gguf_name(hf: &str) -> Option<String> {
     Some(format!("blk.{layer}.{gguf}.{kind}"))
 }
 
-/// Row of GGUF's order that holds row `row` of Hugging Face's, in a head of `head_dim` rows: Llama's q and k are kept so
-/// that the pair that rotates together, `i` and `i + E/2`, lies at `2i` and `2i + 1`.
+/// Row of GGUF's order that holds row `row` of Hugging Face's, in a head of `head_dim` rows:
+/// Llama's q and k are kept so that the pair that rotates together, `i` and `i + E/2`, lies at `2i`
+/// and `2i + 1`.
 pub(super) fn interleaved(row: usize, head_dim: usize) -> usize {
     let (head, i) = (row / head_dim, row % head_dim);
     let (half, pair) = (i / (head_dim / 2), i % (head_dim / 2));
@@ -83,7 +85,8 @@ pub struct GgufWeights {
 impl GgufWeights {
     /// Maps the names of a file.
     ///
-    /// **Errors** those of [`GgufFile::config`]; [`Error::Unsupported`] for a tensor that is no part of such a model.
+    /// **Errors** those of [`GgufFile::config`]; [`Error::Unsupported`] for a tensor that is no
+    /// part of such a model.
     pub fn new(file: GgufFile) -> Result<Self> {
         let config = file.config()?;
         let permuted = architecture(&file)? == Family::Llama.gguf();
@@ -163,10 +166,11 @@ impl GgufWeights {
         Ok((entry, entry.gguf.as_ref().and_then(|gguf| self.file.tensors().get(gguf))))
     }
 
-    /// Some elements as `f32`, exactly as the blocks say; `0..elements` for all. Reads whole rows, or whole heads
-    /// where their rows are in another order.
+    /// Some elements as `f32`, exactly as the blocks say; `0..elements` for all. Reads whole rows,
+    /// or whole heads where their rows are in another order.
     ///
-    /// **Errors** [`Error::MissingTensor`], [`Error::Invalid`] for a range outside the tensor, or those of the source.
+    /// **Errors** [`Error::MissingTensor`], [`Error::Invalid`] for a range outside the tensor, or
+    /// those of the source.
     pub fn read_f32(&self, name: &str, range: Range<usize>) -> Result<Vec<f32>> {
         let (entry, tensor) = self.entry(name)?;
         let elements = self.tensors.get(name).map_or(0, TensorInfo::elements);
@@ -212,9 +216,11 @@ impl GgufWeights {
         Ok(out)
     }
 
-    /// Replaces the content of `out` with some bytes of a tensor in the type that [`GgufWeights::tensors`] says.
+    /// Replaces the content of `out` with some bytes of a tensor in the type that
+    /// [`GgufWeights::tensors`] says.
     ///
-    /// **Errors** as [`GgufWeights::read_f32`], and [`Error::Format`] for a value that is too large for F16.
+    /// **Errors** as [`GgufWeights::read_f32`], and [`Error::Format`] for a value that is too large
+    /// for F16.
     pub fn read_bytes(&self, name: &str, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let (entry, tensor) = self.entry(name)?;
         let dtype = self.tensors.get(name).map_or(DType::F32, |info| info.dtype);

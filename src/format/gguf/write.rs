@@ -145,8 +145,8 @@ impl GgufWriter {
 
     /// Writes the next values of the tensor whose turn it is, in its element type.
     ///
-    /// **Errors** [`Error::Invalid`] if it is the turn of another one, for values past its end, or ones too large for
-    /// F16; [`Error::Io`].
+    /// **Errors** [`Error::Invalid`] if it is the turn of another one, for values past its end, or
+    /// ones too large for F16; [`Error::Io`].
     pub fn write(&mut self, tensor: &str, values: &[f32]) -> Result<()> {
         let (index, done) = self.at;
         let wrong = |why: &str| Err(Error::invalid(format!("`{tensor}` of {}", self.name), why));

@@ -35,7 +35,8 @@ pub struct AdapterConfig {
     pub use_rslora: bool,
     /// Split weights into direction and length (DoRA).
     pub use_dora: bool,
-    /// Which of the model's biases were trained beside: `none`, `all` or `lora_only`. Those that were are tensors of the file.
+    /// Which of the model's biases were trained beside: `none`, `all` or `lora_only`. Those that
+    /// were are tensors of the file.
     pub bias: &'static str,
     /// The model it belongs to: a name or a folder.
     pub base_model_name_or_path: Option<String>,
@@ -81,11 +82,12 @@ impl AdapterConfig {
         self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
-    /// Reads an `adapter_config.json`; `label` is its name in messages. What is left out has PEFT's default.
+    /// Reads an `adapter_config.json`; `label` is its name in messages. What is left out has PEFT's
+    /// default.
     ///
     /// **Errors** [`Error::Format`](crate::Error::Format) with the key for a mistyped value,
-    /// [`Error::Unsupported`](crate::Error::Unsupported) with the key for what would change the result and is not
-    /// done here.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) with the key for what would change the
+    /// result and is not done here.
     pub fn from_json(label: &str, bytes: &[u8]) -> Result<Self> {
         let value: Value = json::parse(label, bytes)?;
         let o = Object::new(label, &value)?;
@@ -119,7 +121,8 @@ impl AdapterConfig {
         Ok(config)
     }
 
-    /// What PEFT refuses, too: a pattern of blocks without numbers, or numbers beside an expression.
+    /// What PEFT refuses, too: a pattern of blocks without numbers, or numbers beside an
+    /// expression.
     fn check_layers(&self, o: &Object<'_>) -> Result<()> {
         for key in ["layers_to_transform", "layers_pattern"] {
             let expression = o.get("target_modules").is_some_and(Value::is_string);

@@ -1,6 +1,7 @@
 //! The keys of PEFT's configuration that are not settings here: refused, named, or without meaning.
 //!
-//! **Source** the fields of `LoraConfig` and `PeftConfig` of PEFT 0.21, and what `LoraModel` makes of them.
+//! **Source** the fields of `LoraConfig` and `PeftConfig` of PEFT 0.21, and what `LoraModel` makes
+//! of them.
 
 use serde_json::Value;
 
@@ -32,7 +33,8 @@ const SILENT: [&str; 5] =
 /// The one kind of adapter.
 const KIND: (&str, &str) = ("peft_type", "LORA");
 
-/// Which of the model's biases were trained beside. They are tensors of the file, and a model without biases has none.
+/// Which of the model's biases were trained beside. They are tensors of the file, and a model
+/// without biases has none.
 const BIASES: [&str; 3] = ["none", "all", "lora_only"];
 
 /// What an adapter may be made for; PEFT computes the same for each.
@@ -122,7 +124,8 @@ pub(super) fn refuse(o: &Object<'_>) -> Result<()> {
     initial(o)
 }
 
-/// `init_lora_weights`: some ways to begin change the base weights too, so the adapter alone is not enough.
+/// `init_lora_weights`: some ways to begin change the base weights too, so the adapter alone is not
+/// enough.
 fn initial(o: &Object<'_>) -> Result<()> {
     const KEY: &str = "init_lora_weights";
     let Some(init) = o.get(KEY).and_then(Value::as_str) else {

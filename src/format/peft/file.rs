@@ -1,4 +1,5 @@
-//! LoRA adapters as PEFT saves them: a folder with `adapter_config.json` and `adapter_model.safetensors`.
+//! LoRA adapters as PEFT saves them: a folder with `adapter_config.json` and
+//! `adapter_model.safetensors`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,9 +19,10 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// An adapter: its configuration and its tensors.
 ///
-/// Keys are PEFT's: `base_model.model.<module>.lora_A.weight` `[R, in]`, `….lora_B.weight` `[out, R]`, and with
-/// DoRA `….lora_magnitude_vector` `[out]`. A bias that was trained beside, `….bias` `[out]`, stands for the model's own; of
-/// a layer with a pair its key is `….base_layer.bias`.
+/// Keys are PEFT's: `base_model.model.<module>.lora_A.weight` `[R, in]`, `….lora_B.weight`
+/// `[out, R]`, and with DoRA `….lora_magnitude_vector` `[out]`. A bias that was trained beside,
+/// `….bias` `[out]`, stands for the model's own; of a layer with a pair its key is
+/// `….base_layer.bias`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdapterFile {
     /// The configuration.
@@ -32,9 +34,10 @@ pub struct AdapterFile {
 impl AdapterFile {
     /// Reads an adapter folder.
     ///
-    /// **Errors** [`Error::Format`] if a file is missing or damaged, tensors are unpaired or not those of the
-    /// configured layers; [`Error::Shape`] if they do not have the configured rank; [`Error::Unsupported`] for `.bin` files and for
-    /// what [`AdapterConfig::from_json`] refuses; [`Error::Io`].
+    /// **Errors** [`Error::Format`] if a file is missing or damaged, tensors are unpaired or not
+    /// those of the configured layers; [`Error::Shape`] if they do not have the configured rank;
+    /// [`Error::Unsupported`] for `.bin` files and for what [`AdapterConfig::from_json`] refuses;
+    /// [`Error::Io`].
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let name = folder.display().to_string();
@@ -98,7 +101,8 @@ impl AdapterFile {
         self.tensors.keys().filter_map(|key| module(key.as_str())).collect()
     }
 
-    /// The biases that were trained beside: key, and the module (`model.layers.0.self_attn.q_proj`).
+    /// The biases that were trained beside: key, and the module
+    /// (`model.layers.0.self_attn.q_proj`).
     pub fn biases(&self) -> impl Iterator<Item = (&str, &str)> {
         let module = |key| Some((key, bias(key, |m| self.config.covers(m))?));
         self.tensors.keys().filter_map(move |key| module(key.as_str()))
@@ -188,7 +192,8 @@ impl AdapterFile {
         Err(Error::format(label, format!("tensors of `{first}`{more}"), why))
     }
 
-    /// What of the files changes nothing, a line each: keys of the configuration, and patterns that match no layer.
+    /// What of the files changes nothing, a line each: keys of the configuration, and patterns that
+    /// match no layer.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.config.notes.clone();
         notes.extend(self.config.without_effect(&self.modules()));
@@ -223,7 +228,8 @@ impl AdapterFile {
         Ok((self.config.to_json().into_bytes(), weights))
     }
 
-    /// Saves both files into a folder (made if needed), each whole or not at all, so that PEFT loads it unchanged.
+    /// Saves both files into a folder (made if needed), each whole or not at all, so that PEFT
+    /// loads it unchanged.
     ///
     /// **Errors** as [`AdapterFile::validate`], or [`Error::Io`].
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {

@@ -11,8 +11,8 @@ const PARTS: [&str; 3] = [".lora_A.weight", ".lora_B.weight", ".lora_magnitude_v
 const MERGE: &str = "merge it with PEFT (PeftModel.from_pretrained(…).merge_and_unload().save_pretrained(…)) and give \
                      the result as the model";
 
-/// The key as PEFT writes it today: without the adapter's name, which is `default` where a model's own names were
-/// saved, and the magnitude as a tensor of the layer, not as the weight of a module.
+/// The key as PEFT writes it today: without the adapter's name, which is `default` where a model's
+/// own names were saved, and the magnitude as a tensor of the layer, not as the weight of a module.
 pub(super) fn normal(key: &str) -> String {
     let strip = |end: &str, part: &str| Some(format!("{}{part}", key.strip_suffix(end)?));
     strip(".lora_A.default.weight", ".lora_A.weight")
@@ -27,8 +27,8 @@ pub(super) fn parts(key: &str) -> Option<(&str, &'static str)> {
     PARTS.into_iter().find_map(|part| Some((key.strip_prefix(PREFIX)?.strip_suffix(part)?, part)))
 }
 
-/// The module whose bias a key names. PEFT has it in the layer within (`base_layer`) where a pair is `beside`, and nowhere
-/// else.
+/// The module whose bias a key names. PEFT has it in the layer within (`base_layer`) where a pair
+/// is `beside`, and nowhere else.
 pub(super) fn bias(key: &str, beside: impl Fn(&str) -> bool) -> Option<&str> {
     let name = key.strip_prefix(PREFIX)?.strip_suffix(".bias")?;
     let module = name.strip_suffix(".base_layer").unwrap_or(name);
@@ -41,7 +41,8 @@ fn is_of(key: &str, module: &str) -> bool {
     key.split('.').any(|part| part == module)
 }
 
-/// An error that names the tensors which belong to no pair of a linear layer of a block, if there are some.
+/// An error that names the tensors which belong to no pair of a linear layer of a block, if there
+/// are some.
 pub(super) fn not_taken<'a>(
     keys: impl Iterator<Item = &'a String>,
     beside: impl Fn(&str) -> bool,

@@ -4,8 +4,8 @@ use super::config::AdapterConfig;
 use super::targets::{TargetModules, ends_in};
 
 impl AdapterConfig {
-    /// Whether a module (`model.layers.0.self_attn.q_proj`) carries an adapter: it is one of `target_modules` in one
-    /// of `layers_to_transform`, and none of `exclude_modules`.
+    /// Whether a module (`model.layers.0.self_attn.q_proj`) carries an adapter: it is one of
+    /// `target_modules` in one of `layers_to_transform`, and none of `exclude_modules`.
     ///
     /// **Source** `check_target_module_exists` of PEFT.
     pub fn covers(&self, module: &str) -> bool {
@@ -30,7 +30,8 @@ impl AdapterConfig {
         self.rank_pattern.get(module).copied().unwrap_or(self.rank)
     }
 
-    /// The factor of a module's `B·A`: `alpha/R`, or `alpha/√R` with rsLoRA, after `rank_pattern` and `alpha_pattern`.
+    /// The factor of a module's `B·A`: `alpha/R`, or `alpha/√R` with rsLoRA, after `rank_pattern`
+    /// and `alpha_pattern`.
     pub fn scaling_of(&self, module: &str) -> f64 {
         let alpha = self.alpha_pattern.get(module).copied().unwrap_or(self.alpha);
         let rank = self.rank_of(module) as f64;
@@ -42,7 +43,8 @@ impl AdapterConfig {
         self.rank_pattern.iter().map(|(_, rank)| *rank).fold(self.rank, usize::max)
     }
 
-    /// Patterns, names and numbers of these settings that mean none of the adapted modules: a line for each kind.
+    /// Patterns, names and numbers of these settings that mean none of the adapted modules: a line
+    /// for each kind.
     pub fn without_effect(&self, modules: &[impl AsRef<str>]) -> Vec<String> {
         let meant = |one: &dyn Fn(&str) -> bool| modules.iter().any(|m| one(m.as_ref()));
         let mut lines = Vec::new();

@@ -1,4 +1,5 @@
-//! Regular expressions of Python's `re` over names of modules, and maps whose keys are such expressions.
+//! Regular expressions of Python's `re` over names of modules, and maps whose keys are such
+//! expressions.
 
 use std::fmt;
 
@@ -30,7 +31,8 @@ enum Compiled {
     Broken,
 }
 
-/// A regular expression as Python's `re` reads it, held against names of modules (`model.layers.0.self_attn.q_proj`).
+/// A regular expression as Python's `re` reads it, held against names of modules
+/// (`model.layers.0.self_attn.q_proj`).
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
@@ -44,7 +46,8 @@ impl Pattern {
         Pattern::new(text.into(), Held::Whole)
     }
 
-    /// An expression that means a module if it matches its name from the beginning or from behind a dot, to the end.
+    /// An expression that means a module if it matches its name from the beginning or from behind a
+    /// dot, to the end.
     pub fn end(text: impl Into<String>) -> Pattern {
         Pattern::new(text.into(), Held::End)
     }
@@ -143,8 +146,8 @@ fn compile(text: &str, held: Held) -> Option<Compiled> {
     }
 }
 
-/// The same expression for the crate `regex`, in whose classes `[`, `&&`, `--` and `~~` have meanings that Python's have not,
-/// and which writes `\Z` and `{,n}` otherwise.
+/// The same expression for the crate `regex`, in whose classes `[`, `&&`, `--` and `~~` have
+/// meanings that Python's have not, and which writes `\Z` and `{,n}` otherwise.
 fn in_rust(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut class = None::<usize>;
@@ -195,8 +198,8 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-/// `rank_pattern` or `alpha_pattern`: values by pattern, in the order of the file. The first pattern that means a module
-/// counts.
+/// `rank_pattern` or `alpha_pattern`: values by pattern, in the order of the file. The first
+/// pattern that means a module counts.
 ///
 /// **Source** `get_pattern_key` of PEFT.
 #[derive(Clone, Debug, PartialEq)]

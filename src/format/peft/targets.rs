@@ -20,8 +20,8 @@ pub(super) fn ends_in(module: &str, name: &str) -> bool {
 }
 
 impl TargetModules {
-    /// From names, or text such as `q_proj,v_proj`: in the block's order, each once, so that equal sets compare equal.
-    /// `all-linear` becomes the seven names.
+    /// From names, or text such as `q_proj,v_proj`: in the block's order, each once, so that equal
+    /// sets compare equal. `all-linear` becomes the seven names.
     pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> TargetModules {
         let mut given = Vec::new();
         for text in names {

@@ -88,7 +88,8 @@ pub(super) enum Target {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Body {
     pub(super) statements: Vec<Statement>,
-    /// Names that are assigned here before anything reads them: they hide a variable of the conversation from the start.
+    /// Names that are assigned here before anything reads them: they hide a variable of the
+    /// conversation from the start.
     pub(super) hidden: Vec<Name>,
 }
 

@@ -25,7 +25,8 @@ pub(super) fn raised(why: impl Into<String>) -> Fault {
     Fault { kind: Kind::Raised, line: 0, why: why.into() }
 }
 
-/// What jinja2 does and this program does not; `what` ends the sentence "this program does not know".
+/// What jinja2 does and this program does not; `what` ends the sentence "this program does not
+/// know".
 pub(super) fn beyond(what: impl Into<String>) -> Fault {
     Fault { kind: Kind::Beyond, line: 0, why: what.into() }
 }

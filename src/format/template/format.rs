@@ -379,7 +379,8 @@ fn general(x: f64, precision: usize, keeps_point: bool) -> String {
         false => text.to_owned(),
     };
     let precision = i32::try_from(precision).unwrap_or(i32::MAX);
-    // Without a type a float shows at least one digit behind its point, and turns to exponents one digit earlier.
+    // Without a type a float shows at least one digit behind its point, and turns to exponents one
+    // digit earlier.
     let most = if keeps_point { precision - 1 } else { precision };
     if exponent < -4 || exponent >= most.max(if keeps_point { 0 } else { 1 }) {
         let text = exponential(x, usize::try_from(precision - 1).unwrap_or(0));

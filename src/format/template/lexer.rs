@@ -107,7 +107,8 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// The text before a tag: white space at its end goes if the tag says so, or if it stands alone in its line.
+    /// The text before a tag: white space at its end goes if the tag says so, or if it stands alone
+    /// in its line.
     fn data(&mut self, text: &str, sign: Option<char>, variable: bool) -> Result<()> {
         let mut kept = text;
         if sign == Some('-') {

@@ -3,7 +3,8 @@
 use super::fault::{Result, beyond, raised};
 use super::token::Token;
 
-/// The number at the beginning of `text`, and its length. Behind a dot (`x.1.5`) there are whole ones only.
+/// The number at the beginning of `text`, and its length. Behind a dot (`x.1.5`) there are whole
+/// ones only.
 pub(super) fn number(text: &str, behind_dot: bool) -> Result<Option<(Token, usize)>> {
     let bytes = text.as_bytes();
     if !bytes.first().is_some_and(u8::is_ascii_digit) {
@@ -127,7 +128,8 @@ pub(super) fn unescape(text: &str) -> Result<String> {
                 length += digits;
             }
             'N' => return Err(beyond("characters by name (`\\N{…}`)")),
-            // Python writes what is not ASCII as an escape first, whose backslash this one then escapes.
+            // Python writes what is not ASCII as an escape first, whose backslash this one then
+            // escapes.
             c if !c.is_ascii() => {
                 let code = u32::from(c);
                 out.push_str(&match code {

@@ -26,7 +26,8 @@ pub(super) struct Machine<V: Clone, A> {
     /// What `strftime_now` calls now.
     pub(super) now: Moment,
     pub(super) again: Again<V, A>,
-    /// Bytes of the template's own text so far, without what macros and the like are about to give it.
+    /// Bytes of the template's own text so far, without what macros and the like are about to give
+    /// it.
     pub(super) written: usize,
     /// Where marked texts begin, in bytes, and how many characters they have.
     pub(super) marked: Vec<(usize, usize)>,

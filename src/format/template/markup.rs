@@ -1,4 +1,5 @@
-//! Texts that count as safe (`|safe`, `|escape`): what is put to one is escaped, and what comes of one is safe.
+//! Texts that count as safe (`|safe`, `|escape`): what is put to one is escaped, and what comes of
+//! one is safe.
 //!
 //! **Source** `Markup` of markupsafe 3.
 

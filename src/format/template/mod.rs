@@ -1,8 +1,9 @@
-//! The language of chat templates: jinja2 with the settings and additions of transformers, on Python's values.
+//! The language of chat templates: jinja2 with the settings and additions of transformers, on
+//! Python's values.
 //!
-//! No engine that exists in Rust is this language. Operators, texts of values, scopes, lazy filters and the many methods
-//! of Python's texts show in what a template writes, so they are computed here as Python computes them. What is left out
-//! is refused by name, when a template reaches it.
+//! No engine that exists in Rust is this language. Operators, texts of values, scopes, lazy filters
+//! and the many methods of Python's texts show in what a template writes, so they are computed here
+//! as Python computes them. What is left out is refused by name, when a template reaches it.
 //!
 //! `parser` makes a tree of a text; `run` and `eval` walk it; `value` says what a value is.
 
@@ -62,8 +63,9 @@ use value::{Dict, Machine, Scope, Value};
 
 /// A chat template, ready to render.
 ///
-/// As in transformers: blocks swallow their line's end and indentation, values cannot be changed, `raise_exception`,
-/// `strftime_now` and `tojson` exist, loops may `break`, and `{% generation %}` marks what the assistant says.
+/// As in transformers: blocks swallow their line's end and indentation, values cannot be changed,
+/// `raise_exception`, `strftime_now` and `tojson` exist, loops may `break`, and `{% generation %}`
+/// marks what the assistant says.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     name: String,
@@ -76,8 +78,8 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Reads a template; `name` is its name in messages, `bos` and `eos` the texts of the tokens that it
-    /// may write.
+    /// Reads a template; `name` is its name in messages, `bos` and `eos` the texts of the tokens
+    /// that it may write.
     ///
     /// **Errors** [`Error::Format`] with the line of what is not Jinja, [`Error::Unsupported`].
     pub fn new(name: &str, source: &str, bos: &str, eos: &str) -> Result<ChatTemplate> {
@@ -109,8 +111,9 @@ impl ChatTemplate {
 
     /// The text of a conversation, and what of it the template marks as the assistant's.
     ///
-    /// As transformers does before it renders, keys of messages that are null are left out, and what was thought is given
-    /// under `thinking` and `reasoning_content`, whichever of these and `reasoning` it has.
+    /// As transformers does before it renders, keys of messages that are null are left out, and
+    /// what was thought is given under `thinking` and `reasoning_content`, whichever of these and
+    /// `reasoning` it has.
     ///
     /// **Errors** [`Error::Format`] with what the template says, such as that roles must alternate;
     /// [`Error::Unsupported`] for what it needs of Jinja or Python and this program does not know.

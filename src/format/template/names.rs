@@ -1,8 +1,9 @@
 //! Which names of a scope hide a variable of the conversation before they are assigned.
 //!
-//! jinja2 decides for every scope, before anything runs, where each of its names comes from. A name that is written
-//! there before it is read, in no branch, and that no scope around it knows, is undefined until then: also for a loop
-//! or a macro that stands before the assignment and would find a variable of that name.
+//! jinja2 decides for every scope, before anything runs, where each of its names comes from. A name
+//! that is written there before it is read, in no branch, and that no scope around it knows, is
+//! undefined until then: also for a loop or a macro that stands before the assignment and would
+//! find a variable of that name.
 //!
 //! **Source** jinja2 3.1 `idtracking.py`.
 
@@ -61,7 +62,8 @@ impl Symbols<'_> {
         statements.iter().for_each(|statement| self.statement(statement));
     }
 
-    /// What a statement means for the scope that it stands in; what has a scope of its own is not looked into.
+    /// What a statement means for the scope that it stands in; what has a scope of its own is not
+    /// looked into.
     fn statement(&mut self, statement: &Statement) {
         match &statement.kind {
             Kind::Data(_) | Kind::Break | Kind::Continue | Kind::Generation(_) => {}

@@ -15,8 +15,8 @@ pub(super) fn sorted<T: Clone>(
     let keys: Vec<Value> = values.iter().map(&mut key).collect();
     let mut places: Vec<usize> = (0..values.len()).collect();
     let mut failed = None;
-    // The standard library's sort may ask about any two, Python's compares neighbours first: an error is one for both,
-    // unless no two of its pairs that cannot be compared ever meet.
+    // The standard library's sort may ask about any two, Python's compares neighbours first: an
+    // error is one for both, unless no two of its pairs that cannot be compared ever meet.
     places.sort_by(|&a, &b| {
         let (a, b) = if reverse { (b, a) } else { (a, b) };
         order(&keys[a], &keys[b], "<")

@@ -1,4 +1,5 @@
-//! Statements of a template, as jinja2's parser reads them with `{% generation %}`, `{% break %}` and `{% continue %}`.
+//! Statements of a template, as jinja2's parser reads them with `{% generation %}`, `{% break %}`
+//! and `{% continue %}`.
 //!
 //! **Source** jinja2 3.1 `parser.py`.
 
@@ -135,7 +136,8 @@ impl Parser {
         result
     }
 
-    /// Statements up to one of the tags `ends`, which becomes the next token; up to the end of the template if there is none.
+    /// Statements up to one of the tags `ends`, which becomes the next token; up to the end of the
+    /// template if there is none.
     fn statements(&mut self, ends: &[&str]) -> Result<Vec<Statement>> {
         let mut found = Vec::new();
         loop {

@@ -179,7 +179,8 @@ fn closure(machine: &mut Machine, parsed: &Arc<super::ast::Macro>, scope: &Rc<Sc
     Value::Macro(Rc::new(Closure { parsed: parsed.clone(), scope: scope.clone() }))
 }
 
-/// Only namespaces have members that can be assigned, which jinja2 checks before it computes the value.
+/// Only namespaces have members that can be assigned, which jinja2 checks before it computes the
+/// value.
 fn check_members(target: &Target, scope: &Rc<Scope>) -> Result<()> {
     match target {
         Target::Name(_) => Ok(()),
@@ -269,7 +270,8 @@ fn run_loop(
         again: parsed.recursive.then(|| (parsed.clone(), scope.clone())),
     });
     let mut begun = false;
-    // Like jinja2's, it is cleared only where a body came to its end: not by `continue`, not by `break`.
+    // Like jinja2's, it is cleared only where a body came to its end: not by `continue`, not by
+    // `break`.
     let mut none = true;
     while let Some(value) = state.next(machine)? {
         state.index0.set(if begun { state.index0.get() + 1 } else { 0 });

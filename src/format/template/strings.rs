@@ -30,7 +30,8 @@ pub(super) fn bounds(
     Ok((place(start, 0)?, place(stop, length)?.min(length)))
 }
 
-/// The part of a text between two of its characters, and where it begins in bytes; `None` behind its end.
+/// The part of a text between two of its characters, and where it begins in bytes; `None` behind
+/// its end.
 fn part<'t>(
     text: &'t str,
     start: Option<&Value>,

@@ -31,7 +31,8 @@ pub(super) fn is_letter(c: char) -> Result<bool> {
         return Ok(false);
     }
     match c {
-        // Latin to Cyrillic without marks, Hebrew and Arabic letters, kana, Han, Hangul, full width.
+        // Latin to Cyrillic without marks, Hebrew and Arabic letters, kana, Han, Hangul, full
+        // width.
         'ª'
         | 'µ'
         | 'º'

@@ -21,7 +21,8 @@ pub(super) enum Value {
     Int(i128),
     Float(f64),
     Text(Rc<str>),
-    /// A text that is escaped for HTML. It can be written, compared and joined; more would need escaping.
+    /// A text that is escaped for HTML. It can be written, compared and joined; more would need
+    /// escaping.
     Markup(Rc<str>),
     List(Rc<Items>),
     Tuple(Rc<Items>),

@@ -1,7 +1,8 @@
-//! What the files beside a `tokenizer.json` say about it: its class, and tokens that it does not have.
+//! What the files beside a `tokenizer.json` say about it: its class, and tokens that it does not
+//! have.
 //!
-//! **Source** transformers 5.24, `PreTrainedTokenizerBase._from_pretrained` and `TokenizersBackend.__init__`: tokens are
-//! added in its order, so that ids are the same.
+//! **Source** transformers 5.24, `PreTrainedTokenizerBase._from_pretrained` and
+//! `TokenizersBackend.__init__`: tokens are added in its order, so that ids are the same.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ use crate::format::json::{self, Object};
 const NAMED: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// Keys of `tokenizer_config.json` that are read, here or for templates, or have no say in ids and texts.
+/// Keys of `tokenizer_config.json` that are read, here or for templates, or have no say in ids and
+/// texts.
 const KNOWN: &str = "added_tokens_decoder extra_special_tokens additional_special_tokens tokenizer_class add_prefix_space \
     legacy clean_up_tokenization_spaces split_special_tokens chat_template model_max_length padding_side truncation_side \
     model_input_names backend is_local local_files_only processor_class max_length stride truncation_strategy \
@@ -80,8 +82,8 @@ impl Tokenizer {
 
     /// Takes what the files beside the `tokenizer.json` say.
     ///
-    /// **Errors** [`Error::Format`] for a file that is none of its kind, [`Error::Unsupported`] for a tokenizer class that
-    /// is not built here, and for code.
+    /// **Errors** [`Error::Format`] for a file that is none of its kind, [`Error::Unsupported`] for
+    /// a tokenizer class that is not built here, and for code.
     pub fn apply(&mut self, beside: Beside<'_>) -> Result<()> {
         let read = |file: Option<Named<'_>>| -> Result<(String, Value)> {
             match file {
@@ -227,7 +229,8 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// The tokens that the files list by id: `added_tokens_decoder`, or what older files have in its place.
+    /// The tokens that the files list by id: `added_tokens_decoder`, or what older files have in
+    /// its place.
     fn listed(
         &self,
         label: &str,
@@ -290,7 +293,8 @@ impl Tokenizer {
                 let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
                 let id = id.ok_or_else(|| bad(label, &content))?;
                 let special = special.contains(&content);
-                // As it is now: one that a name makes special later is still looked for in the normalized text.
+                // As it is now: one that a name makes special later is still looked for in the
+                // normalized text.
                 let token = Token { normalized: Some(!special), ..Token::plain(&content, special) };
                 added.insert(id, token);
             }

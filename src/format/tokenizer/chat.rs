@@ -21,8 +21,8 @@ fn token(value: &Value) -> Option<Value> {
     Some(text.into())
 }
 
-/// Special tokens by their names: transformers' own and those that a model adds, as `extra_special_tokens` or as other
-/// keys that end in `_token`.
+/// Special tokens by their names: transformers' own and those that a model adds, as
+/// `extra_special_tokens` or as other keys that end in `_token`.
 pub(super) fn special_tokens(o: &Object<'_>) -> Map<String, Value> {
     let added = |key: &&str| key.ends_with("_token") && !NAMES.contains(key);
     let names = NAMES.into_iter().map(str::to_owned);
@@ -58,8 +58,9 @@ impl Tokenizer {
         self.chat_with_tools = named("tool_use").map(str::to_owned);
     }
 
-    /// Takes the names of tokens and the templates of a file that has a vocabulary of its own. It says of each token
-    /// whether it is found in texts, so that a name makes none special, unlike in a `tokenizer_config.json`.
+    /// Takes the names of tokens and the templates of a file that has a vocabulary of its own. It
+    /// says of each token whether it is found in texts, so that a name makes none special, unlike
+    /// in a `tokenizer_config.json`.
     pub(in crate::format) fn take_metadata(&mut self, label: &str, config: &Value) -> Result<()> {
         let o = Object::new(label, config)?;
         let special = special_tokens(&o);
@@ -73,8 +74,9 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Takes what lies beside a `tokenizer_config.json`: `chat_template.jinja` and `additional_chat_templates`, which are in
-    /// the place of those in it, and the special tokens of an old `special_tokens_map.json`.
+    /// Takes what lies beside a `tokenizer_config.json`: `chat_template.jinja` and
+    /// `additional_chat_templates`, which are in the place of those in it, and the special tokens
+    /// of an old `special_tokens_map.json`.
     pub(super) fn take_template_files(&mut self, config: &Path) -> Result<()> {
         let old = config.with_file_name("special_tokens_map.json");
         if old.is_file() && !self.lists_added_tokens(config)? {
@@ -132,13 +134,14 @@ impl Tokenizer {
         texts.into_iter().any(|text| text.contains("strftime_now"))
     }
 
-    /// Takes the date that the chat template may write; without one it is that of the moment when the template is read.
+    /// Takes the date that the chat template may write; without one it is that of the moment when
+    /// the template is read.
     pub fn set_date(&mut self, date: Moment) {
         self.date = Some(date);
     }
 
-    /// The model's chat template, from `chat_template.jinja` or `tokenizer_config.json`, with the special tokens that it may
-    /// write.
+    /// The model's chat template, from `chat_template.jinja` or `tokenizer_config.json`, with the
+    /// special tokens that it may write.
     ///
     /// **Errors** [`Error::Unsupported`] if there is none; [`Error::Format`] if it is not Jinja.
     pub fn chat_template(&self) -> Result<ChatTemplate> {

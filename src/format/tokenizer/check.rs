@@ -1,6 +1,6 @@
-//! What is looked at in a `tokenizer.json` before the tokenizers crate builds tables from it. That crate panics on JSON
-//! that ends or breaks inside `decoder`; and its BPE builder copies a merge's two parts into a buffer as long as the
-//! longest token, and panics where they do not fit.
+//! What is looked at in a `tokenizer.json` before the tokenizers crate builds tables from it. That
+//! crate panics on JSON that ends or breaks inside `decoder`; and its BPE builder copies a merge's
+//! two parts into a buffer as long as the longest token, and panics where they do not fit.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,8 @@ use crate::format::json;
 /// The models of the tokenizers crate.
 const KINDS: [&str; 4] = ["BPE", "Unigram", "WordPiece", "WordLevel"];
 
-/// Refuses merges that cannot give a token of the vocabulary, and ids beyond it. Nothing of the file is kept while it is read.
+/// Refuses merges that cannot give a token of the vocabulary, and ids beyond it. Nothing of the
+/// file is kept while it is read.
 pub(super) fn check_model(label: &str, bytes: &[u8]) -> Result<()> {
     let mut found = Found::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -35,7 +36,8 @@ pub(super) fn check_model(label: &str, bytes: &[u8]) -> Result<()> {
             hint,
         });
     }
-    // Room is made for as many ids as the largest says, and every token takes more than a byte of the file.
+    // Room is made for as many ids as the largest says, and every token takes more than a byte of
+    // the file.
     if found.id > bytes.len() as u64 {
         let why =
             format!("an id of {} in a file of {} bytes: it is damaged", found.id, bytes.len());
@@ -62,7 +64,8 @@ pub(super) fn text<'a>(label: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
     Ok(bytes)
 }
 
-/// Refuses templates of tokens that the file does not define, or of a second text: there is one text here.
+/// Refuses templates of tokens that the file does not define, or of a second text: there is one
+/// text here.
 pub(super) fn post_processor(label: &str, made: Option<&PostProcessorWrapper>) -> Result<()> {
     fn gap(processor: &Value) -> Option<String> {
         let list = |key: &str| processor[key].as_array().into_iter().flatten();
@@ -83,7 +86,8 @@ pub(super) fn post_processor(label: &str, made: Option<&PostProcessorWrapper>) -
     }
 }
 
-/// Any JSON, read to its end and not kept: numbers in range, whole characters, no deeper than the parser allows.
+/// Any JSON, read to its end and not kept: numbers in range, whole characters, no deeper than the
+/// parser allows.
 struct Walk;
 
 impl<'de> Deserialize<'de> for Walk {

@@ -1,4 +1,5 @@
-//! The tokenizer classes of transformers that put a pipeline of their own around the vocabulary of a `tokenizer.json`.
+//! The tokenizer classes of transformers that put a pipeline of their own around the vocabulary of
+//! a `tokenizer.json`.
 //!
 //! **Source** transformers 5.24: `AutoTokenizer`, `TokenizersBackend`, and the classes named here.
 
@@ -38,8 +39,8 @@ const OTHERS: &str = "Albert Barthez Bert BigBird Blenderbot BlenderbotSmall Cam
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 impl Class {
-    /// The class that `AutoTokenizer` takes: `named` in `tokenizer_config.json` or `config.json`, of a model of type
-    /// `model`; `byte_level` says whether `tokenizer.json` speaks of that.
+    /// The class that `AutoTokenizer` takes: `named` in `tokenizer_config.json` or `config.json`,
+    /// of a model of type `model`; `byte_level` says whether `tokenizer.json` speaks of that.
     ///
     /// **Errors** [`Error::Unsupported`].
     pub(super) fn of(
@@ -94,7 +95,8 @@ impl Class {
         }
     }
 
-    /// A tokenizer of this class with the vocabulary, the merges and the post-processor of `file`, and no added tokens.
+    /// A tokenizer of this class with the vocabulary, the merges and the post-processor of `file`,
+    /// and no added tokens.
     ///
     /// **Errors** [`Error::Unsupported`] if the vocabulary is of another kind; as the crate.
     pub(super) fn around(

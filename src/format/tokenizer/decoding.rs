@@ -77,8 +77,9 @@ impl Tokenizer {
             .filter(|token| special == Special::With || !added.is_special_token(token))
     }
 
-    /// What a token adds to a text that goes on: bytes, perhaps of half a character; special tokens are written out, a
-    /// space that would be dropped at a text's beginning is there. An unknown id adds nothing.
+    /// What a token adds to a text that goes on: bytes, perhaps of half a character; special tokens
+    /// are written out, a space that would be dropped at a text's beginning is there. An unknown id
+    /// adds nothing.
     ///
     /// **Source** transformers 5.24, `StopStringCriteria.clean_tokenizer_vocab`.
     ///

@@ -47,7 +47,8 @@ pub enum Special {
     Without,
 }
 
-/// A tokenizer as transformers would apply it: no truncation, no padding, special tokens as its post-processor says.
+/// A tokenizer as transformers would apply it: no truncation, no padding, special tokens as its
+/// post-processor says.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -70,14 +71,16 @@ pub struct Tokenizer {
     chat: Option<(String, String)>,
     /// The one for conversations with tools, if that is another.
     chat_with_tools: Option<String>,
-    /// Special tokens by their names, as templates know them, where a tokenizer_config.json says so.
+    /// Special tokens by their names, as templates know them, where a tokenizer_config.json says
+    /// so.
     special: Option<Map<String, Value>>,
     /// The date that templates may ask for.
     date: Option<Moment>,
 }
 
 impl Tokenizer {
-    /// Opens a folder with `tokenizer.json` (and perhaps `tokenizer_config.json`), or such a file itself.
+    /// Opens a folder with `tokenizer.json` (and perhaps `tokenizer_config.json`), or such a file
+    /// itself.
     ///
     /// **Errors** [`Error::Io`], [`Error::Format`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
@@ -115,7 +118,8 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(check::text(name, bytes)?)
             .map_err(|e| Error::format(name, "tokenizer", e))?;
         check::post_processor(name, inner.get_post_processor())?;
-        // Files often keep the settings of the last run that saved them; they would cut texts silently.
+        // Files often keep the settings of the last run that saved them; they would cut texts
+        // silently.
         let padding = inner.get_padding().map(|padding| padding.pad_token.clone());
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::format(name, "truncation", e))?;
@@ -152,14 +156,16 @@ impl Tokenizer {
         &self.notes
     }
 
-    /// Takes the special tokens that `tokenizer_config.json` left open from the model's configuration.
+    /// Takes the special tokens that `tokenizer_config.json` left open from the model's
+    /// configuration.
     pub fn complete(&mut self, config: &super::ModelConfig) {
         self.bos = self.bos.or(config.bos_token_id);
         self.eos = self.eos.or(config.eos_token_ids.first().copied());
         self.pad = self.pad.or(config.pad_token_id);
     }
 
-    /// Token ids of a text, with or without the special tokens that the post-processor adds (Llama 3: the first one).
+    /// Token ids of a text, with or without the special tokens that the post-processor adds (Llama
+    /// 3: the first one).
     ///
     /// Special tokens written out in the text are recognized, as in transformers.
     ///
@@ -170,8 +176,8 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Token ids of a text that may go on, such as a prompt, with what the post-processor puts in front (BOS); and the ids
-    /// that it puts behind texts (EOS), which would end this one.
+    /// Token ids of a text that may go on, such as a prompt, with what the post-processor puts in
+    /// front (BOS); and the ids that it puts behind texts (EOS), which would end this one.
     ///
     /// **Errors** as [`Tokenizer::encode`].
     pub fn encode_open(&self, text: &str) -> Result<(Vec<u32>, Vec<u32>)> {
@@ -247,7 +253,8 @@ impl Tokenizer {
         self.bos
     }
 
-    /// `eos_token` of `tokenizer_config.json`. Prefer [`super::ModelConfig::eos_token_ids`] when there is one.
+    /// `eos_token` of `tokenizer_config.json`. Prefer [`super::ModelConfig::eos_token_ids`] when
+    /// there is one.
     pub fn eos_id(&self) -> Option<u32> {
         self.eos
     }

@@ -6,11 +6,12 @@ use super::decoding::{Decoding, fallback_byte};
 use super::{Special, Tokenizer};
 use crate::error::Result;
 
-/// Turns tokens into text as they come, holding back what may still change: half a character, and with byte fallback
-/// a run of bytes, which are U+FFFD each if one of them is not UTF-8.
+/// Turns tokens into text as they come, holding back what may still change: half a character, and
+/// with byte fallback a run of bytes, which are U+FFFD each if one of them is not UTF-8.
 ///
-/// The pieces and [`DecodeStream::finish`] joined are what [`Tokenizer::decode`] gives for all tokens at once; behind
-/// a prompt ([`DecodeStream::after`]) what it gives for both, without the prompt's text.
+/// The pieces and [`DecodeStream::finish`] joined are what [`Tokenizer::decode`] gives for all
+/// tokens at once; behind a prompt ([`DecodeStream::after`]) what it gives for both, without the
+/// prompt's text.
 #[derive(Clone, Debug, Default)]
 pub struct DecodeStream {
     special: Special,
@@ -26,7 +27,8 @@ impl DecodeStream {
         Self { special, ..Self::default() }
     }
 
-    /// Goes on behind a prompt. A first space is kept, which a SentencePiece tokenizer drops where a text begins.
+    /// Goes on behind a prompt. A first space is kept, which a SentencePiece tokenizer drops where
+    /// a text begins.
     ///
     /// **Errors** as [`Tokenizer::decode`].
     pub fn after(tokenizer: &Tokenizer, prompt: &[u32], special: Special) -> Result<Self> {
@@ -57,7 +59,8 @@ impl DecodeStream {
         Ok(Some(piece))
     }
 
-    /// The text held back when no more tokens come, with replacement characters for what is not UTF-8.
+    /// The text held back when no more tokens come, with replacement characters for what is not
+    /// UTF-8.
     ///
     /// **Errors** as [`Tokenizer::decode`].
     pub fn finish(&mut self, tokenizer: &Tokenizer) -> Result<String> {

@@ -17,8 +17,8 @@ const TOLERANCE: f64 = 1e-8;
 
 impl Linear {
     /// Minimises `Σ(y − ŷ)² + alpha·‖weights‖²`; with `alpha` 0 the solution of least norm, as
-    /// scikit-learn's `LinearRegression` and `Ridge(alpha)` have it. Columns are centred implicitly, so the
-    /// matrix stays sparse.
+    /// scikit-learn's `LinearRegression` and `Ridge(alpha)` have it. Columns are centred
+    /// implicitly, so the matrix stays sparse.
     ///
     /// **Source** Björck 1996, Numerical Methods for Least Squares Problems, alg. 7.4.1 (CGLS).
     pub fn fit(x: &Sparse, y: &[f64], alpha: f64) -> Linear {

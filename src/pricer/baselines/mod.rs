@@ -1,8 +1,8 @@
 //! What a model must beat: guesses without a language model, fitted on the training rows.
 //!
-//! Least squares and vocabularies are our own few lines: linfa's least squares wants the design as a dense
-//! matrix (216 MB for 13,500 rows of 2,000 words), and its vectorizers have neither the stop words nor
-//! the weights that the course's scikit-learn has.
+//! Least squares and vocabularies are our own few lines: linfa's least squares wants the design as
+//! a dense matrix (216 MB for 13,500 rows of 2,000 words), and its vectorizers have neither the
+//! stop words nor the weights that the course's scikit-learn has.
 
 pub mod linear;
 pub mod words;
@@ -27,10 +27,10 @@ pub struct Baseline {
 
 /// Fits every baseline on prompts and prices and guesses the prices of `test` prompts.
 ///
-/// `constant_mean`, `constant_median`; `category_median` (the line `Category: `; the overall median where it
-/// is unknown); `bag_of_words`, the course's 2,000 words and linear regression, never below 0;
-/// `tfidf_ridge`, words and pairs, ridge with alpha 1 on the logarithm of the price (prices below a cent
-/// count as one).
+/// `constant_mean`, `constant_median`; `category_median` (the line `Category: `; the overall median
+/// where it is unknown); `bag_of_words`, the course's 2,000 words and linear regression, never
+/// below 0; `tfidf_ridge`, words and pairs, ridge with alpha 1 on the logarithm of the price
+/// (prices below a cent count as one).
 pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str]) -> Vec<Baseline> {
     let prices: Vec<f64> = train.iter().map(|(_, price)| *price).collect();
     let mean = prices.iter().sum::<f64>() / prices.len().max(1) as f64;
@@ -79,9 +79,9 @@ pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str]) -> Vec<Baseline> {
     ]
 }
 
-/// The course's published results, mean absolute error in dollars on ITS data: another data set, so only
-/// ratios within this list can be compared with anything.
-/// **Source** week7/results.ipynb of the course.
+/// The course's published results, mean absolute error in dollars on ITS data: another data set, so
+/// only ratios within this list can be compared with anything. **Source** week7/results.ipynb of
+/// the course.
 pub const PUBLISHED: [(&str, f64); 17] = [
     ("constant", 106.18),
     ("linear regression", 101.56),

@@ -1,9 +1,10 @@
-//! Texts as counts of words: what scikit-learn's `CountVectorizer` and `TfidfVectorizer` make of them.
+//! Texts as counts of words: what scikit-learn's `CountVectorizer` and `TfidfVectorizer` make of
+//! them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// The English function words that scikit-learn leaves out with `stop_words="english"`: the list of the
-/// Glasgow Information Retrieval Group.
+/// The English function words that scikit-learn leaves out with `stop_words="english"`: the list of
+/// the Glasgow Information Retrieval Group.
 const STOP_WORDS: &str = include_str!("stop_words.txt");
 
 /// A sparse matrix by rows.
@@ -24,8 +25,9 @@ pub enum Weighting {
         /// Columns at most.
         max_features: usize,
     },
-    /// Words and pairs of words that stand in at least two texts, weighted `(1 + ln tf)·(1 + ln((1+n)/(1+df)))`,
-    /// rows of length 1: `TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)`.
+    /// Words and pairs of words that stand in at least two texts, weighted
+    /// `(1 + ln tf)·(1 + ln((1+n)/(1+df)))`, rows of length 1:
+    /// `TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)`.
     Tfidf,
 }
 
@@ -38,7 +40,8 @@ pub struct Words {
     idf: Vec<f64>,
 }
 
-/// Runs of two or more letters, digits and underscores, lower case (scikit-learn's `token_pattern`).
+/// Runs of two or more letters, digits and underscores, lower case (scikit-learn's
+/// `token_pattern`).
 fn words(text: &str) -> Vec<String> {
     let lower = text.to_lowercase();
     let parts = lower.split(|c: char| !(c.is_alphanumeric() || c == '_'));

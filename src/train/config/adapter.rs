@@ -37,7 +37,8 @@ impl TrainConfig {
         })
     }
 
-    /// Whether these settings describe this adapter, so that training goes on from what it computes.
+    /// Whether these settings describe this adapter, so that training goes on from what it
+    /// computes.
     ///
     /// **Errors** [`Error::Invalid`] with the first setting that is another.
     pub fn check_adapter(&self, file: &AdapterFile) -> Result<()> {
@@ -68,7 +69,8 @@ impl TrainConfig {
     }
 }
 
-/// Modules and layers from the names of the pairs, where the configuration names them in full or by a pattern.
+/// Modules and layers from the names of the pairs, where the configuration names them in full or by
+/// a pattern.
 fn from_layers(file: &AdapterFile) -> Result<(TargetModules, Option<Vec<usize>>)> {
     let parts = |path: &str| -> Option<(usize, String)> {
         let mut parts = path.strip_prefix("model.layers.")?.split('.');

@@ -33,8 +33,8 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// [`TrainConfig::validate`], and that no setting says what only a run in a folder does: read files, evaluate, stop
-    /// early, save. Whoever holds a run in memory does so between its steps.
+    /// [`TrainConfig::validate`], and that no setting says what only a run in a folder does: read
+    /// files, evaluate, stop early, save. Whoever holds a run in memory does so between its steps.
     pub(crate) fn validate_in_memory(&self) -> Result<()> {
         self.validate()?;
         let plain = TrainConfig::default();

@@ -125,7 +125,8 @@ pub struct TrainConfig {
     /// Layers with an adapter.
     #[serde(with = "modules")]
     pub target_modules: TargetModules,
-    /// Ranks of layers that have another one, by name, end of a name, or expression; the first that matches counts.
+    /// Ranks of layers that have another one, by name, end of a name, or expression; the first that
+    /// matches counts.
     #[serde(skip_serializing_if = "PatternMap::is_empty", serialize_with = "PatternMap::as_pairs")]
     pub rank_pattern: PatternMap<usize>,
     /// Alphas of layers that have another one.
@@ -145,7 +146,8 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Micro-batches in an optimizer step.
     pub gradient_accumulation_steps: usize,
-    /// Tokens kept of each row; none: [`MAX_LENGTH`], or the model's limit if that is less ([`TrainConfig::for_model`]).
+    /// Tokens kept of each row; none: [`MAX_LENGTH`], or the model's limit if that is less
+    /// ([`TrainConfig::for_model`]).
     pub max_length: Option<usize>,
     /// Put rows of like length together.
     pub group_by_length: bool,
@@ -190,7 +192,8 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Which tokens of a prompt/completion row are targets.
     pub loss: LossOn,
-    /// The date that a chat template may write; none: when the run began, if the template asks for it.
+    /// The date that a chat template may write; none: when the run began, if the template asks for
+    /// it.
     pub template_date: Option<Moment>,
 }
 
@@ -249,15 +252,17 @@ impl TrainConfig {
         self.max_length.unwrap_or(MAX_LENGTH)
     }
 
-    /// These settings with the default of `max_length` for a model: its positions, or the window up to which it
-    /// attends to all tokens, if they are fewer than [`MAX_LENGTH`]. A length that was given stays.
+    /// These settings with the default of `max_length` for a model: its positions, or the window up
+    /// to which it attends to all tokens, if they are fewer than [`MAX_LENGTH`]. A length that was
+    /// given stays.
     pub fn for_model(self, model: &ModelConfig) -> TrainConfig {
         let limit = model.max_position_embeddings.min(model.sliding_window.unwrap_or(usize::MAX));
         let max_length = self.max_length.or(Some(MAX_LENGTH.min(limit)));
         TrainConfig { max_length, ..self }
     }
 
-    /// How rows become tokens. **Errors** [`Error::Invalid`](crate::Error::Invalid) for a bad `map`.
+    /// How rows become tokens. **Errors** [`Error::Invalid`](crate::Error::Invalid) for a bad
+    /// `map`.
     pub fn dataset_options(&self) -> Result<DatasetOptions> {
         let columns = ColumnMap::new(&self.map)?;
         let (max_length, loss) = (self.row_length(), self.loss);

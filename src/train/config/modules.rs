@@ -1,4 +1,5 @@
-//! `target_modules` in `run.toml`: a list of names, or one text with commas, or `all-linear`; written as a list.
+//! `target_modules` in `run.toml`: a list of names, or one text with commas, or `all-linear`;
+//! written as a list.
 
 use crate::format::TargetModules;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -41,8 +41,8 @@ impl TrainConfig {
     /// These settings with those that `text` gives put over them: a preset, then `run.toml`, then
     /// what was typed. Dashes in names are taken as underscores, and `r` as `rank`.
     ///
-    /// **Errors** [`Error::Format`] for text that is no TOML, an unknown name (with the nearest known
-    /// one), or a value of the wrong kind.
+    /// **Errors** [`Error::Format`] for text that is no TOML, an unknown name (with the nearest
+    /// known one), or a value of the wrong kind.
     pub fn overlay(&self, text: &str, path: &str) -> Result<TrainConfig> {
         let mut given: Table = text.parse().map_err(|e: toml::de::Error| {
             let line =
@@ -101,8 +101,8 @@ impl TrainConfig {
     }
 }
 
-/// Tables of patterns as lists of pairs in the order of the text: of patterns the first that matches counts, and a
-/// [`Table`] sorts its keys.
+/// Tables of patterns as lists of pairs in the order of the text: of patterns the first that
+/// matches counts, and a [`Table`] sorts its keys.
 fn keep_order(text: &str, given: &mut Table) {
     let Ok(parsed) = DeTable::parse(text) else { return };
     for (key, value) in parsed.get_ref() {

@@ -1,5 +1,6 @@
-//! One shader through naga: parse and validate with the claimed capabilities only, resolve overrides with their
-//! defaults, hold the baseline to WebGPU's default limits, emit SPIR-V, MSL and HLSL.
+//! One shader through naga: parse and validate with the claimed capabilities only, resolve
+//! overrides with their defaults, hold the baseline to WebGPU's default limits, emit SPIR-V, MSL
+//! and HLSL.
 
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::proc::Layouter;

@@ -1,6 +1,7 @@
 //! `shader-check DIR`: reads `DIR/manifest.json` and judges every native shader that it lists.
 //!
-//! Prints one block per failure and `shaders: N checked, F failed` last; exit code 1 if any failed or none was there.
+//! Prints one block per failure and `shaders: N checked, F failed` last; exit code 1 if any failed
+//! or none was there.
 
 mod check;
 

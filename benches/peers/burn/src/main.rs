@@ -1,5 +1,5 @@
-//! burn's f32 product on its wgpu backend: `peer-burn M N K [SECONDS]`. Prints one JSON object a line.
-//! The first products are not timed: they compile and tune.
+//! burn's f32 product on its wgpu backend: `peer-burn M N K [SECONDS]`. Prints one JSON object a
+//! line. The first products are not timed: they compile and tune.
 
 use std::time::Instant;
 
