@@ -1,4 +1,5 @@
-// Files of models and adapters: from pickers and drops, from addresses (resumable), from the browser's own storage.
+// Files of models and adapters: from pickers and drops, from addresses (resumable), from the
+// browser's own storage.
 
 const fail = (name, message) => Object.assign(new Error(message), { name });
 
@@ -7,7 +8,10 @@ const base = (path) => path.split("/").pop();
 const folderOf = (path) => path.split("/").slice(0, -1).join("/");
 const depth = (path) => path.split("/").length;
 
-/** Of files at all depths of a folder those that lie beside the one highest up that `is` what is looked for. */
+/**
+ * Of files at all depths of a folder those that lie beside the one highest up that `is` what is
+ * looked for.
+ */
 function beside(files, is) {
   const [first] = files.filter(({ name }) => is(base(name))).sort((a, b) => depth(a.name) - depth(b.name));
   return first ? files.filter(({ name }) => folderOf(name) === folderOf(first.name)) : [];
@@ -36,7 +40,10 @@ async function readable({ name, blob }) {
 
 const byName = (a, b) => (base(a.name) < base(b.name) ? -1 : 1);
 
-/** The safetensors that transformers reads: `model.safetensors`, or those that the index names, or all. */
+/**
+ * The safetensors that transformers reads: `model.safetensors`, or those that the index names, or
+ * all.
+ */
 async function ofModel(all) {
   const weights = all.filter(({ name }) => name.endsWith(".safetensors")).sort(byName);
   const single = weights.filter(({ name }) => base(name) === "model.safetensors");
@@ -90,7 +97,10 @@ export async function gather(files, name) {
   return out;
 }
 
-/** Whether these files are an adapter rather than a model: of a folder with both, what lies higher up. */
+/**
+ * Whether these files are an adapter rather than a model: of a folder with both, what lies higher
+ * up.
+ */
 export function isAdapter(files) {
   const highest = (is) => Math.min(...[...files].filter(({ name }) => is(base(name))).map(({ name }) => depth(name)));
   const adapter = highest(isOfAdapter);
@@ -100,7 +110,10 @@ export function isAdapter(files) {
 /** The folder of the adapter among these files. */
 export const adapterFolder = (files) => folderOf(beside(files, isOfAdapter)[0].name);
 
-/** PEFT's two files as bytes, from `{config, weights}`, from files, or from the address of their folder. */
+/**
+ * PEFT's two files as bytes, from `{config, weights}`, from files, or from the address of their
+ * folder.
+ */
 export async function adapterFrom(source, { onProgress, signal } = {}) {
   if (source.config && source.weights) return source;
   let files = source;
@@ -216,8 +229,8 @@ export async function download(url, { onProgress, signal } = {}) {
 }
 
 /**
- * Models in the origin private file system, one folder each: their files, and `about.json`. Only workers can write
- * there in place, which is what lets an interrupted download go on.
+ * Models in the origin private file system, one folder each: their files, and `about.json`. Only
+ * workers can write there in place, which is what lets an interrupted download go on.
  */
 export class Cache {
   static async open() {

@@ -1,4 +1,6 @@
-/** Compiles the wasm once; `from` is its address or bytes where it does not lie beside this file. */
+/**
+ * Compiles the wasm once; `from` is its address or bytes where it does not lie beside this file.
+ */
 export function start(from?: string | URL | BufferSource): Promise<unknown>;
 
 /** What `error.name` may be. */
@@ -35,8 +37,9 @@ export interface GpuInfo {
 export class Gpu {
   private constructor();
   /**
-   * Opens the browser's best adapter. `variant`: "" or "baseline". `memoryBytes`: what models and training may take, where the
-   * caller knows it; more is refused with `OutOfMemory` before anything is allocated. Throws `NoAdapter`.
+   * Opens the browser's best adapter. `variant`: "" or "baseline". `memoryBytes`: what models and
+   * training may take, where the caller knows it; more is refused with `OutOfMemory` before
+   * anything is allocated. Throws `NoAdapter`.
    */
   static create(options?: { variant?: string; memoryBytes?: number }): Promise<Gpu>;
   readonly info: GpuInfo;
@@ -70,7 +73,10 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-/** "mixed": factors of products have 16 bits where the device has `shader-f16` and gains by it; probabilities then differ in the third digit. */
+/**
+ * "mixed": factors of products have 16 bits where the device has `shader-f16` and gains by it;
+ * probabilities then differ in the third digit.
+ */
 export type Precision = "f32" | "mixed";
 
 export interface ModelInfo {
@@ -84,7 +90,9 @@ export interface ModelInfo {
   adapters: string[];
   adapter: string | null;
   maxLength: number;
-  /** What a user should know about the model's files, such as settings in them that nobody reads. */
+  /**
+   * What a user should know about the model's files, such as settings in them that nobody reads.
+   */
   notes: string[];
 }
 
@@ -98,7 +106,9 @@ export interface GenerateOptions {
   seed?: number;
   /** 1 (default) is none. */
   repetitionPenalty?: number;
-  /** Texts that end the answer and do not belong to it; special tokens count as they are written. */
+  /**
+   * Texts that end the answer and do not belong to it; special tokens count as they are written.
+   */
   stop?: string[];
   signal?: AbortSignal;
   onFinish?: (summary: Generated) => void;

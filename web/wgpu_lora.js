@@ -4,7 +4,9 @@ import { adapterFrom, download, gather } from "./files.js";
 
 let started;
 
-/** Compiles the wasm once; `from` is its address or bytes where it does not lie beside this file. */
+/**
+ * Compiles the wasm once; `from` is its address or bytes where it does not lie beside this file.
+ */
 export function start(from) {
   started ??= init(from === undefined ? undefined : { module_or_path: from });
   return started;
@@ -19,7 +21,10 @@ export function failure(name, message) {
 
 const snake = (key) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** Runs `open` with a feature added to the devices it requests: wgpu's backend for browsers has no name for subgroups. */
+/**
+ * Runs `open` with a feature added to the devices it requests: wgpu's backend for browsers has no
+ * name for subgroups.
+ */
 async function requesting(feature, open) {
   const { requestDevice } = GPUAdapter.prototype;
   GPUAdapter.prototype.requestDevice = function request(descriptor = {}) {
@@ -49,7 +54,8 @@ export class Gpu {
         : "This browser has no WebGPU. Chrome and Edge from 113, Safari from 26 and Firefox from 141 have it.";
       throw failure("NoAdapter", why);
     }
-    // Asked here first: the browser's own words for the adapter, and a plain sentence where there is none.
+    // Asked here first: the browser's own words for the adapter, and a plain sentence where there
+    // is none.
     const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) {
       throw failure("NoAdapter", "This browser has WebGPU, but offers no graphics device for it. Turn on hardware acceleration " +
@@ -84,8 +90,8 @@ export class Model {
   }
 
   /**
-   * Loads a model from `url` (a folder, a .gguf or a .safetensors with its config beside it) or from `files`.
-   * Throws `Format`, `MissingTensor`, `Unsupported`, `OutOfMemory`, `AbortError`, …
+   * Loads a model from `url` (a folder, a .gguf or a .safetensors with its config beside it) or
+   * from `files`. Throws `Format`, `MissingTensor`, `Unsupported`, `OutOfMemory`, `AbortError`, …
    */
   static async load(gpu, { url, files, name, quant = "nf4", precision = "f32", maxLength = 1024, onProgress, signal } = {}) {
     signal?.throwIfAborted();
@@ -127,7 +133,9 @@ export class Model {
     return this.#wasm.info();
   }
 
-  /** Adds an adapter (PEFT's two files, or the address of their folder) and makes it the active one. */
+  /**
+   * Adds an adapter (PEFT's two files, or the address of their folder) and makes it the active one.
+   */
   async addAdapter(name, source, { onProgress, signal } = {}) {
     const { config, weights } = await adapterFrom(source, { onProgress, signal });
     return this.#alone((wasm) => wasm.addAdapter(name, config, weights));
@@ -147,7 +155,10 @@ export class Model {
     return this.#alone((wasm) => wasm.setScale(name, factor));
   }
 
-  /** Products at "f32", or "mixed": with factors of 16 bits where the device has them and gains by it. */
+  /**
+   * Products at "f32", or "mixed": with factors of 16 bits where the device has them and gains by
+   * it.
+   */
   setPrecision(precision) {
     return this.#alone((wasm) => wasm.setPrecision(JSON.stringify(precision)));
   }
@@ -157,7 +168,9 @@ export class Model {
     return this.#alone((wasm) => wasm.adapterFiles());
   }
 
-  /** Runs this device's kernels against CPU twins: those an answer needs, or with `rest` all others. */
+  /**
+   * Runs this device's kernels against CPU twins: those an answer needs, or with `rest` all others.
+   */
   selfTest({ rest = false } = {}) {
     return this.#alone((wasm) => wasm.selfTest(rest));
   }
@@ -177,7 +190,10 @@ export class Model {
     return this.#wasm.pricePrompt(JSON.stringify(product));
   }
 
-  /** The row `{prompt, completion, price}` that teaches a product's price, given as a file writes it: "$1,299.00". */
+  /**
+   * The row `{prompt, completion, price}` that teaches a product's price, given as a file writes
+   * it: "$1,299.00".
+   */
   priceRow(product, price) {
     return this.#wasm.priceRow(JSON.stringify(product), String(price));
   }
@@ -188,7 +204,9 @@ export class Model {
     return JSON.stringify(config);
   }
 
-  /** Bytes of everything on the device now, and what training with these settings would take in all. */
+  /**
+   * Bytes of everything on the device now, and what training with these settings would take in all.
+   */
   memory(settings = {}) {
     return this.#alone((wasm) => wasm.memory(this.#config(settings)));
   }
@@ -197,7 +215,9 @@ export class Model {
     return this.#wasm.countTokens(text);
   }
 
-  /** Streams tokens: `for await (const { text } of model.generate(prompt, { maxTokens: 100 })) …` */
+  /**
+   * Streams tokens: `for await (const { text } of model.generate(prompt, { maxTokens: 100 })) …`
+   */
   async *generate(prompt, { signal, onFinish, ...options } = {}) {
     signal?.throwIfAborted();
     const tokens = [];
@@ -232,8 +252,9 @@ export class Model {
   }
 
   /**
-   * Trains a new adapter on rows of `{prompt, completion}` or `{text}` and yields a line per step. When it ends, is
-   * stopped by `signal` or left, the adapter is the active one. Settings are those of the command line in camelCase.
+   * Trains a new adapter on rows of `{prompt, completion}` or `{text}` and yields a line per step.
+   * When it ends, is stopped by `signal` or left, the adapter is the active one. Settings are those
+   * of the command line in camelCase.
    */
   async *train(rows, { name = "trained", signal, ...settings } = {}) {
     signal?.throwIfAborted();

@@ -1,4 +1,5 @@
-// The page's work: device, model, downloads, training. One request at a time, except what only cancels.
+// The page's work: device, model, downloads, training. One request at a time, except what only
+// cancels.
 import { Gpu, Model } from "./wgpu_lora.js";
 import { Cache } from "./files.js";
 
@@ -104,7 +105,10 @@ const methods = {
   },
   selfTest: ({ rest }) => needed().selfTest({ rest }),
   prompt: ({ product }) => needed().pricePrompt(product),
-  /** One answer of the base model or an adapter, with the next-token table; above temperature 0 also one by chance. */
+  /**
+   * One answer of the base model or an adapter, with the next-token table; above temperature 0 also
+   * one by chance.
+   */
   async price({ product, adapter, sampling }) {
     await needed().setAdapter(adapter);
     const price = await model.predictPrice(product);

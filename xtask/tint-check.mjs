@@ -1,8 +1,10 @@
-// node tint-check.mjs PACKAGES [DIR]: judges the browser text of every kernel variant with Tint, the compiler in
-// Chrome, through the npm package `webgpu` that lies in PACKAGES. Its null backend needs no driver and no GPU.
+// node tint-check.mjs PACKAGES [DIR]: judges the browser text of every kernel variant with Tint,
+// the compiler in Chrome, through the npm package `webgpu` that lies in PACKAGES. Its null backend
+// needs no driver and no GPU.
 //
-// Each shader gets a device with only the features that its row in DIR/manifest.json claims, is compiled, and becomes
-// a compute pipeline with its overrides' defaults, under WebGPU's default limits. Without DIR: the self test below.
+// Each shader gets a device with only the features that its row in DIR/manifest.json claims, is
+// compiled, and becomes a compute pipeline with its overrides' defaults, under WebGPU's default
+// limits. Without DIR: the self test below.
 
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -47,7 +49,8 @@ async function judge(code, capabilities) {
   const module = device.createShaderModule({ code });
   const { messages } = await module.getCompilationInfo();
   const errors = messages.filter((message) => message.type === "error");
-  // The null adapter offers no more than the default limits, so larger workgroups are only compiled.
+  // The null adapter offers no more than the default limits, so larger workgroups are only
+  // compiled.
   const pipeline = !errors.length && !capabilities.includes("large-workgroup");
   if (pipeline) device.createComputePipeline({ layout: "auto", compute: { module } });
   const refused = await device.popErrorScope();
@@ -58,7 +61,10 @@ async function judge(code, capabilities) {
   return refused ? refused.message.split("\n")[0] : null;
 }
 
-/** Shaders of our own that must pass or fail: a checker that accepts everything would look just as green. */
+/**
+ * Shaders of our own that must pass or fail: a checker that accepts everything would look just as
+ * green.
+ */
 async function selfTest() {
   const kernel = (body, head = "") => `${head}
     @group(0) @binding(0) var<storage, read_write> y: array<f32>;

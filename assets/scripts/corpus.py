@@ -21,7 +21,7 @@ GEMS = re.compile(r"diamond|carat|karat|gem|jewel|brilliant|solitaire|\bruby|eme
 RUDE = re.compile(r"offensive|disparag|derogat|vulgar|obscen|slur|slang|sex|genital|prostitut|rape|nazi|ethnic|racial|suicid", re.I)
 
 
-# --- dictionary -------------------------------------------------------------------------------------------------------
+# --- dictionary -----------------------------------------------------------------------------------
 
 def glosses(folder):
     """(part of speech, WordNet's lexicographer file, words, gloss, example sentences) of WordNet's data files."""
@@ -50,7 +50,7 @@ def dictionary_doc(rng, entry):
     return [text]
 
 
-# --- numbers ----------------------------------------------------------------------------------------------------------
+# --- numbers --------------------------------------------------------------------------------------
 
 def number(rng, low=0, high=999):
     """Small ones more often than a flat draw would give."""
@@ -145,7 +145,7 @@ def units(rng):
     return [f"{q} {big} is ", str(round(float(q) * factor)), f" {small}."]
 
 
-# --- goods ------------------------------------------------------------------------------------------------------------
+# --- goods ----------------------------------------------------------------------------------------
 
 # Words of a scale from worst to best.
 SCALES = [

@@ -1,7 +1,8 @@
 // llama.cpp's Vulkan backend through node-llama-cpp, on the GGUF that `cargo xtask models` leaves:
 //   npm install --prefix DIR node-llama-cpp@3
 //   GGML_VK_VISIBLE_DEVICES=0 node benches/peers/llama.mjs DIR MODEL.gguf [TOKENS] [GENERATED]
-// (the variable lets it use a software Vulkan device). Prints one JSON object: prompt and generation in tokens a second.
+// (the variable lets it use a software Vulkan device). Prints one JSON object: prompt and
+// generation in tokens a second.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import path from "node:path";

@@ -7,10 +7,16 @@ use crate::gpu::{Tensor, grid};
 /// `shaders/<room>/<name>.wgsl` for the baseline and `shaders/<room>/<name>_<body>.wgsl` for the
 /// others. With `joins` in front, several of its operations may be one dispatch.
 ///
-/// Where there is more than the baseline, each body is a row, in this order: `"tile": on Software
-/// where is_old, needs F16, takes ALIGNED, images [x, w], tile Group([32, 64]), tuned
-/// true;`. `on` and `tile` must be said. Without `where` nothing narrows `on`, without `needs` WebGPU's defaults suffice, without `takes` it takes any data, without `images` it reads storage buffers everywhere, without `tuned`
-/// no measurement chooses it.
+/// Where there is more than the baseline, each body is a row, in this order:
+///
+/// ```text
+/// "tile": on Software where is_old, needs F16, takes ALIGNED, images [x, w],
+///     tile Group([32, 64]), tuned true;
+/// ```
+///
+/// `on` and `tile` must be said. Without `where` nothing narrows `on`, without `needs` WebGPU's
+/// defaults suffice, without `takes` it takes any data, without `images` it reads storage buffers
+/// everywhere, without `tuned` no measurement chooses it.
 macro_rules! kernel {
     (joins $($kernel:tt)*) => {
         $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }

@@ -30,8 +30,9 @@ ADAPTERS = {"mistral": {}, "qwen2": {
 
 
 def randomize(model, seed):
-    # Small enough that torch's own f32 gradients agree with f64 to 6e-6, as those of the golden set do: at 0.2 attention
-    # is so sharp that the gradient of k nearly cancels, and torch itself is off by 6e-5.
+    # Small enough that torch's own f32 gradients agree with f64 to 6e-6, as those of the golden set
+    # do: at 0.2 attention is so sharp that the gradient of k nearly cancels, and torch itself is
+    # off by 6e-5.
     g = torch.Generator().manual_seed(seed)
     for name, p in model.named_parameters():
         if p.requires_grad:

@@ -105,7 +105,8 @@ class Model:
         if not vocab_only:
             parameters = self.lib.llama_context_default_params()
             for at, value in [(0, n_ctx), (4, n_ctx), (8, n_ctx), (12, 1), (28, threads), (32, threads), (52, 0), (104, 0), (108, 0)]:
-                # n_ctx, n_batch, n_ubatch, n_seq_max, threads twice, no flash attention, keys and values in F32.
+                # n_ctx, n_batch, n_ubatch, n_seq_max, threads twice, no flash attention, keys and
+                # values in F32.
                 parameters.set(at, "i", value)
             self.context = self.lib.llama_init_from_model(self.model, parameters)
             if not self.context:

@@ -25,8 +25,8 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from real_templates import CALL, CONVERSATIONS, RESULT, TOOL, fetched, says, user  # noqa: E402
 
-# Conversations to train on: the same, answered where they end in a question, and two that templates of tools and thoughts write
-# in ways of their own.
+# Conversations to train on: the same, answered where they end in a question, and two that templates
+# of tools and thoughts write in ways of their own.
 def answered(conversation):
     made = {key: value for key, value in conversation.items() if key != "add_generation_prompt"}
     return {**made, "messages": made["messages"] + ([says("It is fine.")] if conversation.get("add_generation_prompt") else [])}
@@ -37,7 +37,8 @@ TARGETS = [answered(conversation) for conversation in CONVERSATIONS[1:]] + [
     {"messages": [user("Warm?"), says(None, tool_calls=[TEXT_CALL]), RESULT, says("Yes."), user("Sure?"), says(""), user("So?"), says("Yes!\n")], "tools": [TOOL]},
 ]
 
-# What to write in a template so that marks stand around the assistant's turns; ⟦ and ⟧ in a condition are those of its role.
+# What to write in a template so that marks stand around the assistant's turns; ⟦ and ⟧ in a
+# condition are those of its role.
 BEGIN = "('⟦' if message['role'] == 'assistant' else '')"
 END = "('⟧' if message['role'] == 'assistant' else '')"
 LLAMA = [("'+ message['content'] | trim + '<|eot_id|>'", f"' + {BEGIN} + message['content'] | trim + '<|eot_id|>' + {END}")]

@@ -15,7 +15,9 @@ function frame(width, height, label) {
   return svg;
 }
 
-/** A chart as wide as its place, drawn again when that changes: letters and lines keep their size. */
+/**
+ * A chart as wide as its place, drawn again when that changes: letters and lines keep their size.
+ */
 export function fitted(kind, draw) {
   const place = document.createElement("div");
   place.className = kind;

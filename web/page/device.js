@@ -5,7 +5,10 @@ import { settings } from "./training.js";
 
 const BROWSER = "the browser does not say";
 
-/** Bytes of memory that a page can know of: only what small computers have; others say "this or more". */
+/**
+ * Bytes of memory that a page can know of: only what small computers have; others say "this or
+ * more".
+ */
 export function memoryLimit() {
   const gigabytes = navigator.deviceMemory;
   return gigabytes !== undefined && gigabytes < 8 ? gigabytes * 2 ** 30 : undefined;

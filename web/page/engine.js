@@ -1,4 +1,5 @@
-// The worker behind the page: calls to it, one job at a time, and what is said when something goes wrong.
+// The worker behind the page: calls to it, one job at a time, and what is said when something goes
+// wrong.
 import { $, size } from "./dom.js";
 
 /** What the page knows. */
@@ -16,7 +17,9 @@ let worker;
 let waiting = new Map();
 let next = 1;
 
-/** A worker that inherits this page's security policy: one that is fetched from an address has none. */
+/**
+ * A worker that inherits this page's security policy: one that is fetched from an address has none.
+ */
 export function startWorker() {
   worker?.terminate();
   for (const { reject } of waiting.values()) reject(Object.assign(new Error("The device was started again."), { name: "Restarted" }));
@@ -95,7 +98,10 @@ export function enable(on) {
 /** What the status line says between jobs. */
 export const ready = () => (state.model ? `Ready: ${state.model.name}, ${(state.model.parameters / 1e6).toFixed(1)} million parameters` : "No model");
 
-/** Runs one job at a time; trouble becomes a sentence in `note`, or above everything without one or without a device. */
+/**
+ * Runs one job at a time; trouble becomes a sentence in `note`, or above everything without one or
+ * without a device.
+ */
 export async function work(text, run, note) {
   if (state.busy) return undefined;
   enable(false);

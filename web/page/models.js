@@ -16,7 +16,10 @@ export async function open() {
   showDevice();
 }
 
-/** Loads a model, tests the kernels it needs, and adds the built-in adapters where it is the built-in one. */
+/**
+ * Loads a model, tests the kernels it needs, and adds the built-in adapters where it is the
+ * built-in one.
+ */
 export async function adopt(source) {
   const load = source ?? (() => call("loadEmbedded", {}, { onEvent: onProgress }));
   state.model = null;
@@ -136,7 +139,7 @@ window.addEventListener("drop", async (event) => {
   }
 });
 
-// ---- addresses --------------------------------------------------------------------------------------------------
+// ---- addresses ----------------------------------------------------------------------------------
 
 let loading;
 async function download(url) {

@@ -4,7 +4,9 @@ import { $, make, seconds } from "./dom.js";
 import { call, state, work } from "./engine.js";
 import { sampling } from "./write.js";
 
-/** In the words of the products that the built-in adapter has seen; none of them was among those. */
+/**
+ * In the words of the products that the built-in adapter has seen; none of them was among those.
+ */
 const EXAMPLES = [
   { name: "Small and fine", title: "Diamond, ideal cut, clarity VS1, colour G, 0.30 carat" },
   { name: "Larger", title: "Diamond, premium cut, clarity VS2, colour E, 0.41 carat" },

@@ -1,6 +1,6 @@
-// The page in a real Chromium: `node browser.mjs PACKAGES DIST ASSETS OUT PROGRAM`. PACKAGES holds playwright-core,
-// axe-core and typescript, PROGRAM is the command line to compare with, and $WGPU_LORA_MODELS has SmolLM2's GGUF. Screenshots
-// of every state go to OUT.
+// The page in a real Chromium: `node browser.mjs PACKAGES DIST ASSETS OUT PROGRAM`. PACKAGES holds
+// playwright-core, axe-core and typescript, PROGRAM is the command line to compare with, and
+// $WGPU_LORA_MODELS has SmolLM2's GGUF. Screenshots of every state go to OUT.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -102,7 +102,8 @@ async function accessible() {
   const serious = [];
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
-    // Through the debugger, not as a script element: the page's policy would refuse that, as it should.
+    // Through the debugger, not as a script element: the page's policy would refuse that, as it
+    // should.
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
     for (const { id, impact, nodes } of violations) {
@@ -270,8 +271,9 @@ await test("training in the tab gives the native program's adapter", async () =>
       }
     });
   }
-  // The bounds of the goldens for weights after some steps. They can be met because the first step's rate is 0: without a
-  // warm-up, AdamW's first step is the sign of the gradient, and rounding decides that of elements next to 0.
+  // The bounds of the goldens for weights after some steps. They can be met because the first
+  // step's rate is 0: without a warm-up, AdamW's first step is the sign of the gradient, and
+  // rounding decides that of elements next to 0.
   const relative = Math.sqrt(apart / whole);
   assert.ok(whole > 0 && worst < 1e-5 && relative < 1e-3, `worst ${worst}, relative ${relative}`);
   return `worst ${worst.toExponential(1)}, relative ${relative.toExponential(1)}`;
@@ -567,7 +569,8 @@ async function fresh(url, prepare) {
 browser = await launch(SOFTWARE);
 context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
 await test("a device that computes wrongly is found before the first answer", async () => {
-  // The same page, but one shader in its wasm subtracts where it should add: what a faulty driver would do.
+  // The same page, but one shader in its wasm subtracts where it should add: what a faulty driver
+  // would do.
   const broken = await serve(dist, {
     alter: (path, read) => {
       if (!path.endsWith(".wasm")) return undefined;

@@ -1,5 +1,6 @@
-// How long a visitor waits: `node first.mjs PACKAGES DIST [REPEATS]` opens the page in a new browser each time, on SwiftShader,
-// and prints seconds from the request to the first answer, self-test included, and to the end of both answers.
+// How long a visitor waits: `node first.mjs PACKAGES DIST [REPEATS]` opens the page in a new
+// browser each time, on SwiftShader, and prints seconds from the request to the first answer,
+// self-test included, and to the end of both answers.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { serve } from "./server.mjs";

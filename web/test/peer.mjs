@@ -1,5 +1,6 @@
-// A GGUF in the page and in npm's @wllama/wllama (llama.cpp), in the same Chromium on the same device:
-// `node peer.mjs PACKAGES DIST GGUF-FOLDER GGUF-NAME WLLAMA-FOLDER`. WLLAMA-FOLDER is node_modules/@wllama/wllama.
+// A GGUF in the page and in npm's @wllama/wllama (llama.cpp), in the same Chromium on the same
+// device: `node peer.mjs PACKAGES DIST GGUF-FOLDER GGUF-NAME WLLAMA-FOLDER`. WLLAMA-FOLDER is
+// node_modules/@wllama/wllama.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";

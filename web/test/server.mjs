@@ -1,4 +1,5 @@
-// A web server for the tests: the page, and a second address whose downloads can be cut and counted.
+// A web server for the tests: the page, and a second address whose downloads can be cut and
+// counted.
 import { createServer } from "node:http";
 import { createReadStream, readFileSync, statSync } from "node:fs";
 import { extname, join, normalize } from "node:path";
@@ -9,8 +10,8 @@ const KINDS = {
 };
 
 /**
- * Serves `folder`; `cut(path, range)` says after how many bytes a connection breaks, if at all; `alter(path, read)` may
- * give other bytes than the file's.
+ * Serves `folder`; `cut(path, range)` says after how many bytes a connection breaks, if at all;
+ * `alter(path, read)` may give other bytes than the file's.
  */
 export async function serve(folder, { cut = () => undefined, alter = () => undefined, slow = 0 } = {}) {
   const seen = [];

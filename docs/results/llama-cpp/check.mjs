@@ -1,8 +1,10 @@
-// Greedy continuations by llama.cpp (npm node-llama-cpp, CPU): a model, the model with an adapter beside it, the merged model.
+// Greedy continuations by llama.cpp (npm node-llama-cpp, CPU): a model, the model with an adapter
+// beside it, the merged model.
 //
 //   npm install node-llama-cpp && node check.mjs BASE.gguf LORA.gguf MERGED.gguf TOKENS PROMPT...
 //
-// Prints a JSON line for each prompt and file: the ids of the prompt, the ids and the text of the continuation.
+// Prints a JSON line for each prompt and file: the ids of the prompt, the ids and the text of the
+// continuation.
 import { getLlama } from "node-llama-cpp";
 
 const [base, lora, merged, count, ...prompts] = process.argv.slice(2);

@@ -1,4 +1,5 @@
-// Prices by llama.cpp (npm node-llama-cpp, CPU): the greedy answer to each prompt of a file of rows.
+// Prices by llama.cpp (npm node-llama-cpp, CPU): the greedy answer to each prompt of a file of
+// rows.
 //
 //   npm install node-llama-cpp && node prices.mjs MODEL.gguf LORA.gguf|- ROWS.jsonl COUNT
 //

@@ -51,7 +51,8 @@ def base_model(folder, bnb):
         folder, dtype=torch.float32, attn_implementation="eager", **more
     )
     for layer in model.modules():
-        # Where the CPU has bf16 instructions, Linear4bit would multiply in bf16 for inference, whatever compute_dtype says.
+        # Where the CPU has bf16 instructions, Linear4bit would multiply in bf16 for inference,
+        # whatever compute_dtype says.
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     return model.eval()

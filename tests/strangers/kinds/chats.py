@@ -392,8 +392,9 @@ def case(rng):
             break
         else:
             continue
-        # One EOS where the tokenizer itself puts one behind the text. It ends the prompt, too, where TRL's mask takes the first of the two
-        # for the prompt's if the completion is empty: the one that is left is the completion's.
+        # One EOS where the tokenizer itself puts one behind the text. It ends the prompt, too,
+        # where TRL's mask takes the first of the two for the prompt's if the completion is empty:
+        # the one that is left is the completion's.
         if not conversational and isinstance(given.get("prompt", ""), str) and ends in ("both", "eos") and ids[-2:] == [eos, eos]:
             ids, counts = ids[:-1], counts[:-2] + counts[-1:]
         ids, counts = ids[:max_length], counts[:max_length]

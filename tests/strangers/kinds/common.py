@@ -12,7 +12,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 EMBEDDED = ROOT / "assets/model"
 
-# ------------------------------------------------------------------------------------------------------ weights
+# ------------------------------------------------------------------------------------------ weights
 
 
 def hash_uniform(n, stream):
@@ -62,7 +62,7 @@ def write_weights(path, recipe):
     save_file(tensors, str(path), metadata={"format": "pt"})
 
 
-# ------------------------------------------------------------------------------------------------------- models
+# ------------------------------------------------------------------------------------------- models
 
 FAMILIES = ["llama", "qwen2", "mistral"]
 
@@ -149,7 +149,7 @@ def logits(model, ids):
         return model(input_ids=torch.tensor([ids])).logits[0].numpy()
 
 
-# --------------------------------------------------------------------------------------------------- tokenizers
+# --------------------------------------------------------------------------------------- tokenizers
 
 TEXT = """A dog is a good friend. The price of item 3 costs $12.50, or 1,299 in all; the other one costs 5 + 5 = 10.
 What is it? It's the naïve café — “quoted” text, über 20 °C, and 東京 is in 日本. Done! Rent is due; the answer is no.

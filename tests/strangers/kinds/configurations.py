@@ -373,7 +373,8 @@ def reference(files, case):
             loaded, info = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, output_loading_info=True, attn_implementation="eager")
         if info["missing_keys"] or info["mismatched_keys"]:
             return None
-        # Computing is f32 on both sides: transformers keeps a quantized model in the type that it was saved in.
+        # Computing is f32 on both sides: transformers keeps a quantized model in the type that it
+        # was saved in.
         for module in loaded.modules():
             state = getattr(getattr(module, "weight", None), "quant_state", None)
             if state is not None:

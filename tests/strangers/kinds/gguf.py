@@ -34,7 +34,8 @@ def pieces(seed, name, shape, kind):
         drawn = (common.hash_uniform(n * size, common.stream(seed, name)).astype(np.float64) * 8388608 + 8388608).astype(np.uint32)
         raw = (drawn & 255).astype(np.uint8).reshape(n, size)
         for place, at in enumerate(SCALES[kind]):
-            # d between 1/2 and 1 of the small number; a minimum of half of it, of either sign where it has one.
+            # d between 1/2 and 1 of the small number; a minimum of half of it, of either sign where
+            # it has one.
             base = np.float32(SMALL[kind]) * (np.float32(1) if place == 0 else np.float32(0.5))
             scale = (np.float32(0.5) + (drawn.reshape(n, size)[:, at] >> 8 & 255).astype(np.float32) / np.float32(512)) * base
             if place and kind in (Q.Q4_1, Q.Q5_1):

@@ -129,7 +129,7 @@ def conversation(rng):
     return messages
 
 
-# --------------------------------------------------------------------------------------------------- expressions
+# -------------------------------------------------------------------------------------- expressions
 
 
 def literal(rng):
@@ -234,7 +234,7 @@ def jsonable(rng):
     return rng.choice([dicted(rng), listed(rng, 1), "messages", "messages[0]", "messages[-1].content", "tools", "messages[0].extra|default({})", "[1, 1.0, 'é<>&', none, true, {'a': []}]", floating(rng), literal(rng), "(1, (2, 'x'))", "messages[-1].tool_calls|default([])", "1e400" if False else "1e22", "{1: 2, none: 3, true: 4}" if False else "{1: 2, 'b': 3}"])
 
 
-# ---------------------------------------------------------------------------------------------------- statements
+# --------------------------------------------------------------------------------------- statements
 
 
 def tag(rng, inside):
