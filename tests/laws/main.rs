@@ -6,3 +6,4 @@ mod dependencies;
 mod flags;
 mod modules;
 mod shaders;
+mod words;
