@@ -4,8 +4,7 @@
 // A subgroup of 8 lanes makes one row × 32 columns, a lane an eighth of each sum: it takes 8 k of
 // every block of 64, so that a block's words lie side by side and x is loaded once for all columns.
 // With each block it touches 16 cache lines of the next workgroup's words: memory fetches them at
-// once, not one by one. Where they come from an image, they are in the cache, since they have just
-// been copied.
+// once, not one by one. Where they come from an image, a copy has just brought them to the cache.
 
 struct Params {
     m: u32, n: u32, k: u32, stride: u32, first: u32, accumulate: u32, scale: f32, offset: f32,

@@ -63,8 +63,8 @@ impl Gpu {
         Recorder { gpu, label, recorded, waiting, params, pace, apart, slice, time }
     }
 
-    /// Measures every dispatch from here on, and drops what was measured before. Adapters without timestamps measure
-    /// nothing.
+    /// Measures every dispatch from here on, and drops what was measured before. Adapters without
+    /// timestamps measure nothing.
     pub fn start_profile(&self) {
         if let Ok(mut slot) = self.inner.profile.lock() {
             *slot = self.inner.caps.adapter.timestamps.then(Profile::default);

@@ -1,8 +1,8 @@
-//! The text of a shader's file. In the browser it has no comments, which a visitor would wait for; its lines stay where
-//! they are.
+//! The text of a shader's file. In the browser it has no comments, which a visitor would wait for;
+//! its lines stay where they are.
 
-/// `text` without its comments, in the first bytes of the answer, and how many these are. What the composer reads stays:
-/// `// roles: …` and `// uses: …`.
+/// `text` without its comments, in the first bytes of the answer, and how many these are. What the
+/// composer reads stays: `// roles: …` and `// uses: …`.
 #[cfg(any(target_arch = "wasm32", test))]
 pub(crate) const fn without_comments<const N: usize>(text: &str) -> ([u8; N], usize) {
     let text = text.as_bytes();
