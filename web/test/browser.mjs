@@ -569,20 +569,20 @@ async function fresh(url, prepare) {
 browser = await launch(SOFTWARE);
 context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
 await test("a device that computes wrongly is found before the first answer", async () => {
-  // The same page, but one shader in its wasm subtracts where it should add: what a faulty driver
-  // would do.
+  // The same page, but one shader in its wasm, which every answer needs, subtracts where it should
+  // add: what a faulty driver would do.
   const broken = await serve(dist, {
     alter: (path, read) => {
       if (!path.endsWith(".wasm")) return undefined;
       const bytes = read();
-      const [right, wrong] = ["y[i] += x[i];", "y[i] -= x[i];"].map((text) => Buffer.from(text));
+      const [right, wrong] = ["y[i] = g / (1.0 + exp(", "y[i] = g / (1.0 - exp("].map((text) => Buffer.from(text));
       const at = bytes.indexOf(right);
-      assert.ok(at > 0, "the shader of `add` is not in the wasm");
+      assert.ok(at > 0, "the shader of `swiglu_fwd` is not in the wasm");
       wrong.copy(bytes, at);
       return bytes;
     },
   });
-  assert.match(await fresh(broken.url), /computes add\[\S+\] wrongly.*Update the graphics driver/);
+  assert.match(await fresh(broken.url), /computes swiglu_fwd\[\S+\] wrongly.*Update the graphics driver/);
   assert.equal(await answers(), 0);
   await shots("self-test-failed");
   await accessible();

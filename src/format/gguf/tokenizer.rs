@@ -183,7 +183,8 @@ impl GgufFile {
     }
 }
 
-/// Control tokens and the unknown one, which [`Special::Without`](crate::format::Special) leaves out, and user-defined ones.
+/// Control tokens and the unknown one, which [`Special::Without`](crate::format::Special) leaves
+/// out, and user-defined ones.
 pub(super) fn added_tokens(tokens: &Tokens) -> Vec<Value> {
     let all = tokens.kinds.iter().zip(&tokens.texts).enumerate();
     let added = all.filter(|(_, (kind, _))| matches!(**kind, UNKNOWN | CONTROL | USER_DEFINED));
