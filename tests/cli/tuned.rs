@@ -54,7 +54,7 @@ fn info_says_what_runs_and_why() {
     assert!(!is_tile(&shipped), "{shipped}");
     let forced = info(&place, &[], "baseline");
     assert_eq!(forced["variants_from"], "forced");
-    assert!(!is_tile(&forced), "{forced}");
+    assert_eq!(forced["choices"], serde_json::json!({}));
 }
 
 #[test]
@@ -77,7 +77,8 @@ fn a_resumed_run_keeps_what_it_began_with() {
     assert!(adapter("whole") == adapter("broken"));
 }
 
-/// llvmpipe with subgroups of 4: the program knows no best for it, as for a GPU.
+/// llvmpipe with subgroups of 4: the program knows no best for it, as for a GPU. No kernel has two
+/// bodies there; that rivals are timed is `--test gpu tune`'s.
 #[test]
 fn an_unknown_adapter_is_measured_once() {
     let place = Place::new();
@@ -101,7 +102,6 @@ fn an_unknown_adapter_is_measured_once() {
         return;
     }
     assert!(first.contains(MEASURES) && first.contains("tuned kernel variants"), "{first}");
-    assert!(first.contains("linear_fwd weight_nf4_quads aligned: "), "{first}");
     let second = train("second", "");
     assert!(!second.contains(MEASURES) && second.contains("tuned kernel variants"), "{second}");
 }
