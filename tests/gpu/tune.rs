@@ -46,11 +46,14 @@ fn measured() -> Result<(), Failed> {
     let mut tuned = tune(&gpu, Duration::ZERO)?;
     assert!(tuned.contests.is_empty() && tuned.left_out > 4, "{tuned:?}");
     // A machine that runs other tests too may need more.
-    while tuned.contests.is_empty() {
+    while tuned.contests.is_empty() && tuned.left_out > 0 {
         tuned = tune(&gpu, budget)?;
         budget *= 2;
     }
-    assert!(tuned.contests.len() + tuned.left_out > 4, "{tuned:?}");
+    // An adapter may have one body for each product; llvmpipe with subgroups of 8 has rivals.
+    let none = tuned.contests.is_empty();
+    assert!(!(none && gpu.caps().subgroup() == Some(8)), "{tuned:?}");
+    assert!(none || tuned.contests.len() + tuned.left_out > 4, "{tuned:?}");
     drop(gpu);
 
     // Every body that took part, as if it had won.
