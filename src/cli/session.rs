@@ -35,8 +35,8 @@ fn kept_folder() -> Option<PathBuf> {
 /// otherwise.
 const TUNE_SECONDS: u64 = 10;
 
-/// No measurement begins in the last seconds: they are the one's before.
-const LAST: u64 = 2;
+/// Of these the last, in which no measurement begins: the one that runs has to end.
+const TO_END: u64 = 2;
 
 fn tune_seconds() -> Result<u64> {
     match std::env::var("WGPU_LORA_TUNE_SECONDS") {
@@ -131,7 +131,7 @@ impl Session {
         self.printer.note(format!(
             "measuring kernel variants on this adapter, at most {most} s, once (--no-tune: as shipped)",
         ));
-        let choices = match tune(&gpu, Duration::from_secs(most.saturating_sub(LAST))) {
+        let choices = match tune(&gpu, Duration::from_secs(most.saturating_sub(TO_END))) {
             Ok(tuned) => {
                 describe(&tuned).iter().for_each(|line| self.printer.note(line));
                 tuned.choices
