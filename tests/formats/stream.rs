@@ -44,6 +44,10 @@ fn decoders() -> Vec<Value> {
         sequence(&[replace("▁", " "), fallback.clone(), fuse.clone(), replace(" a", "!")]),
         sequence(&[fuse, fallback.clone()]),
         json!({"type": "BPEDecoder", "suffix": "</w>"}),
+        // Stands within tokens and is one.
+        json!({"type": "BPEDecoder", "suffix": "o"}),
+        json!({"type": "BPEDecoder", "suffix": "▁"}),
+        sequence(&[json!({"type": "BPEDecoder", "suffix": "o"}), strip(1)]),
     ];
     for scheme in ["always", "first", "never"] {
         all.extend([space(scheme), sequence(&[fallback.clone(), space(scheme)])]);

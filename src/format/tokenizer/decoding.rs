@@ -7,12 +7,14 @@ use super::{Special, Tokenizer};
 use crate::error::Result;
 
 /// What a decoder does that a stream must know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Decoding {
     /// Tokens are bytes in GPT-2's letters.
     byte_level: bool,
     /// `<0x..>` is a byte; a run of them is UTF-8 as a whole, or one U+FFFD each.
     pub(super) byte_fallback: bool,
+    /// What stands for a space in every token but the last, where it is nothing.
+    suffix: Option<String>,
     /// Text can still change far from its end, so nothing is final before all tokens are there.
     pub(super) whole: bool,
 }
@@ -22,6 +24,9 @@ impl Decoding {
         let mut found = Decoding::default();
         if let Some(decoder) = tokenizer.inner.get_decoder() {
             found.add(decoder, &mut false);
+            // What other steps make of the token that has the suffix is not looked into.
+            let alone = matches!(decoder, DecoderWrapper::BPE(_));
+            found.whole |= found.suffix.is_some() && !alone;
         }
         // Spaces go when what follows them is known.
         found.whole |= tokenizer.cleans;
@@ -44,10 +49,17 @@ impl Decoding {
                 self.whole |= *fused && text.is_none_or(|text| text.chars().count() != 1);
             }
             DecoderWrapper::Strip(_) | DecoderWrapper::Metaspace(_) => {}
-            DecoderWrapper::WordPiece(_) | DecoderWrapper::CTC(_) | DecoderWrapper::BPE(_) => {
-                self.whole |= *fused;
-            }
+            DecoderWrapper::BPE(decoder) => self.suffix = Some(decoder.suffix.clone()),
+            DecoderWrapper::WordPiece(_) | DecoderWrapper::CTC(_) => self.whole |= *fused,
         }
+    }
+
+    /// Whether a token that follows may change what this one, the last so far, gives: a byte of a
+    /// character, or a token with the suffix elsewhere than at its end.
+    pub(super) fn may_change(&self, last: &str) -> bool {
+        let within = |suffix: &str| last.strip_suffix(suffix).unwrap_or(last).contains(suffix);
+        (self.byte_fallback && fallback_byte(last).is_some())
+            || self.suffix.as_deref().is_some_and(within)
     }
 }
 

@@ -73,12 +73,9 @@ impl DecodeStream {
     /// Whether more tokens may change what the pending ones give.
     fn may_change(&self, tokenizer: &Tokenizer) -> bool {
         let decoding = Decoding::of(tokenizer);
-        if decoding.whole || !decoding.byte_fallback {
-            return decoding.whole;
-        }
         let own = self.ids[self.given..].iter().rev();
-        let last = own.copied().find_map(|id| tokenizer.shown(id, self.special));
-        last.is_some_and(|token| fallback_byte(&token).is_some())
+        let last = || own.copied().find_map(|id| tokenizer.shown(id, self.special));
+        decoding.whole || last().is_some_and(|token| decoding.may_change(&token))
     }
 
     fn decode(&self, tokenizer: &Tokenizer, range: Range<usize>) -> Result<String> {
