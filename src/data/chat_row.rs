@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::record_json;
+use super::records::json;
 
 /// What is said of something in a record that cannot be used.
 type Said<T> = std::result::Result<T, String>;
@@ -278,7 +278,7 @@ fn objects(key: &str, value: &Value) -> Said<Vec<Value>> {
 /// The value of a column; text is its JSON.
 fn parsed(key: &str, value: &Value) -> Said<Value> {
     match value {
-        Value::String(text) => record_json::value(&mut serde_json::Deserializer::from_str(text))
+        Value::String(text) => json::value(&mut serde_json::Deserializer::from_str(text))
             .map_err(|e| format!("`{key}` is text that is not JSON ({e})")),
         other => Ok(other.clone()),
     }

@@ -8,7 +8,7 @@ use std::io::BufRead;
 use serde_json::Value;
 
 use super::lines::Lines;
-use super::record::{MOST_BYTES, Record};
+use super::records::{MOST_BYTES, Record};
 use crate::Result;
 
 /// A header of more columns is none: the separator is another one, or this is no table.

@@ -2,8 +2,7 @@
 //! memory holds 16 bytes a row.
 
 use super::encode::{self, Encode, LossOn, to_u32};
-use super::record::Record;
-use super::records;
+use super::records::{self, Record};
 use super::rows::{ColumnMap, Row};
 use super::store::Store;
 use super::turns::Template;

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::record::MOST_BYTES;
+use super::records::MOST_BYTES;
 use crate::{Error, Result};
 
 /// Reads a line at a time.

@@ -11,12 +11,6 @@ mod encode;
 mod lines;
 pub mod order;
 mod parquet;
-#[cfg(not(target_arch = "wasm32"))]
-mod parquet_pages;
-#[cfg(not(target_arch = "wasm32"))]
-mod parquet_values;
-mod record;
-mod record_json;
 pub mod records;
 pub mod rows;
 mod signature;
@@ -29,9 +23,8 @@ pub use dataset::{Dataset, DatasetOptions, DatasetReport, MAX_LENGTH, TokenizedR
 pub use encode::{Encode, LossOn};
 pub use order::{Loader, LoaderOptions, Position, epoch_order, length_grouped_order, packs};
 pub use parquet::decoding_parquet;
-pub use record::Record;
 #[cfg(all(test, not(target_arch = "wasm32")))]
-pub(crate) use record::bytes_value;
-pub(crate) use record::no_text;
-pub use records::{for_each_record, for_each_record_in};
+pub(crate) use records::bytes_value;
+pub(crate) use records::no_text;
+pub use records::{Record, for_each_record, for_each_record_in};
 pub use rows::{ColumnMap, Row, instruction_prompt};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::chat_row::{Chat, brief, history, messages};
-use super::record::Record;
+use super::records::Record;
 use crate::{Error, Result};
 
 /// One row as it stands in the file.

@@ -6,9 +6,7 @@ mod checkpoint;
 mod conversation;
 mod family;
 mod gguf;
-mod hf_config;
-mod hf_keys;
-mod hf_write;
+mod hf;
 mod json;
 mod model_files;
 mod module;
@@ -44,7 +42,7 @@ pub use gguf::{
     GgufWriter, tokenizer_fields,
 };
 pub(crate) use gguf::{ROPE_FACTORS, gguf_name};
-pub use hf_config::ModelConfig;
+pub use hf::ModelConfig;
 pub(crate) use json::reason as json_error_reason;
 pub use model_files::ModelFiles;
 pub use module::Module;

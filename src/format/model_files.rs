@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, is_gguf};
 use super::gguf::GgufFile;
-use super::hf_config::ModelConfig;
+use super::hf::ModelConfig;
 use super::safetensors::SafetensorsFile;
 use super::source::ByteSource;
 use super::tokenizer::{Beside, Tokenizer};

@@ -4,7 +4,7 @@
 //! `_adjust_missing_and_unexpected_keys`.
 
 use super::checkpoint::Checkpoint;
-use super::hf_config::ModelConfig;
+use super::hf::ModelConfig;
 use super::names::{EMBED, HEAD, NORM};
 use crate::error::{Error, Result, brief};
 

@@ -4,7 +4,7 @@ use super::shader::shader;
 
 macro_rules! modules {
     ($($name:literal),* $(,)?) => {
-        &[$(($name, shader!(concat!("../../shaders/lib/", $name, ".wgsl")))),*]
+        &[$(($name, shader!(concat!("lib/", $name, ".wgsl")))),*]
     };
 }
 

@@ -48,21 +48,22 @@ const fn line_end(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The text of the file `$path`.
+/// The text of the file `$path` in `shaders`.
 #[cfg(not(target_arch = "wasm32"))]
 macro_rules! shader {
     ($path:expr) => {
-        include_str!($path)
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path))
     };
 }
 
-/// The text of the file `$path`, without comments.
+/// The text of the file `$path` in `shaders`, without comments.
 #[cfg(target_arch = "wasm32")]
 macro_rules! shader {
     ($path:expr) => {
         const {
             use $crate::gpu::without_comments;
-            const TEXT: &str = include_str!($path);
+            const TEXT: &str =
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path));
             const ALL: ([u8; TEXT.len()], usize) = without_comments(TEXT);
             const KEPT: [u8; ALL.1] = *ALL.0.first_chunk().expect("no longer than the file");
             match std::str::from_utf8(&KEPT) {

@@ -22,7 +22,7 @@ macro_rules! kernel {
         $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
     };
     (@text $room:ident, $($part:literal),*) => {
-        $crate::gpu::shader!(concat!("../../shaders/", stringify!($room), "/", $($part,)* ".wgsl"))
+        $crate::gpu::shader!(concat!(stringify!($room), "/", $($part,)* ".wgsl"))
     };
     (@or $default:expr) => { $default };
     (@or $default:expr, $given:expr) => { $given };

@@ -1,13 +1,11 @@
-//! One file per family of operations: bindings, `Params`, shape checks, dispatch, twin call.
-//! [`ALL`] is the table that tests, benches and the shader dump walk.
+//! One file or folder per family of operations: bindings, `Params`, shape checks, dispatch, twin
+//! call. [`ALL`] is the table that tests, benches and the shader dump walk.
 
 #[macro_use]
 mod kernel;
 
 mod add_bias;
 mod attention;
-mod attention_decode;
-mod attention_gather;
 pub mod cases;
 mod ceiling;
 mod copy_rows;
@@ -18,7 +16,6 @@ mod elementwise;
 mod embed;
 mod inputs;
 mod linear;
-mod linear_fwd;
 mod lora;
 mod optimizer;
 mod pack;
@@ -31,10 +28,9 @@ mod weight;
 
 pub use add_bias::AddBias;
 pub use attention::{
-    AttentionBwdDkv, AttentionBwdDq, AttentionDelta, AttentionFwd, AttentionShape,
+    AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
+    AttentionGather, AttentionShape, GatherShape,
 };
-pub use attention_decode::AttentionDecode;
-pub use attention_gather::{AttentionGather, GatherShape};
 pub use ceiling::{CeilingCopy, CeilingFma};
 pub use copy_rows::CopyRows;
 pub use cross_entropy::{CrossEntropyFused, ReduceSum};
@@ -42,8 +38,7 @@ pub use dora::{DoraBwd, DoraScale};
 pub use dora_norm::DoraNorm;
 pub use elementwise::{Add, GatherRows};
 pub use embed::EmbedFwd;
-pub use linear::{LinearBwd, LinearGrad};
-pub use linear_fwd::{Branch, Input, LinearFwd};
+pub use linear::{Branch, Input, LinearBwd, LinearFwd, LinearGrad};
 pub use lora::{Dropout, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Share};
 pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
 pub use pack::{PackF16, UnpackF16};
@@ -63,15 +58,15 @@ pub static ALL: &[&Kernel] = &[
     &attention::DELTA,
     &attention::BWD_DQ,
     &attention::BWD_DKV,
-    &attention_decode::DECODE,
-    &attention_gather::GATHER,
+    &attention::DECODE,
+    &attention::GATHER,
     &ceiling::COPY,
     &ceiling::FMA,
     &copy_rows::COPY_ROWS,
     &dora_norm::DORA_NORM,
     &embed::FWD,
-    &linear_fwd::FWD,
-    &linear_fwd::FEW_ROWS,
+    &linear::FWD,
+    &linear::FEW_ROWS,
     &linear::BWD,
     &linear::GRAD,
     &lora::DOWN,

@@ -23,10 +23,6 @@ pub mod optimizer;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod run;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod run_dir;
-#[cfg(not(target_arch = "wasm32"))]
-mod run_files;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod tensorboard;
 pub mod trainer;
 #[cfg(not(target_arch = "wasm32"))]

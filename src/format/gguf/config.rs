@@ -4,7 +4,7 @@ use super::file::GgufFile;
 use super::special::Tokens;
 use crate::error::{Error, Result};
 use crate::format::family::Family;
-use crate::format::hf_config::ModelConfig;
+use crate::format::hf::ModelConfig;
 use crate::format::rope::{Rope, RopeScaling};
 
 /// The frequency factors of Llama 3's rotary embedding: part of the configuration, not a weight.

@@ -4,9 +4,10 @@
 
 use super::ast::{Arguments, Comparison, Expr, Literal, Name, Operator};
 use super::fault::{Result, raised};
+use super::filters::names as filter_names;
 use super::parser::Parser;
+use super::tests;
 use super::token::Token;
-use super::{filter_names, tests};
 
 /// Links of a chain such as `a + b + c`: each lies one deeper in the tree.
 const LONGEST_CHAIN: usize = 200;

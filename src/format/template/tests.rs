@@ -8,9 +8,10 @@ use super::args::Args;
 use super::ast::{Comparison, Operator};
 use super::compare::compare;
 use super::fault::{Fault, Result, beyond, raised};
+use super::filters::names as filter_names;
 use super::source::is_iterable;
 use super::value::{Machine, Value};
-use super::{filter_names, operators, print, strings};
+use super::{operators, print, strings};
 
 pub(super) const NAMES: [&str; 39] = [
     "odd",

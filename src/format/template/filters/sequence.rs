@@ -2,12 +2,12 @@
 //!
 //! **Source** jinja2 3.1 `filters.py`.
 
-use super::args::{Args, whole};
-use super::fault::{Result, raised};
-use super::path::Path;
-use super::source::{self, Source, elements};
-use super::value::{Items, Iter, Machine, Value};
-use super::{compare, operators, order, print};
+use super::super::args::{Args, whole};
+use super::super::fault::{Result, raised};
+use super::super::path::Path;
+use super::super::source::{self, Source, elements};
+use super::super::value::{Items, Iter, Machine, Value};
+use super::super::{compare, operators, order, print};
 
 /// `value|name(args)`; `None` for a filter of single values.
 pub(super) fn apply(
@@ -78,7 +78,7 @@ fn join(machine: &mut Machine, value: &Value, args: Args) -> Result<Value> {
         }
         let item = path.get(machine, item)?;
         print::write(machine, &item, &mut out)?;
-        super::fault::room(out.len())?;
+        super::super::fault::room(out.len())?;
     }
     machine.spend(out.len() / 64)?;
     Ok(Value::text(out))
@@ -257,7 +257,7 @@ fn sum(machine: &mut Machine, value: &Value, args: Args) -> Result<Value> {
     let mut source = Source::new(value)?;
     while let Some(item) = source.next(machine)? {
         let item = path.get(machine, item)?;
-        total = operators::binary(machine, super::ast::Operator::Add, &total, &item)?;
+        total = operators::binary(machine, super::super::ast::Operator::Add, &total, &item)?;
     }
     Ok(total)
 }
@@ -287,7 +287,7 @@ fn batch(value: &Value, args: Args) -> Result<Value> {
         if !matches!(fill, Value::None) {
             let count = count.as_int().ok_or_else(|| raised("'<' not supported for this count"))?;
             let count = usize::try_from(count).unwrap_or(0);
-            super::fault::room(count)?;
+            super::super::fault::room(count)?;
             machine.spend(count)?;
             while line.len() < count {
                 line.push(fill.clone());

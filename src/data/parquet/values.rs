@@ -7,7 +7,7 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
-use crate::data::record::{Record, bytes_value};
+use crate::data::records::{Record, bytes_value};
 
 /// The record of a row of the group `columns`.
 pub(super) fn record(row: Row, columns: &Type) -> Record {

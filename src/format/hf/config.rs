@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::family::Family;
-use super::hf_keys;
-use super::json::{self, Object};
-use super::quant_config::QuantizationConfig;
-use super::rope::Rope;
-use super::safetensors::DType;
+use super::keys;
 use crate::error::{Error, Result};
+use crate::format::family::Family;
+use crate::format::json::{self, Object};
+use crate::format::quant_config::QuantizationConfig;
+use crate::format::rope::Rope;
+use crate::format::safetensors::DType;
 
 /// The architecture of a model. Shapes: `D` hidden, `H` heads, `G` kv heads, `E` head dim, `F`
 /// intermediate, `V` vocabulary.
@@ -67,7 +67,7 @@ impl ModelConfig {
     }
 
     /// [`ModelConfig::from_dir`], and what a user should know about the files, a line each.
-    pub(super) fn from_dir_with_notes(folder: &Path) -> Result<(Self, Vec<String>)> {
+    pub(in crate::format) fn from_dir_with_notes(folder: &Path) -> Result<(Self, Vec<String>)> {
         let path = folder.join("config.json");
         let label = path.display().to_string();
         let (mut config, unread) = Self::from_json_with_notes(&label, &json::read(&path)?)?;
@@ -136,7 +136,7 @@ impl ModelConfig {
         let max_position_embeddings = o.size("max_position_embeddings")?;
         let max_position_embeddings =
             max_position_embeddings.unwrap_or(family.max_position_embeddings());
-        let mut unread = hf_keys::check(&o, family)?;
+        let mut unread = keys::check(&o, family)?;
         let quantization = o.object("quantization_config")?;
         let quantization = quantization.map(|q| QuantizationConfig::read(&q, &mut unread));
         let rope = Rope::from_config(&o, max_position_embeddings, &mut unread)?;
@@ -174,7 +174,7 @@ impl ModelConfig {
                 return Err(o.error(key, format!("is outside the vocabulary of {vocab_size}")));
             }
         }
-        Ok((config, hf_keys::unread(label, &unread)))
+        Ok((config, keys::unread(label, &unread)))
     }
 
     /// Takes the end tokens of a `generation_config.json`, if it has any. Gives a line that names
@@ -188,7 +188,7 @@ impl ModelConfig {
         if !eos.is_empty() {
             self.eos_token_ids = eos;
         }
-        Ok(hf_keys::generation(label, &o))
+        Ok(keys::generation(label, &o))
     }
 
     /// Tokens that end a text.

@@ -2,6 +2,9 @@
 //! Parquet, plain or compressed with gzip or zstd. Memory holds one record (of Parquet: one page a
 //! column), however long the file is.
 
+pub(super) mod json;
+mod record;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,11 +13,15 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::lines::Lines;
-use super::record::Record;
-use super::record_json::{self, Kept};
 use super::{csv, signature};
 use crate::format::json_error_reason as reason;
 use crate::{Error, Result};
+use json::Kept;
+pub(super) use record::MOST_BYTES;
+pub use record::Record;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use record::bytes_value;
+pub(crate) use record::no_text;
 
 /// How records lie in a file, its compression apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +165,7 @@ fn json_lines(
         if text.trim().is_empty() {
             continue;
         }
-        let value = record_json::value(&mut serde_json::Deserializer::from_str(text.trim_end()));
+        let value = json::value(&mut serde_json::Deserializer::from_str(text.trim_end()));
         let value = value.map_err(|e| {
             let (why, column) = (reason(&e), e.column());
             let hint = match ["NaN", "Infinity"].iter().find(|word| text.contains(**word)) {
@@ -225,5 +232,4 @@ fn json_array(
 }
 
 #[cfg(test)]
-#[path = "records_tests.rs"]
 mod tests;

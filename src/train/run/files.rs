@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::checkpoint::{self, Checkpoint, CheckpointState, NamedTensor};
-use super::durable::NamedBytes;
-use super::optimizer::{OptimizerState, Values};
-use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::format::AdapterFile;
 use crate::gpu::{Caps, HALF};
 use crate::kernels;
 use crate::model::{Model, Precision, Tensors};
+use crate::train::checkpoint::{self, Checkpoint, CheckpointState, NamedTensor};
+use crate::train::durable::NamedBytes;
+use crate::train::optimizer::{OptimizerState, Values};
+use crate::train::trainer::Trainer;
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";

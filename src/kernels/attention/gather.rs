@@ -1,12 +1,12 @@
 //! Attention over listed keys: rows that share prompts, of any lengths, in one pass.
 
-use super::attention::{COLUMNS, LANES8_HEADS, head_role};
-use super::params;
+use super::{COLUMNS, LANES8_HEADS, head_role};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::kernels::params;
 pub use crate::reference::GatherShape;
 use crate::{Error, Result, reference};
 
-pub(super) static GATHER: Kernel = kernel!(
+pub(in crate::kernels) static GATHER: Kernel = kernel!(
     attention, "attention_gather", [q: Read, k: Read, v: Read, index: Read, y: Write],
     baseline tile Each([1, COLUMNS]);
     "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Rows(4);

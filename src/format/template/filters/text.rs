@@ -1,9 +1,9 @@
 //! Filters that make texts of texts.
 
-use super::args::{Args, whole};
-use super::fault::{Result, beyond, raised, room};
-use super::value::Value;
-use super::{markup, pieces, source};
+use super::super::args::{Args, whole};
+use super::super::fault::{Result, beyond, raised, room};
+use super::super::value::Value;
+use super::super::{markup, pieces, source};
 
 pub(super) fn indent(value: &Value, args: Args) -> Result<Value> {
     let [width, first, blank] = args.named("indent", ["width", "first", "blank"], 0)?;

@@ -1,26 +1,29 @@
-//! jinja2's filters: those of single values. Those of sequences are in `filters_sequence`.
+//! jinja2's filters: those of single values; beside them those of sequences.
 //!
 //! **Source** jinja2 3.1 `filters.py`.
+
+pub(super) mod names;
+mod number;
+mod sequence;
+mod text;
 
 use std::rc::Rc;
 
 use super::args::{Args, whole};
 use super::fault::{Result, beyond, raised};
-use super::filter_names::{is_known, unknown};
-use super::filters_text::{indent, truncate};
+use super::number::as_float;
 use super::path::Path;
 use super::source::{self, Source};
 use super::unicode::{capitalized, is_space, is_word};
 use super::value::{Dict, Iter, Machine, Value};
-use super::{
-    attributes, filters_number, filters_sequence, json, markup, number, percent, pieces, print,
-    strings, tests,
-};
+use super::{attributes, json, markup, percent, pieces, print, strings, tests};
+use names::{is_known, unknown};
+use text::{indent, truncate};
 
 /// `value|name(args)`
 pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args) -> Result<Value> {
     machine.descend()?;
-    if let Some(made) = filters_sequence::apply(machine, name, &value, &args) {
+    if let Some(made) = sequence::apply(machine, name, &value, &args) {
         return made;
     }
     let made = |text: String| Ok(Value::text(text));
@@ -146,31 +149,31 @@ pub(super) fn apply(machine: &mut Machine, name: &str, value: Value, args: Args)
                 },
             }
         }
-        "int" => filters_number::to_int(&value, args),
+        "int" => number::to_int(&value, args),
         "float" => {
             let [default] = args.named(name, ["default"], 0)?;
             match &value {
-                Value::Text(text) | Value::Markup(text) => match filters_number::float_of(text)? {
+                Value::Text(text) | Value::Markup(text) => match number::float_of(text)? {
                     Some(x) => Ok(Value::Float(x)),
                     None => Ok(default.unwrap_or(Value::Float(0.0))),
                 },
                 Value::Undefined(why) => Err(raised(&**why)),
-                value => match number::as_float(value) {
+                value => match as_float(value) {
                     Some(x) => Ok(Value::Float(x)),
                     None => Ok(default.unwrap_or(Value::Float(0.0))),
                 },
             }
         }
-        "round" => filters_number::round(&value, args),
+        "round" => number::round(&value, args),
         "filesizeformat" => {
             let [binary] = args.named(name, ["binary"], 0)?;
             let binary = binary.is_some_and(|binary| binary.truth());
             let bytes = match &value {
-                Value::Text(text) => filters_number::float_of(text)?,
-                value => number::as_float(value),
+                Value::Text(text) => number::float_of(text)?,
+                value => as_float(value),
             };
             let bytes = bytes.ok_or_else(|| raised("could not convert string to float"))?;
-            made(filters_number::file_size(bytes, binary))
+            made(number::file_size(bytes, binary))
         }
         "attr" => {
             let [attribute] = args.named(name, ["name"], 1)?;

@@ -1,37 +1,12 @@
-//! Gradients of products with a weight matrix `W (N, K)`: of the input, of the weight; and what
-//! they share with the products themselves. One set of kernels serves frozen NF4 and dense weights
-//! and LoRA's trainable B.
+//! Gradients of products with a weight matrix: of the input, and of the weight.
 
-use super::lora::Mask;
-use super::params;
-use super::weight::Matrix;
+use super::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, work};
 use crate::Result;
-use crate::gpu::{HALF, HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::kernels::lora::Mask;
+use crate::kernels::params;
+use crate::kernels::weight::Matrix;
 use crate::reference;
-
-/// Bodies for aligned products with weights in NF4 quads.
-pub(super) const ALIGNED_QUADS: [&str; 3] = ["weight_nf4_quads", "rows_nf4_quads", "aligned"];
-
-/// Bodies for aligned products with dense weights.
-pub(super) const ALIGNED_DENSE: [&str; 7] =
-    ["weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned"];
-
-/// Bodies for aligned products with any weights.
-pub(super) const ALIGNED: [&str; 13] = [
-    "weight_f32",
-    "weight_f16",
-    "weight_bf16",
-    "weight_nf4_quads",
-    "weight_nf4",
-    "weight_nf4_single",
-    "rows_f32",
-    "rows_f16",
-    "rows_bf16",
-    "rows_nf4_quads",
-    "rows_nf4",
-    "rows_nf4_single",
-    "aligned",
-];
 
 /// Bodies for the aligned gradient of a weight: of any, of one at least as wide as it is high, of a
 /// thin one.
@@ -39,7 +14,7 @@ const ANY_RATIO: [&str; 5] = ["aligned", "wide", "thin", "mask_none", "mask_pcg"
 const WIDE: [&str; 4] = ["aligned", "wide", "mask_none", "mask_pcg"];
 const THIN: [&str; 4] = ["aligned", "thin", "mask_none", "mask_pcg"];
 
-pub(super) static BWD: Kernel = kernel!(
+pub(in crate::kernels) static BWD: Kernel = kernel!(
     linear, "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
     baseline tile Group([32, 32]);
@@ -49,7 +24,7 @@ pub(super) static BWD: Kernel = kernel!(
     "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [dy, w], tile Group([16, 64]), tuned true;
     "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [dy, w], tile Group([32, 64]), tuned true;
 );
-pub(super) static GRAD: Kernel = kernel!(
+pub(in crate::kernels) static GRAD: Kernel = kernel!(
     linear, "linear_grad",
     [dy: Read, x: Read, dw: Update],
     baseline tile Group([32, 32]);
@@ -61,19 +36,6 @@ pub(super) static GRAD: Kernel = kernel!(
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Params {
-    pub(super) m: u32,
-    pub(super) n: u32,
-    pub(super) k: u32,
-    pub(super) stride: u32,
-    pub(super) first: u32,
-    pub(super) accumulate: u32,
-    pub(super) scale: f32,
-    pub(super) offset: f32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct GradParams {
     m: u32,
     n: u32,
@@ -82,39 +44,6 @@ struct GradParams {
     seed: u32,
     threshold: u32,
     keep: f32,
-}
-
-/// What the data decide: the weights' module, whether all that the fast bodies read or write four
-/// columns at a time begins at such a border, and whether 16 bits are allowed.
-pub(super) fn roles(
-    w: &Matrix,
-    stride: usize,
-    first: usize,
-    half: bool,
-) -> Vec<(&'static str, &'static str)> {
-    let fours = [stride, first, w.rows].iter().all(|n| n.is_multiple_of(4));
-    let aligned = fours && w.cols.is_multiple_of(8);
-    let shape = ("shape", if aligned { "aligned" } else { "ragged" });
-    [w.role(), w.rows_role(), shape].into_iter().chain((half && w.halves).then_some(HALF)).collect()
-}
-
-/// The bound of a product whose factors may be rounded to 16 bits, relative to its largest element.
-///
-/// With u = 2⁻¹⁰ (WGSL lets a conversion round either way), a term x·w carries an error of at most
-/// u from each factor and from its own rounding, and shares in that of the three partial sums of
-/// its four, whose squares are 2, 3 and 4 terms' on average: a variance of (3 + 9/4)·u²/3 of a
-/// term's square, where errors are even within ±u. So the error of a sum is 1.33·u of its root of
-/// squares, which is the size of an output of terms of either sign. Four of these deviations; no
-/// element of the tests' sizes is expected beyond.
-const HALF_BOUND: f32 = 4.0 * 1.33 / 1024.0;
-
-pub(super) fn bound(half: bool) -> f32 {
-    if half { HALF_BOUND } else { 1e-5 }
-}
-
-pub(super) fn work(m: usize, w: &Matrix) -> Work {
-    let (m, n, k) = (m as u64, w.rows as u64, w.cols as u64);
-    Work { flops: 2 * m * n * k, bytes: w.bytes() + 4 * m * (n + k) }
 }
 
 /// `dx[m, k] = scale · Σ_n dy[m, first + n] · w[n, k]`, or `+=` with `accumulate`.

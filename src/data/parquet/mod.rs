@@ -1,11 +1,16 @@
 //! Parquet rows, one at a time. Only natively: the browser has no file to seek in.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod pages;
+#[cfg(not(target_arch = "wasm32"))]
+mod values;
+
 use std::fs::File;
 
 #[cfg(not(target_arch = "wasm32"))]
 use parquet::errors::ParquetError;
 
-use super::record::Record;
+use super::records::Record;
 use crate::{Error, Result};
 
 /// Calls `each(row, record)` for every row, from 1.
@@ -19,7 +24,6 @@ pub(super) fn for_each(
     file: File,
     mut each: impl FnMut(usize, Record) -> Result<()>,
 ) -> Result<usize> {
-    use super::{parquet_pages as pages, parquet_values as values};
     use parquet::file::reader::{FileReader, SerializedFileReader};
     let mut pages_of = file.try_clone().map_err(Error::io(name))?;
     let mut footer_of = file.try_clone().map_err(Error::io(name))?;

@@ -1,10 +1,10 @@
 //! A run's folder: one process at a time, settings that do not change under way, and a way back in.
 
-use super::checkpoint::{self, Checkpoint};
-use super::config::TrainConfig;
-use super::durable;
-use super::metrics::Metrics;
-use super::tensorboard::EventWriter;
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::config::TrainConfig;
+use crate::train::durable;
+use crate::train::metrics::Metrics;
+use crate::train::tensorboard::EventWriter;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::fs::{File, TryLockError};

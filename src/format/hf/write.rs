@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::hf_config::ModelConfig;
-use super::rope::RopeScaling;
-use super::safetensors::DType;
+use super::config::ModelConfig;
+use crate::format::rope::RopeScaling;
+use crate::format::safetensors::DType;
 
 impl ModelConfig {
     /// The `config.json` that transformers reads, for weights of type `dtype`.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 pub type Record = Map<String, Value>;
 
 /// A record longer than this is not one: a missing line end or a broken quote.
-pub(super) const MOST_BYTES: usize = 64 << 20;
+pub(in crate::data) const MOST_BYTES: usize = 64 << 20;
 
 /// The key under which bytes that are no text stand in a record, with their number: no row is made
 /// of them.

@@ -2,11 +2,11 @@
 //!
 //! **Source** jinja2 3.1 `filters.py`.
 
-use super::args::{Args, whole};
-use super::fault::{Result, beyond, raised};
-use super::unicode::is_space;
-use super::value::Value;
-use super::{format, number};
+use super::super::args::{Args, whole};
+use super::super::fault::{Result, beyond, raised};
+use super::super::unicode::is_space;
+use super::super::value::Value;
+use super::super::{format, number};
 
 /// A text as Python's `float` reads it; `None` if it is none.
 pub(super) fn float_of(text: &str) -> Result<Option<f64>> {

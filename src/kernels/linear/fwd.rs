@@ -1,13 +1,13 @@
 //! Products with a weight matrix, of many rows and of few.
 
-use super::linear::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, work};
-use super::params;
-use super::weight::Matrix;
+use super::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, work};
 use crate::gpu::{Gpu, HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::kernels::params;
+use crate::kernels::weight::Matrix;
 use crate::{Error, Result, reference};
 
 /// The product of many rows.
-pub(super) static FWD: Kernel = kernel!(
+pub(in crate::kernels) static FWD: Kernel = kernel!(
     joins linear, "linear_fwd",
     [
         x: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read, y: Update,
@@ -25,7 +25,7 @@ pub(super) static FWD: Kernel = kernel!(
 /// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever
 /// they are multiplied with is made as it is read, and LoRA's branch is added before anything is
 /// written.
-pub(super) static FEW_ROWS: Kernel = kernel!(
+pub(in crate::kernels) static FEW_ROWS: Kernel = kernel!(
     joins linear, "linear_few",
     [
         x: Read, norm: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read,
@@ -49,23 +49,23 @@ struct FwdParams {
 }
 
 /// Up to so many rows of `x` the tiles of the bodies for many would be mostly idle.
-pub(super) const FEW: usize = 4;
+const FEW: usize = 4;
 
 /// What a product makes of `x` as it reads it.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// `x (M, K)` as it lies.
     Plain,
-    /// `in = x · rstd · weight`, `rstd = 1/√(mean(x²) + eps)`: [`RmsNormFwd`](super::RmsNormFwd) of
-    /// `x (M, K)`.
+    /// `in = x · rstd · weight`, `rstd = 1/√(mean(x²) + eps)`:
+    /// [`RmsNormFwd`](crate::kernels::RmsNormFwd) of `x (M, K)`.
     Norm {
         /// `(K)`.
         weight: &'a Tensor,
         /// ε.
         eps: f32,
     },
-    /// `in = silu(gate) ⊙ up`: [`SwigluFwd`](super::SwigluFwd) of `x (2, M, K)`, which is gate and
-    /// then up.
+    /// `in = silu(gate) ⊙ up`: [`SwigluFwd`](crate::kernels::SwigluFwd) of `x (2, M, K)`, which is
+    /// gate and then up.
     Swiglu,
 }
 

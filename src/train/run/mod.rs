@@ -1,5 +1,8 @@
 //! A training run: steps, evaluations and checkpoints, one event at a time, pulled by the caller.
 
+pub mod dir;
+mod files;
+
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, CheckpointState, Due};
@@ -9,13 +12,13 @@ use super::durable;
 use super::event::{EvalLine, Event, StepLine, Summary};
 use super::memory::RunPlan;
 use super::plan;
-use super::run_dir::RunDir;
-use super::run_files::{adapter_files, inputs, optimizer_file, restore, same_run, variants};
 use crate::data::Dataset;
 use crate::format::AdapterFile;
 use crate::gpu::{Choices, Policy};
 use crate::model::{Model, adapter_notes};
 use crate::{Error, Result};
+use dir::RunDir;
+use files::{adapter_files, inputs, optimizer_file, restore, same_run, variants};
 
 /// A training run in its folder.
 pub struct Run {

@@ -1,6 +1,6 @@
 //! Which filters there are.
 
-use super::fault::{Fault, raised};
+use super::super::fault::{Fault, raised};
 
 /// All filters of jinja2; some of them are refused when they are reached.
 const NAMES: [&str; 54] = [
@@ -60,10 +60,10 @@ const NAMES: [&str; 54] = [
     "tojson",
 ];
 
-pub(super) fn is_known(name: &str) -> bool {
+pub(in crate::format::template) fn is_known(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-pub(super) fn unknown(name: &str) -> Fault {
+pub(in crate::format::template) fn unknown(name: &str) -> Fault {
     raised(format!("No filter named '{name}'."))
 }

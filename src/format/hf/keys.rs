@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
-use super::family::Family;
-use super::json::Object;
 use crate::error::{Result, brief};
+use crate::format::family::Family;
+use crate::format::json::Object;
 
 /// Keys that are read, and keys that the reference knows and that have no say in what a model
 /// computes.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 const MOST_VALUES: usize = 2048;
 
 /// The whole of what a deserializer has, nothing behind it.
-pub(super) fn value<'de, R: serde_json::de::Read<'de>>(
+pub(in crate::data) fn value<'de, R: serde_json::de::Read<'de>>(
     json: &mut serde_json::Deserializer<R>,
 ) -> serde_json::Result<Value> {
     let value = Kept::record().deserialize(&mut *json)?;

@@ -1,12 +1,12 @@
 //! A token's attention to a cache.
 
-use super::attention::{COLUMNS, LANES8_HEADS, check, roles_of, row_tiles, work_of};
-use super::rope::check_qkv;
-use super::{AttentionShape, params};
+use super::{AttentionShape, COLUMNS, LANES8_HEADS, check, roles_of, row_tiles, work_of};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::kernels::params;
+use crate::kernels::rope::check_qkv;
 use crate::{Error, Result, reference};
 
-pub(super) static DECODE: Kernel = kernel!(
+pub(in crate::kernels) static DECODE: Kernel = kernel!(
     attention, "attention_decode",
     [qkv: Read, cos: Read, sin: Read, positions: Read, keys: Update, values: Update, y: Write],
     baseline tile Group([1, COLUMNS]);
@@ -29,14 +29,14 @@ struct Params {
 }
 
 /// What generation does between its products, for one token a sequence:
-/// [`RopeAppend`](super::RopeAppend), then [`AttentionFwd`](super::AttentionFwd) over the cache,
-/// without `lse`; `q` itself stays as it is.
+/// [`RopeAppend`](crate::kernels::RopeAppend), then [`AttentionFwd`](super::AttentionFwd) over the
+/// cache, without `lse`; `q` itself stays as it is.
 ///
 /// **Shapes** `q (B, H·E)` at the beginning of `qkv`, `k, v (B, G·E)` in it from words `k` and `v`
 /// on, multiples of four; `keys, values (B·S, G·E)`, `y (B, H·E)`; tables and positions as in
-/// [`Rope`](super::Rope); `shape` with one query, and the length of the cache before it in `start`.
-/// **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid). **Source** Dao et al. 2023,
-/// Flash-Decoding. **Twin** theirs, one after the other.
+/// [`Rope`](crate::kernels::Rope); `shape` with one query, and the length of the cache before it in
+/// `start`. **Errors** [`Shape`](Error::Shape), [`Invalid`](Error::Invalid). **Source** Dao et al.
+/// 2023, Flash-Decoding. **Twin** theirs, one after the other.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct AttentionDecode<'a> {
