@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::args::{Global, Inspect, ModelArgs};
 use super::files::{Files, say_notes};
@@ -77,6 +77,12 @@ pub(super) fn policy_from_env() -> Result<Policy> {
     Policy::named(&name, kernels::ALL).context("WGPU_LORA_VARIANT")
 }
 
+/// Whether shaders are to come from a folder: `WGPU_LORA_SHADERS`. What is measured of them says
+/// nothing of those that are built in.
+fn hot_shaders() -> bool {
+    std::env::var_os("WGPU_LORA_SHADERS").is_some_and(|folder| !folder.is_empty())
+}
+
 /// What every command needs.
 pub(super) struct Session {
     pub(super) printer: Printer,
@@ -88,7 +94,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(global: &Global) -> Session {
         let printer = Printer::new(global);
-        Session { printer, device: global.device.clone(), tune: !global.no_tune }
+        Session { printer, device: global.device.clone(), tune: !global.no_tune && !hot_shaders() }
     }
 
     /// A bar for each file that is downloaded.
@@ -157,6 +163,11 @@ impl Session {
         policy: Policy,
         tuning: Tuning,
     ) -> Result<Gpu> {
+        if hot_shaders() && cfg!(not(feature = "hot-shaders")) {
+            bail!(
+                "WGPU_LORA_SHADERS: this program has its shaders built in; build it with `--features hot-shaders`"
+            );
+        }
         let options = GpuOptions {
             adapter: self.device.clone(),
             policy,

@@ -3,6 +3,7 @@
 //! makes.
 
 use super::adapter::AdapterReport;
+use super::shader::Source;
 use super::tile::Tile;
 
 /// How a kernel uses a binding.
@@ -70,8 +71,8 @@ pub enum On {
 pub struct Body {
     /// `baseline`, or what is special about it.
     pub name: &'static str,
-    /// The WGSL text of its file.
-    pub source: &'static str,
+    /// Its file.
+    pub source: Source,
     /// What the adapter must offer.
     pub needs: Needs,
     /// Where it is shipped.
@@ -93,7 +94,7 @@ pub struct Body {
 impl Body {
     /// The roles on line 2 of the file: `// roles: a, b   uses: c`.
     pub fn roles(&self) -> Vec<&'static str> {
-        roles(self.source)
+        roles(self.source.text())
     }
 
     /// Whether any adapter runs it, whatever the data.
@@ -118,8 +119,6 @@ fn roles(source: &'static str) -> Vec<&'static str> {
 pub struct Kernel {
     /// Name of file, entry point, twin, test and bench.
     pub name: &'static str,
-    /// The folder of its files in `shaders`.
-    pub room: &'static str,
     /// Bindings 1, 2, … in order (binding 0 is the uniform `Params`).
     pub bindings: &'static [(&'static str, Access)],
     /// The baseline, then the others.
@@ -127,15 +126,4 @@ pub struct Kernel {
     /// Whether several of its operations may be [one dispatch](super::Recorder::record_together):
     /// its bodies name a storage binding only to index it.
     pub joins: bool,
-}
-
-impl Kernel {
-    /// The file of one of its bodies: `shaders/linear/linear_fwd_tile.wgsl`.
-    pub fn file(&self, body: &Body) -> String {
-        let Kernel { room, name, .. } = self;
-        match body.is_baseline() {
-            true => format!("shaders/{room}/{name}.wgsl"),
-            false => format!("shaders/{room}/{name}_{}.wgsl", body.name),
-        }
-    }
 }

@@ -190,7 +190,7 @@ mod tests {
         let choices = Choices::recorded(&variants);
         assert_eq!(choices.bodies.len(), 2);
         let roles = |weight| [("weight", weight), ("rows", "rows_f32"), ("shape", "aligned")];
-        let kernel = |name| Kernel { name, room: "", bindings: &[], bodies: &[], joins: false };
+        let kernel = |name| Kernel { name, bindings: &[], bodies: &[], joins: false };
         let (product, add) = (kernel("linear_fwd"), kernel("add"));
         assert_eq!(choices.body(&product, &roles("weight_f32")), Some("tile"));
         assert_eq!(choices.body(&product, &roles("weight_f16")), None);

@@ -5,6 +5,7 @@ use super::body::Needs;
 use super::images::loaded;
 use super::library::{module, uses};
 use super::select::Selection;
+use super::shader::Source;
 
 /// The capability of matrix units; no browser has it.
 pub const COOPERATIVE: &str = "cooperative-matrix";
@@ -30,17 +31,34 @@ impl Target {
 pub struct ModuleText {
     /// The WGSL text.
     pub text: String,
-    /// `(first line in text, file)` in ascending order.
-    pub map: Vec<(usize, String)>,
+    /// First line in the text, and the file in `shaders`, in ascending order.
+    map: Vec<(usize, &'static str)>,
 }
 
 impl ModuleText {
-    /// `shaders/lib/nf4.wgsl:12` for a line of the composed text (both from 1).
-    pub fn locate(&self, line: usize) -> String {
-        match self.map.iter().rev().find(|(first, _)| *first <= line) {
-            Some((first, file)) => format!("{file}:{}", line - first + 1),
-            None => format!("line {line}"),
+    /// A compiler's words with the places that they name, `wgsl:120:5` of the composed text, as
+    /// those of the files: `shaders/lib/rows_nf4.wgsl:12:5`.
+    pub(super) fn located(&self, words: &str) -> String {
+        let mut pieces = words.split("wgsl:");
+        let mut out = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let digits = piece.find(|c: char| !c.is_ascii_digit()).unwrap_or(piece.len());
+            let line = piece[..digits].parse::<usize>().ok();
+            let part = line.and_then(|n| Some((n, self.map.iter().rfind(|(at, _)| *at <= n)?)));
+            match part {
+                Some((n, (first, file))) => {
+                    out += &format!("shaders/{file}:{}{}", n - first + 1, &piece[digits..]);
+                }
+                None => out += &format!("wgsl:{piece}"),
+            }
         }
+        out
+    }
+
+    /// The files that it is made of, by their paths in `shaders`.
+    #[cfg(feature = "hot-shaders")]
+    pub(super) fn files(&self) -> impl Iterator<Item = &'static str> {
+        self.map.iter().map(|(_, file)| *file)
     }
 }
 
@@ -67,10 +85,11 @@ impl Selection {
 }
 
 /// Adds a module behind those that it uses.
-fn require(name: &'static str, modules: &mut Vec<&'static str>) {
-    if !modules.contains(&name) {
-        uses(module(name)).into_iter().for_each(|used| require(used, modules));
-        modules.push(name);
+fn require(name: &str, modules: &mut Vec<&'static Source>) {
+    let wanted = module(name).filter(|it| !modules.iter().any(|there| there.file == it.file));
+    if let Some(source) = wanted {
+        uses(source.text()).into_iter().for_each(|used| require(used, modules));
+        modules.push(source);
     }
 }
 
@@ -90,7 +109,7 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
     if !selection.body.images.is_empty() {
         out.text.push_str(&format!("const FROM_IMAGES = {};\n", selection.images));
     }
-    let mut add = |file: String, source: &str| {
+    let mut add = |file: &'static str, source: &str| {
         out.map.push((out.text.lines().count() + 1, file));
         out.text.push_str(source);
         if !source.ends_with('\n') {
@@ -102,14 +121,13 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
         false => text,
     };
     let mut modules = Vec::new();
-    for module in selection.modules.iter().copied().chain(uses(selection.body.source)) {
+    let (form, source) = (selection.form, selection.body.source);
+    for module in selection.modules.iter().copied().chain(uses(source.text())) {
         require(module, &mut modules);
     }
-    for name in modules {
-        let text = selection.form.module(module(name), selection.body.source);
-        add(format!("shaders/lib/{name}.wgsl"), &placed(text));
+    for module in modules {
+        add(module.file, &placed(form.module(module.text(), source.text())));
     }
-    let file = selection.kernel.file(selection.body);
-    add(file, &placed(selection.form.body(selection.body.source)));
+    add(source.file, &placed(form.body(source.text())));
     out
 }

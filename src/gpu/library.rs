@@ -1,6 +1,6 @@
 //! The modules of `shaders/lib`, which fill the roles of bodies or are called by name.
 
-use super::shader::shader;
+use super::shader::{Source, shader};
 
 macro_rules! modules {
     ($($name:literal),* $(,)?) => {
@@ -8,7 +8,7 @@ macro_rules! modules {
     };
 }
 
-const LIBRARY: &[(&str, &str)] = modules![
+static LIBRARY: &[(&str, Source)] = modules![
     "attention_pairs",
     "attention_tile",
     "branch_lora",
@@ -55,14 +55,14 @@ const LIBRARY: &[(&str, &str)] = modules![
     "weight_nf4_single",
 ];
 
-/// The modules of `shaders/lib`: name and text.
-pub fn library() -> &'static [(&'static str, &'static str)] {
+/// The modules of `shaders/lib`, by name.
+pub fn library() -> &'static [(&'static str, Source)] {
     LIBRARY
 }
 
-/// The text of a module; empty if there is none of that name.
-pub(super) fn module(name: &str) -> &'static str {
-    library().iter().find(|(module, _)| *module == name).map_or("", |(_, text)| text)
+/// The file of a module, if there is one of that name.
+pub(super) fn module(name: &str) -> Option<&'static Source> {
+    library().iter().find(|(module, _)| *module == name).map(|(_, source)| source)
 }
 
 /// The modules that a text says it calls: a module's `// uses: a, b`, or what follows a body's

@@ -19,6 +19,8 @@ mod device;
 mod dispatch;
 mod fault;
 mod form;
+#[cfg(any(feature = "hot-shaders", test))]
+mod hot;
 mod images;
 #[cfg(not(target_arch = "wasm32"))]
 mod kept;
@@ -61,9 +63,10 @@ pub use policy::Policy;
 pub use profile::{Profile, ProfileRow};
 pub use recorder::Recorder;
 pub use select::Selection;
-pub(crate) use shader::shader;
+pub use shader::Source;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use shader::without_comments;
+pub(crate) use shader::{built_in, shader};
 pub use tensor::{ALIGN_WORDS, Elem, Tensor, buffer_bytes};
 pub use tile::Tile;
 pub(crate) use tile::grid;

@@ -8,7 +8,17 @@ use super::dispatch::{PARAMS_BYTES, SLOT};
 use super::images::{FORMAT, Operand};
 use super::variant::{Pipeline, Variant};
 use super::{Access, Body, Form, Gpu, Op, Selection, Target, Tensor, compose};
-use crate::Result;
+use crate::{Error, Result};
+
+/// The driver's checks of a shader: none, since ours guard every index; all, where they come from
+/// a folder and may have been edited.
+fn runtime_checks() -> wgpu::ShaderRuntimeChecks {
+    #[cfg(feature = "hot-shaders")]
+    if super::hot::in_use() {
+        return wgpu::ShaderRuntimeChecks::checked();
+    }
+    wgpu::ShaderRuntimeChecks::unchecked()
+}
 
 impl Gpu {
     /// The variant of an operation's kernel that this device runs.
@@ -59,6 +69,8 @@ impl Gpu {
     fn compile(&self, selection: &Selection, name: &str) -> Result<Pipeline> {
         let device = &self.inner.device;
         let composed = compose(selection, Target::here());
+        #[cfg(feature = "hot-shaders")]
+        composed.files().try_for_each(super::hot::check)?;
         let source = wgpu::ShaderSource::Wgsl(composed.text.as_str().into());
         let desc = wgpu::ShaderModuleDescriptor { label: Some(name), source };
         #[allow(
@@ -66,10 +78,9 @@ impl Gpu {
             reason = "our own kernels guard every index, and tests run them against guard words and \
                       twins; unchecked access is worth a tenth of the time on software adapters"
         )]
-        // SAFETY: the composed text is ours; no kernel indexes beyond what its op has checked.
-        let module = unsafe {
-            device.create_shader_module_trusted(desc, wgpu::ShaderRuntimeChecks::unchecked())
-        };
+        // SAFETY: the composed text is ours; no kernel indexes beyond what its op has checked. What
+        // nobody has tested yet keeps the driver's checks.
+        let module = unsafe { device.create_shader_module_trusted(desc, runtime_checks()) };
         let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
             binding: binding as u32,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -121,7 +132,10 @@ impl Gpu {
             #[cfg(target_arch = "wasm32")]
             cache: None,
         });
-        self.check(&format!("the compilation of {name}"))?;
+        self.check(&format!("the compilation of {name}")).map_err(|error| match error {
+            Error::Device { during, why } => Error::Device { during, why: composed.located(&why) },
+            error => error,
+        })?;
         tracing::debug!(name, "pipeline");
         let id = self.inner.pipelines.made.fetch_add(1, Ordering::Relaxed);
         Ok(Pipeline { raw, layout, id })
@@ -190,5 +204,41 @@ impl Gpu {
             })
         };
         self.inner.pipelines.group(key, make)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{GpuOptions, Kernel, Needs, On, Source, Tile};
+
+    static KERNEL: Kernel = Kernel {
+        name: "it",
+        bindings: &[],
+        bodies: &[Body {
+            name: "baseline",
+            source: Source::new(
+                "room/it.wgsl",
+                "// it: y\n// roles: reduce\nfn it() { let a = b; }\n",
+            ),
+            needs: Needs::Nothing,
+            on: On::Any,
+            narrowed: |_| true,
+            takes: &[],
+            images: &[],
+            tile: Tile::Only,
+            tuned: false,
+        }],
+        joins: false,
+    };
+
+    #[test]
+    fn what_a_compiler_refuses_is_told_by_file_and_line() {
+        let options = GpuOptions { validate_only: true, ..GpuOptions::default() };
+        let gpu = pollster::block_on(Gpu::with(options)).unwrap();
+        let selection = gpu.caps().select(&KERNEL, &[]).unwrap();
+        let refused = gpu.compile(&selection, &selection.name()).map(|made| made.id);
+        let why = refused.unwrap_err().to_string();
+        assert!(why.contains("shaders/room/it.wgsl:3:"), "{why}");
     }
 }

@@ -207,17 +207,16 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{AdapterReport, Choices, Needs, Tile};
+    use crate::gpu::{AdapterReport, Choices, Needs, Source, Tile};
 
     const fn body(name: &'static str, on: On, needs: Needs) -> Body {
-        let source = "// it: does\n// roles: none\n";
+        let source = Source::new("it/it.wgsl", "// it: does\n// roles: none\n");
         let (takes, images, tile, tuned) = (&[], &[], Tile::Only, false);
         Body { name, source, needs, on, narrowed: |_| true, takes, images, tile, tuned }
     }
 
     static KERNEL: Kernel = Kernel {
         name: "it",
-        room: "",
         bindings: &[],
         bodies: &[
             body("baseline", On::Any, Needs::Nothing),

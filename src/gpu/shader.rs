@@ -1,5 +1,30 @@
-//! The text of a shader's file. In the browser it has no comments, which a visitor would wait for;
-//! its lines stay where they are.
+//! A shader's file and its text: the one place where this is looked up. In the browser it has no
+//! comments, which a visitor would wait for; its lines stay where they are.
+
+/// A file of `shaders`.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// Its path in `shaders`: `linear/linear_fwd.wgsl`.
+    pub file: &'static str,
+    built_in: &'static str,
+}
+
+impl Source {
+    /// A file and the text that it had when the program was built.
+    pub const fn new(file: &'static str, built_in: &'static str) -> Source {
+        Source { file, built_in }
+    }
+
+    /// Its text: as it was built in or, with the feature `hot-shaders`, as it lies in the folder
+    /// that `WGPU_LORA_SHADERS` names.
+    pub fn text(&self) -> &'static str {
+        #[cfg(feature = "hot-shaders")]
+        if let Some(Ok(text)) = super::hot::read(self.file) {
+            return text;
+        }
+        self.built_in
+    }
+}
 
 /// `text` without its comments, in the first bytes of the answer, and how many these are. What the
 /// composer reads stays: `// roles: …` and `// uses: …`.
@@ -50,7 +75,7 @@ const fn line_end(text: &[u8], mut at: usize) -> usize {
 
 /// The text of the file `$path` in `shaders`.
 #[cfg(not(target_arch = "wasm32"))]
-macro_rules! shader {
+macro_rules! built_in {
     ($path:expr) => {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path))
     };
@@ -58,7 +83,7 @@ macro_rules! shader {
 
 /// The text of the file `$path` in `shaders`, without comments.
 #[cfg(target_arch = "wasm32")]
-macro_rules! shader {
+macro_rules! built_in {
     ($path:expr) => {
         const {
             use $crate::gpu::without_comments;
@@ -74,7 +99,14 @@ macro_rules! shader {
     };
 }
 
-pub(crate) use shader;
+/// The [`Source`] of the file `$path` in `shaders`.
+macro_rules! shader {
+    ($path:expr) => {
+        $crate::gpu::Source::new($path, $crate::gpu::built_in!($path))
+    };
+}
+
+pub(crate) use {built_in, shader};
 
 #[cfg(test)]
 mod tests {

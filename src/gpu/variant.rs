@@ -19,7 +19,7 @@ pub(super) struct Variant {
 
 impl Variant {
     fn new(selection: Selection) -> Variant {
-        let storage = storage(selection.body.source);
+        let storage = storage(selection.body.source.text());
         let words = |(name, _): &(&str, Access)| {
             storage.iter().find(|binding| binding.1 == *name).map(|binding| binding.2)
         };

@@ -35,7 +35,6 @@ macro_rules! kernel {
        $(, takes $takes:expr)? $(, images [$($image:ident),*])?, tile $tile:ident ($($sides:tt)*) $(, tuned $tuned:literal)?;)*) => {
         $crate::gpu::Kernel {
             name: $name,
-            room: stringify!($room),
             bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],
             bodies: &[
                 $crate::gpu::Body {

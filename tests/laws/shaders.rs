@@ -15,13 +15,12 @@ fn shaders() -> PathBuf {
 fn no_shader_is_an_orphan() {
     let mut found = Vec::new();
     files(&shaders(), "wgsl", &mut found);
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = shaders();
     let place = |path: &PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
     let on_disk: BTreeSet<String> = found.iter().map(place).collect();
-    let modules = library().iter().map(|(name, _)| format!("shaders/lib/{name}.wgsl"));
-    let bodies =
-        kernels::ALL.iter().flat_map(|kernel| kernel.bodies.iter().map(|body| kernel.file(body)));
-    assert_eq!(on_disk, modules.chain(bodies).collect());
+    let modules = library().iter().map(|(_, source)| source.file);
+    let bodies = kernels::ALL.iter().flat_map(|kernel| kernel.bodies).map(|body| body.source.file);
+    assert_eq!(on_disk, modules.chain(bodies).map(str::to_owned).collect());
 }
 
 #[test]
@@ -29,14 +28,17 @@ fn headers_say_what_where_and_from_whom() {
     for kernel in kernels::ALL {
         for body in kernel.bodies {
             let at = format!("{}[{}]", kernel.name, body.name);
-            let lines: Vec<&str> = body.source.lines().take(3).collect();
+            let lines: Vec<&str> = body.source.text().lines().take(3).collect();
             assert!(lines[0].starts_with(&format!("// {}: ", kernel.name)), "{at}: {}", lines[0]);
             assert!(lines[1].starts_with("// roles: "), "{at}: {}", lines[1]);
             assert!(lines[2].starts_with("// dispatch: "), "{at}: {}", lines[2]);
             for word in ["writes: ", "source: "] {
                 assert!(lines[2].contains(word), "{at}: line 3 lacks `{word}`");
             }
-            assert!(body.source.contains(&format!("fn {}(", kernel.name)), "{at}: entry point");
+            assert!(
+                body.source.text().contains(&format!("fn {}(", kernel.name)),
+                "{at}: entry point"
+            );
         }
     }
 }
@@ -44,24 +46,25 @@ fn headers_say_what_where_and_from_whom() {
 #[test]
 fn bodies_can_be_cut_into_parts_of_their_grid() {
     for body in kernels::ALL.iter().flat_map(|kernel| kernel.bodies) {
-        let has = |text: &str| body.source.matches(text).count();
+        let has = |text: &str| body.source.text().matches(text).count();
         let (group, groups) = (
             has("    @builtin(workgroup_id) group: vec3u,\n"),
             has("    @builtin(num_workgroups) groups: vec3u,\n"),
         );
-        assert_eq!(group, has("workgroup_id"), "{}", body.source);
-        assert_eq!(groups, has("num_workgroups"), "{}", body.source);
-        assert_eq!(group, has("\n) {\n"), "{}", body.source);
-        assert_eq!(has("global_invocation_id"), 0, "{}", body.source);
-        assert_eq!(has("struct Params {"), 1, "{}", body.source);
+        assert_eq!(group, has("workgroup_id"), "{}", body.source.file);
+        assert_eq!(groups, has("num_workgroups"), "{}", body.source.file);
+        assert_eq!(group, has("\n) {\n"), "{}", body.source.file);
+        assert_eq!(has("global_invocation_id"), 0, "{}", body.source.file);
+        assert_eq!(has("struct Params {"), 1, "{}", body.source.file);
     }
 }
 
 #[test]
 fn what_is_used_is_there_and_what_is_there_is_used() {
     let names: BTreeSet<&str> = library().iter().map(|(name, _)| *name).collect();
-    let bodies = kernels::ALL.iter().flat_map(|kernel| kernel.bodies).map(|body| body.source);
-    let texts = bodies.chain(library().iter().map(|(_, text)| *text));
+    let bodies =
+        kernels::ALL.iter().flat_map(|kernel| kernel.bodies).map(|body| body.source.text());
+    let texts = bodies.chain(library().iter().map(|(_, source)| source.text()));
     let used: BTreeSet<&str> = texts.flat_map(uses).collect();
     assert_eq!(used.difference(&names).collect::<Vec<_>>(), Vec::<&&str>::new(), "no such module");
     let selections = kernels::ALL.iter().flat_map(|kernel| kernel.variants());
@@ -105,11 +108,11 @@ fn bodies_that_run_together_only_index_bindings() {
 fn images_take_the_place_of_bindings_that_are_only_indexed() {
     for kernel in kernels::ALL {
         for body in kernel.bodies {
-            assert!(body.images.len() <= 4, "{}: more than WebGPU promises", kernel.file(body));
+            assert!(body.images.len() <= 4, "{}: more than WebGPU promises", body.source.file);
             for name in body.images {
-                let at = format!("{}: `{name}`", kernel.file(body));
+                let at = format!("{}: `{name}`", body.source.file);
                 assert!(kernel.bindings.contains(&(*name, Access::Read)), "{at}");
-                let declared = body.source.lines().find(|line| {
+                let declared = body.source.text().lines().find(|line| {
                     let words: Vec<_> = line.split_whitespace().collect();
                     words.contains(&format!("{name}:").as_str())
                         && line.contains("var<storage, read>")
@@ -159,6 +162,7 @@ fn bindings_equal_rusts_in_name_order_and_access() {
             assert!(storage <= 8, "{at}: more storage buffers than WebGPU promises");
             let declared: Vec<(String, bool)> = body
                 .source
+                .text()
                 .lines()
                 .filter(|l| l.starts_with("@group(0)") && !l.contains("@binding(0)"))
                 .map(|l| {

@@ -87,6 +87,8 @@ pub fn command(flags: &Flags) -> Result<()> {
         // As a program builds it that wants neither the command line nor the hub.
         let alone = ["check", "--release", "--no-default-features", "--lib"];
         report.part("the library alone", &mut cargo(&alone))?;
+        let hot = ["check", "--release", "--features", "hot-shaders"];
+        report.part("shaders of a folder", &mut cargo(&hot))?;
     }
 
     // Not `--workspace`: the tools want features of naga that a build of the program alone does not
