@@ -1,4 +1,5 @@
-//! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders | web`.
+//! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders | web |
+//! package`.
 //!
 //! It is the first thing a new user builds, so it has three small dependencies and starts other
 //! programs for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node
@@ -10,6 +11,7 @@ mod convert;
 mod demo;
 mod gguf;
 mod models;
+mod package;
 mod serve;
 mod sh;
 mod shaders;
@@ -35,6 +37,8 @@ cargo xtask <command>
                                    --fixture: the small set in tests/strangers/cases, made again
   demo    [--model MODEL]          prepare, evaluate, train, evaluate, predict on the embedded model and data; a report in target/demo
   web     [--serve] [--port N]     the page and the npm package in web/dist; --serve: on http://127.0.0.1:8080
+  package                          the crate and the npm package as they would be published, each built or loaded from
+                                   its own archive; in target/package
 ";
 
 /// One flag that a command may take: its name and whether a value follows.
@@ -105,6 +109,7 @@ fn main() -> ExitCode {
         }
         "demo" => &[("--model", true)],
         "web" => &[("--serve", false), ("--port", true)],
+        "package" => &[],
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -127,6 +132,7 @@ fn main() -> ExitCode {
         "shaders" => shaders::command(&flags),
         "strangers" => strangers::command(&flags),
         "web" => web::command(&flags),
+        "package" => package::command(),
         _ => demo::command(&flags),
     };
     match done {

@@ -49,6 +49,9 @@ pub fn build() -> Result<Built> {
     let mut bindgen = sh::cargo(&["run", "--quiet", "--release", "--package", "bindgen", "--"]);
     sh::run(bindgen.arg(&compiled).arg(&dist))?;
     copy_folder(&sh::root().join(FILES), &dist, &["dist", "test"])?;
+    for license in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        fs::copy(sh::root().join(license), dist.join(license)).context(license)?;
+    }
     embed(&dist)?;
     let bound = dist.join("wgpu_lora_wasm_bg.wasm");
     let bytes = fs::read(&bound).with_context(|| bound.display().to_string())?;
