@@ -66,7 +66,7 @@ pub async fn run(gpu: &Gpu, model: &mut Model, scope: Scope) -> Result<Vec<Check
         let inputs = Inputs::new(gpu).with_half(model.precision() == Precision::Mixed);
         let mut pending = Vec::new();
         (case.run)(&inputs, [m, n, k], &mut |op| {
-            let variant = gpu.caps().select(op.kernel(), &op.roles())?.name();
+            let variant = gpu.caps().select(op.kernel(), &op.context())?.name();
             if used.remove(&variant) {
                 begin(gpu, &inputs, op, variant, &mut pending)
             } else {

@@ -3,6 +3,7 @@
 //! makes.
 
 use super::adapter::AdapterReport;
+use super::context::{Context, HEADS, Prologue, Takes, Weight};
 use super::shader::Source;
 use super::tile::Tile;
 
@@ -35,8 +36,7 @@ pub enum Needs {
     /// Subgroup operations, and subgroups of at least and at most so many invocations, whichever
     /// size the driver chooses.
     Subgroups(u32, u32),
-    /// 16-bit floats in shaders, and an operation that allows them: its roles have
-    /// [`HALF`](super::HALF).
+    /// 16-bit floats in shaders, and an operation that allows them ([`Context::half`]).
     F16,
     /// Matrix units of 8 × 8 × 8 in f32 (Apple's).
     CooperativeF32,
@@ -79,9 +79,8 @@ pub struct Body {
     pub on: On,
     /// What narrows `on`, from the adapter's report: a vendor, a kind.
     pub narrowed: fn(&AdapterReport) -> bool,
-    /// What it was written for: every choice of the operation must be among these, those of free
-    /// roles excepted, which must be among the body's; empty: anything.
-    pub takes: &'static [&'static str],
+    /// The data that it was written for.
+    pub takes: Takes,
     /// Bindings of four words that it reads from images where loads from storage buffers are slow
     /// ([`AdapterReport::slow_loads`]): four at most.
     pub images: &'static [&'static str],
@@ -95,6 +94,16 @@ impl Body {
     /// The roles on line 2 of the file: `// roles: a, b   uses: c`.
     pub fn roles(&self) -> Vec<&'static str> {
         roles(self.source.text())
+    }
+
+    /// Whether it can be composed with the modules that the data decide.
+    pub fn accepts(&self, context: &Context) -> bool {
+        // What is read one by one or by fours is one role.
+        let has = |role: &str| self.roles().iter().any(|own| own.trim_end_matches('4') == role);
+        (context.half || !self.needs.half())
+            && (context.prologue == Prologue::Plain || has("input"))
+            && (!context.branch || has("branch"))
+            && self.takes.allow(context)
     }
 
     /// Whether any adapter runs it, whatever the data.
@@ -126,4 +135,44 @@ pub struct Kernel {
     /// Whether several of its operations may be [one dispatch](super::Recorder::record_together):
     /// its bodies name a storage binding only to index it.
     pub joins: bool,
+}
+
+impl Kernel {
+    /// What a table of variants calls this kernel and what the data decide: `linear_fwd weight_nf4
+    /// aligned`.
+    pub(crate) fn in_context(&self, context: &Context) -> String {
+        [self.name].into_iter().chain(context.words()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// All that the data of an operation may decide, as far as this kernel's bodies care; without
+    /// what decides on no body.
+    pub(super) fn contexts(&self) -> Vec<Context> {
+        let has = |role: &str| self.bodies.iter().any(|body| body.roles().contains(&role));
+        let any = |cares: fn(&Body) -> bool| self.bodies.iter().any(cares);
+        // A look-up has no scales to read.
+        let scales = self.bindings.iter().any(|(name, _)| *name == "scales");
+        let weights = if scales { &Weight::ALL[..] } else { &Weight::DENSE };
+        let mut all = vec![Context::default()];
+        let mut each = |cares: bool, values: &dyn Fn(Context) -> Vec<Context>| {
+            if cares {
+                all = all.iter().copied().flat_map(values).collect();
+            }
+        };
+        let both = |with: &dyn Fn(bool) -> Context| [true, false].map(with).to_vec();
+        each(has("weight"), &|c| {
+            weights.iter().map(|&weight| Context { weight: Some(weight), ..c }).collect()
+        });
+        each(any(|body| body.takes.aligned), &|c| both(&|yes| Context { aligned: Some(yes), ..c }));
+        each(any(|body| body.takes.thin.is_some()), &|c| {
+            both(&|yes| Context { thin: Some(yes), ..c })
+        });
+        each(has("mask"), &|c| both(&|yes| Context { mask: Some(yes), ..c }));
+        // Any other number is one choice.
+        let heads = [&HEADS[..], &[0]].concat();
+        each(has("head"), &|c| {
+            heads.iter().map(|&head| Context { head: Some(head), ..c }).collect()
+        });
+        each(any(|body| body.needs.half()), &|c| both(&|half| Context { half, ..c }));
+        all
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::body::Kernel;
-use super::context::HALF;
+use super::context::Context;
 use super::policy::renamed;
 
 /// How a device comes by its [`Choices`].
@@ -54,13 +54,13 @@ impl Choices {
         Choices { origin: Origin::Recorded, bodies: variants.iter().filter_map(body).collect() }
     }
 
-    /// The body of 32 bits for `kernel` and the modules that the data decide.
-    pub(super) fn body(&self, kernel: &Kernel, roles: &[(&str, &str)]) -> Option<&str> {
+    /// The body of 32 bits for `kernel` and what the data decide.
+    pub(super) fn body(&self, kernel: &Kernel, context: &Context) -> Option<&str> {
         if self.bodies.is_empty() {
             return None;
         }
-        let roles: Vec<_> = roles.iter().copied().filter(|role| *role != HALF).collect();
-        self.bodies.get(&kernel.context(&roles)).map(String::as_str)
+        let context = Context { half: false, ..*context };
+        self.bodies.get(&kernel.in_context(&context)).map(String::as_str)
     }
 }
 
@@ -177,6 +177,7 @@ mod file {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::Weight;
 
     #[test]
     fn a_table_of_variants_is_read_back() {
@@ -189,16 +190,15 @@ mod tests {
         let variants = variants.map(|(context, name)| (context.into(), name.into())).into();
         let choices = Choices::recorded(&variants);
         assert_eq!(choices.bodies.len(), 2);
-        let roles = |weight| [("weight", weight), ("rows", "rows_f32"), ("shape", "aligned")];
+        let of =
+            |weight| Context { weight: Some(weight), aligned: Some(true), ..Context::default() };
         let kernel = |name| Kernel { name, bindings: &[], bodies: &[], joins: false };
         let (product, add) = (kernel("linear_fwd"), kernel("add"));
-        assert_eq!(choices.body(&product, &roles("weight_f32")), Some("tile"));
-        assert_eq!(choices.body(&product, &roles("weight_f16")), None);
-        assert_eq!(choices.body(&add, &[]), Some("baseline"));
+        assert_eq!(choices.body(&product, &of(Weight::F32)), Some("tile"));
+        assert_eq!(choices.body(&product, &of(Weight::F16)), None);
+        assert_eq!(choices.body(&add, &Context::default()), Some("baseline"));
         // Where 16 bits are allowed but not used, as everywhere.
-        assert_eq!(
-            choices.body(&product, &[&roles("weight_f32")[..], &[HALF]].concat()),
-            Some("tile")
-        );
+        let half = Context { half: true, ..of(Weight::F32) };
+        assert_eq!(choices.body(&product, &half), Some("tile"));
     }
 }

@@ -1,105 +1,149 @@
-//! What the data of an operation decide about its kernel's variant: how a weight is stored, whether
-//! shapes are aligned, the size of a head, whether 16 bits are allowed. In the composer's words:
-//! roles, and the modules that fill them.
+//! What the data of an operation decide about its kernel's variant, and what of it a body was
+//! written for; and in the composer's words: the modules that fill a body's roles.
 
-use std::collections::BTreeSet;
-
-use super::body::{Body, Kernel};
-use super::library::library;
-
-/// `(role, module)` pairs as [`super::Op::roles`] gives them.
-pub(super) type Roles = Vec<(&'static str, &'static str)>;
-
-/// The choice of an operation whose factors may be rounded to 16 bits. It opens bodies and closes
-/// none.
-pub const HALF: (&str, &str) = ("precision", "half");
-
-/// Roles that an operation need not choose, and the module of those that do not, which does
-/// nothing. A body with such a role takes any of its modules, one without it only this.
-pub(super) const FREE: [(&str, &str); 3] =
-    [("input", "input_plain"), ("input4", "input4_plain"), ("branch", "branch_none")];
-
-fn is_free(role: &str) -> bool {
-    FREE.iter().any(|(free, _)| *free == role)
+/// How the elements of a weight are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "kernels::Storage says what each of them is")]
+pub enum Weight {
+    Bf16,
+    F16,
+    F32,
+    Nf4,
+    Nf4Quads,
+    Nf4Single,
 }
 
-pub(super) fn is_idle(module: &str) -> bool {
-    FREE.iter().any(|(_, idle)| *idle == module)
-}
+impl Weight {
+    /// Those without scales.
+    pub const DENSE: [Weight; 3] = [Weight::Bf16, Weight::F16, Weight::F32];
+    /// All of them.
+    pub const ALL: [Weight; 6] =
+        [Weight::Bf16, Weight::F16, Weight::F32, Weight::Nf4, Weight::Nf4Quads, Weight::Nf4Single];
 
-impl Body {
-    /// Whether this body can be composed with the modules that the data decide.
-    pub fn accepts(&self, roles: &[(&str, &str)]) -> bool {
-        let allowed = !self.needs.half() || roles.contains(&HALF);
-        // What is read one by one or by fours is one choice.
-        fn kind(role: &str) -> &str {
-            role.trim_end_matches('4')
+    /// The modules that read elements one by one, and eight of a row at a time.
+    fn modules(self) -> [&'static str; 2] {
+        match self {
+            Weight::Bf16 => ["weight_bf16", "rows_bf16"],
+            Weight::F16 => ["weight_f16", "rows_f16"],
+            Weight::F32 => ["weight_f32", "rows_f32"],
+            Weight::Nf4 => ["weight_nf4", "rows_nf4"],
+            Weight::Nf4Quads => ["weight_nf4_quads", "rows_nf4_quads"],
+            Weight::Nf4Single => ["weight_nf4_single", "rows_nf4_single"],
         }
-        let own = self.roles();
-        let takes = |role: &str| own.iter().any(|own| kind(own) == kind(role));
-        let mut others = roles.iter().filter(|role| **role != HALF);
-        allowed
-            && others.all(|&(role, module)| match is_free(role) {
-                true => is_idle(module) || takes(role),
-                false => self.takes.is_empty() || self.takes.contains(&module),
-            })
     }
 }
 
-/// Modules of `shaders/lib` that fill a role.
-pub(super) fn modules(role: &str) -> Vec<&'static str> {
-    let prefix = format!("{role}_");
-    library().iter().map(|(name, _)| *name).filter(|name| name.starts_with(&prefix)).collect()
+/// Columns of an attention head that are a constant of its bodies, which keep it in registers.
+pub const HEADS: [usize; 3] = [32, 64, 128];
+
+/// What a product makes of its input as it reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Prologue {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// RMSNorm.
+    Norm,
+    /// SwiGLU.
+    Swiglu,
 }
 
-/// Each of `all` with each of `more` behind it.
-pub(super) fn grown(all: &[Roles], more: &[Roles]) -> Vec<Roles> {
-    all.iter().flat_map(|a| more.iter().map(move |b| [a.as_slice(), b].concat())).collect()
+impl Prologue {
+    /// The modules that make elements one by one, and four at a time.
+    fn modules(self) -> [&'static str; 2] {
+        match self {
+            Prologue::Plain => ["input_plain", "input4_plain"],
+            Prologue::Norm => ["input_norm", "input4_norm"],
+            Prologue::Swiglu => ["input_swiglu", "input4_swiglu"],
+        }
+    }
 }
 
-impl Kernel {
-    /// What the data of an operation may decide: the weight's storage, whether shapes are aligned,
-    /// the size of a head; and whether 16 bits are allowed. As far as this kernel's bodies care.
-    pub(super) fn contexts(&self) -> Vec<Roles> {
-        let roles: BTreeSet<&str> = self.bodies.iter().flat_map(|body| body.roles()).collect();
-        let asks =
-            |word: &str| self.bodies.iter().any(|b| b.takes.iter().any(|o| o.contains(word)));
-        let mut all = vec![Roles::new()];
-        if roles.contains("weight") {
-            // A look-up has no scales to read.
-            let has_scales = self.bindings.iter().any(|(name, _)| *name == "scales");
-            let weights =
-                modules("weight").into_iter().filter(|m| has_scales || !m.contains("nf4"));
-            let context = |weight: &'static str| {
-                let kind = weight.trim_start_matches("weight_");
-                let rows =
-                    modules("rows").into_iter().find(|m| m.trim_start_matches("rows_") == kind);
-                let rows = rows.filter(|_| roles.contains("rows")).map(|module| ("rows", module));
-                [("weight", weight)].into_iter().chain(rows).collect()
-            };
-            all = grown(&all, &weights.map(context).collect::<Vec<_>>());
-        }
-        let heads = [modules("head"), vec!["head_any"]].concat();
-        for (decides, role, choices) in [
-            (asks("aligned"), "shape", vec!["aligned", "ragged"]),
-            (asks("thin"), "ratio", vec!["thin", "wide"]),
-            (roles.contains("mask"), "mask", modules("mask")),
-            (roles.contains("head"), "head", heads),
-        ] {
-            let choices: Vec<Roles> = choices.into_iter().map(|of| vec![(role, of)]).collect();
-            all = if decides { grown(&all, &choices) } else { all };
-        }
-        if self.bodies.iter().any(|body| body.needs.half()) {
-            all = grown(&all, &[vec![], vec![HALF]]);
-        }
-        all
+/// What the data of an operation decide; `None` where a kernel has no such thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Context {
+    /// How the weight is stored.
+    pub weight: Option<Weight>,
+    /// Whether all that fast bodies load or store several at a time begins at such a border.
+    pub aligned: Option<bool>,
+    /// Whether a gradient is higher than it is wide.
+    pub thin: Option<bool>,
+    /// Whether a mask of dropout lies over the input.
+    pub mask: Option<bool>,
+    /// Columns of an attention head.
+    pub head: Option<usize>,
+    /// Whether factors may be rounded to 16 bits. It opens bodies and closes none.
+    pub half: bool,
+    /// What is made of the input. A body with the role `input` takes any.
+    pub prologue: Prologue,
+    /// Whether LoRA's way up is added. A body with the role `branch` takes both.
+    pub branch: bool,
+}
+
+/// What ends the name of a context that allows 16 bits.
+pub const HALF: &str = "half";
+
+/// Modules that do nothing, and are in no variant's name.
+pub(super) const IDLE: [&str; 3] = ["input_plain", "input4_plain", "branch_none"];
+
+impl Context {
+    /// The module that fills a role, where the data decide it.
+    pub(super) fn module(&self, role: &str) -> Option<&'static str> {
+        Some(match role {
+            "weight" => self.weight?.modules()[0],
+            "rows" => self.weight?.modules()[1],
+            "mask" if self.mask? => "mask_pcg",
+            "mask" => "mask_none",
+            "head" => match self.head? {
+                32 => "head_32",
+                64 => "head_64",
+                128 => "head_128",
+                _ => "head_any",
+            },
+            "input" => self.prologue.modules()[0],
+            "input4" => self.prologue.modules()[1],
+            "branch" if self.branch => "branch_lora",
+            "branch" => "branch_none",
+            _ => return None,
+        })
     }
 
-    /// What a table of variants calls this kernel and the modules that the data decide. That of
-    /// rows follows from that of the weight, and those of free roles decide on no body.
-    pub(crate) fn context(&self, roles: &[(&str, &str)]) -> String {
-        let counts = |role: &str| role != "rows" && !is_free(role);
-        let shown = roles.iter().filter(|(role, _)| counts(role)).map(|(_, module)| *module);
-        [self.name].into_iter().chain(shown).collect::<Vec<_>>().join(" ")
+    /// What a table of variants calls it: what decides on a body, in words.
+    pub(super) fn words(&self) -> impl Iterator<Item = &'static str> {
+        let shape = self.aligned.map(|aligned| if aligned { "aligned" } else { "ragged" });
+        let ratio = self.thin.map(|thin| if thin { "thin" } else { "wide" });
+        let half = self.half.then_some(HALF);
+        let [weight, mask, head] = ["weight", "mask", "head"].map(|role| self.module(role));
+        [weight, shape, ratio, mask, head, half].into_iter().flatten()
+    }
+}
+
+/// The data that a body was written for.
+#[derive(Clone, Copy, Debug)]
+pub struct Takes {
+    /// Weights that are stored like this; empty: any.
+    pub weights: &'static [Weight],
+    /// Heads of so many columns; empty: any.
+    pub heads: &'static [usize],
+    /// Only aligned shapes.
+    pub aligned: bool,
+    /// Only thin gradients, or only others.
+    pub thin: Option<bool>,
+}
+
+impl Takes {
+    /// Any data.
+    pub const ANY: Takes = Takes { weights: &[], heads: &[], aligned: false, thin: None };
+    /// Aligned shapes.
+    pub const ALIGNED: Takes = Takes { aligned: true, ..Takes::ANY };
+
+    pub(super) fn allow(&self, context: &Context) -> bool {
+        fn among<T: PartialEq>(all: &[T], one: Option<T>) -> bool {
+            all.is_empty() || one.is_some_and(|one| all.contains(&one))
+        }
+        among(self.weights, context.weight)
+            && among(self.heads, context.head)
+            && (!self.aligned || context.aligned == Some(true))
+            && (self.thin.is_none() || self.thin == context.thin)
     }
 }

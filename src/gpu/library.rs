@@ -60,6 +60,12 @@ pub fn library() -> &'static [(&'static str, Source)] {
     LIBRARY
 }
 
+/// The modules that fill a role.
+pub(super) fn modules(role: &str) -> Vec<&'static str> {
+    let prefix = format!("{role}_");
+    library().iter().map(|(name, _)| *name).filter(|name| name.starts_with(&prefix)).collect()
+}
+
 /// The file of a module, if there is one of that name.
 pub(super) fn module(name: &str) -> Option<&'static Source> {
     library().iter().find(|(module, _)| *module == name).map(|(_, source)| source)

@@ -1,6 +1,7 @@
 //! What an operation is: a kernel, its tensors, its parameters, and a CPU twin.
 
 use super::body::Kernel;
+use super::context::Context;
 use super::select::Selection;
 use super::tensor::Tensor;
 use crate::Result;
@@ -24,9 +25,9 @@ pub trait Op {
     fn params(&self) -> Vec<u8>;
     /// Checks every shape and says how many workgroups to run.
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]>;
-    /// The modules that this operation's data decide: `[("weight", "weight_nf4")]`.
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        Vec::new()
+    /// What its data decide about the kernel's variant.
+    fn context(&self) -> Context {
+        Context::default()
     }
     /// Operations and bytes of this call.
     fn work(&self) -> Work {

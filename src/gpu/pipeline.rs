@@ -23,7 +23,7 @@ fn runtime_checks() -> wgpu::ShaderRuntimeChecks {
 impl Gpu {
     /// The variant of an operation's kernel that this device runs.
     pub(super) fn variant(&self, op: &dyn Op) -> Result<Arc<Variant>> {
-        self.inner.pipelines.selected(self.caps(), op.kernel(), op.roles())
+        self.inner.pipelines.selected(self.caps(), op.kernel(), op.context())
     }
 
     /// The body that this device runs for an operation.
@@ -210,7 +210,7 @@ impl Gpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{GpuOptions, Kernel, Needs, On, Source, Tile};
+    use crate::gpu::{Context, GpuOptions, Kernel, Needs, On, Source, Takes, Tile};
 
     static KERNEL: Kernel = Kernel {
         name: "it",
@@ -224,7 +224,7 @@ mod tests {
             needs: Needs::Nothing,
             on: On::Any,
             narrowed: |_| true,
-            takes: &[],
+            takes: Takes::ANY,
             images: &[],
             tile: Tile::Only,
             tuned: false,
@@ -236,7 +236,7 @@ mod tests {
     fn what_a_compiler_refuses_is_told_by_file_and_line() {
         let options = GpuOptions { validate_only: true, ..GpuOptions::default() };
         let gpu = pollster::block_on(Gpu::with(options)).unwrap();
-        let selection = gpu.caps().select(&KERNEL, &[]).unwrap();
+        let selection = gpu.caps().select(&KERNEL, &Context::default()).unwrap();
         let refused = gpu.compile(&selection, &selection.name()).map(|made| made.id);
         let why = refused.unwrap_err().to_string();
         assert!(why.contains("shaders/room/it.wgsl:3:"), "{why}");

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::body::{Body, Kernel, On};
 use super::caps::Caps;
-use super::context::{FREE, HALF, Roles, grown, is_idle, modules};
+use super::context::{Context, IDLE};
 use super::form::Form;
+use super::library::modules;
 use super::policy::Policy;
 use crate::{Error, Result};
 
@@ -31,7 +32,7 @@ impl Selection {
     /// `rms_norm_fwd[baseline+reduce_workgroup]`, without modules that do nothing.
     pub fn name(&self) -> String {
         let mut pieces = vec![self.body.name];
-        pieces.extend(self.modules.iter().filter(|module| !is_idle(module)));
+        pieces.extend(self.modules.iter().filter(|module| !IDLE.contains(module)));
         pieces.extend(self.images.then_some("images"));
         pieces.extend(self.form.name());
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
@@ -50,30 +51,26 @@ impl Selection {
 }
 
 impl Caps {
-    /// The variant of `kernel` that this device runs; `roles` are the modules that the data decide.
-    pub fn select(
-        &self,
-        kernel: &'static Kernel,
-        roles: &[(&'static str, &'static str)],
-    ) -> Result<Selection> {
-        let able = self.able(kernel, roles);
+    /// The variant of `kernel` that this device runs for what the data decide.
+    pub fn select(&self, kernel: &'static Kernel, context: &Context) -> Result<Selection> {
+        let able = self.able(kernel, context);
         let shipped = able.iter().rfind(|body| self.suits(body)).or(able.first());
         let wanted = match &self.policy {
             Policy::Prefer(name) => Some(name.as_str()),
             // Only bodies of 32 bits are measured.
             Policy::Auto if shipped.is_none_or(|body| !body.needs.half()) => {
-                self.choices.body(kernel, roles)
+                self.choices.body(kernel, context)
             }
             Policy::Auto | Policy::Baseline => None,
         };
         let body =
             able.iter().find(|body| Some(body.name) == wanted).or(shipped).copied().ok_or_else(
                 || Error::Unsupported {
-                    what: format!("kernel {} with {roles:?}", kernel.name),
+                    what: format!("kernel {}", kernel.in_context(context)),
                     hint: "this is a bug: every kernel has a baseline body".into(),
                 },
             )?;
-        self.composed(kernel, body, roles)
+        self.composed(kernel, body, context)
     }
 
     /// The variants among which [`tune`](crate::kernels::tune) decides: the one that runs now, then
@@ -83,18 +80,18 @@ impl Caps {
     pub(crate) fn candidates(
         &self,
         kernel: &'static Kernel,
-        roles: &[(&'static str, &'static str)],
+        context: &Context,
     ) -> Result<Vec<Selection>> {
-        let first = self.select(kernel, roles)?;
-        let mut others = self.able(kernel, roles);
+        let first = self.select(kernel, context)?;
+        let mut others = self.able(kernel, context);
         others.retain(|body| body.tuned && body.name != first.body.name);
         others.retain(|body| !self.software || self.suits(body));
-        let others = others.into_iter().map(|body| self.composed(kernel, body, roles));
+        let others = others.into_iter().map(|body| self.composed(kernel, body, context));
         [Ok(first)].into_iter().chain(others).collect()
     }
 
-    fn able(&self, kernel: &'static Kernel, roles: &[(&str, &str)]) -> Vec<&'static Body> {
-        let able = |body: &&Body| self.can_run(body.needs) && body.accepts(roles);
+    fn able(&self, kernel: &'static Kernel, context: &Context) -> Vec<&'static Body> {
+        let able = |body: &&Body| self.can_run(body.needs) && body.accepts(context);
         kernel.bodies.iter().filter(able).collect()
     }
 
@@ -102,7 +99,7 @@ impl Caps {
         &self,
         kernel: &'static Kernel,
         body: &'static Body,
-        roles: &[(&'static str, &'static str)],
+        context: &Context,
     ) -> Result<Selection> {
         let mut modules = Vec::new();
         let mut workgroup = None;
@@ -118,14 +115,9 @@ impl Caps {
                 // On llvmpipe, whose subgroups are of 8, selects are faster.
                 "codebook" if self.subgroup() == Some(8) => "codebook_selects",
                 "codebook" => "codebook_indexed",
-                _ => roles
-                    .iter()
-                    .chain(&FREE)
-                    .find(|(r, _)| *r == role)
-                    .map(|(_, m)| *m)
-                    .ok_or_else(|| {
-                        Error::invalid(kernel.name, format!("the operation chose no `{role}`"))
-                    })?,
+                _ => context.module(role).ok_or_else(|| {
+                    Error::invalid(kernel.name, format!("the operation chose no `{role}`"))
+                })?,
             };
             modules.push(module);
         }
@@ -163,10 +155,10 @@ impl Caps {
             for context in kernel.contexts() {
                 let Ok(selection) = self.select(kernel, &context) else { continue };
                 // Of 16 bits only what is gained by them.
-                if context.contains(&HALF) && !selection.body.needs.half() {
+                if context.half && !selection.body.needs.half() {
                     continue;
                 }
-                chosen.insert(kernel.context(&context), selection.name());
+                chosen.insert(kernel.in_context(&context), selection.name());
             }
         }
         chosen
@@ -179,17 +171,18 @@ impl Kernel {
         let mut all: BTreeMap<String, Selection> = BTreeMap::new();
         for context in self.contexts() {
             for body in self.bodies.iter().filter(|body| body.accepts(&context)) {
-                let mut combinations = vec![Roles::new()];
+                let mut combinations: Vec<Vec<&'static str>> = vec![Vec::new()];
                 for role in body.roles() {
-                    let decided = context.iter().find(|(name, _)| *name == role);
-                    let choices: Vec<Roles> = match decided {
-                        Some(pair) => vec![vec![*pair]],
-                        None => modules(role).into_iter().map(|m| vec![(role, m)]).collect(),
+                    // What decides on no body is in no context.
+                    let decided = context.module(role).filter(|module| !IDLE.contains(module));
+                    let choices = decided.map_or_else(|| modules(role), |module| vec![module]);
+                    let with = |all: &Vec<_>| {
+                        let longer = |module: &&'static str| [all.as_slice(), &[*module]].concat();
+                        choices.iter().map(longer).collect::<Vec<_>>()
                     };
-                    combinations = grown(&combinations, &choices);
+                    combinations = combinations.iter().flat_map(with).collect();
                 }
-                for roles in combinations {
-                    let modules = roles.into_iter().map(|(_, module)| module).collect();
+                for modules in combinations {
                     let (kernel, workgroup, form, images) = (self, None, Form::Whole, false);
                     let selection = Selection { kernel, body, modules, workgroup, images, form };
                     if !body.images.is_empty() {
@@ -207,11 +200,11 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{AdapterReport, Choices, Needs, Source, Tile};
+    use crate::gpu::{AdapterReport, Choices, Needs, Source, Takes, Tile};
 
     const fn body(name: &'static str, on: On, needs: Needs) -> Body {
         let source = Source::new("it/it.wgsl", "// it: does\n// roles: none\n");
-        let (takes, images, tile, tuned) = (&[], &[], Tile::Only, false);
+        let (takes, images, tile, tuned) = (Takes::ANY, &[], Tile::Only, false);
         Body { name, source, needs, on, narrowed: |_| true, takes, images, tile, tuned }
     }
 
@@ -257,7 +250,7 @@ mod tests {
             policy,
             choices: Choices::default(),
         };
-        caps.select(&KERNEL, &[]).unwrap().body.name
+        caps.select(&KERNEL, &Context::default()).unwrap().body.name
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::context::Roles;
+use super::context::Context;
 use super::form::storage;
 use super::{Access, Caps, Form, Kernel, Selection};
 use crate::Result;
@@ -44,8 +44,8 @@ pub(super) struct Pipeline {
     pub(super) id: usize,
 }
 
-/// A kernel's name and the modules that the data decide.
-type Wanted = (&'static str, Roles);
+/// A kernel's name and what the data decide.
+type Wanted = (&'static str, Context);
 
 /// A pipeline, and for each tensor its buffer and its first word, or its image.
 type GroupKey = (usize, Vec<(u64, usize)>);
@@ -74,13 +74,13 @@ impl Cache {
         &self,
         caps: &Caps,
         kernel: &'static Kernel,
-        roles: Roles,
+        context: Context,
     ) -> Result<Arc<Variant>> {
-        let wanted = (kernel.name, roles);
+        let wanted = (kernel.name, context);
         if let Some(found) = lock(&self.selected).get(&wanted) {
             return Ok(found.clone());
         }
-        let variant = self.variant(caps.select(kernel, &wanted.1)?);
+        let variant = self.variant(caps.select(kernel, &context)?);
         lock(&self.selected).insert(wanted, variant.clone());
         Ok(variant)
     }

@@ -466,6 +466,24 @@ pub static CASES: &[Case] = cases![
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::gpu::{Context, Gpu, GpuOptions};
+
+    #[test]
+    fn what_operations_decide_is_in_the_table_that_runs_record() {
+        let options = GpuOptions { validate_only: true, ..GpuOptions::default() };
+        let gpu = pollster::block_on(Gpu::with(options)).unwrap();
+        let (inputs, table) = (Inputs::new(&gpu), gpu.caps().variants(ALL));
+        for case in CASES {
+            (case.run)(&inputs, case.small, &mut |op| {
+                let key = op.kernel().in_context(&Context { half: false, ..op.context() });
+                assert!(table.contains_key(&key), "{key}");
+                Ok(())
+            })
+            .unwrap();
+        }
+    }
+
     #[test]
     fn every_kernel_has_a_case() {
         for kernel in crate::kernels::ALL {

@@ -1,7 +1,7 @@
 //! What an adapter can do at most: operations without a use but to be timed.
 
 use super::{Length, params};
-use crate::gpu::{HALF, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
 pub(super) static COPY: Kernel = kernel!(ceiling, "ceiling_copy", [x: Read, y: Write]);
@@ -86,8 +86,8 @@ impl Op for CeilingFma<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.x, self.y]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        self.half.then_some(HALF).into_iter().collect()
+    fn context(&self) -> Context {
+        Context { half: self.half, ..Context::default() }
     }
     fn params(&self) -> Vec<u8> {
         let (n, turns) = (self.x.len() as u32, self.turns);

@@ -3,7 +3,7 @@
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::reference;
 
 pub(super) static DORA_NORM: Kernel = kernel!(
@@ -47,8 +47,8 @@ impl Op for DoraNorm<'_> {
         let w = self.w;
         vec![&w.w, &w.scales, &w.nested, &w.table, self.a, self.b, self.norm]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![self.w.role()]
+    fn context(&self) -> Context {
+        Context { weight: Some(self.w.storage.weight()), ..Context::default() }
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {

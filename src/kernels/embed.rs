@@ -1,7 +1,7 @@
 //! Embedding look-up.
 
 use super::{Dense, elements, params};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
 pub(super) static FWD: Kernel = kernel!(rows, "embed_fwd", [ids: Read, w: Read, y: Update]);
@@ -45,8 +45,8 @@ impl Op for EmbedFwd<'_> {
         let (n, d) = (self.ids.len() as u32, self.d as u32);
         params(&Params { n, d, first_row: self.first_row as u32, rows: self.rows as u32 })
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![("weight", self.dtype.module())]
+    fn context(&self) -> Context {
+        Context { weight: Some(self.dtype.weight()), ..Context::default() }
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let n = self.ids.len();

@@ -61,7 +61,7 @@ impl Inputs {
     pub(super) fn both(&self, op: &dyn Op, half: &dyn Op, each: Each) -> Result<()> {
         each(op)?;
         let body =
-            |op: &dyn Op| self.gpu.caps().select(op.kernel(), &op.roles()).map(|s| s.body.name);
+            |op: &dyn Op| self.gpu.caps().select(op.kernel(), &op.context()).map(|s| s.body.name);
         if self.half && body(op)? != body(half)? { each(half) } else { Ok(()) }
     }
 

@@ -10,7 +10,7 @@ use crate::gpu::{Tensor, grid};
 /// Where there is more than the baseline, each body is a row, in this order:
 ///
 /// ```text
-/// "tile": on Software where is_old, needs F16, takes ALIGNED, images [x, w],
+/// "tile": on Software where is_old, needs F16, takes Takes::ALIGNED, images [x, w],
 ///     tile Group([32, 64]), tuned true;
 /// ```
 ///
@@ -43,7 +43,7 @@ macro_rules! kernel {
                     needs: $crate::gpu::Needs::Nothing,
                     on: $crate::gpu::On::Any,
                     narrowed: |_| true,
-                    takes: &[],
+                    takes: $crate::gpu::Takes::ANY,
                     images: &[],
                     tile: $crate::gpu::Tile::$own $(($($part)*))?,
                     tuned: false,
@@ -55,7 +55,7 @@ macro_rules! kernel {
                         $(, $crate::gpu::Needs::$needs $(($($size)*))?)?),
                     on: $crate::gpu::On::$on,
                     narrowed: kernel!(@or |_| true $(, $narrowed)?),
-                    takes: kernel!(@or &[] $(, &$takes)?),
+                    takes: kernel!(@or $crate::gpu::Takes::ANY $(, $takes)?),
                     images: kernel!(@or &[] $(, &[$(stringify!($image)),*])?),
                     tile: $crate::gpu::Tile::$tile($($sides)*),
                     tuned: kernel!(@or false $(, $tuned)?),

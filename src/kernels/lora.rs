@@ -3,31 +3,28 @@
 //! [`LinearGrad`](super::LinearGrad).
 
 use super::{elements, params};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Error, Result, reference};
-
-/// Bodies for aligned matrices, with or without dropout.
-const MASKED: [&str; 3] = ["mask_none", "mask_pcg", "aligned"];
 
 pub(super) static DOWN: Kernel = kernel!(
     joins lora, "lora_down",
     [x: Read, a: Read, low: Write],
     baseline tile Each([1, 1]);
-    "workgroup": on Gpu, takes MASKED, tile Group([16, 16]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, images [x, a], tile Group([32, 16]);
+    "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([16, 16]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [x, a], tile Group([32, 16]);
 );
 pub(super) static DOWN_BWD: Kernel = kernel!(
     lora, "lora_down_bwd",
     [dlow: Read, a: Read, dx: Update],
     baseline tile Each([1, 4]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes MASKED, images [dlow, a], tile Group([16, 64]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [dlow, a], tile Group([16, 64]);
 );
 pub(super) static UP_BWD: Kernel = kernel!(
     lora, "lora_up_bwd",
     [dy: Read, b: Read, dlow: Write],
     baseline tile Each([1, 1]);
-    "workgroup": on Gpu, takes ["aligned"], tile Group([16, 16]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes ["aligned"], images [dy], tile Group([32, 16]);
+    "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([16, 16]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [dy], tile Group([32, 16]);
 );
 
 pub(super) static DROPOUT: Kernel = kernel!(lora, "dropout", [x: Read, y: Update]);
@@ -44,11 +41,6 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// The module that computes it.
-    pub(super) fn role(mask: Option<Mask>) -> (&'static str, &'static str) {
-        ("mask", if mask.is_some() { "mask_pcg" } else { "mask_none" })
-    }
-
     /// Seed, smallest hash that is kept, and what kept elements are multiplied with.
     pub(super) fn params(mask: Option<Mask>) -> (u32, u32, f32) {
         let seed_and_p =
@@ -101,9 +93,9 @@ struct DownParams {
     keep: f32,
 }
 
-fn shape(rank: usize, features: usize) -> (&'static str, &'static str) {
+fn aligned(rank: usize, features: usize) -> Context {
     let aligned = rank.is_multiple_of(4) && features.is_multiple_of(8);
-    ("shape", if aligned { "aligned" } else { "ragged" })
+    Context { aligned: Some(aligned), ..Context::default() }
 }
 
 impl Op for LoraDown<'_> {
@@ -113,8 +105,8 @@ impl Op for LoraDown<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.x, self.a, self.low]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![Mask::role(self.mask), shape(self.a.dim(0), self.a.dim(1))]
+    fn context(&self) -> Context {
+        Context { mask: Some(self.mask.is_some()), ..aligned(self.a.dim(0), self.a.dim(1)) }
     }
     fn params(&self) -> Vec<u8> {
         let (seed, threshold, keep) = Mask::params(self.mask);
@@ -170,8 +162,8 @@ impl Op for LoraUpBwd<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.dy, self.b, self.dlow]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![shape(self.b.dim(1), self.b.dim(0))]
+    fn context(&self) -> Context {
+        aligned(self.b.dim(1), self.b.dim(0))
     }
     fn params(&self) -> Vec<u8> {
         let (m, n, rank) = (self.dy.dim(0) as u32, self.b.dim(0) as u32, self.b.dim(1) as u32);
@@ -216,8 +208,8 @@ impl Op for LoraDownBwd<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.dlow, self.a, self.dx]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![Mask::role(self.mask), shape(self.a.dim(0), self.a.dim(1))]
+    fn context(&self) -> Context {
+        Context { mask: Some(self.mask.is_some()), ..aligned(self.a.dim(0), self.a.dim(1)) }
     }
     fn params(&self) -> Vec<u8> {
         let (seed, threshold, keep) = Mask::params(self.mask);
@@ -291,8 +283,8 @@ impl Op for Dropout<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.x, self.y]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![Mask::role(Some(self.mask))]
+    fn context(&self) -> Context {
+        Context { mask: Some(true), ..Context::default() }
     }
     fn params(&self) -> Vec<u8> {
         let (seed, threshold, keep) = Mask::params(Some(self.mask));

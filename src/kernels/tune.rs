@@ -92,11 +92,11 @@ fn hold(
     (clock, budget): (Clock, Duration),
     found: &mut Tuned,
 ) -> Result<()> {
-    let context = op.kernel().context(&op.roles());
+    let context = op.kernel().in_context(&op.context());
     if found.contests.iter().any(|contest| contest.context == context) {
         return Ok(());
     }
-    let candidates = gpu.caps().candidates(op.kernel(), &op.roles())?;
+    let candidates = gpu.caps().candidates(op.kernel(), &op.context())?;
     if candidates.len() < 2 {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! A frozen or trainable matrix on the device, and how its elements are stored.
 
-use crate::gpu::{Host, Tensor};
+use crate::gpu::{Host, Tensor, Weight};
 use crate::quant::{NESTED_BLOCK, NF4_BLOCK, NF4_CODE, Nf4Matrix, Nf4Scales};
 
 /// Storage of a dense weight, packed in words.
@@ -15,12 +15,12 @@ pub enum Dense {
 }
 
 impl Dense {
-    /// The shader module that reads it.
-    pub fn module(self) -> &'static str {
+    /// In the words of variants.
+    pub(super) fn weight(self) -> Weight {
         match self {
-            Dense::F32 => "weight_f32",
-            Dense::F16 => "weight_f16",
-            Dense::BF16 => "weight_bf16",
+            Dense::F32 => Weight::F32,
+            Dense::F16 => Weight::F16,
+            Dense::BF16 => Weight::Bf16,
         }
     }
 
@@ -68,13 +68,13 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// The shader module that reads it.
-    pub fn module(self) -> &'static str {
+    /// In the words of variants.
+    pub(super) fn weight(self) -> Weight {
         match self {
-            Storage::Dense(dense) => dense.module(),
-            Storage::Nf4Quads { .. } => "weight_nf4_quads",
-            Storage::Nf4 { .. } => "weight_nf4",
-            Storage::Nf4Single => "weight_nf4_single",
+            Storage::Dense(dense) => dense.weight(),
+            Storage::Nf4Quads { .. } => Weight::Nf4Quads,
+            Storage::Nf4 { .. } => Weight::Nf4,
+            Storage::Nf4Single => Weight::Nf4Single,
         }
     }
 }
@@ -166,24 +166,6 @@ impl Matrix {
             Storage::Dense(_) => self.w.bytes(),
             _ => self.w.bytes() + self.scales.bytes() + self.nested.bytes(),
         }
-    }
-
-    /// The module that reads the weights.
-    pub(super) fn role(&self) -> (&'static str, &'static str) {
-        ("weight", self.storage.module())
-    }
-
-    /// The module that reads eight weights of a row at a time.
-    pub(super) fn rows_role(&self) -> (&'static str, &'static str) {
-        let module = match self.storage {
-            Storage::Dense(Dense::F32) => "rows_f32",
-            Storage::Dense(Dense::F16) => "rows_f16",
-            Storage::Dense(Dense::BF16) => "rows_bf16",
-            Storage::Nf4Quads { .. } => "rows_nf4_quads",
-            Storage::Nf4 { .. } => "rows_nf4",
-            Storage::Nf4Single => "rows_nf4_single",
-        };
-        ("rows", module)
     }
 
     pub(super) fn offset(&self) -> f32 {

@@ -128,7 +128,7 @@ fn check(gpu: &Gpu, op: &dyn Op, wrong: &[&dyn Op]) -> Result<(), String> {
             .map(|(i, _)| difference(&device.0[i], &twin.0[i], tensors[i].elem()))
             .fold(0f32, f32::max)
     };
-    let selection = gpu.caps().select(op.kernel(), &op.roles()).map_err(|e| e.to_string())?;
+    let selection = gpu.caps().select(op.kernel(), &op.context()).map_err(|e| e.to_string())?;
     let error = worst(op);
     println!("{} error {error:.2e} bound {:.0e}", selection.name(), op.bound());
     if error.is_nan() || error > op.bound() {
@@ -205,7 +205,7 @@ pub fn trials(families: Vec<Vec<Case>>) -> Vec<Trial> {
                     let mut judge = |op: &dyn Op, wrong: &[&dyn Op]| {
                         let name = gpu
                             .caps()
-                            .select(op.kernel(), &op.roles())
+                            .select(op.kernel(), &op.context())
                             .map_err(|e| e.to_string())?
                             .name();
                         if seen.contains(&name) {

@@ -19,7 +19,7 @@ fn open(policy: &str) -> Result<Gpu, Failed> {
 fn reading(gpu: &Gpu, case: &Case) -> Result<BTreeSet<String>, Failed> {
     let mut names = BTreeSet::new();
     let mut note = |op: &dyn Op, _: &[&dyn Op]| {
-        let selection = gpu.caps().select(op.kernel(), &op.roles()).map_err(|e| e.to_string())?;
+        let selection = gpu.caps().select(op.kernel(), &op.context()).map_err(|e| e.to_string())?;
         names.extend(selection.images.then(|| selection.name()));
         Ok(())
     };

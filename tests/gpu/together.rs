@@ -7,7 +7,7 @@ use crate::harness::{devices, noise};
 use crate::linear::matrix;
 use libtest_mimic::{Failed, Trial};
 use wgpu_lora::Result;
-use wgpu_lora::gpu::{Elem, Gpu, GpuOptions, HostBuffers, Kernel, Op, Selection, Tensor};
+use wgpu_lora::gpu::{Context, Elem, Gpu, GpuOptions, HostBuffers, Kernel, Op, Selection, Tensor};
 use wgpu_lora::kernels::{Add, Branch, Input, LinearFwd, LoraDown, Mask, Matrix};
 
 /// Tensors of the given sizes in one buffer, with room between them that nobody may write.
@@ -205,8 +205,8 @@ impl Op for Mistaken<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         self.device.tensors()
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        self.device.roles()
+    fn context(&self) -> Context {
+        self.device.context()
     }
     fn params(&self) -> Vec<u8> {
         self.device.params()

@@ -11,7 +11,7 @@ use super::shapes::{MODELS, ROWS, Size, sizes};
 use crate::Error;
 use crate::cli::args::Inspect;
 use crate::cli::session::{Session, policy_from_env};
-use crate::gpu::{Gpu, HALF, Op, Policy, Work};
+use crate::gpu::{Gpu, Op, Policy, Work};
 use crate::kernels;
 use crate::kernels::cases::{CASES, Case, Inputs, STORAGES};
 
@@ -79,7 +79,7 @@ impl Ceilings {
             (case.run)(&inputs, case.usual, &mut |op| {
                 let (work, seconds) = (op.work(), all_seconds(gpu, op)?[0]);
                 match op.kernel().name {
-                    "ceiling_fma" if op.roles().contains(&HALF) => {
+                    "ceiling_fma" if op.context().half => {
                         best.half_flops = Some(work.flops as f64 / seconds);
                     }
                     "ceiling_fma" => best.flops = work.flops as f64 / seconds,
@@ -139,7 +139,7 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
         let time = |case: &Case, size: Size, storages| {
             let inputs = Inputs::stored(&gpu, storages).with_half(true);
             (case.run)(&inputs, size, &mut |op| {
-                let name = gpu.caps().select(op.kernel(), &op.roles())?.name();
+                let name = gpu.caps().select(op.kernel(), &op.context())?.name();
                 if !due.contains(&name) {
                     return Ok(());
                 }
@@ -218,7 +218,7 @@ fn verify(
     }
     for size in small_sizes(case, size) {
         (case.run)(&inputs, size, &mut |op| {
-            let name = gpu.caps().select(op.kernel(), &op.roles())?.name();
+            let name = gpu.caps().select(op.kernel(), &op.context())?.name();
             if !names.contains(&name) || verdicts.fine.contains(&name) {
                 return Ok(());
             }
@@ -294,7 +294,7 @@ fn median_seconds(gpu: &Gpu, op: &dyn Op) -> crate::Result<f64> {
 /// The fastest first.
 fn all_seconds(gpu: &Gpu, op: &dyn Op) -> crate::Result<Vec<f64>> {
     let start = Instant::now();
-    let selection = gpu.caps().select(op.kernel(), &op.roles())?;
+    let selection = gpu.caps().select(op.kernel(), &op.context())?;
     let mut all = Vec::new();
     while all.len() < MOST && (all.len() < 2 || start.elapsed().as_secs_f64() < SECONDS) {
         all.push(gpu.seconds(op, &selection)?);

@@ -1,10 +1,10 @@
 //! Attention of whole sequences, backward: what rows share, then queries, then keys and values.
 
 use super::{
-    AttentionShape, COLUMNS, LANES8_HEADS, TILE, TILE_COLUMNS, check, params_of, roles_of,
+    AttentionShape, COLUMNS, IN_REGISTERS, TILE, TILE_COLUMNS, check, context_of, params_of,
     row_tiles, skew_of, work_of,
 };
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::{Result, reference};
 
 pub(in crate::kernels) static DELTA: Kernel =
@@ -14,14 +14,14 @@ pub(in crate::kernels) static BWD_DQ: Kernel = kernel!(
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, images [q, k, v, dy], tile Elements(1024, 8);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes IN_REGISTERS, images [q, k, v, dy], tile Elements(1024, 8);
 );
 pub(in crate::kernels) static BWD_DKV: Kernel = kernel!(
     attention, "attention_bwd_dkv",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, images [q, k, v, dy], tile Elements(512, 8);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes IN_REGISTERS, images [q, k, v, dy], tile Elements(512, 8);
 );
 
 /// Invocations of a workgroup of `attention_delta`.
@@ -95,8 +95,8 @@ impl Op for AttentionBwdDq<'_> {
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles_of(&self.shape)
+    fn context(&self) -> Context {
+        context_of(self.shape.head_dim)
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, queries) = (&self.shape, [self.q, self.dy, self.dq]);
@@ -147,8 +147,8 @@ impl Op for AttentionBwdDkv<'_> {
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles_of(&self.shape)
+    fn context(&self) -> Context {
+        context_of(self.shape.head_dim)
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (s, keys) = (&self.shape, [self.k, self.v, self.dk, self.dv]);

@@ -1,7 +1,7 @@
 //! A token's attention to a cache.
 
-use super::{AttentionShape, COLUMNS, LANES8_HEADS, check, roles_of, row_tiles, work_of};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use super::{AttentionShape, COLUMNS, IN_REGISTERS, check, context_of, row_tiles, work_of};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::kernels::params;
 use crate::kernels::rope::check_qkv;
 use crate::{Error, Result, reference};
@@ -10,7 +10,7 @@ pub(in crate::kernels) static DECODE: Kernel = kernel!(
     attention, "attention_decode",
     [qkv: Read, cos: Read, sin: Read, positions: Read, keys: Update, values: Update, y: Write],
     baseline tile Group([1, COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Rows(8);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes IN_REGISTERS, tile Rows(8);
 );
 
 #[repr(C)]
@@ -75,8 +75,8 @@ impl Op for AttentionDecode<'_> {
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
         })
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles_of(&self.shape)
+    fn context(&self) -> Context {
+        context_of(self.shape.head_dim)
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (name, s) = (DECODE.name, &self.shape);

@@ -1,17 +1,17 @@
 //! Attention of whole sequences, forward.
 
 use super::{
-    AttentionShape, COLUMNS, LANES8_HEADS, TILE, TILE_COLUMNS, check, params_of, roles_of,
+    AttentionShape, COLUMNS, IN_REGISTERS, TILE, TILE_COLUMNS, check, context_of, params_of,
     row_tiles, skew_of, work_of,
 };
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
 pub(in crate::kernels) static FWD: Kernel = kernel!(
     attention, "attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, images [q, k, v], tile Elements(1024, 8);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes IN_REGISTERS, images [q, k, v], tile Elements(1024, 8);
 );
 
 /// Attention forward: `y = softmax(q·kᵀ/√E)·v` over the keys `0..=start + t`,
@@ -43,8 +43,8 @@ impl Op for AttentionFwd<'_> {
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles_of(&self.shape)
+    fn context(&self) -> Context {
+        context_of(self.shape.head_dim)
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let s = &self.shape;

@@ -1,7 +1,7 @@
 //! Attention over listed keys: rows that share prompts, of any lengths, in one pass.
 
-use super::{COLUMNS, LANES8_HEADS, head_role};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use super::{COLUMNS, IN_REGISTERS, context_of};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::kernels::params;
 pub use crate::reference::GatherShape;
 use crate::{Error, Result, reference};
@@ -9,7 +9,7 @@ use crate::{Error, Result, reference};
 pub(in crate::kernels) static GATHER: Kernel = kernel!(
     attention, "attention_gather", [q: Read, k: Read, v: Read, index: Read, y: Write],
     baseline tile Each([1, COLUMNS]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes LANES8_HEADS, tile Rows(4);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes IN_REGISTERS, tile Rows(4);
 );
 
 #[repr(C)]
@@ -60,8 +60,8 @@ impl Op for AttentionGather<'_> {
             scale: 1.0 / (s.head_dim as f32).sqrt(),
         })
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        vec![head_role(self.shape.head_dim)]
+    fn context(&self) -> Context {
+        context_of(self.shape.head_dim)
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let (op, s) = (GATHER.name, &self.shape);

@@ -6,7 +6,7 @@ mod fwd;
 mod gather;
 
 use super::params;
-use crate::gpu::{Tensor, Work};
+use crate::gpu::{Context, HEADS, Takes, Tensor, Work};
 pub use crate::reference::AttentionShape;
 use crate::{Error, Result};
 pub use bwd::{AttentionBwdDkv, AttentionBwdDq, AttentionDelta};
@@ -18,8 +18,8 @@ pub(super) use fwd::FWD;
 pub(super) use gather::GATHER;
 pub use gather::{AttentionGather, GatherShape};
 
-/// Heads that bodies for subgroups of 8 take.
-const LANES8_HEADS: [&str; 3] = ["head_32", "head_64", "head_128"];
+/// Bodies that keep a head in registers.
+const IN_REGISTERS: Takes = Takes { heads: &HEADS, ..Takes::ANY };
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -56,19 +56,8 @@ fn params_of(shape: &AttentionShape) -> Vec<u8> {
     })
 }
 
-fn roles_of(shape: &AttentionShape) -> Vec<(&'static str, &'static str)> {
-    vec![head_role(shape.head_dim)]
-}
-
-/// The number of columns as a constant, for the bodies that keep a head in registers.
-fn head_role(head_dim: usize) -> (&'static str, &'static str) {
-    let module = match head_dim {
-        32 => "head_32",
-        64 => "head_64",
-        128 => "head_128",
-        _ => "head_any",
-    };
-    ("head", module)
+fn context_of(head_dim: usize) -> Context {
+    Context { head: Some(head_dim), ..Context::default() }
 }
 
 /// Checks the shape itself, then the tensors that are stored per query, per key, and per query and

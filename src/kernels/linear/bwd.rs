@@ -1,26 +1,25 @@
 //! Gradients of products with a weight matrix: of the input, and of the weight.
 
-use super::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, work};
+use super::{ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, context_of, work};
 use crate::Result;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::kernels::lora::Mask;
 use crate::kernels::params;
 use crate::kernels::weight::Matrix;
 use crate::reference;
 
-/// Bodies for the aligned gradient of a weight: of any, of one at least as wide as it is high, of a
+/// Bodies for the aligned gradient of a weight that is at least as wide as it is high, and of a
 /// thin one.
-const ANY_RATIO: [&str; 5] = ["aligned", "wide", "thin", "mask_none", "mask_pcg"];
-const WIDE: [&str; 4] = ["aligned", "wide", "mask_none", "mask_pcg"];
-const THIN: [&str; 4] = ["aligned", "thin", "mask_none", "mask_pcg"];
+const WIDE: Takes = Takes { thin: Some(false), ..Takes::ALIGNED };
+const THIN: Takes = Takes { thin: Some(true), ..Takes::ALIGNED };
 
 pub(in crate::kernels) static BWD: Kernel = kernel!(
     linear, "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
     baseline tile Group([32, 32]);
-    "tile": on Software, takes ALIGNED, tile Group([32, 128]), tuned true;
-    "workgroup": on Gpu, takes ALIGNED, tile Group([64, 64]), tuned true;
-    "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "tile": on Software, takes Takes::ALIGNED, tile Group([32, 128]), tuned true;
+    "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
+    "workgroup_f16": on Gpu, needs F16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [dy, w], tile Group([16, 64]), tuned true;
     "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [dy, w], tile Group([32, 64]), tuned true;
 );
@@ -28,8 +27,8 @@ pub(in crate::kernels) static GRAD: Kernel = kernel!(
     linear, "linear_grad",
     [dy: Read, x: Read, dw: Update],
     baseline tile Group([32, 32]);
-    "tile": on Software, takes ANY_RATIO, tile Group([32, 32]), tuned true;
-    "workgroup": on Gpu, takes ANY_RATIO, tile Group([64, 64]), tuned true;
+    "tile": on Software, takes Takes::ALIGNED, tile Group([32, 32]), tuned true;
+    "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "subgroup8": on Software, needs Subgroups(8, 8), takes WIDE, images [dy, x], tile Group([16, 32]), tuned true;
     "subgroup8_thin": on Software, needs Subgroups(8, 8), takes THIN, images [dy, x], tile Group([32, 16]), tuned true;
 );
@@ -71,8 +70,8 @@ impl Op for LinearBwd<'_> {
         let w = self.w;
         vec![self.dy, &w.w, &w.scales, &w.nested, &w.table, self.dx]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        roles(self.w, self.dy.dim(1), self.first, self.half)
+    fn context(&self) -> Context {
+        context_of(self.w, self.dy.dim(1), self.first, self.half)
     }
     fn params(&self) -> Vec<u8> {
         params(&Params {
@@ -137,14 +136,13 @@ impl Op for LinearGrad<'_> {
     fn tensors(&self) -> Vec<&Tensor> {
         vec![self.dy, self.x, self.dw]
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        let aligned = [&self.dy, &self.x].iter().all(|t| t.dim(1).is_multiple_of(4));
-        let thin = self.x.dim(1) < self.dy.dim(1);
-        vec![
-            ("shape", if aligned { "aligned" } else { "ragged" }),
-            ("ratio", if thin { "thin" } else { "wide" }),
-            Mask::role(self.mask),
-        ]
+    fn context(&self) -> Context {
+        Context {
+            aligned: Some([&self.dy, &self.x].iter().all(|t| t.dim(1).is_multiple_of(4))),
+            thin: Some(self.x.dim(1) < self.dy.dim(1)),
+            mask: Some(self.mask.is_some()),
+            ..Context::default()
+        }
     }
     fn params(&self) -> Vec<u8> {
         let (seed, threshold, keep) = Mask::params(self.mask);

@@ -1,7 +1,7 @@
 //! Products with a weight matrix, of many rows and of few.
 
-use super::{ALIGNED, ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, roles, work};
-use crate::gpu::{Gpu, HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use super::{ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, context_of, work};
+use crate::gpu::{Context, Gpu, HostBuffers, Kernel, Op, Prologue, Selection, Takes, Tensor, Work};
 use crate::kernels::params;
 use crate::kernels::weight::Matrix;
 use crate::{Error, Result, reference};
@@ -13,11 +13,11 @@ pub(in crate::kernels) static FWD: Kernel = kernel!(
         x: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read, y: Update,
     ],
     baseline tile Group([32, 32]);
-    "tile": on Software, takes ALIGNED, tile Group([32, 64]), tuned true;
-    "workgroup": on Gpu, takes ALIGNED, tile Group([64, 64]), tuned true;
-    "workgroup_f16": on Gpu, needs F16, takes ALIGNED, tile Group([64, 64]), tuned true;
-    "cooperative": on Asked, needs CooperativeF32, takes ALIGNED, tile Group([64, 64]), tuned true;
-    "cooperative_f16": on Asked, needs CooperativeF16, takes ALIGNED, tile Group([64, 64]), tuned true;
+    "tile": on Software, takes Takes::ALIGNED, tile Group([32, 64]), tuned true;
+    "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
+    "workgroup_f16": on Gpu, needs F16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
+    "cooperative": on Asked, needs CooperativeF32, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
+    "cooperative_f16": on Asked, needs CooperativeF16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w], tile Group([16, 64]), tuned true;
     "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w], tile Group([32, 32]), tuned true;
 );
@@ -32,8 +32,8 @@ pub(in crate::kernels) static FEW_ROWS: Kernel = kernel!(
         y: Update,
     ],
     baseline tile Group([1, 1]);
-    "vec": on Software, takes ALIGNED, tile Group([1, 256]), tuned true;
-    "workgroup": on Gpu, takes ALIGNED, tile Group([1, 4]), tuned true;
+    "vec": on Software, takes Takes::ALIGNED, tile Group([1, 256]), tuned true;
+    "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([1, 4]), tuned true;
     "workgroup_nf4": on Gpu, takes ALIGNED_QUADS, tile Group([1, 8]), tuned true;
     "vec8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w, norm], tile Group([1, 32]), tuned true;
     "vec8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w, norm], tile Group([1, 8]), tuned true;
@@ -201,19 +201,15 @@ impl Op for LinearFwd<'_> {
         let first = if self.is_few() { &[x, norm][..] } else { &[x] };
         first.iter().copied().chain(others).collect()
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        let mut roles = roles(self.w, self.y.dim(1), self.first, self.half && !self.is_few());
-        match self.input {
-            Input::Plain => {}
-            Input::Norm { .. } => {
-                roles.extend([("input", "input_norm"), ("input4", "input4_norm")])
-            }
-            Input::Swiglu => {
-                roles.extend([("input", "input_swiglu"), ("input4", "input4_swiglu")]);
-            }
-        }
-        roles.extend(self.branch.map(|_| ("branch", "branch_lora")));
-        roles
+    fn context(&self) -> Context {
+        let half = self.half && !self.is_few();
+        let prologue = match self.input {
+            Input::Plain => Prologue::Plain,
+            Input::Norm { .. } => Prologue::Norm,
+            Input::Swiglu => Prologue::Swiglu,
+        };
+        let product = context_of(self.w, self.y.dim(1), self.first, half);
+        Context { prologue, branch: self.branch.is_some(), ..product }
     }
     fn params(&self) -> Vec<u8> {
         let product = self.product();

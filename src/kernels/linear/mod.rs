@@ -5,35 +5,17 @@ mod bwd;
 mod fwd;
 
 use super::weight::Matrix;
-use crate::gpu::{HALF, Work};
+use crate::gpu::{Context, Takes, Weight, Work};
 pub(super) use bwd::{BWD, GRAD};
 pub use bwd::{LinearBwd, LinearGrad};
 pub use fwd::{Branch, Input, LinearFwd};
 pub(super) use fwd::{FEW_ROWS, FWD};
 
 /// Bodies for aligned products with weights in NF4 quads.
-const ALIGNED_QUADS: [&str; 3] = ["weight_nf4_quads", "rows_nf4_quads", "aligned"];
+const ALIGNED_QUADS: Takes = Takes { weights: &[Weight::Nf4Quads], ..Takes::ALIGNED };
 
 /// Bodies for aligned products with dense weights.
-const ALIGNED_DENSE: [&str; 7] =
-    ["weight_f32", "weight_f16", "weight_bf16", "rows_f32", "rows_f16", "rows_bf16", "aligned"];
-
-/// Bodies for aligned products with any weights.
-const ALIGNED: [&str; 13] = [
-    "weight_f32",
-    "weight_f16",
-    "weight_bf16",
-    "weight_nf4_quads",
-    "weight_nf4",
-    "weight_nf4_single",
-    "rows_f32",
-    "rows_f16",
-    "rows_bf16",
-    "rows_nf4_quads",
-    "rows_nf4",
-    "rows_nf4_single",
-    "aligned",
-];
+const ALIGNED_DENSE: Takes = Takes { weights: &Weight::DENSE, ..Takes::ALIGNED };
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -48,13 +30,16 @@ struct Params {
     offset: f32,
 }
 
-/// What the data decide: the weights' module, whether all that the fast bodies read or write four
-/// columns at a time begins at such a border, and whether 16 bits are allowed.
-fn roles(w: &Matrix, stride: usize, first: usize, half: bool) -> Vec<(&'static str, &'static str)> {
+/// What the data decide of a product that reads or writes columns from `first` of a matrix of
+/// `stride`.
+fn context_of(w: &Matrix, stride: usize, first: usize, half: bool) -> Context {
     let fours = [stride, first, w.rows].iter().all(|n| n.is_multiple_of(4));
-    let aligned = fours && w.cols.is_multiple_of(8);
-    let shape = ("shape", if aligned { "aligned" } else { "ragged" });
-    [w.role(), w.rows_role(), shape].into_iter().chain((half && w.halves).then_some(HALF)).collect()
+    Context {
+        weight: Some(w.storage.weight()),
+        aligned: Some(fours && w.cols.is_multiple_of(8)),
+        half: half && w.halves,
+        ..Context::default()
+    }
 }
 
 /// The bound of a product whose factors may be rounded to 16 bits, relative to its largest element.

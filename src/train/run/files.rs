@@ -33,7 +33,7 @@ pub(super) fn optimizer_file(state: OptimizerState) -> Result<NamedBytes> {
 pub(super) fn variants(caps: &Caps, precision: Precision) -> BTreeMap<String, String> {
     let mut all = caps.variants(kernels::ALL);
     let runs = |key: &str| precision == Precision::Mixed && key.starts_with("linear");
-    all.retain(|key, _| !key.ends_with(HALF.1) || runs(key));
+    all.retain(|key, _| !key.ends_with(HALF) || runs(key));
     all.insert("adapter".into(), format!("{} ({})", caps.adapter.name, caps.adapter.driver));
     all.insert("policy".into(), caps.policy.name().into());
     all
