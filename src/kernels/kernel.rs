@@ -88,3 +88,8 @@ impl Length {
 pub(super) fn elements(n: usize) -> Result<[u32; 3]> {
     grid(n.div_ceil(64))
 }
+
+/// Whether rows of `n` elements are whole fours.
+pub(super) fn fours(n: usize) -> Vec<(&'static str, &'static str)> {
+    vec![("shape", if n.is_multiple_of(4) { "aligned" } else { "ragged" })]
+}

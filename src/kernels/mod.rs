@@ -50,7 +50,7 @@ pub use tune::{Contest, Tuned, tune};
 pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 
 use crate::gpu::Kernel;
-use kernel::{Length, elements, params};
+use kernel::{Length, elements, fours, params};
 
 /// Every kernel.
 pub static ALL: &[&Kernel] = &[

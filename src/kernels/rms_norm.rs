@@ -1,14 +1,20 @@
 //! RMSNorm.
 
-use super::params;
+use super::{fours, params};
 use crate::Result;
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::reference;
 
-pub(super) static FWD: Kernel =
-    kernel!(norm, "rms_norm_fwd", [x: Read, w: Read, y: Write, rstd: Write]);
-pub(super) static BWD: Kernel =
-    kernel!(norm, "rms_norm_bwd", [x: Read, w: Read, rstd: Read, dy: Read, dx: Update]);
+pub(super) static FWD: Kernel = kernel!(
+    norm, "rms_norm_fwd", [x: Read, w: Read, y: Write, rstd: Write],
+    baseline tile Rows(1);
+    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [x, w], tile Rows(1);
+);
+pub(super) static BWD: Kernel = kernel!(
+    norm, "rms_norm_bwd", [x: Read, w: Read, rstd: Read, dy: Read, dx: Update],
+    baseline tile Rows(1);
+    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [x, dy, w], tile Rows(1);
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -44,6 +50,9 @@ impl Op for RmsNormFwd<'_> {
     fn params(&self) -> Vec<u8> {
         let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
         params(&Params { n, d, eps: self.eps, accumulate: 0 })
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        fours(self.w.len())
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let [n, d] = self.x.matrix(FWD.name)?;
@@ -88,6 +97,9 @@ impl Op for RmsNormBwd<'_> {
     fn params(&self) -> Vec<u8> {
         let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
         params(&Params { n, d, eps: 0.0, accumulate: self.accumulate.into() })
+    }
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        fours(self.w.len())
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let [n, d] = self.x.matrix(BWD.name)?;

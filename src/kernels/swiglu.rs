@@ -1,12 +1,19 @@
 //! SwiGLU.
 
-use super::{Length, elements, params};
+use super::{Length, fours, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static FWD: Kernel = kernel!(mlp, "swiglu_fwd", [gate: Read, up: Read, y: Write]);
-pub(super) static BWD: Kernel =
-    kernel!(mlp, "swiglu_bwd", [gate: Read, up: Read, dy: Read, dgate: Write, dup: Write]);
+pub(super) static FWD: Kernel = kernel!(
+    mlp, "swiglu_fwd", [gate: Read, up: Read, y: Write],
+    baseline tile Each([1, 1]);
+    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [gate, up], tile Each([1, 4]);
+);
+pub(super) static BWD: Kernel = kernel!(
+    mlp, "swiglu_bwd", [gate: Read, up: Read, dy: Read, dgate: Write, dup: Write],
+    baseline tile Each([1, 1]);
+    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [gate, up, dy], tile Each([1, 4]);
+);
 
 /// SwiGLU forward: `y = silu(gate) · up`, `silu(g) = g / (1 + exp(−g))`.
 ///
@@ -31,10 +38,13 @@ impl Op for SwigluFwd<'_> {
     fn params(&self) -> Vec<u8> {
         params(&Length::of(self.y))
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        fours(self.y.len())
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         self.up.expect(FWD.name, self.gate.dims())?;
         self.y.expect(FWD.name, self.gate.dims())?;
-        elements(self.y.len())
+        selection.body.tile.matrix(1, self.y.len())
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [gate, up, y] = host.all();
@@ -70,11 +80,14 @@ impl Op for SwigluBwd<'_> {
     fn params(&self) -> Vec<u8> {
         params(&Length::of(self.gate))
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+        fours(self.gate.len())
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         for tensor in [self.up, self.dy, self.dgate, self.dup] {
             tensor.expect(BWD.name, self.gate.dims())?;
         }
-        elements(self.gate.len())
+        selection.body.tile.matrix(1, self.gate.len())
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [gate, up, dy, dgate, dup] = host.all();

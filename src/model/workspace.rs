@@ -203,13 +203,14 @@ impl Extent {
 
     /// Counts the images that operands lie in where bodies read from these: outputs' gradients, of
     /// which those of logits are the largest if activations are not; weights, `weight` bytes at
-    /// most; what attention reads besides.
+    /// most; what attention and SwiGLU's gradient read besides.
     pub(crate) fn count_images(&self, weight: u64, plan: &mut MemoryPlan) {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
         let wide = n * w.widest();
         let logits = self.logit_rows() * self.config.vocab_size;
         let weight = (weight / 4) as usize;
-        let images = [wide.max(logits), wide.max(weight), n * w.kv, n * w.q];
+        let third = if self.keep.is_some() { wide } else { n * w.kv };
+        let images = [wide.max(logits), wide.max(weight), third, n * w.q];
         plan.images += images.into_iter().map(image_bytes).sum::<u64>();
     }
 

@@ -1,0 +1,31 @@
+// swiglu_bwd: dup = dy · g·s, dgate = dy · up · s · (1 + g·(1 - s)) with s = 1 / (1 + exp(-g)).
+// roles: none
+// dispatch: (N·F / 4 / WG)   writes: dgate =, dup =   source: derivative of Shazeer 2020, eq. 5
+// Against the baseline an invocation makes four elements, so that an image gives it all four at
+// once: llvmpipe without AVX-512.
+
+struct Params { n: u32 }
+
+@group(0) @binding(0) var<uniform>             p:     Params;
+@group(0) @binding(1) var<storage, read>       gate:  array<vec4f>;  // (N, F)
+@group(0) @binding(2) var<storage, read>       up:    array<vec4f>;  // (N, F)
+@group(0) @binding(3) var<storage, read>       dy:    array<vec4f>;  // (N, F)
+@group(0) @binding(4) var<storage, read_write> dgate: array<vec4f>;  // (N, F)
+@group(0) @binding(5) var<storage, read_write> dup:   array<vec4f>;  // (N, F)
+
+override WG: u32 = 64u;
+
+@compute @workgroup_size(WG)
+fn swiglu_bwd(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.x + group.y * groups.x) * WG + lane;
+    if 4u * i >= p.n { return; }
+    let g = gate[i];
+    let s = 1.0 / (1.0 + exp(min(-g, vec4f(80.0))));
+    let d = dy[i] * s;
+    dup[i] = d * g;
+    dgate[i] = d * up[i] * (1.0 + g * (1.0 - s));
+}

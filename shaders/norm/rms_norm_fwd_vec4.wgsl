@@ -1,0 +1,35 @@
+// rms_norm_fwd: y = x · rstd · w with rstd = 1/√(mean(x²) + eps). One workgroup per row.
+// roles: reduce
+// dispatch: (N)   writes: y =, rstd =   source: Zhang & Sennrich 2019, eq. 4
+// Against the baseline an invocation takes four elements at a time, so that an image gives it all
+// four at once: llvmpipe without AVX-512.
+
+struct Params { n: u32, d: u32, eps: f32, accumulate: u32 }
+
+@group(0) @binding(0) var<uniform>             p:    Params;
+@group(0) @binding(1) var<storage, read>       x:    array<vec4f>;  // (N, D)
+@group(0) @binding(2) var<storage, read>       w:    array<vec4f>;  // (D)
+@group(0) @binding(3) var<storage, read_write> y:    array<vec4f>;  // (N, D)
+@group(0) @binding(4) var<storage, read_write> rstd: array<f32>;    // (N), kept for rms_norm_bwd
+
+override WG: u32 = 64u;
+
+@compute @workgroup_size(WG)
+fn rms_norm_fwd(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let n = group.x + group.y * groups.x;
+    if n >= p.n { return; }
+    let d4 = p.d / 4u;
+    let row = n * d4;
+    var sum = 0.0;
+    for (var i = lane; i < d4; i += WG) {
+        let v = x[row + i];
+        sum += dot(v, v);
+    }
+    let r = inverseSqrt(wg_sum(sum, lane) / f32(p.d) + p.eps);
+    for (var i = lane; i < d4; i += WG) { y[row + i] = x[row + i] * r * w[i]; }
+    if lane == 0u { rstd[n] = r; }
+}
