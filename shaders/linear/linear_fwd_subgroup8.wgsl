@@ -1,5 +1,5 @@
-// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k], w in NF4 quads.
-// roles: none   uses: nf4_lanes8
+// linear_fwd: y[m, first + n] (+)= scale · Σ_k x[m, k] · w[n, k] + branch[m, n], w in NF4 quads.
+// roles: branch8   uses: nf4_lanes8
 // dispatch: (N/64, M/16)   writes: y = or +=   source: Dettmers et al. 2023, eq. 5
 // A subgroup of 8 lanes makes 16 rows × 64 columns, a lane 16 × 8, without barriers or shared
 // memory: on a software adapter each storage load is one scalar load per lane, so that loads per
@@ -16,13 +16,26 @@ struct Params {
 @group(0) @binding(3) var<storage, read>       scales: array<u32>;        // (K/64, N/4): codes of 4 rows
 @group(0) @binding(4) var<storage, read>       nested: array<f32>;        // one per 256 blocks
 @group(0) @binding(5) var<uniform>             table:  array<vec4f, 64>;  // values of scale codes
-@group(0) @binding(6) var<storage, read>       down:   array<f32>;        // none
-@group(0) @binding(7) var<storage, read>       b:      array<f32>;        // none
+@group(0) @binding(6) var<storage, read>       down:   array<vec4f>;      // (M, R)
+@group(0) @binding(7) var<storage, read>       b:      array<vec4f>;      // (N, R)
 @group(0) @binding(8) var<storage, read_write> y:      array<vec4f>;      // (M, stride)
 
 const TM = 16u;         // rows of an invocation
 const LOADS = TM / 4u;  // vec4 loads of x per step of 8 k: the subgroup's 32 values serve 4 rows
 const QUADS = 2u;       // groups of 4 columns of an invocation
+
+alias Sums = array<array<array<vec4f, QUADS>, 4>, LOADS>;  // [4 rows][row][quad]
+
+// Adds the products of eight k: `v` is what a lane has loaded of the `g`-th four rows of x.
+fn add_products(acc: ptr<function, Sums>, g: u32, v: vec4f, low: array<mat4x4f, QUADS>, high: array<mat4x4f, QUADS>) {
+    for (var i = 0u; i < 4u; i++) {
+        let even = subgroupShuffle(v, 2u * i);
+        let odd = subgroupShuffle(v, 2u * i + 1u);
+        for (var t = 0u; t < QUADS; t++) {
+            (*acc)[g][i][t] += low[t] * even + high[t] * odd;
+        }
+    }
+}
 
 // Four rows of W (components) at four successive k (columns).
 fn dequantize(word: vec4u, shift: u32, absmax: vec4f) -> mat4x4f {
@@ -69,7 +82,7 @@ fn linear_fwd(
         }
     }
 
-    var acc: array<array<array<vec4f, QUADS>, 4>, LOADS>;  // [4 rows][row][quad]
+    var acc: Sums;
     for (var block = 0u; block < blocks; block++) {
         var absmax: array<vec4f, QUADS>;
         for (var t = 0u; t < QUADS; t++) {
@@ -86,14 +99,27 @@ fn linear_fwd(
                 high[t] = dequantize(word, 16u, absmax[t]);
             }
             for (var g = 0u; g < LOADS; g++) {
-                let v = x[x_at[g] + 2u * step];
-                for (var i = 0u; i < 4u; i++) {
-                    let even = subgroupShuffle(v, 2u * i);
-                    let odd = subgroupShuffle(v, 2u * i + 1u);
-                    for (var t = 0u; t < QUADS; t++) {
-                        acc[g][i][t] += low[t] * even + high[t] * odd;
-                    }
-                }
+                add_products(&acc, g, x[x_at[g] + 2u * step], low, high);
+            }
+        }
+    }
+    for (var g = 0u; g < LOADS; g++) {
+        for (var i = 0u; i < 4u; i++) {
+            for (var t = 0u; t < QUADS; t++) { acc[g][i][t] *= p.scale; }
+        }
+    }
+    if BRANCH {
+        // R more k, of factors that are not quantized.
+        for (var step = 0u; step < p.rank / 8u; step++) {
+            var low: array<mat4x4f, QUADS>;
+            var high: array<mat4x4f, QUADS>;
+            for (var t = 0u; t < QUADS; t++) {
+                low[t] = branch_up8(quad[t], 2u * step);
+                high[t] = branch_up8(quad[t], 2u * step + 1u);
+            }
+            for (var g = 0u; g < LOADS; g++) {
+                let r = min(row + 4u * g + lane / 2u, p.m - 1u);
+                add_products(&acc, g, branch_down8(r, 2u * step + (lane & 1u)), low, high);
             }
         }
     }
@@ -104,7 +130,7 @@ fn linear_fwd(
             for (var t = 0u; t < QUADS; t++) {
                 if r + i < p.m && column + 8u * t < n4 {
                     let at = ((r + i) * p.stride + p.first) / 4u + column + 8u * t;
-                    var sum = p.scale * acc[0][i][t];
+                    var sum = acc[0][i][t];
                     if p.accumulate == 1u { sum += y[at]; }
                     y[at] = sum;
                 }

@@ -3,7 +3,7 @@
 //! makes.
 
 use super::adapter::AdapterReport;
-use super::context::{Context, HEADS, Prologue, Takes, Weight};
+use super::context::{Context, HEADS, Prologue, Rank, Takes, Weight};
 use super::shader::Source;
 use super::tile::Tile;
 
@@ -102,7 +102,11 @@ impl Body {
         let has = |role: &str| self.roles().iter().any(|own| own.trim_end_matches('4') == role);
         (context.half || !self.needs.half())
             && (context.prologue == Prologue::Plain || has("input"))
-            && (!context.branch || has("branch"))
+            && match context.branch {
+                None => true,
+                Some(Rank::Eights) => has("branch") || has("branch8"),
+                Some(Rank::Ragged) => has("branch"),
+            }
             && self.takes.allow(context)
     }
 

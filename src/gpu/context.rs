@@ -59,6 +59,15 @@ impl Prologue {
     }
 }
 
+/// The rank of a way up that is added to a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rank {
+    /// Whole eights.
+    Eights,
+    /// Any other.
+    Ragged,
+}
+
 /// What the data of an operation decide; `None` where a kernel has no such thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Context {
@@ -76,15 +85,16 @@ pub struct Context {
     pub half: bool,
     /// What is made of the input. A body with the role `input` takes any.
     pub prologue: Prologue,
-    /// Whether LoRA's way up is added. A body with the role `branch` takes both.
-    pub branch: bool,
+    /// LoRA's way up, where it is added. A body with the role `branch` takes any or none, one with
+    /// `branch8` whole eights or none.
+    pub branch: Option<Rank>,
 }
 
 /// What ends the name of a context that allows 16 bits.
 pub const HALF: &str = "half";
 
 /// Modules that do nothing, and are in no variant's name.
-pub(super) const IDLE: [&str; 3] = ["input_plain", "input4_plain", "branch_none"];
+pub(super) const IDLE: [&str; 4] = ["input_plain", "input4_plain", "branch_none", "branch8_none"];
 
 impl Context {
     /// The module that fills a role, where the data decide it.
@@ -102,8 +112,10 @@ impl Context {
             },
             "input" => self.prologue.modules()[0],
             "input4" => self.prologue.modules()[1],
-            "branch" if self.branch => "branch_lora",
+            "branch" if self.branch.is_some() => "branch_lora",
             "branch" => "branch_none",
+            "branch8" if self.branch.is_some() => "branch8_lora",
+            "branch8" => "branch8_none",
             _ => return None,
         })
     }

@@ -187,10 +187,11 @@ impl Held {
         operands.iter().filter(|operand| !lies(operand)).collect()
     }
 
-    /// Copies an operand to its image.
+    /// Copies an operand to its image, unless it lies there.
     pub(super) fn copy(&mut self, operand: &Operand, encoder: &mut wgpu::CommandEncoder) {
-        operand.copy(encoder);
-        self.0.insert(operand.image.id, operand.place);
+        if self.0.insert(operand.image.id, operand.place) != Some(operand.place) {
+            operand.copy(encoder);
+        }
     }
 
     /// A dispatch has written to these buffers.

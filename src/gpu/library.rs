@@ -11,6 +11,8 @@ macro_rules! modules {
 static LIBRARY: &[(&str, Source)] = modules![
     "attention_pairs",
     "attention_tile",
+    "branch8_lora",
+    "branch8_none",
     "branch_lora",
     "branch_none",
     "codebook_indexed",

@@ -51,7 +51,7 @@ pub use body::{Access, Body, Kernel, Needs, On};
 pub use caps::Caps;
 pub use choices::{Choices, Origin, Tuning};
 pub use compose::{COOPERATIVE, ModuleText, Target, compose};
-pub use context::{Context, HALF, HEADS, Prologue, Takes, Weight};
+pub use context::{Context, HALF, HEADS, Prologue, Rank, Takes, Weight};
 pub use device::Gpu;
 pub use dispatch::PARAMS_BYTES;
 pub use form::Form;

@@ -148,11 +148,16 @@ impl Gpu {
             let (name, _) = selection.kernel.bindings[binding];
             let Some(slot) = selection.image(name) else { continue };
             let (inner, words) = (&self.inner, tensor.len());
-            let (image, replaced) = inner.images.image(&inner.device, slot, words);
-            if let Some(id) = replaced {
-                inner.pipelines.forget(id);
-            }
             let place = (tensor.buffer.id, tensor.offset, words);
+            // What fills the binding of an operand that is not used is another operand.
+            let same = operands.iter().find(|o: &&Operand| o.place == place);
+            let image = same.map(|operand| operand.image.clone()).unwrap_or_else(|| {
+                let (image, replaced) = inner.images.image(&inner.device, slot, words);
+                if let Some(id) = replaced {
+                    inner.pipelines.forget(id);
+                }
+                image
+            });
             operands.push(Operand { binding, buffer: tensor.buffer.raw.clone(), place, image });
         }
         operands

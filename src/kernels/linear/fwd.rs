@@ -1,7 +1,7 @@
 //! Products with a weight matrix, of many rows and of few.
 
 use super::{ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, context_of, work};
-use crate::gpu::{Context, Gpu, HostBuffers, Kernel, Op, Prologue, Selection, Takes, Tensor, Work};
+use crate::gpu::{Context, Gpu, HostBuffers, Kernel, Op, Prologue, Rank, Selection, Takes, Tensor, Work};
 use crate::kernels::params;
 use crate::kernels::weight::Matrix;
 use crate::{Error, Result, reference};
@@ -18,8 +18,8 @@ pub(in crate::kernels) static FWD: Kernel = kernel!(
     "workgroup_f16": on Gpu, needs F16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "cooperative": on Asked, needs CooperativeF32, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "cooperative_f16": on Asked, needs CooperativeF16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
-    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w], tile Group([16, 64]), tuned true;
-    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w], tile Group([32, 32]), tuned true;
+    "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w, down, b], tile Group([16, 64]), tuned true;
+    "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w, down, b], tile Group([32, 32]), tuned true;
 );
 
 /// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever
@@ -209,7 +209,11 @@ impl Op for LinearFwd<'_> {
             Input::Swiglu => Prologue::Swiglu,
         };
         let product = context_of(self.w, self.y.dim(1), self.first, half);
-        Context { prologue, branch: self.branch.is_some(), ..product }
+        let branch = self.branch.map(|branch| match branch.low.dim(1).is_multiple_of(8) {
+            true => Rank::Eights,
+            false => Rank::Ragged,
+        });
+        Context { prologue, branch, ..product }
     }
     fn params(&self) -> Vec<u8> {
         let product = self.product();
