@@ -25,9 +25,10 @@ const LOADS = TM / 4u;  // vec4 loads of x per step of 8 k: the subgroup's 32 va
 const QUADS = 2u;       // groups of 4 columns of an invocation
 
 alias Sums = array<array<array<vec4f, QUADS>, 4>, LOADS>;  // [4 rows][row][quad]
+alias Tile = array<mat4x4f, QUADS>;                        // four rows of W at four k
 
 // Adds the products of eight k: `v` is what a lane has loaded of the `g`-th four rows of x.
-fn add_products(acc: ptr<function, Sums>, g: u32, v: vec4f, low: array<mat4x4f, QUADS>, high: array<mat4x4f, QUADS>) {
+fn add_products(acc: ptr<function, Sums>, g: u32, v: vec4f, low: Tile, high: Tile) {
     for (var i = 0u; i < 4u; i++) {
         let even = subgroupShuffle(v, 2u * i);
         let odd = subgroupShuffle(v, 2u * i + 1u);
@@ -91,8 +92,8 @@ fn linear_fwd(
             absmax[t] = s * select(nested0[t], nested1[t], vec4u(block) >= turn[t]) + p.offset;
         }
         for (var step = 8u * block; step < 8u * block + 8u; step++) {
-            var low: array<mat4x4f, QUADS>;   // k 0-3 of the step
-            var high: array<mat4x4f, QUADS>;  // k 4-7
+            var low: Tile;   // k 0-3 of the step
+            var high: Tile;  // k 4-7
             for (var t = 0u; t < QUADS; t++) {
                 let word = w[quad[t] * k8 + step];
                 low[t] = dequantize(word, 0u, absmax[t]);
@@ -111,8 +112,8 @@ fn linear_fwd(
     if BRANCH {
         // R more k, of factors that are not quantized.
         for (var step = 0u; step < p.rank / 8u; step++) {
-            var low: array<mat4x4f, QUADS>;
-            var high: array<mat4x4f, QUADS>;
+            var low: Tile;
+            var high: Tile;
             for (var t = 0u; t < QUADS; t++) {
                 low[t] = branch_up8(quad[t], 2u * step);
                 high[t] = branch_up8(quad[t], 2u * step + 1u);

@@ -24,8 +24,8 @@ const LOADS = TM / 4u;  // vec4 loads of x per step of 8 k: the subgroup's 32 va
 
 alias Sums = array<array<vec4f, 4>, LOADS>;
 
-// Adds the products of eight k: `v` is what a lane has loaded of the `g`-th four rows of x, a column
-// of the matrices is a column of y.
+// Adds the products of eight k: `v` is what a lane has loaded of the `g`-th four rows of x; a
+// column of the matrices is a column of y.
 fn add_products(acc: ptr<function, Sums>, g: u32, v: vec4f, low: mat4x4f, high: mat4x4f) {
     for (var i = 0u; i < 4u; i++) {
         let even = subgroupShuffle(v, 2u * i);

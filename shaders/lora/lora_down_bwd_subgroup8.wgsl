@@ -47,7 +47,9 @@ fn lora_down_bwd(
         for (var i = 0u; i < 4u; i++) {
             if m + i < p.m && column < k4 {
                 let at = (m + i) * k4 + column;
-                for (var c = 0u; c < 2u; c++) { dx[at + c] += acc[0][i][c] * mask4(4u * (at + c)); }
+                for (var c = 0u; c < 2u; c++) {
+                    dx[at + c] = dx[at + c] + acc[0][i][c] * mask4(4u * (at + c));
+                }
             }
         }
         for (var g = 1u; g < TM / 4u; g++) { acc[g - 1u] = acc[g]; }

@@ -117,7 +117,7 @@ pub fn compose(selection: &Selection, target: Target) -> ModuleText {
         }
     };
     let placed = |text: String| match selection.images {
-        true => loaded(&text, selection.body),
+        true => loaded(&text, &selection.images()),
         false => text,
     };
     let mut modules = Vec::new();

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::body::Body;
+use super::select::FromImage;
 use super::{form, number};
 
 /// Texels of four words in a row of an image.
@@ -21,28 +21,35 @@ pub(super) const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
 
 /// The text of a body, or of a module that goes with it, that loads from images what is a storage
 /// buffer's in `text`.
-pub(super) fn loaded(text: &str, body: &Body) -> String {
-    body.images.iter().fold(text.to_owned(), |text, name| indexed(&declared(&text, name), name))
+pub(super) fn loaded(text: &str, images: &[FromImage]) -> String {
+    let put = |text: String, image: &FromImage| {
+        indexed(&declared(&text, image.name, image.binding), image.name)
+    };
+    images.iter().fold(text.to_owned(), put)
 }
 
-/// With the image `name` in place of the buffer, on the same line.
-fn declared(text: &str, name: &str) -> String {
+/// With an image in place of the buffer `name`, or beside one that is written to, on the same line.
+fn declared(text: &str, name: &str, binding: usize) -> String {
     let is_it = |line: &&str| form::binding(line).is_some_and(|(_, found, _)| found == name);
     let Some(line) = text.lines().find(is_it) else { return text.to_owned() };
-    let place = line.split_inclusive(')').take(2).collect::<String>();
-    let at = format!("textureLoad({name}, vec2u(i % {WIDTH}u, i / {WIDTH}u))");
+    let (buffer, image) = match line.contains("read_write") {
+        true => (format!("{} ", line.split_inclusive(';').next().unwrap_or_default()), "before_"),
+        false => (String::new(), ""),
+    };
+    let image = format!("{image}{name}");
+    let at = format!("textureLoad({image}, vec2u(i % {WIDTH}u, i / {WIDTH}u))");
     let (kind, value) = match line.contains("vec4f") {
         true => ("vec4f", format!("bitcast<vec4f>({at})")),
         false => ("vec4u", at),
     };
     let image = format!(
-        "{place} var {name}: texture_storage_2d<rgba32uint, read>; \
+        "{buffer}@group(0) @binding({binding}) var {image}: texture_storage_2d<rgba32uint, read>; \
          fn load_{name}(i: u32) -> {kind} {{ return {value}; }}"
     );
     text.replace(line, &image)
 }
 
-/// With `load_name(i)` for every `name[i]`.
+/// With `load_name(i)` for every `name[i]` that is not stored to.
 fn indexed(text: &str, name: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     let index = format!("{name}[");
@@ -62,8 +69,12 @@ fn indexed(text: &str, name: &str) -> String {
             depth == 0
         });
         let (inner, after) = behind.split_at(end.unwrap_or(behind.len()));
-        out.push_str(&format!("load_{name}({})", indexed(inner, name)));
         rest = after.strip_prefix(']').unwrap_or(after);
+        let inner = indexed(inner, name);
+        match rest.starts_with(" = ") {
+            true => out.push_str(&format!("{index}{inner}]")),
+            false => out.push_str(&format!("load_{name}({inner})")),
+        }
     }
     out + rest
 }
@@ -139,7 +150,7 @@ impl Images {
 
 /// What a dispatch reads from an image.
 pub(super) struct Operand {
-    /// Its place among the kernel's bindings.
+    /// The image's binding.
     pub(super) binding: usize,
     /// Where it lies for everyone else.
     pub(super) buffer: wgpu::Buffer,
@@ -211,6 +222,11 @@ mod tests {
         let image = "@group(0) @binding(2) var w: texture_storage_2d<rgba32uint, read>; fn load_w(i: u32) -> vec4f \
                      { return bitcast<vec4f>(textureLoad(w, vec2u(i % 1024u, i / 1024u))); }\n\
                      let a = load_w(row * (p.k / 8u) + index[1u])[2] * new_w[0] + load_w(u32(load_w(0u).x)).y;\n";
-        assert_eq!(indexed(&declared(text, "w"), "w"), image);
+        assert_eq!(indexed(&declared(text, "w", 2), "w"), image);
+        let text = "@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;  // (N)\ny[i] = y[y[0].x] + 1.0;\n";
+        let image = "@group(0) @binding(3) var<storage, read_write> y: array<vec4f>; @group(0) @binding(5) var before_y: \
+                     texture_storage_2d<rgba32uint, read>; fn load_y(i: u32) -> vec4f { return bitcast<vec4f>(textureLoad(\
+                     before_y, vec2u(i % 1024u, i / 1024u))); }\ny[i] = load_y(load_y(0).x) + 1.0;\n";
+        assert_eq!(indexed(&declared(text, "y", 5), "y"), image);
     }
 }

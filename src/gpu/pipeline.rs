@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::dispatch::{PARAMS_BYTES, SLOT};
 use super::images::{FORMAT, Operand};
+use super::select::FromImage;
 use super::variant::{Pipeline, Variant};
 use super::{Access, Body, Form, Gpu, Op, Selection, Target, Tensor, compose};
 use crate::{Error, Result};
@@ -98,15 +99,17 @@ impl Gpu {
             view_dimension: wgpu::TextureViewDimension::D2,
         };
         let mut entries = vec![entry(0, buffer(wgpu::BufferBindingType::Uniform, true))];
-        for (i, (name, access)) in selection.kernel.bindings.iter().enumerate() {
+        let images = selection.images();
+        for (i, (_, access)) in selection.kernel.bindings.iter().enumerate() {
             let read_only = !access.writes();
             let ty = match access {
+                _ if images.iter().any(|image| image.binding == i + 1) => continue,
                 Access::Table => buffer(wgpu::BufferBindingType::Uniform, false),
-                _ if selection.image(name).is_some() => image,
                 _ => buffer(wgpu::BufferBindingType::Storage { read_only }, false),
             };
             entries.push(entry(i + 1, ty));
         }
+        entries.extend(images.iter().map(|of| entry(of.binding, image)));
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(name),
             entries: &entries,
@@ -144,9 +147,9 @@ impl Gpu {
     /// What a variant reads from images of an operation's tensors.
     pub(super) fn operands(&self, selection: &Selection, tensors: &[&Tensor]) -> Vec<Operand> {
         let mut operands = Vec::new();
-        for (binding, tensor) in tensors.iter().enumerate() {
-            let (name, _) = selection.kernel.bindings[binding];
-            let Some(slot) = selection.image(name) else { continue };
+        for (slot, FromImage { tensor, binding, .. }) in selection.images().into_iter().enumerate()
+        {
+            let tensor = tensors[tensor];
             let (inner, words) = (&self.inner, tensor.len());
             let place = (tensor.buffer.id, tensor.offset, words);
             // What fills the binding of an operand that is not used is another operand.
@@ -178,12 +181,11 @@ impl Gpu {
         tensors: &[&Tensor],
         operands: &[Operand],
     ) -> wgpu::BindGroup {
-        let image = |binding: usize| operands.iter().find(|operand| operand.binding == binding);
-        let place = |(i, t): (usize, &&Tensor)| match image(i) {
-            Some(operand) => (operand.image.id, 0),
-            None => (t.buffer.id, t.offset),
-        };
-        let key = (pipeline.id, tensors.iter().enumerate().map(place).collect::<Vec<_>>());
+        let is_image = |i: usize| operands.iter().any(|operand| operand.binding == i + 1);
+        let buffers = || tensors.iter().enumerate().filter(|(i, _)| !is_image(*i));
+        let places = buffers().map(|(_, t)| (t.buffer.id, t.offset));
+        let images = operands.iter().map(|operand| (operand.image.id, 0));
+        let key = (pipeline.id, places.chain(images).collect::<Vec<_>>());
         let make = || {
             let (buffer, size) = (self.ring(), std::num::NonZero::new(SLOT as u64));
             let uniform = wgpu::BufferBinding { buffer, offset: 0, size };
@@ -191,16 +193,17 @@ impl Gpu {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(uniform),
             }];
-            for (i, tensor) in tensors.iter().enumerate() {
-                let resource = match image(i) {
-                    Some(operand) => wgpu::BindingResource::TextureView(&operand.image.view),
-                    None => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: &tensor.buffer.raw,
-                        offset: tensor.offset as u64 * 4,
-                        size: None,
-                    }),
-                };
-                entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource });
+            let mut bind = |binding: usize, resource| {
+                entries.push(wgpu::BindGroupEntry { binding: binding as u32, resource });
+            };
+            for (i, tensor) in buffers() {
+                let (buffer, offset) = (&tensor.buffer.raw, tensor.offset as u64 * 4);
+                let buffer = wgpu::BufferBinding { buffer, offset, size: None };
+                bind(i + 1, wgpu::BindingResource::Buffer(buffer));
+            }
+            for operand in operands {
+                let view = &operand.image.view;
+                bind(operand.binding, wgpu::BindingResource::TextureView(view));
             }
             self.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: None,

@@ -28,6 +28,16 @@ pub struct Selection {
     pub form: Form,
 }
 
+/// A tensor that a variant reads from an image.
+pub(super) struct FromImage {
+    pub(super) name: &'static str,
+    /// Its place among the kernel's tensors.
+    pub(super) tensor: usize,
+    /// The image's binding: the tensor's own, or one behind all others where the variant also
+    /// writes to the tensor.
+    pub(super) binding: usize,
+}
+
 impl Selection {
     /// `rms_norm_fwd[baseline+reduce_workgroup]`, without modules that do nothing.
     pub fn name(&self) -> String {
@@ -38,10 +48,19 @@ impl Selection {
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
     }
 
-    /// Which of the body's images the binding `name` is, if it is one here.
-    pub(super) fn image(&self, name: &str) -> Option<usize> {
-        let mut images = self.body.images.iter().filter(|_| self.images);
-        images.position(|image| *image == name)
+    /// What this variant reads from images, in the order of its body's row.
+    pub(super) fn images(&self) -> Vec<FromImage> {
+        let bindings = self.kernel.bindings;
+        let mut behind = bindings.len() + 1;
+        let images = self.body.images.iter().filter(|_| self.images);
+        let found = images.filter_map(|name| {
+            let tensor = bindings.iter().position(|(binding, _)| binding == name)?;
+            let own = !bindings[tensor].1.writes();
+            let binding = if own { tensor + 1 } else { behind };
+            behind += usize::from(!own);
+            Some(FromImage { name, tensor, binding })
+        });
+        found.collect()
     }
 
     /// The same for dispatches that cover something else.

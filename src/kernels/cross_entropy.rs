@@ -1,11 +1,14 @@
 //! Cross-entropy loss and its gradient, and the sum of losses.
 
-use super::params;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use super::{fours, params};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
-pub(super) static FUSED: Kernel =
-    kernel!(loss, "cross_entropy_fused", [logits: Update, labels: Read, nll: Write]);
+pub(super) static FUSED: Kernel = kernel!(
+    loss, "cross_entropy_fused", [logits: Update, labels: Read, nll: Write],
+    baseline tile Rows(1);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [logits], tile Rows(1);
+);
 pub(super) static REDUCE_SUM: Kernel = kernel!(loss, "reduce_sum", [x: Read, y: Update]);
 
 #[repr(C)]
@@ -44,6 +47,9 @@ impl Op for CrossEntropyFused<'_> {
     fn params(&self) -> Vec<u8> {
         let (l, v) = (self.logits.dim(0) as u32, self.logits.dim(1) as u32);
         params(&Params { l, v, scale: self.scale, gradient: u32::from(self.gradient) })
+    }
+    fn context(&self) -> Context {
+        fours(self.logits.dim(1))
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let [l, _] = self.logits.matrix(FUSED.name)?;

@@ -1,10 +1,14 @@
 //! Sums and row selection.
 
-use super::{Length, elements, params};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use super::{Length, elements, fours, params};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static ADD: Kernel = kernel!(rows, "add", [x: Read, y: Update]);
+pub(super) static ADD: Kernel = kernel!(
+    rows, "add", [x: Read, y: Update],
+    baseline tile Each([1, 1]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, y], tile Each([1, 4]);
+);
 pub(super) static GATHER_ROWS: Kernel =
     kernel!(rows, "gather_rows", [x: Read, index: Read, y: Write]);
 
@@ -29,9 +33,12 @@ impl Op for Add<'_> {
     fn params(&self) -> Vec<u8> {
         params(&Length::of(self.y))
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn context(&self) -> Context {
+        fours(self.y.len())
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         self.y.expect(ADD.name, self.x.dims())?;
-        elements(self.y.len())
+        selection.body.tile.matrix(1, self.y.len())
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [x, y] = host.all();

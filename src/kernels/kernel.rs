@@ -1,7 +1,7 @@
 //! What every kernel's file needs: the row of its table, and its `Params` as bytes.
 
 use crate::Result;
-use crate::gpu::{Tensor, grid};
+use crate::gpu::{Context, Tensor, grid};
 
 /// Names a kernel, the room of its shaders, its bindings and its bodies; the sources are
 /// `shaders/<room>/<name>.wgsl` for the baseline and `shaders/<room>/<name>_<body>.wgsl` for the
@@ -90,6 +90,6 @@ pub(super) fn elements(n: usize) -> Result<[u32; 3]> {
 }
 
 /// Whether rows of `n` elements are whole fours.
-pub(super) fn fours(n: usize) -> Vec<(&'static str, &'static str)> {
-    vec![("shape", if n.is_multiple_of(4) { "aligned" } else { "ragged" })]
+pub(super) fn fours(n: usize) -> Context {
+    Context { aligned: Some(n.is_multiple_of(4)), ..Context::default() }
 }

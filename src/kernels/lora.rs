@@ -17,7 +17,7 @@ pub(super) static DOWN_BWD: Kernel = kernel!(
     lora, "lora_down_bwd",
     [dlow: Read, a: Read, dx: Update],
     baseline tile Each([1, 4]);
-    "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [dlow, a], tile Group([16, 64]);
+    "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [dlow, a, dx], tile Group([16, 64]);
 );
 pub(super) static UP_BWD: Kernel = kernel!(
     lora, "lora_up_bwd",

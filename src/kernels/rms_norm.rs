@@ -2,18 +2,18 @@
 
 use super::{fours, params};
 use crate::Result;
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work, grid};
 use crate::reference;
 
 pub(super) static FWD: Kernel = kernel!(
     norm, "rms_norm_fwd", [x: Read, w: Read, y: Write, rstd: Write],
     baseline tile Rows(1);
-    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [x, w], tile Rows(1);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, w], tile Rows(1);
 );
 pub(super) static BWD: Kernel = kernel!(
     norm, "rms_norm_bwd", [x: Read, w: Read, rstd: Read, dy: Read, dx: Update],
     baseline tile Rows(1);
-    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [x, dy, w], tile Rows(1);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, dy, w, dx], tile Rows(1);
 );
 
 #[repr(C)]
@@ -51,7 +51,7 @@ impl Op for RmsNormFwd<'_> {
         let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
         params(&Params { n, d, eps: self.eps, accumulate: 0 })
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+    fn context(&self) -> Context {
         fours(self.w.len())
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
@@ -98,7 +98,7 @@ impl Op for RmsNormBwd<'_> {
         let (n, d) = (self.x.dim(0) as u32, self.x.dim(1) as u32);
         params(&Params { n, d, eps: 0.0, accumulate: self.accumulate.into() })
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+    fn context(&self) -> Context {
         fours(self.w.len())
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {

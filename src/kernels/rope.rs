@@ -1,11 +1,14 @@
 //! Rotary position embedding.
 
-use super::{AttentionShape, elements, params};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use super::{AttentionShape, elements, fours, params};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Error, Result, reference};
 
-pub(super) static ROPE: Kernel =
-    kernel!(rope, "rope", [x: Update, cos: Read, sin: Read, positions: Read]);
+pub(super) static ROPE: Kernel = kernel!(
+    rope, "rope", [x: Update, cos: Read, sin: Read, positions: Read],
+    baseline tile Each([1, 1]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x], tile Each([1, 4]);
+);
 pub(super) static ROPE_APPEND: Kernel = kernel!(
     rope, "rope_append",
     [qkv: Update, cos: Read, sin: Read, positions: Read, keys: Update, values: Update],
@@ -56,7 +59,10 @@ impl Op for Rope<'_> {
             sign: if self.inverse { -1.0 } else { 1.0 },
         })
     }
-    fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
+    fn context(&self) -> Context {
+        fours(self.cos.dim(1))
+    }
+    fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         let [count, half] = self.cos.matrix(ROPE.name)?;
         if count == 0 {
             return Err(Error::invalid(ROPE.name, "the table of cosines has no rows"));
@@ -65,7 +71,7 @@ impl Op for Rope<'_> {
         let n = self.positions.len();
         self.positions.expect(ROPE.name, &[n])?;
         self.x.expect(ROPE.name, &[n, self.heads * half * 2])?;
-        elements(n * half)
+        selection.body.tile.matrix(1, n * half)
     }
     fn twin(&self, host: &mut HostBuffers) {
         let [x, cos, sin, positions] = host.all();

@@ -1,18 +1,18 @@
 //! SwiGLU.
 
 use super::{Length, fours, params};
-use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Result, reference};
 
 pub(super) static FWD: Kernel = kernel!(
     mlp, "swiglu_fwd", [gate: Read, up: Read, y: Write],
     baseline tile Each([1, 1]);
-    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [gate, up], tile Each([1, 4]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [gate, up], tile Each([1, 4]);
 );
 pub(super) static BWD: Kernel = kernel!(
     mlp, "swiglu_bwd", [gate: Read, up: Read, dy: Read, dgate: Write, dup: Write],
     baseline tile Each([1, 1]);
-    "vec4": on Software where |a| a.slow_loads, takes ["aligned"], images [gate, up, dy], tile Each([1, 4]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [gate, up, dy], tile Each([1, 4]);
 );
 
 /// SwiGLU forward: `y = silu(gate) · up`, `silu(g) = g / (1 + exp(−g))`.
@@ -38,7 +38,7 @@ impl Op for SwigluFwd<'_> {
     fn params(&self) -> Vec<u8> {
         params(&Length::of(self.y))
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+    fn context(&self) -> Context {
         fours(self.y.len())
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
@@ -80,7 +80,7 @@ impl Op for SwigluBwd<'_> {
     fn params(&self) -> Vec<u8> {
         params(&Length::of(self.gate))
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
+    fn context(&self) -> Context {
         fours(self.gate.len())
     }
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {

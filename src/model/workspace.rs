@@ -203,14 +203,19 @@ impl Extent {
 
     /// Counts the images that operands lie in where bodies read from these: outputs' gradients, of
     /// which those of logits are the largest if activations are not; weights, `weight` bytes at
-    /// most; what attention and SwiGLU's gradient read besides.
+    /// most; what attention, the gradients of SwiGLU and RMSNorm, and LoRA's ways up read besides.
     pub(crate) fn count_images(&self, weight: u64, plan: &mut MemoryPlan) {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
         let wide = n * w.widest();
         let logits = self.logit_rows() * self.config.vocab_size;
         let weight = (weight / 4) as usize;
-        let third = if self.keep.is_some() { wide } else { n * w.kv };
-        let images = [wide.max(logits), wide.max(weight), third, n * w.q];
+        let rank = self.adapter.rank;
+        let (third, fourth) = match self.keep {
+            Some(_) => (wide, n * w.q.max(w.d)),
+            None => (n * w.kv.max(rank), n * w.q),
+        };
+        let fourth = fourth.max(w.widest() * rank);
+        let images = [wide.max(logits), wide.max(weight), third, fourth];
         plan.images += images.into_iter().map(image_bytes).sum::<u64>();
     }
 

@@ -69,7 +69,8 @@ fn compare(mut cases: Vec<Case>) -> Result<(), Failed> {
 pub fn trials(families: &[Vec<Case>]) -> Vec<Trial> {
     let kernels = kernels::ALL.iter().filter(|k| k.bodies.iter().any(|b| !b.images.is_empty()));
     let trial = |name: &'static str| {
-        let cases = families.iter().flatten().filter(|case| case.kernel == name);
+        let of = |case: &&Case| case.kernel.split("::").next() == Some(name);
+        let cases = families.iter().flatten().filter(of);
         let cases: Vec<Case> = cases.cloned().collect();
         Trial::test(format!("images::{name}"), move || compare(cases))
     };

@@ -105,27 +105,40 @@ fn bodies_that_run_together_only_index_bindings() {
 }
 
 #[test]
-fn images_take_the_place_of_bindings_that_are_only_indexed() {
+fn images_take_the_place_of_loads_from_bindings_that_are_only_indexed() {
     for kernel in kernels::ALL {
         for body in kernel.bodies {
             assert!(body.images.len() <= 4, "{}: more than WebGPU promises", body.source.file);
             for name in body.images {
                 let at = format!("{}: `{name}`", body.source.file);
-                assert!(kernel.bindings.contains(&(*name, Access::Read)), "{at}");
+                let access = kernel.bindings.iter().find(|(of, _)| of == name).map(|(_, of)| *of);
+                assert!(matches!(access, Some(Access::Read | Access::Update)), "{at}");
                 let declared = body.source.text().lines().find(|line| {
                     let words: Vec<_> = line.split_whitespace().collect();
-                    words.contains(&format!("{name}:").as_str())
-                        && line.contains("var<storage, read>")
+                    words.contains(&format!("{name}:").as_str()) && line.contains("var<storage, ")
                 });
                 assert!(declared.is_some_and(|line| line.contains("array<vec4")), "{at}");
+                if access == Some(Access::Update) {
+                    assert!(!kernel.joins, "{at} is written, and several operations are joined");
+                    for stored in ["] +=", "] -=", "] *="] {
+                        let mut lines = body.source.text().lines();
+                        assert!(
+                            !lines.any(|l| l.contains(&format!("{name}[")) && l.contains(stored)),
+                            "{at}: {stored}"
+                        );
+                    }
+                }
             }
         }
         for selection in kernel.variants().into_iter().filter(|variant| variant.images) {
             let text = selection.text(Target::Native);
             for name in selection.body.images {
-                let loads = format!("textureLoad({name}, ");
-                assert_eq!(text.matches(&loads).count(), 1, "{}: `{name}`", selection.name());
-                let text = text.replace(&loads, "");
+                let loads =
+                    [format!("textureLoad({name}, "), format!("textureLoad(before_{name}, ")];
+                let count: usize =
+                    loads.iter().map(|load| text.matches(load.as_str()).count()).sum();
+                assert_eq!(count, 1, "{}: `{name}`", selection.name());
+                let text = text.replace(&loads[0], "");
                 assert!(strays(&text, name).is_empty(), "{}: `{name}`", selection.name());
             }
         }

@@ -4,11 +4,15 @@ use super::{
     AttentionShape, COLUMNS, IN_REGISTERS, TILE, TILE_COLUMNS, check, context_of, params_of,
     row_tiles, skew_of, work_of,
 };
-use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
+use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work, grid};
+use crate::kernels::fours;
 use crate::{Result, reference};
 
-pub(in crate::kernels) static DELTA: Kernel =
-    kernel!(attention, "attention_delta", [y: Read, dy: Read, delta: Write]);
+pub(in crate::kernels) static DELTA: Kernel = kernel!(
+    attention, "attention_delta", [y: Read, dy: Read, delta: Write],
+    baseline tile Each([1, 1]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [y, dy], tile Each([1, 1]);
+);
 pub(in crate::kernels) static BWD_DQ: Kernel = kernel!(
     attention, "attention_bwd_dq",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write],
@@ -50,6 +54,9 @@ impl Op for AttentionDelta<'_> {
     }
     fn params(&self) -> Vec<u8> {
         params_of(&self.shape)
+    }
+    fn context(&self) -> Context {
+        fours(self.shape.head_dim)
     }
     fn dispatch(&self, _: &Selection) -> Result<[u32; 3]> {
         let s = &self.shape;

@@ -1,7 +1,9 @@
 //! Products with a weight matrix, of many rows and of few.
 
 use super::{ALIGNED_DENSE, ALIGNED_QUADS, Params, bound, context_of, work};
-use crate::gpu::{Context, Gpu, HostBuffers, Kernel, Op, Prologue, Rank, Selection, Takes, Tensor, Work};
+use crate::gpu::{
+    Context, Gpu, HostBuffers, Kernel, Op, Prologue, Rank, Selection, Takes, Tensor, Work,
+};
 use crate::kernels::params;
 use crate::kernels::weight::Matrix;
 use crate::{Error, Result, reference};
