@@ -79,6 +79,11 @@ fn mix(x: u64) -> u64 {
     x ^ x >> 31
 }
 
+/// Word `i` of an endless random array: `mix(key + i·φ)`, whichever were asked for before.
+pub fn word_at(key: u64, i: u64) -> u64 {
+    mix(key.wrapping_add(i.wrapping_mul(PHI)))
+}
+
 /// The random stream `label`/`index` of `seed`: ChaCha8 with key = seed, FNV-1a(label) and stream
 /// number = index. Streams with other labels or indices share no state.
 pub fn stream(seed: u64, label: &str, index: u64) -> ChaCha8Rng {

@@ -28,7 +28,7 @@ pub struct TensorData<'a> {
 ///
 /// Larger element types come first, then names in order, so that everything is aligned and equal
 /// content gives equal files.
-fn layout(
+pub(super) fn layout(
     path: &str,
     tensors: &[(&str, DType, &[usize])],
     metadata: &[(&str, &str)],

@@ -28,7 +28,7 @@ pub trait ByteSource: Send + Sync {
 }
 
 /// The error of a read past the end.
-fn past_end(name: &str, offset: u64, wanted: usize, len: u64) -> Error {
+pub(super) fn past_end(name: &str, offset: u64, wanted: usize, len: u64) -> Error {
     Error::format(
         name,
         format!("byte {offset}"),

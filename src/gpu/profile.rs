@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub struct Profile {
     /// Per variant name.
     pub rows: BTreeMap<String, ProfileRow>,
+    /// Nanoseconds of the longest submission, from its first dispatch to the end of its last.
+    pub longest_submission_ns: f64,
 }
 
 /// One variant's totals.

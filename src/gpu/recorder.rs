@@ -351,6 +351,9 @@ impl Recorder {
                 row.flops += r.work.flops;
                 row.bytes += r.work.bytes;
             }
+            let all = ticks.last().zip(ticks.first()).map_or(0, |(l, f)| l.saturating_sub(*f));
+            let longest = profile.longest_submission_ns.max(all as f64 * period);
+            profile.longest_submission_ns = longest;
         }
         self.clear();
         self.gpu.check(self.label)

@@ -19,6 +19,25 @@ pub struct Case {
     pub run: fn(&Inputs, [usize; 3], Each) -> Result<()>,
 }
 
+impl Case {
+    /// Small sizes that together meet every body: few rows and many, rows of whole blocks or not,
+    /// every head.
+    pub fn sizes_of_every_body(&self) -> Vec<[usize; 3]> {
+        let [m, n, k] = self.small;
+        let mut all = vec![self.small];
+        if self.kernel.starts_with("attention") {
+            all.extend([16, 64, 128].map(|head_dim| [m, n, head_dim]));
+        }
+        if self.kernel.starts_with("linear") {
+            all.extend([[1, n, k], [m, n, k - 8], [1, n, k - 8]]);
+        }
+        if self.kernel == "dora_norm" {
+            all.push([m, n, k - 8]);
+        }
+        all
+    }
+}
+
 /// LoRA's rank where a product has its branch.
 const R: usize = 16;
 

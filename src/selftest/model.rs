@@ -1,16 +1,16 @@
-//! Kernels against their CPU twins on the device at hand, in the variants that a model will run:
-//! the drivers of other people's machines cannot be tested beforehand.
+//! Kernels in the variants that a model will run.
 
 use std::collections::BTreeSet;
 
+use super::check::{Check, Trial};
+use crate::Result;
 use crate::data::Batch;
 use crate::format::{AdapterConfig, TargetModules};
-use crate::gpu::{Access, Elem, Gpu, Host, Op, Reading, difference};
+use crate::gpu::Gpu;
 use crate::kernels::cases::{CASES, Inputs};
 use crate::model::{Device, DropoutKey, Keep, KvCache, Model, Pass, Precision, SlotCache, SlotRow};
 use crate::train::config::Optim;
 use crate::train::optimizer::{Optimizer, Step};
-use crate::{Error, Result};
 
 /// Which kernels to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,28 +19,6 @@ pub enum Scope {
     Answer,
     /// Those that training, and an answer with a trained adapter, need beside them.
     Rest,
-}
-
-/// One variant's verdict.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Check {
-    /// `linear_fwd[baseline+weight_nf4_quads]`.
-    pub variant: String,
-    /// Largest difference from the twin, relative to the largest magnitude of the output.
-    pub error: f32,
-    /// What the arithmetic explains.
-    pub bound: f32,
-    /// Whether they agree.
-    pub ok: bool,
-}
-
-/// An output that is being read back, and what the twin says.
-struct Pending {
-    variant: String,
-    reading: Reading,
-    expected: Host,
-    elem: Elem,
-    bound: f32,
 }
 
 /// Runs the kernels of `scope` that `model` needs, each with small reproducible inputs, and
@@ -64,27 +42,16 @@ pub async fn run(gpu: &Gpu, model: &mut Model, scope: Scope) -> Result<Vec<Check
             (n, k) = (n + odd, k + 4 * odd);
         }
         let inputs = Inputs::new(gpu).with_half(model.precision() == Precision::Mixed);
-        let mut pending = Vec::new();
+        let mut trials = Vec::new();
         (case.run)(&inputs, [m, n, k], &mut |op| {
             let variant = gpu.caps().select(op.kernel(), &op.context())?.name();
             if used.remove(&variant) {
-                begin(gpu, &inputs, op, variant, &mut pending)
-            } else {
-                Ok(())
+                trials.push(Trial::begin(&inputs, op, op, variant)?);
             }
+            Ok(())
         })?;
-        for one in pending {
-            let device = Host(one.reading.finish().await?);
-            let error = difference(&device, &one.expected, one.elem);
-            let (variant, bound) = (one.variant, one.bound);
-            let ok = error <= bound;
-            match checks.last_mut().filter(|last| last.variant == variant) {
-                Some(last) => {
-                    last.error = last.error.max(error);
-                    last.ok &= ok;
-                }
-                None => checks.push(Check { variant, error, bound, ok }),
-            }
+        for trial in trials {
+            checks.push(trial.finish().await?);
         }
     }
     Ok(checks)
@@ -192,50 +159,13 @@ async fn training(model: &mut Model) -> Result<()> {
     Ok(())
 }
 
-/// The first disagreement as an error for those who must not go on.
-///
-/// **Errors** [`Error::Device`] names the kernel.
-pub fn require(checks: &[Check]) -> Result<()> {
-    match checks.iter().find(|check| !check.ok) {
-        None => Ok(()),
-        Some(Check { variant, error, bound, .. }) => Err(Error::Device {
-            during: "the self-test".into(),
-            why: format!("{variant} differs from its CPU twin by {error:e}, allowed are {bound:e}"),
-        }),
-    }
-}
-
-fn begin(
-    gpu: &Gpu,
-    inputs: &Inputs,
-    op: &dyn Op,
-    variant: String,
-    pending: &mut Vec<Pending>,
-) -> Result<()> {
-    let mut rec = gpu.recorder("self-test");
-    rec.record(op)?;
-    rec.submit()?;
-    let twin = inputs.twin(op);
-    for (i, tensor) in op.tensors().into_iter().enumerate() {
-        if matches!(op.kernel().bindings[i].1, Access::Write | Access::Update) {
-            pending.push(Pending {
-                variant: variant.clone(),
-                reading: gpu.begin_read(tensor),
-                expected: twin.0[i].clone(),
-                elem: tensor.elem(),
-                bound: op.bound(),
-            });
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::{Checkpoint, ModelConfig};
     use crate::gpu::GpuOptions;
     use crate::model::{LoadOptions, Quant};
+    use crate::selftest::require;
     use pollster::block_on;
 
     #[test]
@@ -259,13 +189,5 @@ mod tests {
             }
             assert_eq!(model.adapter_names().count(), 0);
         }
-    }
-
-    #[test]
-    fn a_disagreement_is_an_error_that_names_the_kernel() {
-        let check = |ok| Check { variant: "add[baseline]".into(), error: 0.5, bound: 1e-5, ok };
-        assert!(require(&[check(true)]).is_ok());
-        let error = require(&[check(true), check(false)]).unwrap_err().to_string();
-        assert!(error.contains("add[baseline]") && error.contains("5e-1"), "{error}");
     }
 }
