@@ -42,7 +42,7 @@ pub(super) struct Inspect {
     pub(super) profile: bool,
 }
 
-/// A model, how it computes, and how to look into that.
+/// A model, and how it computes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(super) struct ModelArgs {
@@ -50,6 +50,21 @@ pub(super) struct ModelArgs {
     /// name.
     #[arg(long = "model", value_name = "MODEL")]
     pub(super) name: String,
+    #[command(flatten)]
+    how: Computation,
+}
+
+impl std::ops::Deref for ModelArgs {
+    type Target = Computation;
+
+    fn deref(&self) -> &Computation {
+        &self.how
+    }
+}
+
+/// How a model computes, and how to look into that.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct Computation {
     /// Frozen linear layers: nf4 (QLoRA) or none (the checkpoint's precision).
     #[arg(long, default_value = "nf4", value_parser = word::<Quant>(["nf4", "none"]))]
     pub(super) quant: Quant,

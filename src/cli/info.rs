@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Inspect;
 use super::session::Session;
-use crate::gpu::{AdapterReport, adapters};
+use crate::gpu::{AdapterReport, Caps, Gpu, adapters};
 use crate::kernels;
 
 pub(super) async fn run(session: &Session) -> Result<()> {
@@ -16,20 +16,9 @@ pub(super) async fn run(session: &Session) -> Result<()> {
     let gpu = session.gpu(Inspect::default(), None).await?;
     let (caps, printer) = (gpu.caps(), &session.printer);
     let variants = caps.variants(kernels::ALL);
-    let none = BTreeMap::new();
-    let measured = if caps.origin() == "tuned" { &caps.choices.bodies } else { &none };
+    let measured = measured(caps);
     let version = env!("CARGO_PKG_VERSION");
-    printer.object(&json!({
-        "version": version,
-        "adapters": found,
-        "device": caps.adapter,
-        "device_bytes": gpu.memory_bytes(),
-        "software": caps.software,
-        "policy": caps.policy.name(),
-        "variants": variants,
-        "variants_from": caps.origin(),
-        "choices": measured,
-    }))?;
+    printer.object(&facts(&found, &gpu))?;
     printer.line(format!("wgpu-lora {version}"))?;
     printer.line("\nadapters, best first")?;
     for adapter in &found {
@@ -41,13 +30,34 @@ pub(super) async fn run(session: &Session) -> Result<()> {
     };
     printer.line(format!("\ndevice: {} ({caps}), {memory}", caps.adapter.name))?;
     printer.line(format!("\nkernel variants ({})", caps.origin()))?;
-    for (context, body) in measured {
+    for (context, body) in &measured {
         printer.line(format!("  measured: {context}: {body}"))?;
     }
     for (key, variant) in &variants {
         printer.line(format!("  {key:<40} {variant}"))?;
     }
     Ok(())
+}
+
+/// All of it for programs.
+pub(super) fn facts(found: &[AdapterReport], gpu: &Gpu) -> Value {
+    let caps = gpu.caps();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "adapters": found,
+        "device": caps.adapter,
+        "device_bytes": gpu.memory_bytes(),
+        "software": caps.software,
+        "policy": caps.policy.name(),
+        "variants": caps.variants(kernels::ALL),
+        "variants_from": caps.origin(),
+        "choices": measured(caps),
+    })
+}
+
+/// Bodies that run because they were measured.
+fn measured(caps: &Caps) -> BTreeMap<String, String> {
+    if caps.origin() == "tuned" { caps.choices.bodies.clone() } else { BTreeMap::new() }
 }
 
 fn describe(a: &AdapterReport) -> String {

@@ -6,6 +6,7 @@ mod adapters;
 mod args;
 mod bench;
 mod charts;
+mod doctor;
 mod evaluate;
 mod export;
 mod files;
@@ -71,6 +72,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Measure kernels, a training step, a prompt, generation, or loading.
     Bench(bench::BenchArgs),
+    /// Judge this adapter: whether its numbers are right, and how near it comes to its ceilings.
+    Doctor(doctor::DoctorArgs),
     /// Write the text of every kernel variant, for shader checks.
     #[command(hide = true)]
     Shaders(shaders::ShadersArgs),
@@ -120,6 +123,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(&session, args).await,
         Command::Predict(args) => predict::run(&session, args).await,
         Command::Bench(args) => bench::run(&session, args).await,
+        Command::Doctor(args) => doctor::run(&session, args).await,
         Command::Shaders(args) => shaders::run(&session, args),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::args::{Global, Inspect, ModelArgs};
+use super::args::{Computation, Global, Inspect};
 use super::files::{Files, say_notes};
 use super::printer::Printer;
 use crate::Error;
@@ -45,6 +45,11 @@ fn tune_seconds() -> Result<u64> {
         }),
         Err(_) => Ok(TUNE_SECONDS),
     }
+}
+
+/// Measures kernel variants for as long as the user allows.
+pub(super) fn measure(gpu: &Gpu) -> Result<Tuned> {
+    Ok(tune(gpu, Duration::from_secs(tune_seconds()?.saturating_sub(TO_END)))?)
 }
 
 /// What was measured, a line each.
@@ -97,6 +102,12 @@ impl Session {
         Session { printer, device: global.device.clone(), tune: !global.no_tune && !hot_shaders() }
     }
 
+    /// The flags that make the session of another process of this program like this one.
+    pub(super) fn flags(&self) -> Vec<String> {
+        let device = self.device.iter().flat_map(|name| ["--device".to_owned(), name.clone()]);
+        device.chain((!self.tune).then(|| "--no-tune".into())).collect()
+    }
+
     /// A bar for each file that is downloaded.
     pub(super) fn downloads(&self) -> impl FnMut(&str, u64, u64) {
         let mut shown = None;
@@ -133,11 +144,11 @@ impl Session {
         if !self.tune || inspect.verify || !gpu.caps().is_untuned() {
             return Ok(gpu);
         }
-        let most = tune_seconds()?;
         self.printer.note(format!(
-            "measuring kernel variants on this adapter, at most {most} s, once (--no-tune: as shipped)",
+            "measuring kernel variants on this adapter, at most {} s, once (--no-tune: as shipped)",
+            tune_seconds()?
         ));
-        let choices = match tune(&gpu, Duration::from_secs(most.saturating_sub(TO_END))) {
+        let choices = match measure(&gpu) {
             Ok(tuned) => {
                 describe(&tuned).iter().for_each(|line| self.printer.note(line));
                 tuned.choices
@@ -147,13 +158,18 @@ impl Session {
                 Choices { origin: Origin::Tuned, ..Choices::default() }
             }
         };
-        if let Some(folder) = kept_folder()
+        self.keep(&choices, &gpu);
+        drop(gpu);
+        self.open(inspect, Policy::Auto, Tuning::Given(choices)).await
+    }
+
+    /// Keeps what was measured for the next time, unless measurements are not wanted.
+    pub(super) fn keep(&self, choices: &Choices, gpu: &Gpu) {
+        if let Some(folder) = kept_folder().filter(|_| self.tune)
             && let Err(error) = choices.keep(&folder, &gpu.caps().adapter)
         {
             self.printer.warn(format!("measured again next time: {}: {error}", folder.display()));
         }
-        drop(gpu);
-        self.open(inspect, Policy::Auto, Tuning::Given(choices)).await
     }
 
     /// Opens the device.
@@ -214,11 +230,11 @@ impl Session {
         &self,
         gpu: &Gpu,
         files: &Files,
-        args: &ModelArgs,
+        how: &Computation,
         positions: usize,
     ) -> Result<Model> {
-        let mut model = self.load(gpu, files, args.quant, positions).await?;
-        model.set_precision(args.precision);
+        let mut model = self.load(gpu, files, how.quant, positions).await?;
+        model.set_precision(how.precision);
         Ok(model)
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{Check, Trial};
-use crate::Result;
 use crate::gpu::{Gpu, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::kernels::ALL;
-use crate::kernels::cases::{CASES, Inputs};
+use crate::kernels::cases::{CASES, Case, Inputs};
+use crate::{Error, Result};
 
 /// Runs every kernel in every variant that `gpu` chooses for any data, with small reproducible
 /// inputs, and compares every output with its twin's: each variant's worst [`Check`] goes to
@@ -16,7 +16,8 @@ use crate::kernels::cases::{CASES, Inputs};
 /// that the adapter can run. In the attention of the body `planted` keys and values are exchanged:
 /// for tests that a fault is found.
 ///
-/// **Errors** [`Error::Device`](crate::Error::Device) if the driver refuses a kernel.
+/// **Errors** [`Error::Device`] and [`Error::DeviceLost`] name the kernel at which the driver
+/// failed. Its variants count as met: another call with a new device goes on behind it.
 pub async fn kernels(
     gpu: &Gpu,
     met: &mut BTreeSet<String>,
@@ -31,36 +32,63 @@ pub async fn kernels(
         if due.is_empty() {
             continue;
         }
-        let mut worst: BTreeMap<String, Check> = BTreeMap::new();
-        for size in case.sizes_of_every_body() {
-            let inputs = Inputs::new(gpu).with_half(true);
-            let mut trials = Vec::new();
-            (case.run)(&inputs, size, &mut |op| {
-                let selection = gpu.caps().select(op.kernel(), &op.roles())?;
-                let variant = selection.name();
-                if !due.contains(&variant) {
-                    return Ok(());
-                }
-                let crossed = Crossed(op);
-                let is_planted =
-                    planted == Some(selection.body.name) && op.kernel().name == CROSSED;
-                let ran: &dyn Op = if is_planted { &crossed } else { op };
-                trials.push(Trial::begin(&inputs, ran, op, variant)?);
-                Ok(())
-            })?;
-            for trial in trials {
-                let check = trial.finish().await?;
-                let all = match worst.remove(&check.variant) {
-                    Some(before) => before.worse(check),
-                    None => check,
-                };
-                worst.insert(all.variant.clone(), all);
+        match worst(gpu, case, &due, planted).await {
+            Ok(checks) => {
+                met.extend(checks.keys().cloned());
+                checks.into_values().for_each(&mut *tell);
+            }
+            Err(error) => {
+                met.extend(due);
+                return Err(at_kernel(error, case.kernel));
             }
         }
-        met.extend(worst.keys().cloned());
-        worst.into_values().for_each(&mut *tell);
     }
     Ok(())
+}
+
+/// The worst check of each variant that is due.
+async fn worst(
+    gpu: &Gpu,
+    case: &Case,
+    due: &BTreeSet<String>,
+    planted: Option<&str>,
+) -> Result<BTreeMap<String, Check>> {
+    let mut worst: BTreeMap<String, Check> = BTreeMap::new();
+    for size in case.sizes_of_every_body() {
+        let inputs = Inputs::new(gpu).with_half(true);
+        let mut trials = Vec::new();
+        (case.run)(&inputs, size, &mut |op| {
+            let selection = gpu.caps().select(op.kernel(), &op.roles())?;
+            let variant = selection.name();
+            if !due.contains(&variant) {
+                return Ok(());
+            }
+            let crossed = Crossed(op);
+            let is_planted = planted == Some(selection.body.name) && case.kernel == CROSSED;
+            let ran: &dyn Op = if is_planted { &crossed } else { op };
+            trials.push(Trial::begin(&inputs, ran, op, variant)?);
+            Ok(())
+        })?;
+        for trial in trials {
+            let check = trial.finish().await?;
+            let all = match worst.remove(&check.variant) {
+                Some(before) => before.worse(check),
+                None => check,
+            };
+            worst.insert(all.variant.clone(), all);
+        }
+    }
+    Ok(worst)
+}
+
+/// What the driver says, with the kernel at which it did.
+fn at_kernel(error: Error, kernel: &str) -> Error {
+    let during = format!("the self-test of {kernel}");
+    match error {
+        Error::Device { why, .. } => Error::Device { during, why },
+        Error::DeviceLost { why, .. } => Error::DeviceLost { during, why },
+        other => other,
+    }
 }
 
 /// The kernel in which a fault can be planted.
@@ -112,6 +140,20 @@ mod tests {
         let all: BTreeSet<String> = gpu.caps().variants(ALL).into_values().collect();
         assert_eq!(met, all, "variants without a case");
         checks
+    }
+
+    #[test]
+    fn a_driver_that_fails_is_named_with_the_kernel_and_another_call_goes_on() {
+        let gpu = block_on(Gpu::with(GpuOptions { validate_only: true, ..Default::default() }));
+        let gpu = gpu.unwrap();
+        gpu.destroy();
+        let mut met = BTreeSet::new();
+        let fail = |met: &mut BTreeSet<String>| {
+            let ran = block_on(kernels(&gpu, met, None, &mut |_| panic!("nothing was run")));
+            ran.unwrap_err().to_string()
+        };
+        assert!(fail(&mut met).contains("the self-test of linear_fwd"));
+        assert!(fail(&mut met).contains("the self-test of linear_few"));
     }
 
     #[test]

@@ -41,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "quant",
             "reference",
             "report",
+            "selftest",
             "train",
         ],
     ),

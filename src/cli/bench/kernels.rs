@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::Value;
 
 use super::shapes::{MODELS, ROWS, Size, sizes};
+use super::timing::{Ceilings, Effort, time};
 use crate::Error;
 use crate::cli::args::Inspect;
 use crate::cli::session::{Session, policy_from_env};
-use crate::gpu::{Gpu, Op, Policy, Work};
+use crate::format::ModelShape;
+use crate::gpu::{Gpu, Policy};
 use crate::kernels;
 use crate::kernels::cases::{CASES, Case, Inputs, STORAGES};
 
@@ -37,10 +39,6 @@ impl KernelArgs {
     }
 }
 
-/// A kernel is timed this often, or as often as fits into [`SECONDS`].
-const MOST: usize = 20;
-const SECONDS: f64 = 0.5;
-
 fn parse(shape: &str) -> Result<Size, Error> {
     let numbers: Vec<usize> = shape.split('x').filter_map(|n| n.parse().ok()).collect();
     match *numbers.as_slice() {
@@ -59,44 +57,6 @@ fn policies(all: bool) -> Result<Vec<Policy>> {
     }
     let names = ["auto"].into_iter().chain(Policy::names(kernels::ALL));
     names.map(|name| Ok(Policy::named(name, kernels::ALL)?)).collect()
-}
-
-/// What this adapter does at most: measured, not read from a data sheet.
-#[derive(Clone, Copy)]
-struct Ceilings {
-    flops: f64,
-    /// Of 16 bits, where the adapter has them.
-    half_flops: Option<f64>,
-    bytes: f64,
-}
-
-impl Ceilings {
-    /// Copies and multiplies for a moment.
-    fn measure(gpu: &Gpu) -> crate::Result<Ceilings> {
-        let inputs = Inputs::new(gpu).with_half(true);
-        let mut best = Ceilings { flops: 0.0, half_flops: None, bytes: 0.0 };
-        for case in CASES.iter().filter(|case| case.kernel.starts_with("ceiling_")) {
-            (case.run)(&inputs, case.usual, &mut |op| {
-                let (work, seconds) = (op.work(), all_seconds(gpu, op)?[0]);
-                match op.kernel().name {
-                    "ceiling_fma" if op.context().half => {
-                        best.half_flops = Some(work.flops as f64 / seconds);
-                    }
-                    "ceiling_fma" => best.flops = work.flops as f64 / seconds,
-                    _ => best.bytes = work.bytes as f64 / seconds,
-                }
-                Ok(())
-            })?;
-        }
-        Ok(best)
-    }
-
-    /// The share of the time that no kernel could avoid: of its operations or of its bytes,
-    /// whichever takes longer.
-    fn percent(&self, work: Work, seconds: f64) -> f64 {
-        let least = (work.flops as f64 / self.flops).max(work.bytes as f64 / self.bytes);
-        100.0 * least / seconds
-    }
 }
 
 /// Variants that equal their twins, those that do not, and those that were met.
@@ -138,15 +98,8 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
         let due: BTreeSet<String> = verdicts.fine.difference(&before).cloned().collect();
         let time = |case: &Case, size: Size, storages| {
             let inputs = Inputs::stored(&gpu, storages).with_half(true);
-            (case.run)(&inputs, size, &mut |op| {
-                let name = gpu.caps().select(op.kernel(), &op.context())?.name();
-                if !due.contains(&name) {
-                    return Ok(());
-                }
-                let seconds = median_seconds(&gpu, op)?;
-                report(session, &gpu, &name, size, seconds, op.work(), ceilings)
-                    .map_err(|e| Error::invalid("stdout", e))
-            })
+            let told = &mut |row| report(session, row).map_err(|e| Error::invalid("stdout", e));
+            time(&inputs, case, size, (ceilings, Effort::FULL), &|name| due.contains(name), told)
         };
         if shape.is_some() || args.all_variants {
             let met =
@@ -158,7 +111,8 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
         }
         let mut left_out = 0;
         let over = || start.elapsed().as_secs_f64() > args.seconds;
-        for model in &MODELS {
+        for name in MODELS {
+            let model = &ModelShape::named(name)?.config();
             for m in ROWS {
                 let rows = CASES.iter().flat_map(|case| {
                     sizes(case, model, m).into_iter().map(move |(size, kept)| (case, size, kept))
@@ -172,11 +126,12 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
                 }
             }
             if !over() {
-                session.printer.note(format!("{}: done", model.name));
+                session.printer.note(format!("{name}: done"));
             }
         }
         // Kernels without rows.
-        for case in CASES.iter().filter(|case| sizes(case, &MODELS[0], 512).is_empty()) {
+        let first = ModelShape::named(MODELS[0])?.config();
+        for case in CASES.iter().filter(|case| sizes(case, &first, 512).is_empty()) {
             time(case, case.usual, STORAGES)?;
         }
         if left_out > 0 {
@@ -254,17 +209,9 @@ fn small(case: &Case, size: Size) -> Size {
     [m, n, k]
 }
 
-/// Small sizes that meet every body: few rows and many, rows of whole blocks or not, every head.
+/// Small sizes that meet every body, the one like `size` first.
 fn small_sizes(case: &Case, size: Size) -> Vec<Size> {
-    let ([m, n, k], like) = (case.small, small(case, size));
-    let mut all = vec![like, case.small];
-    if case.kernel.starts_with("attention") {
-        all.extend([64, 128].map(|e| [m, n, e]));
-    }
-    if case.kernel.starts_with("linear") {
-        all.extend([[1, n, k], [m, n, k - 8], [1, n, k - 8]]);
-    }
-    all
+    [vec![small(case, size)], case.sizes_of_every_body()].concat()
 }
 
 /// Names of the case's variants that match and were not met before.
@@ -285,54 +232,17 @@ fn due(
     Ok(names)
 }
 
-/// Half of the runs are faster.
-fn median_seconds(gpu: &Gpu, op: &dyn Op) -> crate::Result<f64> {
-    let timed = all_seconds(gpu, op)?;
-    Ok(timed[timed.len() / 2])
-}
-
-/// The fastest first.
-fn all_seconds(gpu: &Gpu, op: &dyn Op) -> crate::Result<Vec<f64>> {
-    let start = Instant::now();
-    let selection = gpu.caps().select(op.kernel(), &op.context())?;
-    let mut all = Vec::new();
-    while all.len() < MOST && (all.len() < 2 || start.elapsed().as_secs_f64() < SECONDS) {
-        all.push(gpu.seconds(op, &selection)?);
-    }
-    // The first one compiles.
-    let mut timed = all.split_off(1);
-    timed.sort_by(f64::total_cmp);
-    Ok(timed)
-}
-
-fn report(
-    session: &Session,
-    gpu: &Gpu,
-    name: &str,
-    [m, n, k]: Size,
-    seconds: f64,
-    work: Work,
-    ceilings: Ceilings,
-) -> Result<()> {
-    let (kernel, variant) = name.split_once('[').unwrap_or((name, ""));
-    let variant = variant.trim_end_matches(']');
-    let shape = format!("{m}x{n}x{k}");
-    let (gflops, gbps) = (work.flops as f64 / seconds / 1e9, work.bytes as f64 / seconds / 1e9);
-    let percent = ceilings.percent(work, seconds);
-    session.printer.object(&json!({
-        "name": kernel,
-        "shape": shape,
-        "variant": variant,
-        "adapter": gpu.caps().adapter.name,
-        "ms": seconds * 1e3,
-        "gflops": gflops,
-        "gbps": gbps,
-        "percent_of_ceiling": percent,
-        "flops": work.flops,
-        "bytes": work.bytes,
-    }))?;
-    let ms = seconds * 1e3;
-    session
-        .printer
-        .line(format!("{name:<58} {shape:>15} {ms:>10.3} {gflops:>9.1} {gbps:>8.2} {percent:>9.1}"))
+fn report(session: &Session, row: Value) -> Result<()> {
+    session.printer.object(&row)?;
+    let text = |key: &str| row[key].as_str().unwrap_or_default();
+    let number = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
+    let name = format!("{}[{}]", text("name"), text("variant"));
+    session.printer.line(format!(
+        "{name:<58} {:>15} {:>10.3} {:>9.1} {:>8.2} {:>9.1}",
+        text("shape"),
+        number("ms"),
+        number("gflops"),
+        number("gbps"),
+        number("percent_of_ceiling")
+    ))
 }

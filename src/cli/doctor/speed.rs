@@ -1,0 +1,174 @@
+//! How fast this adapter is, and how far from what it could do.
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::stages::Stand;
+use crate::cli::args::{Computation, Inspect};
+use crate::cli::bench::passes::{Step, StepSize, Subject, decode, prefill};
+use crate::cli::bench::random_files;
+use crate::cli::bench::shapes::sizes;
+use crate::cli::bench::timing::{Ceilings, Effort, time};
+use crate::format::ModelShape;
+use crate::gpu::{Gpu, Policy};
+use crate::kernels::cases::{CASES, Inputs};
+use crate::model::{LoadOptions, MemoryPlan, Quant};
+
+/// Rows of a training batch, and one token.
+const ROWS: [usize; 2] = [512, 1];
+
+/// Submissions that take longer hold up a screen.
+const LONG_MS: f64 = 500.0;
+
+/// Of one kernel at one size: there are many.
+const EFFORT: Effort = Effort { runs: 5, seconds: 0.1 };
+
+pub(super) async fn run(stand: &Stand<'_>) -> Result<()> {
+    let shapes = match (stand.args.brief, stand.args.quick) {
+        (true, _) => ["tiny"].as_slice(),
+        (_, true) => &["smollm2-135m"],
+        _ => &["llama-3.2-1b", "llama-3.2-3b"],
+    };
+    let gpu = stand.gpu(None).await?;
+    stand.doing("ceilings")?;
+    let ceilings = Ceilings::measure(&gpu)?;
+    let matrix = if stand.args.brief { None } else { matrix_flops(stand, ceilings).await? };
+    let giga = |value: Option<f64>| value.map(|value| value / 1e9);
+    stand.field(
+        "ceilings",
+        json!({
+            "copy_gbps": ceilings.bytes / 1e9,
+            "fma_gflops": ceilings.flops / 1e9,
+            "fma_f16_gflops": giga(ceilings.half_flops),
+            "matrix_gflops": giga(matrix),
+        }),
+    )?;
+    for name in shapes {
+        kernels(stand, &gpu, name, ceilings)?;
+    }
+    drop(gpu);
+    passes(stand, shapes[0]).await
+}
+
+/// The fastest product on matrix units, where there are any.
+async fn matrix_flops(stand: &Stand<'_>, ceilings: Ceilings) -> Result<Option<f64>> {
+    let mut best = None;
+    for name in ["cooperative", "cooperative_f16"] {
+        let gpu = stand.gpu(Some(Policy::Prefer(name.into()))).await?;
+        let caps = gpu.caps();
+        if !caps.cooperative_f32 && !caps.cooperative_f16 {
+            continue;
+        }
+        let is_cooperative = |variant: &str| variant.contains("[cooperative");
+        let inputs = Inputs::new(&gpu).with_half(true);
+        for case in CASES.iter().filter(|case| case.kernel == "linear_fwd") {
+            let effort = (ceilings, Effort::FULL);
+            time(&inputs, case, case.usual, effort, &is_cooperative, &mut |row| {
+                let gflops = row["gflops"].as_f64().unwrap_or_default();
+                best = Some(best.unwrap_or(0f64).max(gflops * 1e9));
+                Ok(())
+            })?;
+        }
+    }
+    Ok(best)
+}
+
+/// Every kernel that a model of this shape runs.
+fn kernels(stand: &Stand<'_>, gpu: &Gpu, shape: &str, ceilings: Ceilings) -> Result<()> {
+    let model = ModelShape::named(shape)?.config();
+    for m in ROWS {
+        stand.doing(format!("kernels in the shape of {shape}, rows: {m}"))?;
+        for case in CASES {
+            for (size, storages) in sizes(case, &model, m) {
+                let inputs = Inputs::stored(gpu, storages);
+                let mut rows = Vec::new();
+                time(&inputs, case, size, (ceilings, EFFORT), &|_| true, &mut |row| {
+                    rows.push(row);
+                    Ok(())
+                })?;
+                for mut row in rows {
+                    row["model_shape"] = shape.into();
+                    stand.row("timed", row)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The largest shape up to `wanted` whose weights take at most half of the device's memory.
+fn fitting(gpu: &Gpu, wanted: &str) -> Result<ModelShape> {
+    let most = gpu.memory_bytes().unwrap_or(u64::MAX) / 2;
+    let options = LoadOptions { quant: Quant::Nf4, max_positions: 512 };
+    let upto = ModelShape::ALL.into_iter().rev().skip_while(|shape| shape.name != wanted);
+    for shape in upto {
+        if MemoryPlan::weights(&shape.config(), None, options)?.total() <= most {
+            return Ok(shape);
+        }
+    }
+    bail!("no model fits into half of {most} bytes")
+}
+
+/// A training step, a prompt, and generation.
+async fn passes(stand: &Stand<'_>, wanted: &str) -> Result<()> {
+    let session = stand.session;
+    let gpu = stand.gpu(None).await?;
+    let shape = fitting(&gpu, wanted)?;
+    let how = Computation { inspect: Inspect::default(), ..Computation::default() };
+    let mut at = Subject { session, gpu, files: random_files(shape, how.quant)?, how };
+    stand.field("model_shape", shape.name.into())?;
+    // A software adapter takes seconds for a row.
+    let few = at.gpu.caps().software || stand.args.brief;
+    let size = StepSize {
+        batch: if few { 1 } else { 4 },
+        seq: 128,
+        rank: 16,
+        target_modules: "all-linear".into(),
+        gradient_checkpointing: "auto".into(),
+    };
+
+    stand.doing(format!("a training step in the shape of {}", shape.name))?;
+    let mut step = Step::new(&at, &size).await?;
+    let seconds = step.seconds(if few { 1 } else { 3 }).await?;
+    let row = step.row(&at, seconds);
+    memory(stand, &row)?;
+    at.gpu.start_profile();
+    step.seconds(1).await?;
+    let longest = at.gpu.take_profile().map(|profile| profile.longest_submission_ns / 1e6);
+    stand.field("longest_submission_ms", longest.into())?;
+    let mut found = vec![told("a step", &row)];
+    stand.field("step", row)?;
+    drop(step);
+
+    stand.doing("a prompt")?;
+    // Pipelines and images of the step are gone with its device.
+    at.gpu = stand.gpu(None).await?;
+    let row = prefill(&at, 128).await?;
+    found.push(told("a prompt", &row));
+    stand.field("prefill", row)?;
+    stand.doing("generation")?;
+    let row = decode(&at, 16).await?;
+    found.push(told("generation", &row));
+    stand.field("decode", row)?;
+    if let Some(ms) = longest.filter(|ms| *ms > LONG_MS && !at.gpu.caps().software) {
+        stand.wrong(format!("a submission took {ms:.0} ms: a screen waits as long"))?;
+    }
+    stand.summary(format!("{}: {}", shape.name, found.join(", ")))
+}
+
+/// Planned against measured memory of a training step.
+fn memory(stand: &Stand<'_>, row: &Value) -> Result<()> {
+    let bytes = |key: &str| row[key].as_u64().unwrap_or_default();
+    let planned = bytes("planned_bytes");
+    let measured = bytes("tensor_bytes") + bytes("image_bytes");
+    stand.field("planned_bytes", planned.into())?;
+    stand.field("measured_bytes", measured.into())?;
+    if measured > planned {
+        stand.wrong(format!("a step takes {measured} bytes, {planned} were planned"))?;
+    }
+    Ok(())
+}
+
+fn told(what: &str, row: &Value) -> String {
+    format!("{what} {:.1} tokens/s", row["tokens_per_second"].as_f64().unwrap_or(f64::NAN))
+}
