@@ -20,8 +20,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// Small sizes that together meet every body: few rows and many, rows of whole blocks or not,
-    /// every head.
+    /// Small sizes that together meet every body: few rows and many, rows of whole blocks, of whole
+    /// eights, and of neither, every head.
     pub fn sizes_of_every_body(&self) -> Vec<[usize; 3]> {
         let [m, n, k] = self.small;
         let mut all = vec![self.small];
@@ -29,7 +29,7 @@ impl Case {
             all.extend([16, 64, 128].map(|head_dim| [m, n, head_dim]));
         }
         if self.kernel.starts_with("linear") {
-            all.extend([[1, n, k], [m, n, k - 8], [1, n, k - 8]]);
+            all.extend([k, k - 8, k - 1].into_iter().flat_map(|k| [[m, n, k], [1, n, k]]).skip(1));
         }
         if self.kernel == "dora_norm" {
             all.push([m, n, k - 8]);

@@ -9,6 +9,7 @@
 mod answers;
 mod continued;
 mod data;
+mod doctor;
 mod errors;
 mod faults;
 mod generate;
