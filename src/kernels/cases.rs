@@ -31,6 +31,9 @@ impl Case {
         if self.kernel.starts_with("linear") {
             all.extend([k, k - 8, k - 1].into_iter().flat_map(|k| [[m, n, k], [1, n, k]]).skip(1));
         }
+        if self.kernel.starts_with("lora_") {
+            all.push([m, n, k - 1]);
+        }
         if self.kernel == "dora_norm" {
             all.push([m, n, k - 8]);
         }
