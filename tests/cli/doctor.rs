@@ -63,9 +63,11 @@ fn a_good_adapter_is_told_to_be_one() {
     let timed =
         |row: &&Value| row["percent_of_ceiling"].as_f64() > Some(0.0) && row["gflops"].is_number();
     assert!(kernels.iter().any(|row| checked(&row) && timed(&row)), "{kernels:?}");
-    let is_fwd = |row: &&Value| row["name"] == "linear_fwd" && row["shape"] == "512x128x64";
-    assert!(kernels.iter().filter(is_fwd).all(|row| row["variant"].is_string()));
-    assert!(kernels.iter().any(|row| is_fwd(&row)), "{kernels:?}");
+    let is_fwd = |row: &Value| {
+        let shape = row["shape"].as_str().unwrap_or_default();
+        row["name"] == "linear_fwd" && shape.ends_with("x128x64") && row["variant"].is_string()
+    };
+    assert!(kernels.iter().any(is_fwd), "{kernels:?}");
 
     // What is pasted says who made the adapter, not whose machine it is.
     let page = place.read("found/doctor.md");

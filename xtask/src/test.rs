@@ -120,6 +120,11 @@ pub fn command(flags: &Flags) -> Result<()> {
     let tools = ["test", "--release", "--package", "xtask", "--package", "shader-check"];
     report.part("tests of the tools", &mut cargo(&tools))?;
 
+    if ci {
+        let mut doctor = sh::program(&["doctor", "--quick", "--out", "target/doctor"]);
+        report.part("doctor", adapter.apply(&mut doctor))?;
+    }
+
     if !quick {
         let start = Instant::now();
         match wasm::Toolchain::ensure().and_then(|toolchain| toolchain.check()) {
