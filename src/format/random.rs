@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde_json::json;
 
 use super::checkpoint::Checkpoint;
-use super::hf_config::ModelConfig;
+use super::hf::ModelConfig;
 use super::module::Module;
 use super::names::{EMBED, HEAD, NORM};
 use super::safetensors::{DType, SafetensorsFile};

@@ -1,7 +1,7 @@
 //! Shapes of published models: what can be measured of them without their files.
 
 use super::family::Family;
-use super::hf_config::ModelConfig;
+use super::hf::ModelConfig;
 use super::rope::{Rope, RopeScaling};
 use super::safetensors::DType;
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{Check, Trial};
-use crate::gpu::{Gpu, HostBuffers, Kernel, Op, Selection, Tensor, Work};
+use crate::gpu::{Context, Gpu, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::kernels::ALL;
 use crate::kernels::cases::{CASES, Case, Inputs};
 use crate::{Error, Result};
@@ -53,7 +53,7 @@ async fn worst(
         let inputs = Inputs::new(gpu).with_half(true);
         let mut trials = Vec::new();
         (case.run)(&inputs, size, &mut |op| {
-            let selection = gpu.caps().select(op.kernel(), &op.roles())?;
+            let selection = gpu.caps().select(op.kernel(), &op.context())?;
             let variant = selection.name();
             if met.contains(&variant) {
                 return Ok(());
@@ -107,8 +107,8 @@ impl Op for Crossed<'_> {
     fn dispatch(&self, selection: &Selection) -> Result<[u32; 3]> {
         self.0.dispatch(selection)
     }
-    fn roles(&self) -> Vec<(&'static str, &'static str)> {
-        self.0.roles()
+    fn context(&self) -> Context {
+        self.0.context()
     }
     fn work(&self) -> Work {
         self.0.work()

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::shapes::Size;
-use crate::gpu::{Gpu, HALF, Op, Work};
+use crate::gpu::{Gpu, Op, Work};
 use crate::kernels::cases::{CASES, Case, Inputs};
 
 /// How often an operation is timed: at most so many times, and no more behind so many seconds. The
@@ -39,7 +39,7 @@ impl Ceilings {
             (case.run)(&inputs, case.usual, &mut |op| {
                 let (work, seconds) = (op.work(), all_seconds(gpu, op, Effort::FULL)?[0]);
                 match op.kernel().name {
-                    "ceiling_fma" if op.roles().contains(&HALF) => {
+                    "ceiling_fma" if op.context().half => {
                         best.half_flops = Some(work.flops as f64 / seconds);
                     }
                     "ceiling_fma" => best.flops = work.flops as f64 / seconds,
@@ -62,7 +62,7 @@ impl Ceilings {
 /// The fastest first.
 fn all_seconds(gpu: &Gpu, op: &dyn Op, effort: Effort) -> crate::Result<Vec<f64>> {
     let start = Instant::now();
-    let selection = gpu.caps().select(op.kernel(), &op.roles())?;
+    let selection = gpu.caps().select(op.kernel(), &op.context())?;
     let mut all = Vec::new();
     while all.len() < 2 || all.len() < effort.runs && start.elapsed().as_secs_f64() < effort.seconds
     {
@@ -86,7 +86,7 @@ pub(in crate::cli) fn time(
 ) -> crate::Result<()> {
     let gpu = inputs.gpu();
     (case.run)(inputs, size, &mut |op| {
-        let name = gpu.caps().select(op.kernel(), &op.roles())?.name();
+        let name = gpu.caps().select(op.kernel(), &op.context())?.name();
         if !wanted(&name) {
             return Ok(());
         }
