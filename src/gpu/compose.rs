@@ -28,9 +28,9 @@ impl Target {
 }
 
 /// Composed text and where its lines come from.
-pub struct ModuleText {
+pub(super) struct ModuleText {
     /// The WGSL text.
-    pub text: String,
+    pub(super) text: String,
     /// First line in the text, and the file in `shaders`, in ascending order.
     map: Vec<(usize, &'static str)>,
 }
@@ -94,7 +94,7 @@ fn require(name: &str, modules: &mut Vec<&'static Source>) {
 }
 
 /// Puts a variant's text together.
-pub fn compose(selection: &Selection, target: Target) -> ModuleText {
+pub(super) fn compose(selection: &Selection, target: Target) -> ModuleText {
     let mut out = ModuleText { text: String::new(), map: Vec::new() };
     for capability in selection.capabilities() {
         match capability {

@@ -50,7 +50,7 @@ pub use adapter::{AdapterReport, SHARD_BYTES, SHARD_ROWS};
 pub use body::{Access, Body, Kernel, Needs, On};
 pub use caps::Caps;
 pub use choices::{Choices, Origin, Tuning};
-pub use compose::{COOPERATIVE, ModuleText, Target, compose};
+pub use compose::{COOPERATIVE, Target};
 pub use context::{Context, HALF, HEADS, Prologue, Rank, Takes, Weight};
 pub use device::Gpu;
 pub use dispatch::PARAMS_BYTES;

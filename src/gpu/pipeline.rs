@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::compose::compose;
 use super::dispatch::{PARAMS_BYTES, SLOT};
 use super::images::{FORMAT, Operand};
 use super::select::FromImage;
 use super::variant::{Pipeline, Variant};
-use super::{Access, Body, Form, Gpu, Op, Selection, Target, Tensor, compose};
+use super::{Access, Body, Form, Gpu, Op, Selection, Target, Tensor};
 use crate::{Error, Result};
 
 /// The driver's checks of a shader: none, since ours guard every index; all, where they come from

@@ -1,7 +1,6 @@
 //! Weights from a checkpoint to the device, in pieces: the host never holds the model.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use super::llama::Model;
 use super::plan::{Device, MemoryPlan};
@@ -9,13 +8,13 @@ use super::precision::Precision;
 use super::stats::STATS;
 use super::weight_plan::{self, Bank, Room};
 use super::weights::{Layer, LoadOptions, Quant, Shard};
+use crate::Result;
 use crate::format::Module;
-use crate::format::{Checkpoint, ModelConfig, NORM, check_window, read_prequantized};
+use crate::format::{Checkpoint, ModelConfig, NORM, check_window, read_nf4, read_prequantized};
 use crate::gpu::{Elem, Gpu, Tensor};
 use crate::kernels::{Dense, Matrix, Nf4Words, words_of};
-use crate::quant::{Nf4Matrix, Nf4Quantizer, Nf4Scales, dynamic8_code};
+use crate::quant::{Nf4Matrix, Nf4Scales, dynamic8_code};
 use crate::random::Fingerprint;
-use crate::{Error, Result};
 
 /// Bytes done, bytes in all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -210,33 +209,14 @@ impl Loader<'_> {
     fn linear(&mut self, layer: usize, module: Module, room: Option<Room>) -> Result<Vec<Shard>> {
         let name = module.weight(layer);
         let (rows, cols) = module.shape(self.config);
-        let found = read_prequantized(self.checkpoint, &name)?;
-        let Some(room) = room else { return self.dense_shards(&name, rows, cols) };
-        if let Some(found) = found {
-            let got = [found.matrix.rows, found.matrix.cols];
-            if got != [rows, cols] {
-                return Err(Error::Shape {
-                    op: self.checkpoint.name().into(),
-                    tensor: name,
-                    expected: format!("{:?}", [rows, cols]),
-                    got: format!("{got:?}"),
-                });
-            }
-            self.advance(found.matrix.bytes() as u64);
-            return self.place(&name, &room, &found.matrix);
-        }
-        let info = self.checkpoint.expect(&name, &[rows, cols])?;
-        let bytes = info.dtype.bytes() as u64;
-        self.dense(&name)?;
-        let mut quantizer = Nf4Quantizer::new(rows, cols)?;
-        for at in (0..rows * cols).step_by(PIECE) {
-            let range: Range<usize> = at..(at + PIECE).min(rows * cols);
-            quantizer.push(&self.checkpoint.read_f32(&name, range.clone())?).map_err(|e| {
-                Error::format(self.checkpoint.name(), format!("tensor `{name}`"), e)
-            })?;
-            self.advance(range.len() as u64 * bytes);
-        }
-        let nf4 = quantizer.finish(self.quant == Quant::Nf4)?;
+        let (checkpoint, double) = (self.checkpoint, self.quant == Quant::Nf4);
+        let Some(room) = room else {
+            // Another program's quantization is refused by its name.
+            read_prequantized(checkpoint, &name)?;
+            return self.dense_shards(&name, rows, cols);
+        };
+        let nf4 =
+            read_nf4(checkpoint, &name, [rows, cols], double, &mut |read| self.advance(read))?;
         self.place(&name, &room, &nf4)
     }
 

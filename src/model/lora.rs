@@ -15,9 +15,6 @@ use crate::{Error, Result};
 /// Shape and values by PEFT key.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Settings of a new adapter.
-pub type LoraConfig = AdapterConfig;
-
 /// `ΔW = scale · B·A` of one linear layer, and DoRA's magnitudes.
 #[derive(Debug)]
 pub(super) struct Pair {

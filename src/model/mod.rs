@@ -30,7 +30,7 @@ pub use kv_cache::KvCache;
 pub use llama::{Model, TrainableParameters};
 pub use load::{Progress, upload_nf4};
 pub(crate) use lora::Outline;
-pub use lora::{Adapter, LoraConfig, Tensors};
+pub use lora::{Adapter, Tensors};
 pub use lora_notes::adapter_notes;
 pub use plan::MemoryPlan;
 pub(crate) use plan::{Allocate, Device, Purpose};

@@ -172,14 +172,17 @@ fn parts_that_do_not_fit_are_refused() {
 fn weights_are_read_as_nf4_whatever_is_stored() {
     let (stored, plain) =
         (checkpoint("f32_single"), Checkpoint::open(golden().join("model/tiny_a")).unwrap());
-    let ours = read_nf4(&plain, Q, [64, 64], false).unwrap();
-    assert!(read_nf4(&stored, Q, [64, 64], true).unwrap() == ours, "stored scales stay single");
+    let ours = read_nf4(&plain, Q, [64, 64], false, &mut |_| {}).unwrap();
+    assert!(
+        read_nf4(&stored, Q, [64, 64], true, &mut |_| {}).unwrap() == ours,
+        "stored scales stay single"
+    );
     assert!(matches!(
-        read_nf4(&plain, Q, [64, 64], true).unwrap().scales,
+        read_nf4(&plain, Q, [64, 64], true, &mut |_| {}).unwrap().scales,
         Nf4Scales::Double { .. }
     ));
     for checkpoint in [&stored, &plain] {
-        let wrong = read_nf4(checkpoint, Q, [32, 128], false);
+        let wrong = read_nf4(checkpoint, Q, [32, 128], false, &mut |_| {});
         assert_error(wrong, is_shape, &[Q, "[32, 128]", "[64, 64]"]);
     }
     let mut bytes = vec![0; 64 * 4];
@@ -188,7 +191,11 @@ fn weights_are_read_as_nf4_whatever_is_stored() {
     let file = to_safetensors(&[tensor], &[]).unwrap();
     let file = SafetensorsFile::open(Box::new(MemorySource::new("damaged", file))).unwrap();
     let damaged = Checkpoint::from_files(vec![file]).unwrap();
-    assert_error(read_nf4(&damaged, "w", [8, 8], true), is_format, &["damaged", "`w`", "[1, 2]"]);
+    assert_error(
+        read_nf4(&damaged, "w", [8, 8], true, &mut |_| {}),
+        is_format,
+        &["damaged", "`w`", "[1, 2]"],
+    );
 }
 
 /// The real model, where `cargo xtask models` has put it: dequantized weights against those of
@@ -208,7 +215,7 @@ fn the_real_model_quantizes_like_bitsandbytes() {
     for (module, want) in sums {
         let name = format!("{module}.weight");
         let &[rows, cols] = model.info(&name).unwrap().shape.as_slice() else { panic!() };
-        let got = read_nf4(&model, &name, [rows, cols], true).unwrap().dequantize();
+        let got = read_nf4(&model, &name, [rows, cols], true, &mut |_| {}).unwrap().dequantize();
         let first: Vec<f32> = serde_json::from_value(want["first8"].clone()).unwrap();
         assert_bits(&got[..8], &first, module);
         let sum: f64 = got.iter().map(|v| f64::from(*v)).sum();

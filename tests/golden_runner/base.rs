@@ -125,7 +125,8 @@ pub fn linear(
     let (rows, cols) = module.shape(config);
     Ok(match quant {
         Quant::None => checkpoint.read_f32(&name, 0..rows * cols)?,
-        _ => read_nf4(checkpoint, &name, [rows, cols], quant == Quant::Nf4)?.dequantize(),
+        _ => read_nf4(checkpoint, &name, [rows, cols], quant == Quant::Nf4, &mut |_| {})?
+            .dequantize(),
     })
 }
 
