@@ -101,13 +101,12 @@ pub async fn training(gpu: &Gpu) -> Result<Probe> {
     let first = run(gpu, None).await?;
     let second = run(gpu, None).await?;
     let resumed = run(gpu, Some(&first.middle)).await?;
-    let pairs = |of: fn(&ExpectedStep) -> f64, got: &[f64]| {
-        let want = expected.steps.iter().map(of);
-        got.to_vec().into_iter().zip(want).collect::<Vec<_>>()
+    let against = |got: &[f64], of: fn(&ExpectedStep) -> f64, bound| {
+        Deviation::of(got.iter().copied().zip(expected.steps.iter().map(of)), bound)
     };
     Ok(Probe {
-        loss: Deviation::of(pairs(|step| step.loss, &first.losses).into_iter(), LOSS),
-        grad_norm: Deviation::of(pairs(|step| step.grad_norm, &first.norms).into_iter(), NORM),
+        loss: against(&first.losses, |step| step.loss, LOSS),
+        grad_norm: against(&first.norms, |step| step.grad_norm, NORM),
         repeats: same(&first.end, &second.end),
         resumes: same(&first.end, &resumed.end),
         losses: first.losses,
