@@ -21,7 +21,7 @@ pub struct Case {
 
 impl Case {
     /// Small sizes that together meet every body: few rows and many, rows of whole blocks, of whole
-    /// eights, and of neither, every head.
+    /// eights, of whole fours, and of none of these, every head.
     pub fn sizes_of_every_body(&self) -> Vec<[usize; 3]> {
         let [m, n, k] = self.small;
         let mut all = vec![self.small];
@@ -34,8 +34,16 @@ impl Case {
         if self.kernel.starts_with("lora_") {
             all.push([m, n, k - 1]);
         }
-        if self.kernel == "dora_norm" {
-            all.push([m, n, k - 8]);
+        match self.kernel {
+            "dora_norm" => all.push([m, n, k - 8]),
+            "attention_delta" | "rope" => all.push([m, n, k - 2]),
+            "add"
+            | "cross_entropy_fused"
+            | "rms_norm_fwd"
+            | "rms_norm_bwd"
+            | "swiglu_fwd"
+            | "swiglu_bwd" => all.push([m, n - 1, k]),
+            _ => {}
         }
         all
     }
