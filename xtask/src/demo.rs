@@ -22,6 +22,8 @@ const SPLIT: &str = "0.9,0.02,0.08";
 /// Of the preset `pricer-demo`.
 const BATCH: u64 = 8;
 const EPOCHS: u64 = 3;
+/// Tokens of an answer, about: a price and the end.
+const TARGETS: u64 = 4;
 
 /// Products that nobody has a price for.
 const QUESTIONS: [&str; 3] = [
@@ -147,11 +149,12 @@ impl Demo {
         Ok(())
     }
 
-    /// Says how long all of it will take here, by one step that is timed.
+    /// Says how long all of it will take here, by steps that are timed.
     fn foretell(&self, prepared: &Value) -> Result<()> {
         let (rows, longest) = (&prepared["train"], prepared["longest_row"].to_string());
         let mut step = self.program(&["bench", "step", "--json", "-q", "--model", &self.model]);
-        step.args(["--batch", &BATCH.to_string(), "--seq", &longest, "--steps", "1"]);
+        step.args(["--batch", &BATCH.to_string(), "--seq", &longest, "--steps", "2"]);
+        step.args(["--targets", &TARGETS.to_string()]);
         let measured: Value = serde_json::from_str(&sh::output(&mut step)?)?;
         let (Some(rows), Some(ms)) = (rows.as_u64(), measured["ms"].as_f64()) else {
             bail!("no rows in data/prepare.json, or no time of a step");

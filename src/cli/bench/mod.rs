@@ -29,7 +29,7 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// A training step on random tokens with loss on all.
+    /// A training step on random tokens.
     Step(StepArgs),
     /// A prompt of random tokens.
     Prefill(TokensArgs),

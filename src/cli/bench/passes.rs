@@ -35,6 +35,9 @@ pub(in crate::cli) struct StepSize {
     /// Tokens of a row.
     #[arg(long, default_value_t = 128)]
     pub(in crate::cli) seq: usize,
+    /// Tokens at the end of a row that have a loss [default: all].
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) targets: Option<usize>,
     #[arg(long, default_value_t = 16)]
     pub(in crate::cli) rank: usize,
     #[arg(long, default_value = "all-linear")]
@@ -78,7 +81,7 @@ fn row(gpu: &Gpu, name: &str, seconds: f64, rest: Value) -> Value {
     row
 }
 
-/// A training step on random tokens with loss on all, ready to be timed.
+/// A training step on random tokens, ready to be timed.
 pub(in crate::cli) struct Step {
     trainer: Trainer,
     window: [Batch; 1],
@@ -107,7 +110,8 @@ impl Step {
         let mut model = at.session.model(&at.gpu, &at.files, &at.how, t).await?;
         let ids = ids(b * t, model.config().vocab_size);
         let mut batch = Batch::default();
-        ids.chunks_exact(t).enumerate().for_each(|(row, ids)| batch.push(row, ids, 0..t));
+        let untrained = t - size.targets.unwrap_or(t).clamp(1, t);
+        ids.chunks_exact(t).enumerate().for_each(|(row, ids)| batch.push(row, ids, untrained..t));
         let pass = Pass { batch: b, queries: t, targets: batch.targets.len() };
         let limits = Limits::of(&at.gpu);
         let plan = RunPlan::new(model.memory(), model.config(), &config, pass, limits)?;

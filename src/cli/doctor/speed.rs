@@ -139,6 +139,7 @@ async fn passes(stand: &Stand<'_>, wanted: &str) -> Result<()> {
     let size = StepSize {
         batch,
         seq: tokens,
+        targets: None,
         rank: 16,
         target_modules: "all-linear".into(),
         gradient_checkpointing: "auto".into(),
