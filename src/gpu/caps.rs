@@ -26,6 +26,20 @@ pub struct Caps {
     pub choices: Choices,
 }
 
+/// WebGPU's default limits, but for those of drawing, which a program that computes never meets:
+/// adapters that are below them there are no worse for it.
+fn drawing(has: &wgpu::Limits) -> wgpu::Limits {
+    wgpu::Limits {
+        max_vertex_buffers: has.max_vertex_buffers,
+        max_vertex_attributes: has.max_vertex_attributes,
+        max_vertex_buffer_array_stride: has.max_vertex_buffer_array_stride,
+        max_inter_stage_shader_variables: has.max_inter_stage_shader_variables,
+        max_color_attachments: has.max_color_attachments,
+        max_color_attachment_bytes_per_sample: has.max_color_attachment_bytes_per_sample,
+        ..wgpu::Limits::default()
+    }
+}
+
 impl Caps {
     /// `subgroups`: they are there even if wgpu does not know it.
     pub(super) fn of(adapter: &wgpu::Adapter, policy: Policy, subgroups: bool) -> Caps {
@@ -65,7 +79,8 @@ impl Caps {
     /// WebGPU's default limits, with the sizes raised to what the adapter has (never under the
     /// policy [`Policy::Baseline`], which promises that the defaults suffice).
     pub(super) fn limits(&self, adapter: &wgpu::Adapter) -> wgpu::Limits {
-        let (mut limits, has) = (wgpu::Limits::default(), adapter.limits());
+        let has = adapter.limits();
+        let mut limits = drawing(&has);
         if self.policy != Policy::Baseline {
             limits.max_buffer_size = has.max_buffer_size;
             limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
@@ -150,5 +165,21 @@ impl fmt::Display for Caps {
         let kind = if self.software { "software" } else { "hardware" };
         let (least, most) = (self.adapter.subgroup_min, self.adapter.subgroup_max);
         write!(f, "{kind}, subgroups of {least} to {most}, policy {:?}", self.policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drawing;
+
+    #[test]
+    fn a_limit_of_drawing_refuses_no_device() {
+        // Adreno 702.
+        let below = wgpu::Limits { max_inter_stage_shader_variables: 15, ..Default::default() };
+        assert!(!wgpu::Limits::default().check_limits(&below));
+        assert!(drawing(&below).check_limits(&below));
+        // One of computing does.
+        let below = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Default::default() };
+        assert!(!drawing(&below).check_limits(&below));
     }
 }
