@@ -23,6 +23,9 @@ pub(super) async fn run(session: &Session) -> Result<()> {
     printer.line("\nadapters, best first")?;
     for adapter in &found {
         printer.line(describe(adapter))?;
+        if let Some(advice) = adapter.advice() {
+            printer.line(format!("    note: {advice}"))?;
+        }
     }
     let memory = match gpu.memory_bytes() {
         Some(bytes) => format!("{} MiB of memory", bytes >> 20),

@@ -67,6 +67,15 @@ impl AdapterReport {
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         }
     }
+
+    /// What would let programs use more of it, where that is known.
+    pub fn advice(&self) -> Option<&'static str> {
+        let by_fxc = self.backend == "Dx12" && self.subgroup_max == 0;
+        by_fxc.then_some(
+            "its shaders are compiled by FXC, which knows neither subgroups nor 16-bit floats; with \
+             dxcompiler.dll (DirectXShaderCompiler, 1.8 or newer) beside this program it has both",
+        )
+    }
 }
 
 /// Whether this processor writes one lane of a vector that a register names, as AVX-512's masks do.
