@@ -85,6 +85,10 @@ impl Caps {
             limits.max_buffer_size = has.max_buffer_size;
             limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
         }
+        if self.reads_images() {
+            // The largest binding takes one row more than WebGPU promises.
+            limits.max_texture_dimension_2d = has.max_texture_dimension_2d;
+        }
         if self.has_cooperative() {
             limits.max_compute_workgroup_storage_size = has.max_compute_workgroup_storage_size;
         }

@@ -120,15 +120,27 @@ impl Image {
 }
 
 /// A device's images, one for each of those that a body reads; each grows to the largest operand.
-#[derive(Default)]
-pub(super) struct Images([Mutex<Option<Arc<Image>>>; MOST]);
+pub(super) struct Images {
+    slots: [Mutex<Option<Arc<Image>>>; MOST],
+    most_rows: usize,
+}
 
 impl Images {
+    /// None yet, on a device whose images have at most so many rows.
+    pub(super) fn new(most_rows: u32) -> Images {
+        Images { slots: Default::default(), most_rows: most_rows as usize }
+    }
+
+    /// Whether an operand fits.
+    pub(super) fn have_room(&self, words: usize) -> bool {
+        rows(words) <= self.most_rows
+    }
+
     /// Bytes of all.
     pub(super) fn bytes(&self) -> u64 {
         let image = |slot: &Mutex<Option<Arc<Image>>>| slot.lock().ok()?.clone();
         let bytes = |image: Arc<Image>| image_bytes(4 * WIDTH * image.rows());
-        self.0.iter().filter_map(image).map(bytes).sum()
+        self.slots.iter().filter_map(image).map(bytes).sum()
     }
 
     /// The image number `slot` with room for `words`, and the number of the one that it replaces.
@@ -138,7 +150,7 @@ impl Images {
         slot: usize,
         words: usize,
     ) -> (Arc<Image>, Option<u64>) {
-        let mut held = self.0[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.slots[slot].lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(image) = held.as_ref().filter(|image| image.rows() >= rows(words)) {
             return (image.clone(), None);
         }
@@ -214,6 +226,16 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_image_holds_has_no_room() {
+        let images = Images::new(8192);
+        let row = 4 * WIDTH;
+        assert!(images.have_room(0) && images.have_room(8191 * row));
+        // 128 MiB, the largest shard, would take a power of two.
+        assert!(!images.have_room(8192 * row));
+        assert!(Images::new(16384).have_room(8192 * row));
+    }
 
     #[test]
     fn loads_are_from_an_image_and_lines_stay() {

@@ -164,9 +164,9 @@ impl Gpu {
                 .pipeline_cache
                 .as_deref()
                 .and_then(|folder| PipelineCache::open(&device, &adapter, folder)),
+            images: Images::new(device.limits().max_texture_dimension_2d),
             device,
             pipelines: Cache::default(),
-            images: Images::default(),
             faults,
             profile: Mutex::new(None),
         };

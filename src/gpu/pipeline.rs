@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::compose::compose;
 use super::dispatch::{PARAMS_BYTES, SLOT};
-use super::images::{FORMAT, Operand};
+use super::images::{FORMAT, Image, MOST, Operand};
 use super::select::FromImage;
 use super::variant::{Pipeline, Variant};
 use super::{Access, Body, Form, Gpu, Op, Selection, Target, Tensor};
@@ -25,7 +25,19 @@ fn runtime_checks() -> wgpu::ShaderRuntimeChecks {
 impl Gpu {
     /// The variant of an operation's kernel that this device runs.
     pub(super) fn variant(&self, op: &dyn Op) -> Result<Arc<Variant>> {
-        self.inner.pipelines.selected(self.caps(), op.kernel(), op.context())
+        let pipelines = &self.inner.pipelines;
+        let variant = pipelines.selected(self.caps(), op.kernel(), op.context())?;
+        let selection = &variant.selection;
+        if self.have_room(selection, |tensor| op.tensors().get(tensor).map_or(0, |t| t.len())) {
+            return Ok(variant);
+        }
+        Ok(pipelines.variant(Selection { images: false, ..selection.clone() }))
+    }
+
+    /// Whether what a variant reads from images, tensors of so many words, fits into them.
+    pub(super) fn have_room(&self, selection: &Selection, words: impl Fn(usize) -> usize) -> bool {
+        let fits = |image: &FromImage| self.inner.images.have_room(words(image.tensor));
+        selection.images().iter().all(fits)
     }
 
     /// The body that this device runs for an operation.
@@ -145,23 +157,37 @@ impl Gpu {
         Ok(Pipeline { raw, layout, id })
     }
 
+    /// Gives the images of operands room for so many words each, so that none has to grow, and
+    /// nothing be bound anew, when the largest batch comes.
+    pub(crate) fn reserve_images(&self, words: [usize; MOST]) {
+        if self.caps().reads_images() {
+            let fits = |words: &(usize, usize)| self.inner.images.have_room(words.1);
+            let words = words.into_iter().enumerate().filter(fits);
+            words.for_each(|(slot, words)| drop(self.image(slot, words)));
+        }
+    }
+
+    /// An image with room for `words`.
+    fn image(&self, slot: usize, words: usize) -> Arc<Image> {
+        let (image, replaced) = self.inner.images.image(&self.inner.device, slot, words);
+        if let Some(id) = replaced {
+            self.inner.pipelines.forget(id);
+        }
+        image
+    }
+
     /// What a variant reads from images of an operation's tensors.
     pub(super) fn operands(&self, selection: &Selection, tensors: &[&Tensor]) -> Vec<Operand> {
         let mut operands = Vec::new();
         for (slot, FromImage { tensor, binding, .. }) in selection.images().into_iter().enumerate()
         {
             let tensor = tensors[tensor];
-            let (inner, words) = (&self.inner, tensor.len());
+            let words = tensor.len();
             let place = (tensor.buffer.id, tensor.offset, words);
             // What fills the binding of an operand that is not used is another operand.
             let same = operands.iter().find(|o: &&Operand| o.place == place);
-            let image = same.map(|operand| operand.image.clone()).unwrap_or_else(|| {
-                let (image, replaced) = inner.images.image(&inner.device, slot, words);
-                if let Some(id) = replaced {
-                    inner.pipelines.forget(id);
-                }
-                image
-            });
+            let image = same.map(|operand| operand.image.clone());
+            let image = image.unwrap_or_else(|| self.image(slot, words));
             operands.push(Operand { binding, buffer: tensor.buffer.raw.clone(), place, image });
         }
         operands

@@ -151,7 +151,10 @@ impl Recorder {
                 return Ok(None);
             }
         }
-        Ok(Dispatch::together(ops, &variant)?.map(|joined| (variant, joined)))
+        let joined = Dispatch::together(ops, &variant)?.filter(|joined| {
+            self.gpu.have_room(&variant.selection, |tensor| joined.tensors[tensor].len())
+        });
+        Ok(joined.map(|joined| (variant, joined)))
     }
 
     /// Adds a dispatch of these operations; in verify mode also runs it, and compares what it wrote

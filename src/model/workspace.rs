@@ -201,22 +201,28 @@ impl Extent {
         self.walk(plan).map(drop)
     }
 
-    /// Counts the images that operands lie in where bodies read from these: outputs' gradients, of
-    /// which those of logits are the largest if activations are not; weights, `weight` bytes at
-    /// most; what attention, the gradients of SwiGLU and RMSNorm, and LoRA's ways up read besides.
+    /// Counts the images that operands lie in where bodies read from these, weights, `weight` bytes
+    /// at most, among them.
     pub(crate) fn count_images(&self, weight: u64, plan: &mut MemoryPlan) {
+        let [first, second, third, fourth] = self.image_words();
+        let images = [first, second.max((weight / 4) as usize), third, fourth];
+        plan.images += images.into_iter().map(image_bytes).sum::<u64>();
+    }
+
+    /// Words of the images, weights left aside: outputs' gradients, of which those of logits are the
+    /// largest if activations are not; inputs; what attention, the gradients of SwiGLU and RMSNorm,
+    /// and LoRA's ways up read besides.
+    fn image_words(&self) -> [usize; 4] {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
         let wide = n * w.widest();
         let logits = self.logit_rows() * self.config.vocab_size;
-        let weight = (weight / 4) as usize;
         let rank = self.adapter.rank;
         let (third, fourth) = match self.keep {
             Some(_) => (wide, n * w.q.max(w.d)),
             None => (n * w.kv.max(rank), n * w.q),
         };
         let fourth = fourth.max(w.widest() * rank);
-        let images = [wide.max(logits), wide.max(weight), third, fourth];
-        plan.images += images.into_iter().map(image_bytes).sum::<u64>();
+        [wide.max(logits), wide, third, fourth]
     }
 
     /// Rows of logits that exist at a time.
@@ -373,6 +379,7 @@ impl Workspace {
     pub(super) fn new(gpu: &Gpu, extent: Extent) -> Result<Workspace> {
         let mut device = Device::new(gpu);
         let parts = extent.walk(&mut device)?;
+        gpu.reserve_images(extent.image_words());
         Ok(Workspace { extent, parts, bytes: device.plan.total() })
     }
 
