@@ -209,9 +209,9 @@ impl Extent {
         plan.images += images.into_iter().map(image_bytes).sum::<u64>();
     }
 
-    /// Words of the images, weights left aside: outputs' gradients, of which those of logits are the
-    /// largest if activations are not; inputs; what attention, the gradients of SwiGLU and RMSNorm,
-    /// and LoRA's ways up read besides.
+    /// Words of the images, weights left aside: outputs' gradients, of which those of logits are
+    /// the largest if activations are not; inputs; what attention, the gradients of SwiGLU and
+    /// RMSNorm, and LoRA's ways up read besides.
     fn image_words(&self) -> [usize; 4] {
         let (n, w) = (self.largest.rows(), Widths::of(&self.config));
         let wide = n * w.widest();
