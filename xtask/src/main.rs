@@ -1,5 +1,5 @@
-//! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders | web |
-//! package`.
+//! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders |
+//! drivers | web | package`.
 //!
 //! It is the first thing a new user builds, so it has three small dependencies and starts other
 //! programs for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node
@@ -9,6 +9,7 @@ mod adapter;
 mod browser;
 mod convert;
 mod demo;
+mod drivers;
 mod gguf;
 mod models;
 mod package;
@@ -31,6 +32,8 @@ cargo xtask <command>
                                    --quick: cargo tests and the reduced goldens only; --ci: also fmt, clippy and doc
   shaders [--ci] [--dir DIR]       every kernel variant through naga (SPIR-V, MSL, HLSL) and Tint;
                                    --dir: check this folder instead of asking wgpu-lora for its shaders
+  drivers [PART]...                what drivers, compilers and systems say that are not here; without a part: which
+                                   there are, what each fetches and how long it takes
   strangers [--kind KIND]... [--cases N] [--seed S] [--fixture]
                                    random files, and what transformers, PEFT, TRL and pandas make of them (in a Python
                                    environment of its own in the cache folder, several GB): the program must agree or refuse
@@ -109,7 +112,7 @@ fn main() -> ExitCode {
         }
         "demo" => &[("--model", true)],
         "web" => &[("--serve", false), ("--port", true)],
-        "package" => &[],
+        "drivers" | "package" => &[],
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -119,6 +122,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Parts are words, not flags.
+    let (parts, rest) = rest.split_at(if command == "drivers" { rest.len() } else { 0 });
     let flags = match Flags::parse(rest, known) {
         Ok(flags) => flags,
         Err(why) => {
@@ -131,6 +136,7 @@ fn main() -> ExitCode {
         "test" => test::command(&flags),
         "shaders" => shaders::command(&flags),
         "strangers" => strangers::command(&flags),
+        "drivers" => drivers::command(parts),
         "web" => web::command(&flags),
         "package" => package::command(),
         _ => demo::command(&flags),

@@ -59,7 +59,7 @@ pub fn check(dir: Option<PathBuf>, ci: bool) -> Result<Verdict> {
 
 /// Asks the program for the composed text of every variant. A fresh folder, so that no shader of
 /// yesterday passes.
-fn write_shaders() -> Result<PathBuf> {
+pub fn write_shaders() -> Result<PathBuf> {
     let dir = sh::target_dir()?.join("shaders");
     if dir.exists() {
         std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;

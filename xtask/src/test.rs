@@ -8,10 +8,11 @@
 //!    the clone
 //! 5. the library as the browser compiles it, and the page in Chromium; every shader in both
 //!    compilers
+//! 6. with `--ci` this commit's turn of `cargo xtask drivers`
 //!
 //! One failure does not hide the next: all parts run, and the summary comes last.
 
-use crate::{Flags, adapter, browser, models, sh, shaders, wasm};
+use crate::{Flags, adapter, browser, drivers, models, sh, shaders, wasm};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::process::Command;
@@ -121,13 +122,17 @@ pub fn command(flags: &Flags) -> Result<()> {
     report.part("tests of the tools", &mut cargo(&tools))?;
 
     if ci {
+        // With the program's package, so that both share one build of wgpu.
+        let checker =
+            ["test", "--release", "--package", "wgpu-lora", "--package", "driver-check", "--bin"];
+        report.part("tests of driver-check", cargo(&checker).arg("driver-check"))?;
         let mut doctor = sh::program(&["doctor", "--quick", "--out", "target/doctor"]);
         report.part("doctor", adapter.apply(&mut doctor))?;
     }
 
     if !quick {
         let start = Instant::now();
-        match wasm::Toolchain::ensure().and_then(|toolchain| toolchain.check()) {
+        match wasm::Toolchain::ensure(wasm::TARGET).and_then(|toolchain| toolchain.check()) {
             Ok(mut check) => report.part("library for the browser", &mut check)?,
             Err(error) => {
                 report.lines.push(format!("library for the browser: {error:#}"));
@@ -163,6 +168,30 @@ pub fn command(flags: &Flags) -> Result<()> {
             Err(error) => {
                 report.lines.push(format!("shaders: {error:#}"));
                 report.add("shaders", false, start);
+            }
+        }
+    }
+    if ci && !quick {
+        let commit =
+            sh::output(Command::new("git").args(["rev-parse", "HEAD"]).current_dir(sh::root()));
+        for name in drivers::turn(&commit.unwrap_or_default()) {
+            println!("\n== drivers: {name}");
+            let start = Instant::now();
+            let done = drivers::part(name);
+            let name = format!("drivers: {name}");
+            match done {
+                Ok(verdict) => {
+                    report.lines.extend(verdict.lines);
+                    report.add(&name, verdict.ok, start);
+                }
+                // A machine without a network, or of another system: nothing about this commit.
+                Err(error) if drivers::is_unavailable(&error) => {
+                    report.lines.push(format!("{name}: not run: {error:#}"));
+                }
+                Err(error) => {
+                    report.lines.push(format!("{name}: {error:#}"));
+                    report.add(&name, false, start);
+                }
             }
         }
     }

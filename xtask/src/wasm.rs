@@ -16,7 +16,7 @@ const RUSTFLAGS: &str = "-C target-feature=+simd128";
 /// The library without the command line, with the browser's surface.
 const FEATURES: [&str; 5] = ["--lib", "--no-default-features", "--features", "web", "--target"];
 
-/// How to compile for wasm32 here.
+/// How to compile for another target here.
 pub enum Toolchain {
     /// The running toolchain has the target's standard library.
     Installed,
@@ -26,37 +26,44 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds one, or installs one and says so.
-    pub fn ensure() -> Result<Toolchain> {
+    /// Finds one for this target, or installs one and says so.
+    pub fn ensure(target: &str) -> Result<Toolchain> {
         if std::env::var_os("WGPU_LORA_WASM_TOOLCHAIN").is_some_and(|v| v == "debian") {
-            return unpacked();
+            return unpacked(target);
         }
-        if has_target()? {
+        if has_target(target)? {
             return Ok(Toolchain::Installed);
         }
         if sh::works("rustup", &["--version"]) {
-            println!("web: installing the target {TARGET} (rustup target add, 30 MB)");
+            println!("installing the target {target} (rustup target add, 30 MB)");
             let mut add = Command::new("rustup");
             // In the clone: a rust-toolchain.toml there would decide which toolchain gets it.
-            add.args(["target", "add", TARGET]).current_dir(sh::root());
+            add.args(["target", "add", target]).current_dir(sh::root());
             match sh::run(&mut add) {
-                Ok(()) if has_target()? => return Ok(Toolchain::Installed),
-                Ok(()) => println!("web: rustup added the target to another toolchain"),
-                Err(error) => println!("web: {error:#}"),
+                Ok(()) if has_target(target)? => return Ok(Toolchain::Installed),
+                Ok(()) => println!("rustup added the target to another toolchain"),
+                Err(error) => println!("{error:#}"),
             }
         }
-        unpacked()
+        unpacked(target)
     }
 
-    /// `cargo` with the toolchain's environment; `command` is `check`, `clippy`, or `rustc`.
+    /// Has a cargo of ours build with it; `std` is what is compiled of the standard library where
+    /// only its sources are there.
+    pub fn apply(&self, cargo: &mut Command, std: &str) {
+        if let Toolchain::Unpacked(dir) = self {
+            cargo.arg(format!("-Zbuild-std={std}"));
+            cargo.env("RUSTC", dir.join("bin/rustc")).env("RUSTC_BOOTSTRAP", "1");
+        }
+    }
+
+    /// `cargo` for wasm32 with the toolchain's environment; `command` is `check`, `clippy`, or
+    /// `rustc`.
     pub fn cargo(&self, command: &[&str]) -> Result<Command> {
         let mut cargo = sh::cargo(command);
         cargo.args(FEATURES).arg(TARGET);
         cargo.env("CARGO_TARGET_DIR", target_dir()?).env("RUSTFLAGS", RUSTFLAGS);
-        if let Toolchain::Unpacked(dir) = self {
-            cargo.arg("-Zbuild-std=std,panic_abort");
-            cargo.env("RUSTC", dir.join("bin/rustc")).env("RUSTC_BOOTSTRAP", "1");
-        }
+        self.apply(&mut cargo, "std,panic_abort");
         Ok(cargo)
     }
 
@@ -109,9 +116,9 @@ pub fn forbidden() -> Result<Option<&'static str>> {
 }
 
 /// Whether the toolchain that cargo uses has the target's standard library.
-fn has_target() -> Result<bool> {
+fn has_target(target: &str) -> Result<bool> {
     let sysroot = sysroot()?;
-    Ok(sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir())
+    Ok(sysroot.join("lib/rustlib").join(target).join("lib").is_dir())
 }
 
 fn sysroot() -> Result<PathBuf> {
@@ -121,7 +128,7 @@ fn sysroot() -> Result<PathBuf> {
 
 /// Debian's `rustc-web` and the sources of its standard library, unpacked into the cache folder.
 /// Nothing is installed on the system, and rustup's cargo drives it.
-fn unpacked() -> Result<Toolchain> {
+fn unpacked(target: &str) -> Result<Toolchain> {
     let dir = sh::cache_dir()?.join("rustc-web");
     let done = dir.join("done");
     if done.exists() {
@@ -130,13 +137,13 @@ fn unpacked() -> Result<Toolchain> {
     for program in ["apt-get", "apt-cache", "dpkg", "dpkg-deb", "tar"] {
         if !sh::works(program, &["--version"]) {
             bail!(
-                "no standard library for {TARGET}: `rustup target add {TARGET}` did not work, and without \
+                "no standard library for {target}: `rustup target add {target}` did not work, and without \
                  {program} Debian's rustc-web cannot be unpacked; install one of the two"
             );
         }
     }
     println!(
-        "web: unpacking Debian's rustc-web and its standard library in {} (140 MB; nothing is installed)",
+        "unpacking Debian's rustc-web and its standard library in {} (140 MB; nothing is installed)",
         dir.display()
     );
     if dir.exists() {
@@ -214,7 +221,7 @@ fn link(to: &Path, at: &Path) -> Result<()> {
 
 #[cfg(not(unix))]
 fn link(_: &Path, _: &Path) -> Result<()> {
-    bail!("Debian's packages need Debian; use rustup target add {TARGET}")
+    bail!("Debian's packages need Debian; use rustup target add")
 }
 
 /// The first package that `package` depends on whose name starts so.

@@ -38,7 +38,7 @@ pub struct Built {
 
 /// Compiles, binds, copies, and checks the size.
 pub fn build() -> Result<Built> {
-    let toolchain = wasm::Toolchain::ensure()?;
+    let toolchain = wasm::Toolchain::ensure(wasm::TARGET)?;
     println!("web: compiling for {} with {}", wasm::TARGET, toolchain.about());
     let compiled = wasm::build(&toolchain)?;
     let dist = sh::root().join("web/dist");

@@ -27,8 +27,16 @@ fn capability(name: &str) -> Option<Capabilities> {
     })
 }
 
+/// What other compilers may judge: the texts that drivers get from wgpu.
+#[derive(Debug)]
+pub struct Emitted {
+    pub spirv: Vec<u32>,
+    /// With the name of its entry point; none with matrix units, which HLSL does not have.
+    pub hlsl: Option<(String, String)>,
+}
+
 /// Judges one shader; the error is a text for people.
-pub fn check(source: &str, claimed: &[String]) -> Result<(), String> {
+pub fn check(source: &str, claimed: &[String]) -> Result<Emitted, String> {
     // Packing halves into words needs no feature on any backend that this crate uses.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     for name in claimed {
@@ -55,12 +63,11 @@ pub fn check(source: &str, claimed: &[String]) -> Result<(), String> {
     if claimed.is_empty() {
         within_default_limits(&module, &info)?;
     }
-    emit_spirv(&module, &info, entry.1)?;
+    let spirv = emit_spirv(&module, &info, entry.1)?;
     emit_msl(&module, &info, entry.1)?;
-    if !capabilities.contains(Capabilities::COOPERATIVE_MATRIX) {
-        emit_hlsl(&module, &info, entry.1)?;
-    }
-    Ok(())
+    let has_hlsl = !capabilities.contains(Capabilities::COOPERATIVE_MATRIX);
+    let hlsl = has_hlsl.then(|| emit_hlsl(&module, &info, entry.1)).transpose()?;
+    Ok(Emitted { spirv, hlsl })
 }
 
 fn within_default_limits(module: &Module, info: &ModuleInfo) -> Result<(), String> {
@@ -99,14 +106,21 @@ fn within_default_limits(module: &Module, info: &ModuleInfo) -> Result<(), Strin
     Ok(())
 }
 
-fn emit_spirv(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
-    // wgpu asks for 1.0 to 1.4 by the device; 1.3 is the first with subgroup operations.
-    let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
+/// As wgpu does for a trusted module on Vulkan 1.3.
+fn emit_spirv(module: &Module, info: &ModuleInfo, entry: &str) -> Result<Vec<u32>, String> {
+    let options = spv::Options {
+        lang_version: (1, 6),
+        flags: spv::WriterFlags::LABEL_VARYINGS | spv::WriterFlags::FORCE_POINT_SIZE,
+        zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+        force_loop_bounding: false,
+        ..spv::Options::default()
+    };
     let pipeline =
         spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: entry.to_string() };
     let words = spv::write_vec(module, info, &options, Some(&pipeline))
         .map_err(|error| format!("SPIR-V: {}", chain(&error)))?;
-    not_empty("SPIR-V", words.len())
+    not_empty("SPIR-V", words.len())?;
+    Ok(words)
 }
 
 fn emit_msl(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
@@ -123,20 +137,26 @@ fn emit_msl(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), Strin
     not_empty("MSL", text.len())
 }
 
-fn emit_hlsl(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
-    // 6.2 is the first with 16-bit types; wave operations came with 6.0.
-    let options =
-        hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..hlsl::Options::default() };
+/// As wgpu does for a trusted module; returns the text and its entry point's name.
+fn emit_hlsl(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(String, String), String> {
+    // 6.2 is the first with 16-bit types; wave operations came with 6.0. 6.5 is what drivers have.
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V6_5,
+        zero_initialize_workgroup_memory: false,
+        restrict_indexing: false,
+        force_loop_bounding: false,
+        ..hlsl::Options::default()
+    };
     let pipeline =
         hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, entry.to_string())) };
     let mut text = String::new();
     let reflection = hlsl::Writer::new(&mut text, &options, &pipeline)
         .write(module, info, None)
         .map_err(|error| format!("HLSL: {}", chain(&error)))?;
-    for name in reflection.entry_point_names {
-        name.map_err(|error| format!("HLSL: {}", chain(&error)))?;
-    }
-    not_empty("HLSL", text.len())
+    not_empty("HLSL", text.len())?;
+    let name = reflection.entry_point_names.into_iter().next();
+    let name = name.ok_or("HLSL: no entry point")?;
+    Ok((text, name.map_err(|error| format!("HLSL: {}", chain(&error)))?))
 }
 
 fn not_empty(language: &str, length: usize) -> Result<(), String> {
@@ -159,7 +179,8 @@ mod tests {
     use super::check;
 
     fn judge(source: &str, claimed: &[&str]) -> Result<(), String> {
-        check(source, &claimed.iter().map(|name| name.to_string()).collect::<Vec<_>>())
+        let claimed: Vec<_> = claimed.iter().map(|name| name.to_string()).collect();
+        check(source, &claimed).map(drop)
     }
 
     /// A row sum whose body and globals can be swapped.
@@ -187,6 +208,14 @@ mod tests {
     #[test]
     fn a_good_kernel_passes_with_its_overrides_resolved() {
         assert_eq!(judge(&kernel("", ""), &[]), Ok(()));
+    }
+
+    #[test]
+    fn other_compilers_get_texts_with_their_entry_point() {
+        let emitted = check(&kernel("", ""), &[]).unwrap();
+        assert_eq!(emitted.spirv[0], 0x0723_0203);
+        let (text, entry) = emitted.hlsl.unwrap();
+        assert!(text.contains(&format!("void {entry}(")), "{entry}: {text}");
     }
 
     #[test]

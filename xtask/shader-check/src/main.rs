@@ -1,11 +1,14 @@
-//! `shader-check DIR`: reads `DIR/manifest.json` and judges every native shader that it lists.
+//! `shader-check DIR [OUT]`: reads `DIR/manifest.json` and judges every native shader that it
+//! lists.
 //!
 //! Prints one block per failure and `shaders: N checked, F failed` last; exit code 1 if any failed
-//! or none was there.
+//! or none was there. OUT gets what drivers get, for other judges: `NAME.spv`, `NAME.hlsl`, and
+//! `hlsl.txt` with a line `NAME.hlsl ENTRY` for each of these.
 
 mod check;
 
 use anyhow::{Context, Result, ensure};
+use check::Emitted;
 use serde_json::Value;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,11 +21,12 @@ struct Row {
 }
 
 fn main() -> ExitCode {
-    let Some(dir) = std::env::args_os().nth(1) else {
-        eprintln!("usage: shader-check DIR   (a folder with manifest.json)");
+    let mut words = std::env::args_os().skip(1);
+    let Some(dir) = words.next() else {
+        eprintln!("usage: shader-check DIR [OUT]   (DIR: a folder with manifest.json)");
         return ExitCode::from(2);
     };
-    match run(Path::new(&dir)) {
+    match run(Path::new(&dir), words.next().as_deref().map(Path::new)) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -33,24 +37,43 @@ fn main() -> ExitCode {
 }
 
 /// Checks the folder and returns the number of failures.
-fn run(dir: &Path) -> Result<usize> {
+fn run(dir: &Path, out: Option<&Path>) -> Result<usize> {
     let path = dir.join("manifest.json");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let rows = native_rows(&text).with_context(|| path.display().to_string())?;
     ensure!(!rows.is_empty(), "{}: no native shader", path.display());
     let mut failed = 0;
+    let mut entries = String::new();
     for row in &rows {
         let path = dir.join(&row.file);
         let verdict = std::fs::read_to_string(&path)
             .map_err(|error| error.to_string())
             .and_then(|source| check::check(&source, &row.capabilities));
-        if let Err(why) = verdict {
-            failed += 1;
-            println!("FAILED {} ({}): {why}", row.label, row.file);
+        match (verdict, out) {
+            (Err(why), _) => {
+                failed += 1;
+                println!("FAILED {} ({}): {why}", row.label, row.file);
+            }
+            (Ok(emitted), Some(out)) => entries += &write(out, &row.file, emitted)?,
+            (Ok(_), None) => {}
         }
+    }
+    if let Some(out) = out {
+        std::fs::write(out.join("hlsl.txt"), entries)?;
     }
     println!("shaders: {} checked, {failed} failed (naga: SPIR-V, MSL, HLSL)", rows.len());
     Ok(failed)
+}
+
+/// Writes the texts of a shader; returns its lines for `hlsl.txt`.
+fn write(out: &Path, file: &str, emitted: Emitted) -> Result<String> {
+    let name = Path::new(file).file_stem().context("a shader without a name")?.to_string_lossy();
+    let bytes: Vec<u8> = emitted.spirv.iter().flat_map(|word| word.to_le_bytes()).collect();
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    std::fs::write(out.join(format!("{name}.spv")), bytes)?;
+    let Some((text, entry)) = emitted.hlsl else { return Ok(String::new()) };
+    std::fs::write(out.join(format!("{name}.hlsl")), text)?;
+    Ok(format!("{name}.hlsl {entry}\n"))
 }
 
 fn native_rows(manifest: &str) -> Result<Vec<Row>> {
