@@ -4,8 +4,8 @@
 //! DIR is what `wgpu-lora shaders --out DIR` wrote, GPU the name that the list SPILLS knows this
 //! driver by. OUT gets a line of JSON per text: its label, then what the driver said of it; where
 //! the driver takes the process down, the last line is the text that it was at. Prints a line per
-//! failure and a summary; exit code 1 if a body was refused, spills more than the list says, or is
-//! listed and does not.
+//! failure and a summary; exit code 1 if a body was refused, lost the device, spills more than the
+//! list says, or is listed and not there.
 
 mod bodies;
 mod driver;
@@ -118,8 +118,7 @@ fn judge(gpu: &str, costs: &BTreeMap<String, Cost>, allowed: &BTreeMap<String, u
         } else if *spills > 0 {
             println!("{about}; listed");
         } else if limit > 0 {
-            surprises += 1;
-            println!("FAILED {about}; take its line out of the list");
+            println!("{about}; its line can leave the list");
         }
     }
     for body in allowed.keys().filter(|body| !costs.contains_key(*body)) {
@@ -134,13 +133,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_spills_than_listed_fail_and_so_do_stale_lines() {
+    fn more_spills_than_listed_fail_and_so_do_lines_without_a_body() {
         let cost = |spills| Cost { registers: 255, spills, occupancy: 384 };
         let costs = |spills| BTreeMap::from([("a[workgroup]".to_string(), cost(spills))]);
         let allowed = |body: &str| BTreeMap::from([(body.to_string(), 10)]);
         assert_eq!(judge("m1", &costs(10), &allowed("a[workgroup]")), 0);
         assert_eq!(judge("m1", &costs(11), &allowed("a[workgroup]")), 1);
-        assert_eq!(judge("m1", &costs(0), &allowed("a[workgroup]")), 1);
+        assert_eq!(judge("m1", &costs(0), &allowed("a[workgroup]")), 0);
         assert_eq!(judge("m1", &costs(0), &allowed("b[workgroup]")), 1);
         assert_eq!(judge("m1", &costs(0), &BTreeMap::new()), 0);
     }

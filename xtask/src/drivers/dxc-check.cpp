@@ -24,8 +24,10 @@ int main(int count, char **words) {
     std::string file, entry;
     int made = 0, failed = 0;
     while (list >> file >> entry) {
+        std::ifstream in(file);
+        if (!in) return std::fprintf(stderr, "cannot read %s\n", file.c_str()), 2;
         std::stringstream text;
-        text << std::ifstream(file).rdbuf();
+        text << in.rdbuf();
         std::string source = text.str();
         std::wstring wide_entry(entry.begin(), entry.end());
         std::vector<LPCWSTR> arguments = {

@@ -1,8 +1,8 @@
 //! Every body that a GPU can get through Mesa's compiler for that GPU.
 //!
 //! A stub of the kernel driver makes Mesa's Vulkan driver open a device of hardware that is not
-//! here. Pipelines go through the vendor's whole compiler; dispatches do nothing. driver-check makes
-//! them and holds what they spill to `spills.txt`.
+//! here. Pipelines go through the vendor's whole compiler; dispatches do nothing. driver-check
+//! makes them and holds what they spill to `spills.txt`.
 
 use super::{debian, watch};
 use crate::sh;

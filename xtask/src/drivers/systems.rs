@@ -23,7 +23,8 @@ for word; do
 done
 "#;
 
-/// The library, the program, tests and examples for both systems; warnings are failures.
+/// The library, the program, tests and examples for both systems. Warnings are named and do not
+/// fail.
 pub fn all() -> Result<Verdict> {
     let stand_in = stand_in()?;
     let mut verdict = Verdict { ok: true, lines: Vec::new() };
@@ -37,9 +38,8 @@ pub fn all() -> Result<Verdict> {
         for tool in ["CC", "CXX", "AR"] {
             check.env(format!("{tool}_{underscored}"), &stand_in);
         }
-        // Outside the clone, like the browser's; with its own flags, so in a folder of its own.
+        // Outside the clone, like the browser's.
         check.env("CARGO_TARGET_DIR", sh::cache_dir()?.join("systems-target"));
-        check.env("RUSTFLAGS", "-D warnings");
         let ok = watch(&mut verdict, &mut check)?;
         let word = if ok { "checked" } else { "failed" };
         verdict.lines.push(format!("systems: {target}: {word} ({})", toolchain.about()));
