@@ -39,7 +39,7 @@ pub const SID: Suite = Suite {
         "mesa-drm-shim",
     ],
     alone: false,
-    size: "69 MB of packages and 10 MB of lists; 340 MB on disk",
+    size: "69 MB of packages and 20 MB of lists; 340 MB on disk",
 };
 
 /// A SPIRV-Tools that stays: sid's refuses the layouts that naga writes (gfx-rs/wgpu#7696).
@@ -48,7 +48,7 @@ pub const TRIXIE: Suite = Suite {
     folder: "trixie",
     packages: &["libc6", "libgcc-s1", "libstdc++6", "spirv-tools"],
     alone: false,
-    size: "8 MB of packages and 10 MB of lists; 51 MB on disk",
+    size: "8 MB of packages and 20 MB of lists; 51 MB on disk",
 };
 
 /// SwiftShader, without the libraries that Chromium depends on: the system has what it needs.
@@ -57,7 +57,7 @@ pub const CHROMIUM: Suite = Suite {
     folder: "chromium",
     packages: &["chromium-common"],
     alone: true,
-    size: "38 MB of packages and 10 MB of lists; 100 MB on disk",
+    size: "32 MB of packages and 20 MB of lists; 110 MB on disk",
 };
 
 /// An unpacked suite.
@@ -200,18 +200,15 @@ fn mirror(apt: &Path) -> String {
     let mut files = vec![apt.join("sources.list")];
     let parts = fs::read_dir(apt.join("sources.list.d")).into_iter().flatten();
     files.extend(parts.filter_map(|entry| Some(entry.ok()?.path())));
-    let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());
-    let found = texts.filter_map(|text| {
-        let lines =
-            text.lines().filter(|line| line.starts_with("URIs:") || line.starts_with("deb "));
-        let mut words = lines.flat_map(str::split_whitespace);
-        words
-            .find(|word| {
-                word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian")
-            })
-            .map(str::to_owned)
+    let is_debian =
+        |word: &&str| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian");
+    let found = files.iter().find_map(|path| {
+        let text = fs::read_to_string(path).ok()?;
+        let is_source = |line: &&str| line.starts_with("URIs:") || line.starts_with("deb ");
+        let mut words = text.lines().filter(is_source).flat_map(str::split_whitespace);
+        words.find(is_debian).map(str::to_owned)
     });
-    found.into_iter().next().unwrap_or_else(|| "http://deb.debian.org/debian".into())
+    found.unwrap_or_else(|| "http://deb.debian.org/debian".into())
 }
 
 /// Drivers' manifests name their libraries for the loader to find on the system; here by their

@@ -114,7 +114,7 @@ const PARTS: [Part; 8] = [
     Part {
         name: "swiftshader",
         shows: "`doctor --quick` on SwiftShader as a native driver",
-        fetches: "nothing where Chromium is installed, else 38 MB (Debian: chromium-common)",
+        fetches: "nothing where Chromium is installed, else 32 MB (Debian: chromium-common)",
         minutes: "not measured",
         run: software::swiftshader,
     },
