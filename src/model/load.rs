@@ -23,9 +23,10 @@ impl Model {
     /// Loads a checkpoint to the device, tensor by tensor; `progress` is told bytes done and in
     /// all.
     ///
-    /// **Errors** [`Error::MissingTensor`], [`Error::Shape`], [`Error::Format`],
-    /// [`Error::Unsupported`] for the checkpoint; [`Error::OutOfMemory`] before anything is
-    /// allocated if it cannot fit.
+    /// **Errors** [`MissingTensor`](crate::Error::MissingTensor), [`Shape`](crate::Error::Shape),
+    /// [`Format`](crate::Error::Format), [`Unsupported`](crate::Error::Unsupported) for the
+    /// checkpoint; [`OutOfMemory`](crate::Error::OutOfMemory) before anything is allocated if it
+    /// cannot fit.
     pub async fn load(
         gpu: &Gpu,
         checkpoint: &Checkpoint,

@@ -25,8 +25,8 @@ pub enum Scope {
 /// compares every output with the twin's. Which these are, passes of the model tell that are
 /// recorded and not run.
 ///
-/// **Errors** [`Error::Device`] if the driver refuses a kernel; disagreement is a [`Check`], no
-/// error.
+/// **Errors** [`Device`](crate::Error::Device) if the driver refuses a kernel; disagreement is a
+/// [`Check`], no error.
 pub async fn run(gpu: &Gpu, model: &mut Model, scope: Scope) -> Result<Vec<Check>> {
     let mut used = used(model, scope).await?;
     let mut checks: Vec<Check> = Vec::new();
