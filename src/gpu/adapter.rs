@@ -9,7 +9,7 @@ pub const SHARD_BYTES: u64 = 128 << 20;
 pub const SHARD_ROWS: usize = 32_768;
 
 /// An adapter as `wgpu-lora info` shows it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct AdapterReport {
     /// The driver's name for it.
     pub name: String,
@@ -73,7 +73,7 @@ impl AdapterReport {
         let by_fxc = self.backend == "Dx12" && self.subgroup_max == 0;
         by_fxc.then_some(
             "its shaders are compiled by FXC, which knows neither subgroups nor 16-bit floats; with \
-             dxcompiler.dll (DirectXShaderCompiler, 1.8 or newer) beside this program it has both",
+             dxcompiler.dll (DirectXShaderCompiler, 1.8.2502 or newer) beside this program it has both",
         )
     }
 }
@@ -118,4 +118,22 @@ pub(super) fn cooperative(adapter: &wgpu::Adapter) -> [bool; 2] {
         };
         able && units.iter().any(|u| sizes(u) && u.ab_type == factors && u.cr_type == F32)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_compiles_with_fxc_is_told_what_to_put_beside_the_program() {
+        let report = |backend: &str, subgroup_max| AdapterReport {
+            backend: backend.into(),
+            subgroup_max,
+            ..AdapterReport::default()
+        };
+        let advice = report("Dx12", 0).advice().unwrap();
+        assert!(advice.contains("dxcompiler.dll") && advice.contains("1.8.2502"), "{advice}");
+        assert_eq!(report("Dx12", 32).advice(), None);
+        assert_eq!(report("Vulkan", 0).advice(), None);
+    }
 }

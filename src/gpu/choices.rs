@@ -136,14 +136,7 @@ mod file {
                 driver: driver.into(),
                 subgroup_min: 32,
                 subgroup_max: 32,
-                f16: true,
-                timestamps: true,
-                slow_loads: false,
-                max_binding_bytes: 1 << 27,
-                max_buffer_bytes: 1 << 28,
-                max_workgroup_bytes: 16 << 10,
-                max_workgroup_size: 256,
-                max_storage_buffers: 8,
+                ..AdapterReport::default()
             }
         }
 
