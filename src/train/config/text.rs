@@ -2,6 +2,7 @@
 
 use super::TrainConfig;
 use crate::{Error, Result};
+use serde::de::{Deserialize, Deserializer, Visitor};
 use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
@@ -124,25 +125,38 @@ fn table(config: &TrainConfig) -> Result<Table> {
     Table::try_from(config).map_err(|e| Error::invalid("settings", e))
 }
 
-/// All names: those of the settings with every optional one set.
+/// All names: the fields that serde asks for.
 fn names() -> BTreeSet<String> {
-    let config = TrainConfig {
-        eval_data: Some(String::new()),
-        map: vec![String::new()],
-        init_adapter: Some(String::new()),
-        packing: true,
-        max_steps: Some(1),
-        max_length: Some(2),
-        eval_steps: Some(1),
-        save_total_limit: Some(1),
-        early_stopping_patience: Some(1),
-        rank_pattern: [(String::new(), 1)].into(),
-        alpha_pattern: [(String::new(), 1.0)].into(),
-        layers_to_transform: Some(Vec::new()),
-        template_date: "2000-01-01".parse().ok(),
-        ..TrainConfig::default()
-    };
-    table(&config).map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    let mut fields = Fields(&[]);
+    // There are no values, so an error is all that comes of it.
+    let _ = TrainConfig::deserialize(&mut fields);
+    fields.0.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Takes down the names of a struct's fields.
+struct Fields(&'static [&'static str]);
+
+impl<'de> Deserializer<'de> for &mut Fields {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> std::result::Result<V::Value, Self::Error> {
+        Err(serde::de::Error::custom("names without values"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> std::result::Result<V::Value, Self::Error> {
+        self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 /// Levenshtein's edit distance, in characters.
