@@ -1,5 +1,5 @@
 // attention_delta: delta = Σₑ y·dy. One invocation per query and head.
-// roles: none
+// roles: element
 // dispatch: (B·T·H / 64)   writes: delta =   source: Dao 2023 (FlashAttention-2), alg. 2, line 4
 
 struct Params {
@@ -8,9 +8,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform>             p:     Params;
-@group(0) @binding(1) var<storage, read>       y:     array<f32>;  // (B·T, H·E)
-@group(0) @binding(2) var<storage, read>       dy:    array<f32>;  // (B·T, H·E)
-@group(0) @binding(3) var<storage, read_write> delta: array<f32>;  // (B·T, H)
+@group(0) @binding(1) var<storage, read>       y:     array<Element>;  // (B·T, H·E)
+@group(0) @binding(2) var<storage, read>       dy:    array<Element>;  // (B·T, H·E)
+@group(0) @binding(3) var<storage, read_write> delta: array<f32>;      // (B·T, H)
 
 @compute @workgroup_size(64)
 fn attention_delta(
@@ -20,7 +20,8 @@ fn attention_delta(
 ) {
     let stat = (group.x + group.y * groups.x) * 64u + lane;
     if stat >= p.batch * p.queries * p.heads { return; }
-    var sum = 0.0;
-    for (var i = stat * p.e; i < (stat + 1u) * p.e; i++) { sum += y[i] * dy[i]; }
-    delta[stat] = sum;
+    let e = p.e / ELEMENTS;
+    var sum = Element();
+    for (var i = stat * e; i < (stat + 1u) * e; i++) { sum += y[i] * dy[i]; }
+    delta[stat] = total(sum);
 }

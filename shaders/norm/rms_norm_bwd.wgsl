@@ -1,15 +1,15 @@
 // rms_norm_bwd: dx (+)= rstd · (w∘dy − x · rstd² · mean(x∘w∘dy)). One workgroup per row.
-// roles: reduce
+// roles: reduce, element
 // dispatch: (N)   writes: dx = or +=   source: derivative of Zhang & Sennrich 2019, eq. 4
 
 struct Params { n: u32, d: u32, eps: f32, accumulate: u32 }
 
 @group(0) @binding(0) var<uniform>             p:    Params;
-@group(0) @binding(1) var<storage, read>       x:    array<f32>;  // (N, D)
-@group(0) @binding(2) var<storage, read>       w:    array<f32>;  // (D)
-@group(0) @binding(3) var<storage, read>       rstd: array<f32>;  // (N), from rms_norm_fwd
-@group(0) @binding(4) var<storage, read>       dy:   array<f32>;  // (N, D)
-@group(0) @binding(5) var<storage, read_write> dx:   array<f32>;  // (N, D)
+@group(0) @binding(1) var<storage, read>       x:    array<Element>;  // (N, D)
+@group(0) @binding(2) var<storage, read>       w:    array<Element>;  // (D)
+@group(0) @binding(3) var<storage, read>       rstd: array<f32>;      // (N), from rms_norm_fwd
+@group(0) @binding(4) var<storage, read>       dy:   array<Element>;  // (N, D)
+@group(0) @binding(5) var<storage, read_write> dx:   array<Element>;  // (N, D)
 
 override WG: u32 = 64u;
 
@@ -21,13 +21,15 @@ fn rms_norm_bwd(
 ) {
     let n = group.x + group.y * groups.x;
     if n >= p.n { return; }
-    let row = n * p.d;
-    var sum = 0.0;
-    for (var i = lane; i < p.d; i += WG) { sum += x[row + i] * w[i] * dy[row + i]; }
+    let d = p.d / ELEMENTS;
+    let row = n * d;
+    var sum = Element();
+    for (var i = lane; i < d; i += WG) { sum += x[row + i] * w[i] * dy[row + i]; }
     let r = rstd[n];
-    let mean = wg_sum(sum, lane) / f32(p.d) * r * r;
-    for (var i = lane; i < p.d; i += WG) {
-        let before = select(0.0, dx[row + i], p.accumulate == 1u);
+    let mean = wg_sum(total(sum), lane) / f32(p.d) * r * r;
+    for (var i = lane; i < d; i += WG) {
+        var before = Element();
+        if p.accumulate == 1u { before = dx[row + i]; }
         dx[row + i] = before + r * (w[i] * dy[row + i] - x[row + i] * mean);
     }
 }

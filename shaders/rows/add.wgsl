@@ -1,12 +1,12 @@
-// add: y += x. One invocation per element.
-// roles: none
-// dispatch: (n / WG)   writes: y +=   source: residual connection
+// add: y += x. One invocation per `Element`.
+// roles: element
+// dispatch: (n / ELEMENTS·WG)   writes: y +=   source: residual connection
 
 struct Params { n: u32 }
 
 @group(0) @binding(0) var<uniform>             p: Params;
-@group(0) @binding(1) var<storage, read>       x: array<f32>;  // (n)
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;  // (n)
+@group(0) @binding(1) var<storage, read>       x: array<Element>;  // (n)
+@group(0) @binding(2) var<storage, read_write> y: array<Element>;  // (n)
 
 override WG: u32 = 64u;
 
@@ -17,6 +17,6 @@ fn add(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (group.x + group.y * groups.x) * WG + lane;
-    if i >= p.n { return; }
-    y[i] += x[i];
+    if i * ELEMENTS >= p.n { return; }
+    y[i] = y[i] + x[i];
 }

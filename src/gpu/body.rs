@@ -84,6 +84,8 @@ pub struct Body {
     /// Bindings of four words that it reads from images where loads from storage buffers are slow
     /// ([`AdapterReport::slow_loads`]): four at most.
     pub images: &'static [&'static str],
+    /// Whether its role `element` is four elements at a time.
+    pub fours: bool,
     /// What a workgroup makes.
     pub tile: Tile,
     /// Whether a measurement on the user's adapter may choose it ([`tune`](crate::kernels::tune)).
@@ -94,6 +96,12 @@ impl Body {
     /// The roles on line 2 of the file: `// roles: a, b   uses: c`.
     pub fn roles(&self) -> Vec<&'static str> {
         roles(self.source.text())
+    }
+
+    /// The module that fills a role, where the body's row decides it.
+    pub(super) fn module(&self, role: &str) -> Option<&'static str> {
+        let element = if self.fours { "element_vec4" } else { "element_f32" };
+        (role == "element").then_some(element)
     }
 
     /// Whether it can be composed with the modules that the data decide.

@@ -93,8 +93,9 @@ pub struct Context {
 /// What ends the name of a context that allows 16 bits.
 pub const HALF: &str = "half";
 
-/// Modules that do nothing, and are in no variant's name.
-pub(super) const IDLE: [&str; 4] = ["input_plain", "input4_plain", "branch_none", "branch8_none"];
+/// Modules that do nothing, or what their body's name says, and so are in no variant's name.
+pub(super) const IDLE: [&str; 6] =
+    ["input_plain", "input4_plain", "branch_none", "branch8_none", "element_f32", "element_vec4"];
 
 impl Context {
     /// The module that fills a role, where the data decide it.

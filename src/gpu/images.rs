@@ -38,7 +38,7 @@ fn declared(text: &str, name: &str, binding: usize) -> String {
     };
     let image = format!("{image}{name}");
     let at = format!("textureLoad({image}, vec2u(i % {WIDTH}u, i / {WIDTH}u))");
-    let (kind, value) = match line.contains("vec4f") {
+    let (kind, value) = match line.contains("vec4f") || line.contains("<Element>") {
         true => ("vec4f", format!("bitcast<vec4f>({at})")),
         false => ("vec4u", at),
     };

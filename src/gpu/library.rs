@@ -18,6 +18,8 @@ static LIBRARY: &[(&str, Source)] = modules![
     "codebook_indexed",
     "codebook_selects",
     "eights_nf4",
+    "element_f32",
+    "element_vec4",
     "half_eights",
     "head_128",
     "head_32",

@@ -261,6 +261,7 @@ mod tests {
             narrowed: |_| true,
             takes: Takes::ANY,
             images: &[],
+            fours: false,
             tile: Tile::Only,
             tuned: false,
         }],

@@ -134,7 +134,7 @@ impl Caps {
                 // On llvmpipe, whose subgroups are of 8, selects are faster.
                 "codebook" if self.subgroup() == Some(8) => "codebook_selects",
                 "codebook" => "codebook_indexed",
-                _ => context.module(role).ok_or_else(|| {
+                _ => body.module(role).or(context.module(role)).ok_or_else(|| {
                     Error::invalid(kernel.name, format!("the operation chose no `{role}`"))
                 })?,
             };
@@ -194,6 +194,7 @@ impl Kernel {
                 for role in body.roles() {
                     // What decides on no body is in no context.
                     let decided = context.module(role).filter(|module| !IDLE.contains(module));
+                    let decided = body.module(role).or(decided);
                     let choices = decided.map_or_else(|| modules(role), |module| vec![module]);
                     let with = |all: &Vec<_>| {
                         let longer = |module: &&'static str| [all.as_slice(), &[*module]].concat();
@@ -223,8 +224,8 @@ mod tests {
 
     const fn body(name: &'static str, on: On, needs: Needs) -> Body {
         let source = Source::new("it/it.wgsl", "// it: does\n// roles: none\n");
-        let (takes, images, tile, tuned) = (Takes::ANY, &[], Tile::Only, false);
-        Body { name, source, needs, on, narrowed: |_| true, takes, images, tile, tuned }
+        let (takes, images, fours, tile, tuned) = (Takes::ANY, &[], false, Tile::Only, false);
+        Body { name, source, needs, on, narrowed: |_| true, takes, images, fours, tile, tuned }
     }
 
     static KERNEL: Kernel = Kernel {
@@ -248,17 +249,9 @@ mod tests {
             backend: "Vulkan".into(),
             kind: "DiscreteGpu".into(),
             vendor,
-            driver: String::new(),
             subgroup_min: subgroups[0],
             subgroup_max: subgroups[1],
-            f16: false,
-            timestamps: false,
-            slow_loads: false,
-            max_binding_bytes: 1 << 27,
-            max_buffer_bytes: 1 << 28,
-            max_workgroup_bytes: 16 << 10,
-            max_workgroup_size: 256,
-            max_storage_buffers: 8,
+            ..AdapterReport::default()
         };
         let caps = Caps {
             adapter,

@@ -1,10 +1,11 @@
 //! Biases of linear layers.
 
+use super::cases::{Case, Each, Inputs};
 use super::{elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static ADD_BIAS: Kernel = kernel!(rows, "add_bias", [bias: Read, y: Update]);
+static ADD_BIAS: Kernel = kernel!(rows, "add_bias", [bias: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -46,4 +47,10 @@ impl Op for AddBias<'_> {
     fn work(&self) -> Work {
         Work { flops: self.y.len() as u64, bytes: 2 * self.y.bytes() }
     }
+}
+
+pub(super) const CASES: &[Case] = &[Case::new(&ADD_BIAS, [512, 2048, 1], &[[7, 100, 1]], add_bias)];
+
+fn add_bias(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&AddBias { bias: &i.random("bias", &[n])?, y: &i.random("y", &[m, n])? })
 }

@@ -1,11 +1,12 @@
 //! What an adapter can do at most: operations without a use but to be timed.
 
+use super::cases::{Case, Each, Inputs};
 use super::{Length, params};
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
-pub(super) static COPY: Kernel = kernel!(ceiling, "ceiling_copy", [x: Read, y: Write]);
-pub(super) static FMA: Kernel = kernel!(
+static COPY: Kernel = kernel!(ceiling, "ceiling_copy", [x: Read, y: Write]);
+static FMA: Kernel = kernel!(
     ceiling, "ceiling_fma", [x: Read, y: Write],
     baseline tile Each([1, 64]);
     "registers": on Software, tile Each([1, 12]);
@@ -112,4 +113,21 @@ impl Op for CeilingFma<'_> {
         // ones by a.
         if self.half { 2.0 / 1024.0 / (1.0 - self.a.abs()) } else { 1e-5 }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&COPY, [4096, 4096, 1], &[[3, 100, 1]], ceiling_copy),
+    Case::new(&FMA, [192, 1024, 2048], &[[192, 4, 24]], ceiling_fma),
+];
+
+fn ceiling_copy(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&CeilingCopy { x: &i.random("x", &[m * n])?, y: &i.zeros("y", &[m * n])? })
+}
+
+/// K operations on each of M · N elements.
+fn ceiling_fma(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (n, turns) = ((m * n).next_multiple_of(192), k.next_multiple_of(8) as u32);
+    let (x, y) = (i.random("x", &[n])?, i.zeros("y", &[n])?);
+    let op = CeilingFma { x: &x, y: &y, turns, a: 0.875, b: 0.25, half: false };
+    i.both(&op, &CeilingFma { half: true, ..op }, each)
 }

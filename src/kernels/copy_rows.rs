@@ -1,11 +1,12 @@
 //! Appending to a cache.
 
+use super::cases::{Case, Each, Inputs};
 use super::{elements, params};
 use crate::Result;
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::reference;
 
-pub(super) static COPY_ROWS: Kernel = kernel!(rows, "copy_rows", [x: Read, y: Update]);
+static COPY_ROWS: Kernel = kernel!(rows, "copy_rows", [x: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -64,4 +65,12 @@ impl Op for CopyRows<'_> {
     fn work(&self) -> Work {
         Work { flops: 0, bytes: 2 * self.x.bytes() }
     }
+}
+
+pub(super) const CASES: &[Case] =
+    &[Case::new(&COPY_ROWS, [512, 2048, 64], &[[7, 100, 3]], copy_rows)];
+
+fn copy_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.random("x", &[m, n])?, i.zeros("y", &[m + k, n])?);
+    each(&CopyRows { x: &x, y: &y, rows: m, stride: m + k, first: k })
 }

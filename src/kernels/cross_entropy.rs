@@ -1,15 +1,16 @@
 //! Cross-entropy loss and its gradient, and the sum of losses.
 
+use super::cases::{Case, Each, Inputs};
 use super::{fours, params};
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work, grid};
 use crate::{Error, Result, reference};
 
-pub(super) static FUSED: Kernel = kernel!(
+static FUSED: Kernel = kernel!(
     loss, "cross_entropy_fused", [logits: Update, labels: Read, nll: Write],
     baseline tile Rows(1);
     "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [logits], tile Rows(1);
 );
-pub(super) static REDUCE_SUM: Kernel = kernel!(loss, "reduce_sum", [x: Read, y: Update]);
+static REDUCE_SUM: Kernel = kernel!(loss, "reduce_sum", [x: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -113,4 +114,26 @@ impl Op for ReduceSum<'_> {
     fn work(&self) -> Work {
         Work { flops: self.x.len() as u64, bytes: self.x.bytes() }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&FUSED, [64, 128256, 1], &[[5, 1000, 1], [5, 999, 1]], cross_entropy_fused),
+    Case::new(&REDUCE_SUM, [1, 512, 1], &[[1, 100, 1]], reduce_sum),
+];
+
+fn cross_entropy_fused(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (logits, labels) = (i.random("logits", &[m, n])?, i.indices("labels", m, n)?);
+    let nll = i.zeros("nll", &[m])?;
+    let op = CrossEntropyFused {
+        logits: &logits,
+        labels: &labels,
+        scale: 0.1,
+        gradient: true,
+        nll: &nll,
+    };
+    each(&op)
+}
+
+fn reduce_sum(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&ReduceSum { x: &i.random("x", &[m * n])?, y: &i.zeros("y", &[8])?, slot: 1 })
 }

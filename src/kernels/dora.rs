@@ -1,12 +1,13 @@
 //! Weight-decomposed adapters: the output of `W + s·B·A` per column, at a learned magnitude.
 
+use super::cases::{Case, Each, Inputs};
 use super::{elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static SCALE: Kernel =
+static SCALE: Kernel =
     kernel!(lora, "dora_scale", [z: Read, magnitude: Read, norm: Read, y: Write]);
-pub(super) static BWD: Kernel = kernel!(
+static BWD: Kernel = kernel!(
     lora, "dora_bwd",
     [dy: Read, z: Read, magnitude: Read, norm: Read, dz: Write, d_magnitude: Update]
 );
@@ -109,4 +110,23 @@ impl Op for DoraBwd<'_> {
     fn work(&self) -> Work {
         Work { flops: 3 * self.z.len() as u64, bytes: 3 * self.z.bytes() + 4 * self.norm.bytes() }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&SCALE, [512, 2048, 1], &[[7, 100, 1]], dora_scale),
+    Case::new(&BWD, [512, 2048, 1], &[[7, 100, 1]], dora_bwd),
+];
+
+fn dora_scale(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (magnitude, norm) = (i.random("magnitude", &[n])?, i.positive("norm", &[n])?);
+    let (z, y) = (i.random("z", &[m, n])?, i.zeros("y", &[m, n])?);
+    each(&DoraScale { z: &z, magnitude: &magnitude, norm: &norm, y: &y })
+}
+
+fn dora_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (magnitude, norm) = (i.random("magnitude", &[n])?, i.positive("norm", &[n])?);
+    let (dy, z) = (i.random("dy", &[m, n])?, i.random("z", &[m, n])?);
+    let (dz, d_magnitude) = (i.zeros("dz", &[m, n])?, i.zeros("d_magnitude", &[n])?);
+    let (magnitude, norm, d_magnitude) = (&magnitude, &norm, &d_magnitude);
+    each(&DoraBwd { dy: &dy, z: &z, magnitude, norm, dz: &dz, d_magnitude })
 }

@@ -1,12 +1,13 @@
 //! DoRA's row norms.
 
+use super::cases::{Case, Each, Inputs};
 use super::params;
 use super::weight::Matrix;
 use crate::Result;
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::reference;
 
-pub(super) static DORA_NORM: Kernel = kernel!(
+static DORA_NORM: Kernel = kernel!(
     lora, "dora_norm",
     [w: Read, scales: Read, nested: Read, table: Table, a: Read, b: Read, norm: Update]
 );
@@ -81,4 +82,17 @@ impl Op for DoraNorm<'_> {
         let norm = &mut norm.f32_mut()[self.first..][..self.w.rows];
         reference::dora_norm(&w, a.f32(), b, rank, self.scale, norm);
     }
+}
+
+pub(super) const CASES: &[Case] =
+    &[Case::new(&DORA_NORM, [16, 2048, 2048], &[[4, 72, 128], [4, 72, 120]], dora_norm)];
+
+fn dora_norm(i: &Inputs, [r, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (a, b) = (i.random("a", &[r, k])?, i.random("b", &[n, r])?);
+    let norm = i.zeros("norm", &[n])?;
+    for &storage in i.storages {
+        let w = i.matrix(n, k, storage)?;
+        each(&DoraNorm { w: &w, first: 0, a: &a, b: &b, scale: 0.5, norm: &norm })?;
+    }
+    Ok(())
 }

@@ -1,16 +1,16 @@
 //! Sums and row selection.
 
+use super::cases::{Case, Each, Inputs};
 use super::{Length, elements, fours, params};
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static ADD: Kernel = kernel!(
+static ADD: Kernel = kernel!(
     rows, "add", [x: Read, y: Update],
     baseline tile Each([1, 1]);
-    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, y], tile Each([1, 4]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, y], fours true, tile Each([1, 4]);
 );
-pub(super) static GATHER_ROWS: Kernel =
-    kernel!(rows, "gather_rows", [x: Read, index: Read, y: Write]);
+static GATHER_ROWS: Kernel = kernel!(rows, "gather_rows", [x: Read, index: Read, y: Write]);
 
 /// Sum in place: `y += x`.
 ///
@@ -98,4 +98,18 @@ impl Op for GatherRows<'_> {
     fn bound(&self) -> f32 {
         1e-7
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&ADD, [512, 2048, 1], &[[7, 100, 1], [7, 99, 1]], add),
+    Case::new(&GATHER_ROWS, [128, 2048, 512], &[[7, 100, 9]], gather_rows),
+];
+
+fn add(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    each(&Add { x: &i.random("x", &[m, n])?, y: &i.random("y", &[m, n])? })
+}
+
+fn gather_rows(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (x, index) = (i.random("x", &[k, n])?, i.indices("index", m, k)?);
+    each(&GatherRows { x: &x, index: &index, y: &i.zeros("y", &[m, n])? })
 }

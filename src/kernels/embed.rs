@@ -1,10 +1,11 @@
 //! Embedding look-up.
 
+use super::cases::{Case, Each, Inputs};
 use super::{Dense, elements, params};
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Error, Result, reference};
 
-pub(super) static FWD: Kernel = kernel!(rows, "embed_fwd", [ids: Read, w: Read, y: Update]);
+static FWD: Kernel = kernel!(rows, "embed_fwd", [ids: Read, w: Read, y: Update]);
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -75,4 +76,16 @@ impl Op for EmbedFwd<'_> {
     fn bound(&self) -> f32 {
         1e-7
     }
+}
+
+pub(super) const CASES: &[Case] = &[Case::new(&FWD, [512, 8192, 2048], &[[7, 20, 100]], embed_fwd)];
+
+fn embed_fwd(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let (ids, y) = (i.indices("ids", m, n)?, i.zeros("y", &[m, k])?);
+    let all = [Dense::F32, Dense::F16, Dense::BF16].into_iter().enumerate();
+    for (storage, dtype) in all.filter(|(storage, _)| i.storages.contains(storage)) {
+        let w = i.matrix(n, k, storage)?.w;
+        each(&EmbedFwd { ids: &ids, w: &w, dtype, first_row: 0, rows: n, d: k, y: &y })?;
+    }
+    Ok(())
 }

@@ -10,13 +10,14 @@ use crate::gpu::{Context, Tensor, grid};
 /// Where there is more than the baseline, each body is a row, in this order:
 ///
 /// ```text
-/// "tile": on Software where is_old, needs F16, takes Takes::ALIGNED, images [x, w],
+/// "tile": on Software where is_old, needs F16, takes Takes::ALIGNED, images [x, w], fours true,
 ///     tile Group([32, 64]), tuned true;
 /// ```
 ///
 /// `on` and `tile` must be said. Without `where` nothing narrows `on`, without `needs` WebGPU's
 /// defaults suffice, without `takes` it takes any data, without `images` it reads storage buffers
-/// everywhere, without `tuned` no measurement chooses it.
+/// everywhere, without `tuned` no measurement chooses it. One of `fours` has no file: it is the
+/// baseline's text over arrays of fours.
 macro_rules! kernel {
     (joins $($kernel:tt)*) => {
         $crate::gpu::Kernel { joins: true, ..kernel!($($kernel)*) }
@@ -24,6 +25,8 @@ macro_rules! kernel {
     (@text $room:ident, $($part:literal),*) => {
         $crate::gpu::shader!(concat!(stringify!($room), "/", $($part,)* ".wgsl"))
     };
+    (@own $room:ident, $name:literal, $body:literal) => { kernel!(@text $room, $name, "_", $body) };
+    (@own $room:ident, $name:literal, $body:literal, $fours:literal) => { kernel!(@text $room, $name) };
     (@or $default:expr) => { $default };
     (@or $default:expr, $given:expr) => { $given };
     ($room:ident, $name:literal, [$($binding:ident: $access:ident),* $(,)?] $(,)?) => {
@@ -32,7 +35,8 @@ macro_rules! kernel {
     ($room:ident, $name:literal, [$($binding:ident: $access:ident),* $(,)?],
      baseline tile $own:ident $(($($part:tt)*))?;
      $($body:literal: on $on:ident $(where $narrowed:expr)? $(, needs $needs:ident $(($($size:tt)*))?)?
-       $(, takes $takes:expr)? $(, images [$($image:ident),*])?, tile $tile:ident ($($sides:tt)*) $(, tuned $tuned:literal)?;)*) => {
+       $(, takes $takes:expr)? $(, images [$($image:ident),*])?
+       $(, fours $fours:literal)?, tile $tile:ident ($($sides:tt)*) $(, tuned $tuned:literal)?;)*) => {
         $crate::gpu::Kernel {
             name: $name,
             bindings: &[$((stringify!($binding), $crate::gpu::Access::$access)),*],
@@ -45,18 +49,20 @@ macro_rules! kernel {
                     narrowed: |_| true,
                     takes: $crate::gpu::Takes::ANY,
                     images: &[],
+                    fours: false,
                     tile: $crate::gpu::Tile::$own $(($($part)*))?,
                     tuned: false,
                 },
                 $($crate::gpu::Body {
                     name: $body,
-                    source: kernel!(@text $room, $name, "_", $body),
+                    source: kernel!(@own $room, $name, $body $(, $fours)?),
                     needs: kernel!(@or $crate::gpu::Needs::Nothing
                         $(, $crate::gpu::Needs::$needs $(($($size)*))?)?),
                     on: $crate::gpu::On::$on,
                     narrowed: kernel!(@or |_| true $(, $narrowed)?),
                     takes: kernel!(@or $crate::gpu::Takes::ANY $(, $takes)?),
                     images: kernel!(@or &[] $(, &[$(stringify!($image)),*])?),
+                    fours: kernel!(@or false $(, $fours)?),
                     tile: $crate::gpu::Tile::$tile($($sides)*),
                     tuned: kernel!(@or false $(, $tuned)?),
                 }),*

@@ -2,24 +2,25 @@
 //! loaded. The way up is [`LinearFwd`](super::LinearFwd) of B, the gradients of A and B are
 //! [`LinearGrad`](super::LinearGrad).
 
+use super::cases::{Case, Each, Inputs};
 use super::{elements, params};
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Error, Result, reference};
 
-pub(super) static DOWN: Kernel = kernel!(
+static DOWN: Kernel = kernel!(
     joins lora, "lora_down",
     [x: Read, a: Read, low: Write],
     baseline tile Each([1, 1]);
     "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([16, 16]);
     "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [x, a], tile Group([32, 16]);
 );
-pub(super) static DOWN_BWD: Kernel = kernel!(
+static DOWN_BWD: Kernel = kernel!(
     lora, "lora_down_bwd",
     [dlow: Read, a: Read, dx: Update],
     baseline tile Each([1, 4]);
     "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [dlow, a, dx], tile Group([16, 64]);
 );
-pub(super) static UP_BWD: Kernel = kernel!(
+static UP_BWD: Kernel = kernel!(
     lora, "lora_up_bwd",
     [dy: Read, b: Read, dlow: Write],
     baseline tile Each([1, 1]);
@@ -27,7 +28,7 @@ pub(super) static UP_BWD: Kernel = kernel!(
     "subgroup8": on Software, needs Subgroups(8, 8), takes Takes::ALIGNED, images [dy], tile Group([32, 16]);
 );
 
-pub(super) static DROPOUT: Kernel = kernel!(lora, "dropout", [x: Read, y: Update]);
+static DROPOUT: Kernel = kernel!(lora, "dropout", [x: Read, y: Update]);
 
 /// Dropout of a tensor: element `i` becomes `x / (1 − p)` where `mask_hash(seed, i) ≥ p · 2³²`,
 /// else 0. A function of `seed` and `i`: nothing is stored for the backward pass. Srivastava et al.
@@ -311,4 +312,42 @@ impl Op for Dropout<'_> {
             *y = if self.accumulate { *y + part } else { part };
         }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&DOWN, [512, 16, 2048], &[[33, 24, 128], [33, 24, 127]], lora_down),
+    Case::new(&DOWN_BWD, [512, 16, 2048], &[[33, 24, 128], [33, 24, 127]], lora_down_bwd),
+    Case::new(&UP_BWD, [512, 16, 2048], &[[33, 24, 128], [33, 24, 127]], lora_up_bwd),
+    Case::new(&DROPOUT, [512, 2048, 1], &[[7, 37, 1]], dropout),
+];
+
+fn lora_down(i: &Inputs, [m, r, k]: [usize; 3], each: Each) -> Result<()> {
+    let (x, a) = (i.random("x", &[m, k])?, i.random("a", &[r, k])?);
+    let low = i.zeros("low", &[m, r])?;
+    for mask in [None, Some(Mask { p: 0.1, seed: 7 })] {
+        each(&LoraDown { x: &x, a: &a, mask, low: &low })?;
+    }
+    Ok(())
+}
+
+fn lora_down_bwd(i: &Inputs, [m, r, k]: [usize; 3], each: Each) -> Result<()> {
+    let (dlow, a) = (i.random("dlow", &[m, r])?, i.random("a", &[r, k])?);
+    let dx = i.zeros("dx", &[m, k])?;
+    for mask in [None, Some(Mask { p: 0.1, seed: 7 })] {
+        each(&LoraDownBwd { dlow: &dlow, a: &a, mask, dx: &dx })?;
+    }
+    Ok(())
+}
+
+fn lora_up_bwd(i: &Inputs, [m, r, n]: [usize; 3], each: Each) -> Result<()> {
+    let (dy, b) = (i.random("dy", &[m, n])?, i.random("b", &[n, r])?);
+    each(&LoraUpBwd { dy: &dy, b: &b, scale: 1.0, dlow: &i.zeros("dlow", &[m, r])? })
+}
+
+fn dropout(i: &Inputs, [m, k, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.random("x", &[m, k])?, i.zeros("y", &[m, k])?);
+    for (part, accumulate) in [(Share::Kept, false), (Share::Rest, true)] {
+        each(&Dropout { x: &x, mask: Mask { p: 0.1, seed: 7 }, part, accumulate, y: &y })?;
+    }
+    Ok(())
 }

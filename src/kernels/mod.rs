@@ -26,70 +26,97 @@ mod swiglu;
 mod tune;
 mod weight;
 
-pub use add_bias::AddBias;
-pub use attention::{
-    AttentionBwdDkv, AttentionBwdDq, AttentionDecode, AttentionDelta, AttentionFwd,
-    AttentionGather, AttentionShape, GatherShape,
-};
-pub use ceiling::{CeilingCopy, CeilingFma};
-pub use copy_rows::CopyRows;
-pub use cross_entropy::{CrossEntropyFused, ReduceSum};
-pub use dora::{DoraBwd, DoraScale};
-pub use dora_norm::DoraNorm;
-pub use elementwise::{Add, GatherRows};
-pub use embed::EmbedFwd;
-pub use linear::{Branch, Input, LinearBwd, LinearFwd, LinearGrad};
-pub use lora::{Dropout, LoraDown, LoraDownBwd, LoraUpBwd, Mask, Share};
-pub use optimizer::{AdamW, AdamW8bit, AdamWStep, ClipCoefficient, SumSquares};
-pub use pack::{PackF16, UnpackF16};
-pub use rms_norm::{RmsNormBwd, RmsNormFwd};
-pub use rope::{Rope, RopeAppend};
-pub use swiglu::{SwigluBwd, SwigluFwd};
+pub use add_bias::*;
+pub use attention::*;
+pub use ceiling::*;
+pub use copy_rows::*;
+pub use cross_entropy::*;
+pub use dora::*;
+pub use dora_norm::*;
+pub use elementwise::*;
+pub use embed::*;
+pub use linear::*;
+pub use lora::*;
+pub use optimizer::*;
+pub use pack::*;
+pub use rms_norm::*;
+pub use rope::*;
+pub use swiglu::*;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tune::{Contest, Tuned, tune};
 pub use weight::{Dense, Kept, Matrix, Nf4Words, Storage, words_of};
 
 use crate::gpu::Kernel;
+use cases::Case;
 use kernel::{Length, elements, fours, params};
 
-/// Every kernel.
-pub static ALL: &[&Kernel] = &[
-    &attention::FWD,
-    &attention::DELTA,
-    &attention::BWD_DQ,
-    &attention::BWD_DKV,
-    &attention::DECODE,
-    &attention::GATHER,
-    &ceiling::COPY,
-    &ceiling::FMA,
-    &copy_rows::COPY_ROWS,
-    &dora_norm::DORA_NORM,
-    &embed::FWD,
-    &linear::FWD,
-    &linear::FEW_ROWS,
-    &linear::BWD,
-    &linear::GRAD,
-    &lora::DOWN,
-    &lora::DOWN_BWD,
-    &lora::DROPOUT,
-    &lora::UP_BWD,
-    &rms_norm::FWD,
-    &rms_norm::BWD,
-    &rope::ROPE,
-    &rope::ROPE_APPEND,
-    &swiglu::FWD,
-    &swiglu::BWD,
-    &cross_entropy::FUSED,
-    &cross_entropy::REDUCE_SUM,
-    &optimizer::SUM_SQUARES,
-    &optimizer::CLIP_COEFFICIENT,
-    &optimizer::ADAMW,
-    &optimizer::ADAMW8BIT,
-    &dora::SCALE,
-    &dora::BWD,
-    &elementwise::ADD,
-    &add_bias::ADD_BIAS,
-    &elementwise::GATHER_ROWS,
-    &pack::PACK,
-    &pack::UNPACK,
+/// The cases of every family, those that matter most first.
+const FAMILIES: &[&[Case]] = &[
+    linear::CASES,
+    lora::CASES,
+    attention::CASES,
+    rms_norm::CASES,
+    rope::CASES,
+    swiglu::CASES,
+    embed::CASES,
+    cross_entropy::CASES,
+    optimizer::CASES,
+    dora_norm::CASES,
+    dora::CASES,
+    elementwise::CASES,
+    add_bias::CASES,
+    pack::CASES,
+    copy_rows::CASES,
+    ceiling::CASES,
 ];
+
+/// The case of every kernel.
+pub fn cases() -> impl Iterator<Item = &'static Case> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// Every kernel: those of the cases.
+pub static ALL: &[&Kernel] = &{
+    let mut all = [FAMILIES[0][0].kernel; KERNELS];
+    let (mut family, mut at) = (0, 0);
+    while family < FAMILIES.len() {
+        let mut case = 0;
+        while case < FAMILIES[family].len() {
+            all[at] = FAMILIES[family][case].kernel;
+            (case, at) = (case + 1, at + 1);
+        }
+        family += 1;
+    }
+    all
+};
+
+const KERNELS: usize = {
+    let (mut family, mut all) = (0, 0);
+    while family < FAMILIES.len() {
+        (family, all) = (family + 1, all + FAMILIES[family].len());
+    }
+    all
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Context, Gpu, GpuOptions};
+    use crate::kernels::ALL;
+    use crate::kernels::cases::Inputs;
+
+    #[test]
+    fn what_operations_decide_is_in_the_table_that_runs_record() {
+        let options = GpuOptions { validate_only: true, ..GpuOptions::default() };
+        let gpu = pollster::block_on(Gpu::with(options)).unwrap();
+        let (inputs, table) = (Inputs::new(&gpu), gpu.caps().variants(ALL));
+        for case in cases() {
+            (case.run)(&inputs, case.small[0], &mut |op| {
+                let key = op.kernel().in_context(&Context { half: false, ..op.context() });
+                assert!(table.contains_key(&key), "{key}");
+                Ok(())
+            })
+            .unwrap();
+        }
+    }
+}

@@ -1,18 +1,18 @@
 //! Gradient norm, clipping, AdamW.
 
+use super::cases::{Case, Each, Inputs};
 use super::{elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work, grid};
 use crate::quant::dynamic8_code;
 use crate::{Result, reference};
 
-pub(super) static SUM_SQUARES: Kernel =
-    kernel!(optimizer, "sum_squares", [g: Read, partials: Write]);
-pub(super) static CLIP_COEFFICIENT: Kernel =
+static SUM_SQUARES: Kernel = kernel!(optimizer, "sum_squares", [g: Read, partials: Write]);
+static CLIP_COEFFICIENT: Kernel =
     kernel!(optimizer, "clip_coefficient", [partials: Read, stats: Update]);
-pub(super) static ADAMW: Kernel =
+static ADAMW: Kernel =
     kernel!(optimizer, "adamw", [g: Update, theta: Update, m: Update, v: Update, stats: Read]);
 
-pub(super) static ADAMW8BIT: Kernel = kernel!(
+static ADAMW8BIT: Kernel = kernel!(
     optimizer, "adamw8bit",
     [g: Update, theta: Update, m: Update, v: Update, scales: Update, stats: Read, codes: Table]
 );
@@ -302,4 +302,61 @@ impl Op for AdamW8bit<'_> {
             bytes: 4 * self.p.bytes() + 4 * self.m.bytes() + 2 * self.scales.bytes(),
         }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&SUM_SQUARES, [2048, 2048, 1], &[[50, 100, 1]], sum_squares),
+    Case::new(&CLIP_COEFFICIENT, [1, 1024, 1], &[[1, 100, 1]], clip_coefficient),
+    Case::new(&ADAMW, [2048, 2048, 1], &[[50, 100, 1]], adamw),
+    Case::new(&ADAMW8BIT, [2048, 2048, 1], &[[64, 100, 1]], adamw8bit),
+];
+
+fn sum_squares(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let partials = i.zeros("partials", &[SumSquares::partials(m * n)])?;
+    each(&SumSquares { g: &i.random("g", &[m * n])?, partials: &partials })
+}
+
+fn clip_coefficient(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (partials, stats) = (i.positive("partials", &[m * n])?, i.zeros("stats", &[8])?);
+    each(&ClipCoefficient { partials: &partials, stats: &stats, max_norm: 1.0 })
+}
+
+fn adamw(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let size = [m * n];
+    let (g, p) = (i.random("g", &size)?, i.random("p", &size)?);
+    let (first, second) = (i.random("m", &size)?, i.positive("v", &size)?);
+    each(&AdamW {
+        g: &g,
+        p: &p,
+        m: &first,
+        v: &second,
+        stats: &i.positive("stats", &[8])?,
+        step: STEP,
+    })
+}
+
+const STEP: AdamWStep = AdamWStep {
+    lr: 1e-3,
+    beta1: 0.9,
+    beta2: 0.999,
+    eps: 1e-8,
+    weight_decay: 0.01,
+    bias1: 0.1,
+    bias2: 0.001,
+};
+
+fn adamw8bit(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let n = (m * n).next_multiple_of(AdamW8bit::BLOCK);
+    let (g, p) = (i.random("g", &[n])?, i.random("p", &[n])?);
+    i.keep("codes", bytemuck::cast_slice(&AdamW8bit::codes()));
+    each(&AdamW8bit {
+        g: &g,
+        p: &p,
+        m: &i.codes("m", n / 4)?,
+        v: &i.codes("v", n / 4)?,
+        scales: &i.positive("scales", &[n / AdamW8bit::BLOCK, 2])?,
+        stats: &i.positive("stats", &[8])?,
+        codes: &i.gpu.table("codes", &AdamW8bit::codes())?,
+        step: STEP,
+    })
 }

@@ -1,11 +1,12 @@
 //! Activations at 16 bits, for as long as nothing reads them.
 
+use super::cases::{Case, Each, Inputs};
 use super::{Length, elements, params};
 use crate::gpu::{HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static PACK: Kernel = kernel!(rows, "pack_f16", [x: Read, y: Write, counts: Update]);
-pub(super) static UNPACK: Kernel = kernel!(rows, "unpack_f16", [x: Read, y: Write]);
+static PACK: Kernel = kernel!(rows, "pack_f16", [x: Read, y: Write, counts: Update]);
+static UNPACK: Kernel = kernel!(rows, "unpack_f16", [x: Read, y: Write]);
 
 /// Two floats a word: `y[i] = (f16(x[2i]), f16(x[2i + 1]))`, the first in the low half, nearest to
 /// even; what f16 cannot hold becomes ± 65504, and adds one to `counts[slot]`.
@@ -94,4 +95,19 @@ impl Op for UnpackF16<'_> {
     fn bound(&self) -> f32 {
         0.0
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&PACK, [512, 2048, 1], &[[7, 101, 1]], pack_f16),
+    Case::new(&UNPACK, [512, 2048, 1], &[[7, 101, 1]], unpack_f16),
+];
+
+fn pack_f16(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.random("x", &[m, n])?, i.pairs("y", m * n)?);
+    each(&PackF16 { x: &x, y: &y, counts: &i.words("counts", &[0; 8])?, slot: 3 })
+}
+
+fn unpack_f16(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, y) = (i.pairs("x", m * n)?, i.zeros("y", &[m, n])?);
+    each(&UnpackF16 { x: &x, y: &y })
 }

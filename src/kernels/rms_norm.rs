@@ -1,19 +1,20 @@
 //! RMSNorm.
 
+use super::cases::{Case, Each, Inputs};
 use super::{fours, params};
 use crate::Result;
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work, grid};
 use crate::reference;
 
-pub(super) static FWD: Kernel = kernel!(
+static FWD: Kernel = kernel!(
     norm, "rms_norm_fwd", [x: Read, w: Read, y: Write, rstd: Write],
     baseline tile Rows(1);
-    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, w], tile Rows(1);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, w], fours true, tile Rows(1);
 );
-pub(super) static BWD: Kernel = kernel!(
+static BWD: Kernel = kernel!(
     norm, "rms_norm_bwd", [x: Read, w: Read, rstd: Read, dy: Read, dx: Update],
     baseline tile Rows(1);
-    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, dy, w, dx], tile Rows(1);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x, dy, w, dx], fours true, tile Rows(1);
 );
 
 #[repr(C)]
@@ -123,4 +124,22 @@ impl Op for RmsNormBwd<'_> {
     fn work(&self) -> Work {
         Work { flops: 8 * self.x.len() as u64, bytes: 4 * self.x.bytes() }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&FWD, [512, 2048, 1], &[[7, 100, 1], [7, 99, 1]], rms_norm_fwd),
+    Case::new(&BWD, [512, 2048, 1], &[[7, 100, 1], [7, 99, 1]], rms_norm_bwd),
+];
+
+fn rms_norm_fwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, w) = (i.random("x", &[m, n])?, i.random("w", &[n])?);
+    let (y, rstd) = (i.zeros("y", &[m, n])?, i.zeros("rstd", &[m])?);
+    each(&RmsNormFwd { x: &x, w: &w, eps: 1e-5, y: &y, rstd: &rstd })
+}
+
+fn rms_norm_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (x, dy) = (i.random("x", &[m, n])?, i.random("dy", &[m, n])?);
+    let (w, rstd) = (i.random("w", &[n])?, i.positive("rstd", &[m])?);
+    let dx = i.zeros("dx", &[m, n])?;
+    each(&RmsNormBwd { x: &x, w: &w, rstd: &rstd, dy: &dy, dx: &dx, accumulate: false })
 }

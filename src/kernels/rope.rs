@@ -1,15 +1,16 @@
 //! Rotary position embedding.
 
+use super::cases::{Case, Each, Inputs};
 use super::{AttentionShape, elements, fours, params};
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Error, Result, reference};
 
-pub(super) static ROPE: Kernel = kernel!(
+static ROPE: Kernel = kernel!(
     rope, "rope", [x: Update, cos: Read, sin: Read, positions: Read],
     baseline tile Each([1, 1]);
-    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x], tile Each([1, 4]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [x], fours true, tile Each([1, 4]);
 );
-pub(super) static ROPE_APPEND: Kernel = kernel!(
+static ROPE_APPEND: Kernel = kernel!(
     rope, "rope_append",
     [qkv: Update, cos: Read, sin: Read, positions: Read, keys: Update, values: Update],
 );
@@ -196,4 +197,43 @@ impl Op for RopeAppend<'_> {
         let (flops, words) = (shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads);
         Work { flops: (3 * n * e * flops) as u64, bytes: (8 * n * e * words) as u64 }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&ROPE, [512, 32, 64], &[[7, 3, 32], [7, 3, 30]], rope),
+    Case::new(&ROPE_APPEND, [512, 32, 32], &[[7, 3, 16]], rope_append),
+];
+
+fn rope(i: &Inputs, [m, n, k]: [usize; 3], each: Each) -> Result<()> {
+    let half = (k / 2).max(1);
+    let (cos, sin) = (i.random("cos", &[m, half])?, i.random("sin", &[m, half])?);
+    let (x, positions) = (i.random("x", &[m, n * half * 2])?, i.indices("positions", m, m)?);
+    let op = Rope { x: &x, cos: &cos, sin: &sin, positions: &positions, heads: n, inverse: false };
+    each(&op)
+}
+
+fn rope_append(i: &Inputs, [m, heads, half]: [usize; 3], each: Each) -> Result<()> {
+    let (kv_heads, head_dim) = (heads.div_ceil(3), 2 * half);
+    let width = kv_heads * head_dim;
+    let shape = AttentionShape {
+        batch: 1,
+        queries: m,
+        keys: m + 3,
+        start: 2,
+        heads,
+        kv_heads,
+        head_dim,
+        first: 0,
+    };
+    each(&RopeAppend {
+        qkv: &i.random("qkv", &[m * (heads * head_dim + 2 * width)])?,
+        k: m * heads * head_dim,
+        v: m * (heads * head_dim + width),
+        cos: &i.random("cos", &[m, half])?,
+        sin: &i.random("sin", &[m, half])?,
+        positions: &i.indices("positions", m, m)?,
+        keys: &i.zeros("keys", &[m + 3, width])?,
+        values: &i.zeros("values", &[m + 3, width])?,
+        shape,
+    })
 }

@@ -1,18 +1,19 @@
 //! SwiGLU.
 
+use super::cases::{Case, Each, Inputs};
 use super::{Length, fours, params};
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Work};
 use crate::{Result, reference};
 
-pub(super) static FWD: Kernel = kernel!(
+static FWD: Kernel = kernel!(
     mlp, "swiglu_fwd", [gate: Read, up: Read, y: Write],
     baseline tile Each([1, 1]);
-    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [gate, up], tile Each([1, 4]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [gate, up], fours true, tile Each([1, 4]);
 );
-pub(super) static BWD: Kernel = kernel!(
+static BWD: Kernel = kernel!(
     mlp, "swiglu_bwd", [gate: Read, up: Read, dy: Read, dgate: Write, dup: Write],
     baseline tile Each([1, 1]);
-    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [gate, up, dy], tile Each([1, 4]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [gate, up, dy], fours true, tile Each([1, 4]);
 );
 
 /// SwiGLU forward: `y = silu(gate) · up`, `silu(g) = g / (1 + exp(−g))`.
@@ -97,4 +98,21 @@ impl Op for SwigluBwd<'_> {
     fn work(&self) -> Work {
         Work { flops: 11 * self.gate.len() as u64, bytes: 5 * self.gate.bytes() }
     }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(&FWD, [512, 8192, 1], &[[7, 100, 1], [7, 99, 1]], swiglu_fwd),
+    Case::new(&BWD, [512, 8192, 1], &[[7, 100, 1], [7, 99, 1]], swiglu_bwd),
+];
+
+fn swiglu_fwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (gate, up) = (i.random("gate", &[m, n])?, i.random("up", &[m, n])?);
+    each(&SwigluFwd { gate: &gate, up: &up, y: &i.zeros("y", &[m, n])? })
+}
+
+fn swiglu_bwd(i: &Inputs, [m, n, _]: [usize; 3], each: Each) -> Result<()> {
+    let (gate, up) = (i.random("gate", &[m, n])?, i.random("up", &[m, n])?);
+    let (dgate, dup) = (i.zeros("dgate", &[m, n])?, i.zeros("dup", &[m, n])?);
+    let dy = i.random("dy", &[m, n])?;
+    each(&SwigluBwd { gate: &gate, up: &up, dy: &dy, dgate: &dgate, dup: &dup })
 }

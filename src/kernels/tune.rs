@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::cases::{BF16, CASES, F32, Inputs, NF4};
+use super::cases::{BF16, F32, Inputs, NF4};
 use crate::Result;
 use crate::clock::Clock;
 use crate::gpu::{Choices, Gpu, Op, Origin};
@@ -78,7 +78,7 @@ pub fn tune(gpu: &Gpu, budget: Duration) -> Result<Tuned> {
         let inputs = Inputs::stored(gpu, storages);
         let [m, n, k] = *size;
         let size = if gpu.caps().software { [m.div_ceil(8), n, k] } else { *size };
-        for case in CASES.iter().filter(|case| case.kernel == *kernel) {
+        for case in super::cases().filter(|case| case.kernel.name == *kernel) {
             (case.run)(&inputs, size, &mut |op| hold(gpu, op, (clock, budget), &mut found))?;
         }
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{Check, Trial};
 use crate::gpu::{Context, Gpu, HostBuffers, Kernel, Op, Selection, Tensor, Work};
-use crate::kernels::ALL;
-use crate::kernels::cases::{CASES, Case, Inputs};
+use crate::kernels;
+use crate::kernels::cases::{Case, Inputs};
 use crate::{Error, Result};
 
 /// Runs every kernel in every variant that `gpu` chooses for any data, with small reproducible
@@ -24,9 +24,8 @@ pub async fn kernels(
     planted: Option<&str>,
     tell: &mut dyn FnMut(Check),
 ) -> Result<()> {
-    for case in CASES {
-        let kernel = ALL.iter().find(|kernel| kernel.name == case.kernel);
-        let variants = kernel.map(|kernel| gpu.caps().variants(&[kernel])).unwrap_or_default();
+    for case in kernels::cases() {
+        let variants = gpu.caps().variants(&[case.kernel]);
         // Those with an input or a branch of their own have the same bodies and are not listed.
         let due: Vec<String> = variants.into_values().filter(|name| !met.contains(name)).collect();
         if due.is_empty() {
@@ -34,7 +33,7 @@ pub async fn kernels(
         }
         let checks = worst(gpu, case, met, planted).await;
         met.extend(due);
-        let checks = checks.map_err(|error| at_kernel(error, case.kernel))?;
+        let checks = checks.map_err(|error| at_kernel(error, case.kernel.name))?;
         met.extend(checks.keys().cloned());
         checks.into_values().for_each(&mut *tell);
     }
@@ -49,7 +48,7 @@ async fn worst(
     planted: Option<&str>,
 ) -> Result<BTreeMap<String, Check>> {
     let mut worst: BTreeMap<String, Check> = BTreeMap::new();
-    for size in case.sizes_of_every_body() {
+    for &size in case.small {
         let inputs = Inputs::new(gpu).with_half(true);
         let mut trials = Vec::new();
         (case.run)(&inputs, size, &mut |op| {
@@ -59,7 +58,7 @@ async fn worst(
                 return Ok(());
             }
             let crossed = Crossed(op);
-            let is_planted = planted == Some(selection.body.name) && case.kernel == CROSSED;
+            let is_planted = planted == Some(selection.body.name) && case.kernel.name == CROSSED;
             let ran: &dyn Op = if is_planted { &crossed } else { op };
             trials.push(Trial::begin(&inputs, ran, op, variant)?);
             Ok(())
@@ -122,6 +121,7 @@ impl Op for Crossed<'_> {
 mod tests {
     use super::*;
     use crate::gpu::{GpuOptions, Policy};
+    use crate::kernels::ALL;
     use pollster::block_on;
 
     fn open(policy: Policy) -> Gpu {

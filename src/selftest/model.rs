@@ -7,7 +7,8 @@ use crate::Result;
 use crate::data::Batch;
 use crate::format::{AdapterConfig, TargetModules};
 use crate::gpu::Gpu;
-use crate::kernels::cases::{CASES, Inputs};
+use crate::kernels;
+use crate::kernels::cases::Inputs;
 use crate::model::{Device, DropoutKey, Keep, KvCache, Model, Pass, Precision, SlotCache, SlotRow};
 use crate::train::config::Optim;
 use crate::train::optimizer::{Optimizer, Step};
@@ -31,12 +32,12 @@ pub async fn run(gpu: &Gpu, model: &mut Model, scope: Scope) -> Result<Vec<Check
     let mut used = used(model, scope).await?;
     let mut checks: Vec<Check> = Vec::new();
     // What the usual sizes do not meet, odd ones do.
-    for (case, odd) in [0, 1].into_iter().flat_map(|odd| CASES.iter().map(move |c| (c, odd))) {
-        if !used.iter().any(|variant| variant.split('[').next() == Some(case.kernel)) {
+    for (case, odd) in [0, 1].into_iter().flat_map(|odd| kernels::cases().map(move |c| (c, odd))) {
+        if !used.iter().any(|variant| variant.split('[').next() == Some(case.kernel.name)) {
             continue;
         }
-        let [m, mut n, mut k] = case.small;
-        if case.kernel.starts_with("attention") {
+        let [m, mut n, mut k] = case.small[0];
+        if case.kernel.name.starts_with("attention") {
             k = model.config().head_dim;
         } else {
             (n, k) = (n + odd, k + 4 * odd);

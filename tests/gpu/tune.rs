@@ -4,8 +4,8 @@ use crate::harness::difference_to_twin;
 use libtest_mimic::{Failed, Trial};
 use std::time::Duration;
 use wgpu_lora::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning};
-use wgpu_lora::kernels::cases::{CASES, Inputs};
-use wgpu_lora::kernels::{ALL, tune};
+use wgpu_lora::kernels::cases::Inputs;
+use wgpu_lora::kernels::{ALL, cases, tune};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -70,8 +70,8 @@ fn measured() -> Result<(), Failed> {
             assert!(variants[context].contains(&format!("[{body}+")), "{context}: {body}");
         }
         let inputs = Inputs::new(&gpu);
-        for case in CASES.iter().filter(|case| case.kernel.starts_with("linear_")) {
-            let [m, n, k] = case.small;
+        for case in cases().filter(|case| case.kernel.name.starts_with("linear_")) {
+            let [m, n, k] = case.small[0];
             for size in [[m, n, k], [1, n, k]] {
                 (case.run)(&inputs, size, &mut |op| {
                     let error = difference_to_twin(&gpu, op)?;

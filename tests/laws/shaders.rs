@@ -94,6 +94,10 @@ fn strays<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 fn bodies_that_run_together_only_index_bindings() {
     let kernels: Vec<_> = kernels::ALL.iter().filter(|kernel| kernel.joins).collect();
     assert!(!kernels.is_empty());
+    // Where an operation's tensors begin is reckoned in elements, whose size the text has to say.
+    let bodies = kernels.iter().flat_map(|kernel| kernel.bodies);
+    let unsure = bodies.filter(|body| body.roles().contains(&"element"));
+    assert_eq!(unsure.map(|body| body.source.file).next(), None);
     for selection in kernels.iter().flat_map(|kernel| kernel.variants()) {
         let storage = |(_, access): &&(&str, Access)| *access != Access::Table;
         for (name, _) in selection.kernel.bindings.iter().filter(storage) {
@@ -117,7 +121,8 @@ fn images_take_the_place_of_loads_from_bindings_that_are_only_indexed() {
                     let words: Vec<_> = line.split_whitespace().collect();
                     words.contains(&format!("{name}:").as_str()) && line.contains("var<storage, ")
                 });
-                assert!(declared.is_some_and(|line| line.contains("array<vec4")), "{at}");
+                let wide = if body.fours { "array<Element>" } else { "array<vec4" };
+                assert!(declared.is_some_and(|line| line.contains(wide)), "{at}");
                 if access == Some(Access::Update) {
                     assert!(!kernel.joins, "{at} is written, and several operations are joined");
                     for stored in ["] +=", "] -=", "] *="] {

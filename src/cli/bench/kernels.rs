@@ -15,7 +15,7 @@ use crate::cli::session::{Session, policy_from_env};
 use crate::format::ModelShape;
 use crate::gpu::{Gpu, Policy};
 use crate::kernels;
-use crate::kernels::cases::{CASES, Case, Inputs, STORAGES};
+use crate::kernels::cases::{Case, Inputs, STORAGES};
 
 #[derive(Debug, Args)]
 pub(super) struct KernelArgs {
@@ -92,7 +92,7 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
             ))?;
         }
         let before = verdicts.seen.clone();
-        for case in CASES {
+        for case in kernels::cases() {
             verify(session, &gpu, case, shape.unwrap_or(case.usual), filter, &mut verdicts)?;
         }
         let due: BTreeSet<String> = verdicts.fine.difference(&before).cloned().collect();
@@ -102,9 +102,10 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
             time(&inputs, case, size, (ceilings, Effort::FULL), &|name| due.contains(name), told)
         };
         if shape.is_some() || args.all_variants {
-            let met =
-                |case: &&Case| due.iter().any(|name| name.split('[').next() == Some(case.kernel));
-            for case in CASES.iter().filter(met) {
+            let met = |case: &&Case| {
+                due.iter().any(|name| name.split('[').next() == Some(case.kernel.name))
+            };
+            for case in kernels::cases().filter(met) {
                 time(case, shape.unwrap_or(case.usual), STORAGES)?;
             }
             continue;
@@ -114,10 +115,11 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
         for name in MODELS {
             let model = &ModelShape::named(name)?.config();
             for m in ROWS {
-                let rows = CASES.iter().flat_map(|case| {
+                let rows = kernels::cases().flat_map(|case| {
                     sizes(case, model, m).into_iter().map(move |(size, kept)| (case, size, kept))
                 });
-                for (case, size, storages) in rows.filter(|(case, ..)| case.kernel.contains(filter))
+                for (case, size, storages) in
+                    rows.filter(|(case, ..)| case.kernel.name.contains(filter))
                 {
                     match over() {
                         true => left_out += 1,
@@ -131,7 +133,7 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
         }
         // Kernels without rows.
         let first = ModelShape::named(MODELS[0])?.config();
-        for case in CASES.iter().filter(|case| sizes(case, &first, 512).is_empty()) {
+        for case in kernels::cases().filter(|case| sizes(case, &first, 512).is_empty()) {
             time(case, case.usual, STORAGES)?;
         }
         if left_out > 0 {
@@ -143,7 +145,7 @@ pub(super) async fn run(session: &Session, args: &KernelArgs) -> Result<()> {
     }
     let Verdicts { seen, wrong, .. } = verdicts;
     if seen.is_empty() {
-        let names: Vec<&str> = CASES.iter().map(|case| case.kernel).collect();
+        let names: Vec<&str> = kernels::cases().map(|case| case.kernel.name).collect();
         bail!("no kernel variant contains `{filter}`; kernels are {}", names.join(", "));
     }
     if !wrong.is_empty() {
@@ -193,12 +195,12 @@ fn verify(
 /// The case's small size, with what decides the body as in the size that is timed: alignment of
 /// weights, and the dimension of heads.
 fn small(case: &Case, size: Size) -> Size {
-    let [m, n, k] = case.small;
-    if case.kernel.starts_with("attention") {
+    let [m, n, k] = case.small[0];
+    if case.kernel.name.starts_with("attention") {
         return [m, n, size[2]];
     }
-    if !case.kernel.starts_with("linear") && case.kernel != "dora_norm" {
-        return case.small;
+    if !case.kernel.name.starts_with("linear") && case.kernel.name != "dora_norm" {
+        return case.small[0];
     }
     let n = if size[1].is_multiple_of(4) { n } else { n + 1 };
     let k = match size[2] {
@@ -211,7 +213,7 @@ fn small(case: &Case, size: Size) -> Size {
 
 /// Small sizes that meet every body, the one like `size` first.
 fn small_sizes(case: &Case, size: Size) -> Vec<Size> {
-    [vec![small(case, size)], case.sizes_of_every_body()].concat()
+    [vec![small(case, size)], case.small.to_vec()].concat()
 }
 
 /// Names of the case's variants that match and were not met before.
@@ -222,9 +224,7 @@ fn due(
     seen: &mut BTreeSet<String>,
 ) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    let kernel = kernels::ALL.iter().find(|k| k.name == case.kernel);
-    let variants = kernel.map(|kernel| inputs.gpu().caps().variants(&[kernel])).unwrap_or_default();
-    for name in variants.into_values() {
+    for name in inputs.gpu().caps().variants(&[case.kernel]).into_values() {
         if name.contains(filter) && seen.insert(name.clone()) {
             names.push(name);
         }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::shapes::Size;
 use crate::gpu::{Gpu, Op, Work};
-use crate::kernels::cases::{CASES, Case, Inputs};
+use crate::kernels;
+use crate::kernels::cases::{Case, Inputs};
 
 /// How often an operation is timed: at most so many times, and no more behind so many seconds. The
 /// first run, which compiles, does not count; one that does is always there.
@@ -35,7 +36,7 @@ impl Ceilings {
     pub(in crate::cli) fn measure(gpu: &Gpu) -> crate::Result<Ceilings> {
         let inputs = Inputs::new(gpu).with_half(true);
         let mut best = Ceilings { flops: 0.0, half_flops: None, bytes: 0.0 };
-        for case in CASES.iter().filter(|case| case.kernel.starts_with("ceiling_")) {
+        for case in kernels::cases().filter(|case| case.kernel.name.starts_with("ceiling_")) {
             (case.run)(&inputs, case.usual, &mut |op| {
                 let (work, seconds) = (op.work(), all_seconds(gpu, op, Effort::FULL)?[0]);
                 match op.kernel().name {

@@ -11,7 +11,8 @@ use crate::cli::bench::shapes::sizes;
 use crate::cli::bench::timing::{Ceilings, Effort, time};
 use crate::format::ModelShape;
 use crate::gpu::{Gpu, Policy};
-use crate::kernels::cases::{CASES, Inputs};
+use crate::kernels;
+use crate::kernels::cases::Inputs;
 use crate::model::{LoadOptions, MemoryPlan, Quant};
 
 /// How much is computed at a time.
@@ -79,7 +80,7 @@ async fn matrix_flops(stand: &Stand<'_>, ceilings: Ceilings) -> Result<Option<f6
         }
         let is_cooperative = |variant: &str| variant.contains("[cooperative");
         let inputs = Inputs::new(&gpu).with_half(true);
-        for case in CASES.iter().filter(|case| case.kernel == "linear_fwd") {
+        for case in kernels::cases().filter(|case| case.kernel.name == "linear_fwd") {
             let effort = (ceilings, Effort::FULL);
             time(&inputs, case, case.usual, effort, &is_cooperative, &mut |row| {
                 let gflops = row["gflops"].as_f64().unwrap_or_default();
@@ -96,7 +97,7 @@ fn kernels(stand: &Stand<'_>, gpu: &Gpu, shape: &str, ceilings: Ceilings) -> Res
     let model = ModelShape::named(shape)?.config();
     for m in [Amount::of(gpu).rows, 1] {
         stand.doing(format!("kernels in the shape of {shape}, rows: {m}"))?;
-        for case in CASES {
+        for case in kernels::cases() {
             for (size, storages) in sizes(case, &model, m) {
                 let inputs = Inputs::stored(gpu, storages);
                 let mut rows = Vec::new();

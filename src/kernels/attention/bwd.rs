@@ -8,19 +8,19 @@ use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Takes, Tensor, Wor
 use crate::kernels::fours;
 use crate::{Result, reference};
 
-pub(in crate::kernels) static DELTA: Kernel = kernel!(
+pub(super) static DELTA: Kernel = kernel!(
     attention, "attention_delta", [y: Read, dy: Read, delta: Write],
     baseline tile Each([1, 1]);
-    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [y, dy], tile Each([1, 1]);
+    "vec4": on Software where |a| a.slow_loads, takes Takes::ALIGNED, images [y, dy], fours true, tile Each([1, 1]);
 );
-pub(in crate::kernels) static BWD_DQ: Kernel = kernel!(
+pub(super) static BWD_DQ: Kernel = kernel!(
     attention, "attention_bwd_dq",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dq: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);
     "subgroup8": on Software, needs Subgroups(8, 8), takes IN_REGISTERS, images [q, k, v, dy], tile Elements(1024, 8);
 );
-pub(in crate::kernels) static BWD_DKV: Kernel = kernel!(
+pub(super) static BWD_DKV: Kernel = kernel!(
     attention, "attention_bwd_dkv",
     [q: Read, k: Read, v: Read, dy: Read, lse: Read, delta: Read, dk: Write, dv: Write],
     baseline tile Each([1, COLUMNS]);

@@ -6,7 +6,7 @@ use crate::kernels::params;
 use crate::kernels::rope::check_qkv;
 use crate::{Error, Result, reference};
 
-pub(in crate::kernels) static DECODE: Kernel = kernel!(
+pub(super) static DECODE: Kernel = kernel!(
     attention, "attention_decode",
     [qkv: Read, cos: Read, sin: Read, positions: Read, keys: Update, values: Update, y: Write],
     baseline tile Group([1, COLUMNS]);

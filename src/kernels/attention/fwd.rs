@@ -7,7 +7,7 @@ use super::{
 use crate::gpu::{Context, HostBuffers, Kernel, Op, Selection, Tensor, Work};
 use crate::{Result, reference};
 
-pub(in crate::kernels) static FWD: Kernel = kernel!(
+pub(super) static FWD: Kernel = kernel!(
     attention, "attention_fwd", [q: Read, k: Read, v: Read, y: Write, lse: Write],
     baseline tile Each([1, COLUMNS]);
     "workgroup": on Gpu, tile Group([TILE, TILE_COLUMNS]);

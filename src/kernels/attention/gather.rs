@@ -6,7 +6,7 @@ use crate::kernels::params;
 pub use crate::reference::GatherShape;
 use crate::{Error, Result, reference};
 
-pub(in crate::kernels) static GATHER: Kernel = kernel!(
+pub(super) static GATHER: Kernel = kernel!(
     attention, "attention_gather", [q: Read, k: Read, v: Read, index: Read, y: Write],
     baseline tile Each([1, COLUMNS]);
     "subgroup8": on Software, needs Subgroups(8, 8), takes IN_REGISTERS, tile Rows(4);

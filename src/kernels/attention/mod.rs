@@ -1,6 +1,7 @@
 //! Causal grouped-query attention without the matrix of scores.
 
 mod bwd;
+mod cases;
 mod decode;
 mod fwd;
 mod gather;
@@ -10,12 +11,9 @@ use crate::gpu::{Context, HEADS, Takes, Tensor, Work};
 pub use crate::reference::AttentionShape;
 use crate::{Error, Result};
 pub use bwd::{AttentionBwdDkv, AttentionBwdDq, AttentionDelta};
-pub(super) use bwd::{BWD_DKV, BWD_DQ, DELTA};
+pub(super) use cases::CASES;
 pub use decode::AttentionDecode;
-pub(super) use decode::DECODE;
 pub use fwd::AttentionFwd;
-pub(super) use fwd::FWD;
-pub(super) use gather::GATHER;
 pub use gather::{AttentionGather, GatherShape};
 
 /// Bodies that keep a head in registers.

@@ -13,7 +13,7 @@ use crate::reference;
 const WIDE: Takes = Takes { thin: Some(false), ..Takes::ALIGNED };
 const THIN: Takes = Takes { thin: Some(true), ..Takes::ALIGNED };
 
-pub(in crate::kernels) static BWD: Kernel = kernel!(
+pub(super) static BWD: Kernel = kernel!(
     linear, "linear_bwd",
     [dy: Read, w: Read, scales: Read, nested: Read, table: Table, dx: Update],
     baseline tile Group([32, 32]);
@@ -23,7 +23,7 @@ pub(in crate::kernels) static BWD: Kernel = kernel!(
     "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [dy, w], tile Group([16, 64]), tuned true;
     "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [dy, w], tile Group([32, 64]), tuned true;
 );
-pub(in crate::kernels) static GRAD: Kernel = kernel!(
+pub(super) static GRAD: Kernel = kernel!(
     linear, "linear_grad",
     [dy: Read, x: Read, dw: Update],
     baseline tile Group([32, 32]);

@@ -9,7 +9,7 @@ use crate::kernels::weight::Matrix;
 use crate::{Error, Result, reference};
 
 /// The product of many rows.
-pub(in crate::kernels) static FWD: Kernel = kernel!(
+pub(super) static FWD: Kernel = kernel!(
     joins linear, "linear_fwd",
     [
         x: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read, y: Update,
@@ -27,7 +27,7 @@ pub(in crate::kernels) static FWD: Kernel = kernel!(
 /// The product of up to [`FEW`] rows, for which the weights are read once or nearly so: whatever
 /// they are multiplied with is made as it is read, and LoRA's branch is added before anything is
 /// written.
-pub(in crate::kernels) static FEW_ROWS: Kernel = kernel!(
+pub(super) static FEW_ROWS: Kernel = kernel!(
     joins linear, "linear_few",
     [
         x: Read, norm: Read, w: Read, scales: Read, nested: Read, table: Table, down: Read, b: Read,

@@ -2,14 +2,14 @@
 //! kernels serves frozen NF4 and dense weights and LoRA's trainable B.
 
 mod bwd;
+mod cases;
 mod fwd;
 
 use super::weight::Matrix;
 use crate::gpu::{Context, Takes, Weight, Work};
-pub(super) use bwd::{BWD, GRAD};
 pub use bwd::{LinearBwd, LinearGrad};
+pub(super) use cases::CASES;
 pub use fwd::{Branch, Input, LinearFwd};
-pub(super) use fwd::{FEW_ROWS, FWD};
 
 /// Bodies for aligned products with weights in NF4 quads.
 const ALIGNED_QUADS: Takes = Takes { weights: &[Weight::Nf4Quads], ..Takes::ALIGNED };
