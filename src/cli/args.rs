@@ -23,8 +23,8 @@ pub(super) struct Global {
     /// Say more on stderr; twice, much more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(super) verbose: u8,
-    /// Part of a graphics adapter's name (see `info`); the best one otherwise.
-    #[arg(long, global = true, env = "WGPU_LORA_DEVICE", value_name = "SUBSTRING")]
+    /// Part of a graphics adapter's name, or its number in `info`; the best one otherwise.
+    #[arg(long, global = true, env = "WGPU_LORA_DEVICE", value_name = "NAME|N")]
     pub(super) device: Option<String>,
     /// Run the kernel variants that are shipped: measure none, and use none that were measured.
     #[arg(long, global = true)]

@@ -21,8 +21,8 @@ pub(super) async fn run(session: &Session) -> Result<()> {
     printer.object(&facts(&found, &gpu))?;
     printer.line(format!("wgpu-lora {version}"))?;
     printer.line("\nadapters, best first")?;
-    for adapter in &found {
-        printer.line(describe(adapter))?;
+    for (number, adapter) in found.iter().enumerate() {
+        printer.line(describe(number, adapter))?;
         if let Some(advice) = adapter.advice() {
             printer.line(format!("    note: {advice}"))?;
         }
@@ -63,11 +63,11 @@ fn measured(caps: &Caps) -> BTreeMap<String, String> {
     if caps.origin() == "tuned" { caps.choices.bodies.clone() } else { BTreeMap::new() }
 }
 
-fn describe(a: &AdapterReport) -> String {
+fn describe(number: usize, a: &AdapterReport) -> String {
     let mib = |bytes: u64| bytes >> 20;
     let feature = |name: &str, has: bool| format!("{name} {}", if has { "yes" } else { "no" });
     format!(
-        "  {} ({}, {}; {})\n    limits: binding {} MiB, buffer {} MiB, workgroup {} invocations and {} KiB, {} storage buffers\n    \
+        "  {number}: {} ({}, {}; {})\n    limits: binding {} MiB, buffer {} MiB, workgroup {} invocations and {} KiB, {} storage buffers\n    \
          features: subgroups {}-{}, {}, {}",
         a.name,
         a.backend,

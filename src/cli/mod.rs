@@ -15,11 +15,14 @@ mod generate;
 mod info;
 mod logits;
 mod merge;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod plan;
 mod plot;
 mod predict;
 mod prepare;
 mod printer;
+mod ranks;
 mod rows;
 mod session;
 mod settings;
@@ -32,6 +35,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use args::Global;
+use ranks::Launch;
 use session::Session;
 
 /// QLoRA fine-tuning and inference of Llama models on any GPU.
@@ -97,18 +101,52 @@ pub fn main() -> ExitCode {
             hook(info);
         }
     }));
-    match pollster::block_on(run(&cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let launch = match Launch::join() {
+        Ok(launch) => launch,
+        Err(error) => return failed(&told(&error)),
+    };
+    match pollster::block_on(run(&cli, &launch)) {
+        Ok(()) => {
+            launch.leave();
+            ExitCode::SUCCESS
+        }
         Err(error) if printer::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", flags::with_flags(&told(&error)));
+        Err(error) if error.is::<Interrupted>() => {
+            if launch.ranks.rank() == 0 {
+                failed(&error.to_string());
+            }
+            launch.leave();
             ExitCode::FAILURE
         }
+        Err(error) if launch.ranks.size() > 1 => {
+            failed(&format!("{}: {}", launch.ranks.place(), told(&error)));
+            launch.abort();
+            ExitCode::FAILURE
+        }
+        Err(error) => failed(&told(&error)),
     }
 }
 
-async fn run(cli: &Cli) -> anyhow::Result<()> {
-    let session = Session::new(&cli.global);
+/// The user has ended the run, and all ranks have agreed on it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Interrupted(String);
+
+fn failed(why: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {}", flags::with_flags(why));
+    ExitCode::FAILURE
+}
+
+async fn run(cli: &Cli, launch: &Launch) -> anyhow::Result<()> {
+    let session = Session::new(&cli.global, launch);
+    let divided = match &cli.command {
+        Command::Train(_) | Command::Evaluate(_) => true,
+        Command::Bench(args) => args.is_divided(),
+        _ => false,
+    };
+    if launch.ranks.size() > 1 && !divided {
+        anyhow::bail!("several ranks divide `train` and `evaluate`; start this command alone");
+    }
     match &cli.command {
         Command::Info => info::run(&session).await,
         Command::Train(args) => train::run(&session, args).await,

@@ -15,6 +15,8 @@ pub(super) struct Printer {
     json: bool,
     quiet: bool,
     verbose: u8,
+    /// Of several ranks only the first says anything but errors.
+    silent: bool,
 }
 
 /// Nobody reads stdout any more: `wgpu-lora … | head`.
@@ -27,8 +29,9 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 impl Printer {
-    pub(super) fn new(global: &Global) -> Printer {
-        Printer { json: global.json, quiet: global.quiet, verbose: global.verbose }
+    pub(super) fn new(global: &Global, silent: bool) -> Printer {
+        let quiet = global.quiet || silent;
+        Printer { json: global.json, quiet, verbose: global.verbose, silent }
     }
 
     /// Whether results are JSON.
@@ -38,7 +41,7 @@ impl Printer {
 
     /// A part of a result for people, without a line end.
     pub(super) fn text(&self, text: &str) -> Result<()> {
-        if !self.json {
+        if !self.json && !self.silent {
             let mut out = io::stdout().lock();
             out.write_all(text.as_bytes())?;
             out.flush()?;
@@ -53,7 +56,7 @@ impl Printer {
 
     /// A line of a result for programs.
     pub(super) fn object(&self, value: &impl Serialize) -> Result<()> {
-        if self.json {
+        if self.json && !self.silent {
             let mut line = serde_json::to_vec(value)?;
             line.push(b'\n');
             let mut out = io::stdout().lock();
@@ -72,7 +75,9 @@ impl Printer {
 
     /// Something that a person should know even with `-q`.
     pub(super) fn warn(&self, text: impl std::fmt::Display) {
-        let _ = writeln!(io::stderr(), "warning: {}", with_flags(&text.to_string()));
+        if !self.silent {
+            let _ = writeln!(io::stderr(), "warning: {}", with_flags(&text.to_string()));
+        }
     }
 
     /// Whether a bar would be seen, and not torn by other lines.

@@ -12,6 +12,7 @@ use crate::hub::data_files;
 use crate::model::Pass;
 use crate::train::config::TrainConfig;
 use crate::train::plan::pass_of;
+use crate::train::ranks;
 
 /// Training and held-out rows.
 pub(super) struct Rows {
@@ -31,7 +32,8 @@ impl Rows {
         // A template that writes the date writes the same one as long as the run lives: it is one
         // of its settings.
         if tokenizer.asks_for_date() {
-            tokenizer.set_date(*config.template_date.get_or_insert_with(Moment::now));
+            let now = ranks::broadcast_text(&*session.ranks, Moment::now().to_string())?;
+            tokenizer.set_date(*config.template_date.get_or_insert(now.parse()?));
         }
         let mut options = config.dataset_options()?;
         let spool = spool.map(|path| std::path::absolute(path).unwrap_or_default());

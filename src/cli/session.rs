@@ -1,6 +1,8 @@
 //! What every command needs: where words go, a device, and a model on it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,12 +10,14 @@ use anyhow::{Context, Result, bail};
 use super::args::{Computation, Global, Inspect};
 use super::files::{Files, say_notes};
 use super::printer::Printer;
+use super::ranks::Launch;
 use crate::Error;
 use crate::format::{AdapterFile, ModelFiles};
-use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning};
+use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning, cards};
 use crate::hub;
 use crate::kernels::{self, Contest, Tuned, tune};
 use crate::model::{LoadOptions, Model, Quant};
+use crate::train::ranks::{self, Ranks};
 
 /// Longer sequences than this are typing errors, unless the model says otherwise.
 const MOST_POSITIONS: usize = 1 << 18;
@@ -91,15 +95,21 @@ fn hot_shaders() -> bool {
 /// What every command needs.
 pub(super) struct Session {
     pub(super) printer: Printer,
+    /// The processes that share the work.
+    pub(super) ranks: Arc<dyn Ranks>,
+    /// The number of this one on its host.
+    local: usize,
     device: Option<String>,
     /// Whether kernel variants that were measured run.
     tune: bool,
 }
 
 impl Session {
-    pub(super) fn new(global: &Global) -> Session {
-        let printer = Printer::new(global);
-        Session { printer, device: global.device.clone(), tune: !global.no_tune && !hot_shaders() }
+    pub(super) fn new(global: &Global, launch: &Launch) -> Session {
+        let (ranks, local) = (launch.ranks.clone(), launch.local);
+        let printer = Printer::new(global, ranks.rank() > 0);
+        let (device, tune) = (global.device.clone(), !global.no_tune && !hot_shaders());
+        Session { printer, ranks, local, device, tune }
     }
 
     /// The flags that make the session of another process of this program like this one.
@@ -163,6 +173,75 @@ impl Session {
         self.open(inspect, Policy::Auto, Tuning::Given(choices)).await
     }
 
+    /// The device of this rank: rank 0 opens its own by `first`, the others theirs with the kernel
+    /// variants of that one. **Errors** on a rank that cannot run them.
+    pub(super) async fn gpu_of_rank(
+        &self,
+        inspect: Inspect,
+        first: impl Future<Output = Result<Gpu>>,
+    ) -> Result<Gpu> {
+        let ranks = &*self.ranks;
+        let table = |gpu: &Gpu| {
+            let mut table = gpu.caps().variants(kernels::ALL);
+            table.insert("policy".into(), gpu.caps().policy.name().into());
+            table
+        };
+        let (gpu, text) = if ranks.rank() == 0 {
+            let gpu = first.await?;
+            let text = ranks::broadcast_text(ranks, serde_json::to_string(&table(&gpu))?)?;
+            (gpu, text)
+        } else {
+            let text = ranks::broadcast_text(ranks, String::new())?;
+            let variants: BTreeMap<String, String> = serde_json::from_str(&text)?;
+            let policy = Policy::recorded(variants.get("policy").map_or("auto", String::as_str));
+            let tuning = Tuning::Given(Choices::recorded(&variants));
+            (self.open(inspect, policy, tuning).await?, text)
+        };
+        if ranks.size() > 1 {
+            self.compare_devices(&gpu, &table(&gpu), &serde_json::from_str(&text)?)?;
+        }
+        Ok(gpu)
+    }
+
+    /// Says which ranks share a GPU. **Errors** where one runs other variants than rank 0.
+    fn compare_devices(
+        &self,
+        gpu: &Gpu,
+        own: &BTreeMap<String, String>,
+        first: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let (ranks, report) = (&*self.ranks, &gpu.caps().adapter);
+        let about = format!("{}, {}", report.name, report.driver);
+        let keys = BTreeSet::from_iter(own.keys().chain(first.keys()));
+        let of = |key: &str| own.get(key).cloned().unwrap_or("none".into());
+        let facts = Vec::from_iter(keys.into_iter().map(|key| (key.as_str(), of(key))));
+        ranks::agree(ranks, &about, &facts, "use GPUs that run the same kernels (--device)")?;
+        let card = format!("{}: {}", ranks.host(), report.card());
+        let all = ranks.all_gather(card.as_bytes())?;
+        for (i, card) in all.iter().enumerate() {
+            let shared = Vec::from_iter((0..all.len()).filter(|other| all[*other] == *card));
+            if shared[0] == i && shared.len() > 1 {
+                let shared = Vec::from_iter(shared.iter().map(usize::to_string)).join(", ");
+                let card = String::from_utf8_lossy(card);
+                self.printer.warn(format!(
+                    "ranks {shared} share one adapter ({card}): start as many on a host as it has"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`GpuOptions::adapter`] is for this rank: of the cards of this host that `--device`
+    /// leaves, the one with its local number.
+    async fn adapter_of_rank(&self) -> Option<String> {
+        if self.ranks.size() == 1 {
+            return self.device.clone();
+        }
+        let cards = cards(self.device.as_deref()).await;
+        let card = cards.get(self.local % cards.len().max(1));
+        card.map(usize::to_string).or(self.device.clone())
+    }
+
     /// Keeps what was measured for the next time, unless measurements are not wanted.
     pub(super) fn keep(&self, choices: &Choices, gpu: &Gpu) {
         if let Some(folder) = kept_folder().filter(|_| self.tune)
@@ -185,7 +264,7 @@ impl Session {
             );
         }
         let options = GpuOptions {
-            adapter: self.device.clone(),
+            adapter: self.adapter_of_rank().await,
             policy,
             tuning,
             verify: inspect.verify,

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
+use super::Interrupted;
 use super::args::Inspect;
 use super::plan;
 use super::plot;
@@ -23,6 +26,7 @@ use crate::train::checkpoint;
 use crate::train::config::TrainConfig;
 use crate::train::event::{Event, StepLine};
 use crate::train::memory::{Limits, RunPlan};
+use crate::train::ranks::{any, broadcast_text};
 use crate::train::run::{Run, Start, recorded_variants};
 
 #[derive(Debug, Args)]
@@ -63,22 +67,33 @@ fn say_preset(session: &Session, name: &str, config: &TrainConfig) -> Result<()>
 
 pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let printer = &session.printer;
-    let config = args.settings.merged(args.resume.then_some(&args.out))?;
+    let ranks = &*session.ranks;
+    let first = ranks.rank() == 0;
+    // Of the settings' files, too, only rank 0 need have them.
+    let config = match first {
+        true => args.settings.merged(args.resume.then_some(&args.out))?,
+        false => TrainConfig::default(),
+    };
+    let text = broadcast_text(ranks, config.to_toml()?)?;
+    let config = TrainConfig::from_toml(&text, "settings")?;
     config.validate_with_files()?;
     if let Some(name) = &args.settings.preset {
         say_preset(session, name, &config)?;
     }
     let start = if args.resume { Start::Resume } else { Start::Fresh };
-    let recorded = recorded_variants(&args.out, start)?;
+    let recorded = if first { recorded_variants(&args.out, start)? } else { None };
     let files = session.files(&config.model)?;
     let mut config = config.for_model(&files.config);
     let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
-    let gpu = match recorded {
-        Some((policy, choices)) => {
-            session.open(args.inspect, policy, Tuning::Given(choices)).await?
+    let opened = async {
+        match recorded {
+            Some((policy, choices)) => {
+                session.open(args.inspect, policy, Tuning::Given(choices)).await
+            }
+            None => session.tuned_gpu(args.inspect).await,
         }
-        None => session.tuned_gpu(args.inspect).await?,
     };
+    let gpu = session.gpu_of_rank(args.inspect, opened).await?;
     let caps = gpu.caps();
     printer.note(format!(
         "device: {} ({}), {} kernel variants",
@@ -95,7 +110,8 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     memory.check()?;
     let model = session.load(&gpu, &files, quant, positions).await?;
     let Rows { training, held_out } = rows;
-    let mut run = Run::new(model, training, held_out, config, &args.out, start).await?;
+    let (ranks, out) = (session.ranks.clone(), &args.out);
+    let mut run = Run::on_ranks(ranks, model, training, held_out, config, out, start).await?;
     run.notes().iter().for_each(|note| printer.warn(note));
     begin(session, &run)?;
     let result = follow(session, args, &mut run).await;
@@ -116,17 +132,18 @@ fn begin(session: &Session, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Counts Ctrl-C; the second one ends the process at once.
-fn interruptions() -> Arc<AtomicUsize> {
-    let count = Arc::new(AtomicUsize::new(0));
-    let counter = count.clone();
-    // Fails only if there is a handler already; then Ctrl-C just ends the process.
-    let _ = ctrlc::set_handler(move || {
-        if counter.fetch_add(1, Ordering::SeqCst) > 0 {
-            std::process::exit(1);
-        }
-    });
-    count
+/// Whether the user or the cluster has asked for an end: by Ctrl-C, by SIGTERM, or by SIGUSR1, which
+/// launchers pass on. A second Ctrl-C or SIGTERM ends the process at once.
+fn interruptions() -> Arc<AtomicBool> {
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // They fail only where the system does not know the signal.
+        let _ = flag::register_conditional_shutdown(signal, 1, asked.clone());
+        let _ = flag::register(signal, asked.clone());
+    }
+    #[cfg(unix)]
+    let _ = flag::register(signal_hook::consts::SIGUSR1, asked.clone());
+    asked
 }
 
 const TEMPLATE: &str = "{pos:>6}/{len} {wide_bar} {msg} ETA {eta:>4}";
@@ -201,16 +218,17 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
                 ))?;
             }
         }
-        if interrupted.load(Ordering::SeqCst) > 0 && !over {
+        if !over && any(&*session.ranks, interrupted.load(Ordering::SeqCst))? {
             bar.finish_and_clear();
             let path = run.save().await?;
-            bail!(
+            let why = format!(
                 "interrupted after step {} of {}; saved {}. Go on with: wgpu-lora train --out {} --resume",
                 run.step(),
                 run.total_steps(),
                 path.display(),
                 args.out.display()
             );
+            return Err(Interrupted(why).into());
         }
     }
     Ok(())

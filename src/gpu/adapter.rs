@@ -20,6 +20,10 @@ pub struct AdapterReport {
     /// Who made it, by PCI's numbers (0x1002 AMD, 0x10de NVIDIA, 0x8086 Intel, 0x106b Apple); 0
     /// where unknown.
     pub vendor: u32,
+    /// Which of the maker's, by PCI's numbers; 0 where unknown.
+    pub device: u32,
+    /// Where it is plugged in, such as 0000:65:00.0; empty where unknown.
+    pub pci_bus_id: String,
     /// Driver and its version.
     pub driver: String,
     /// Smallest subgroup size; 0 without the feature.
@@ -55,6 +59,8 @@ impl AdapterReport {
             backend: format!("{:?}", info.backend),
             kind: format!("{:?}", info.device_type),
             vendor: info.vendor,
+            device: info.device,
+            pci_bus_id: info.device_pci_bus_id,
             driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
             subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },
             subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
@@ -68,6 +74,26 @@ impl AdapterReport {
         }
     }
 
+    /// Name and place of the card.
+    pub fn card(&self) -> String {
+        [self.name.as_str(), &self.pci_bus_id].join(" ").trim().to_owned()
+    }
+
+    /// Whether it is a processor.
+    fn is_software(&self) -> bool {
+        self.kind == "Cpu"
+    }
+
+    /// Whether both are one card, offered by two backends or two drivers.
+    fn is_card_of(&self, other: &AdapterReport) -> bool {
+        if !self.pci_bus_id.is_empty() && !other.pci_bus_id.is_empty() {
+            return self.pci_bus_id == other.pci_bus_id;
+        }
+        let known = self.device != 0;
+        let same = (self.vendor, self.device) == (other.vendor, other.device);
+        self.backend != other.backend && same && (known || self.name == other.name)
+    }
+
     /// What would let programs use more of it, where that is known.
     pub fn advice(&self) -> Option<&'static str> {
         let by_fxc = self.backend == "Dx12" && self.subgroup_max == 0;
@@ -76,6 +102,29 @@ impl AdapterReport {
              dxcompiler.dll (DirectXShaderCompiler, 1.8.2502 or newer) beside this program it has both",
         )
     }
+}
+
+/// The numbers of `all`, best first, that `wanted` leaves: an index, or part of a name without
+/// regard to case.
+pub(super) fn wanted(all: &[AdapterReport], wanted: Option<&str>) -> Vec<usize> {
+    let Some(wanted) = wanted else { return (0..all.len()).collect() };
+    if let Some(index) = wanted.parse().ok().filter(|index| *index < all.len()) {
+        return vec![index];
+    }
+    let named = |i: &usize| all[*i].name.to_lowercase().contains(&wanted.to_lowercase());
+    (0..all.len()).filter(named).collect()
+}
+
+/// Of those numbers every card once; software only where there is nothing else.
+pub(super) fn cards(all: &[AdapterReport], found: &[usize]) -> Vec<usize> {
+    let software = found.iter().all(|i| all[*i].is_software());
+    let mut cards: Vec<usize> = Vec::new();
+    for &i in found.iter().filter(|i| all[**i].is_software() == software) {
+        if !cards.iter().any(|card| all[*card].is_card_of(&all[i])) {
+            cards.push(i);
+        }
+    }
+    cards
 }
 
 /// Whether this processor writes one lane of a vector that a register names, as AVX-512's masks do.
@@ -135,5 +184,38 @@ mod tests {
         assert!(advice.contains("dxcompiler.dll") && advice.contains("1.8.2502"), "{advice}");
         assert_eq!(report("Dx12", 32).advice(), None);
         assert_eq!(report("Vulkan", 0).advice(), None);
+    }
+
+    fn report(name: &str, backend: &str, device: u32, pci: &str) -> AdapterReport {
+        let kind = if name == "llvmpipe" { "Cpu" } else { "DiscreteGpu" };
+        AdapterReport {
+            name: name.into(),
+            backend: backend.into(),
+            kind: kind.into(),
+            device,
+            pci_bus_id: pci.into(),
+            ..AdapterReport::default()
+        }
+    }
+
+    #[test]
+    fn every_card_is_there_once_and_software_where_there_is_nothing_else() {
+        let all = [
+            report("RX 7900", "Vulkan", 7, "0000:01:00.0"),
+            report("RX 7900", "Vulkan", 7, "0000:02:00.0"),
+            report("RX 7900 (another driver)", "Vulkan", 7, "0000:02:00.0"),
+            report("RTX 4090", "Vulkan", 9, ""),
+            report("RTX 4090", "Vulkan", 9, ""),
+            report("NVIDIA RTX 4090", "Dx12", 9, ""),
+            report("llvmpipe", "Vulkan", 0, ""),
+        ];
+        let of = |word: Option<&str>| cards(&all, &wanted(&all, word));
+        assert_eq!(of(None), [0, 1, 3, 4]);
+        assert_eq!(of(Some("rtx")), [3, 4]);
+        assert_eq!(of(Some("4090")), [3, 4]);
+        assert_eq!(of(Some("4")), [4]);
+        assert_eq!(of(Some("LLVM")), [6]);
+        assert_eq!(of(Some("none")), [0; 0]);
+        assert_eq!(cards(&all[6..], &[0]), [0]);
     }
 }

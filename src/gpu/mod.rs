@@ -58,7 +58,7 @@ pub use form::Form;
 pub use images::image_bytes;
 pub use library::{library, uses};
 pub use op::{Host, HostBuffers, Op, Work};
-pub use open::{GpuOptions, adapters};
+pub use open::{GpuOptions, adapters, cards};
 pub use policy::Policy;
 pub use profile::{Profile, ProfileRow};
 pub use recorder::Recorder;

@@ -15,7 +15,8 @@ use crate::{Error, Result};
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Part of the adapter's name, without regard to case; the best adapter when `None`.
+    /// Part of the adapter's name, without regard to case, or its number in [`adapters`]; the best
+    /// adapter when `None`.
     pub adapter: Option<String>,
     /// Which kernel variants to use.
     pub policy: Policy,
@@ -64,6 +65,13 @@ pub async fn adapters() -> Vec<AdapterReport> {
     found.iter().map(AdapterReport::of).collect()
 }
 
+/// The numbers in [`adapters`] of those that [`GpuOptions::adapter`] leaves, every card once; software
+/// only where there is nothing else.
+pub async fn cards(wanted: Option<&str>) -> Vec<usize> {
+    let all = adapters().await;
+    adapter::cards(&all, &adapter::wanted(&all, wanted))
+}
+
 async fn pick(options: &GpuOptions) -> Result<wgpu::Adapter> {
     #[cfg(target_arch = "wasm32")]
     {
@@ -86,14 +94,12 @@ async fn pick(options: &GpuOptions) -> Result<wgpu::Adapter> {
         let instance = if options.validate_only { no_op_instance() } else { instance() };
         let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
         found.sort_by_key(|adapter| adapter::rank(&adapter.get_info()));
-        let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
-        let hit = found.into_iter().find(|adapter| {
-            wanted
-                .is_none_or(|w| adapter.get_info().name.to_lowercase().contains(&w.to_lowercase()))
-        });
+        let reports = Vec::from_iter(found.iter().map(AdapterReport::of));
+        let hit = adapter::wanted(&reports, wanted).first().map(|&hit| found.swap_remove(hit));
         hit.ok_or_else(|| Error::NoAdapter {
             why: match wanted {
-                Some(w) if !names.is_empty() => {
+                Some(w) if !reports.is_empty() => {
+                    let names = Vec::from_iter(reports.iter().map(|report| report.name.as_str()));
                     format!("none is called `{w}`; there are: {}", names.join(", "))
                 }
                 _ => "no driver offers one".into(),

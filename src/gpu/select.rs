@@ -245,9 +245,6 @@ mod tests {
     /// The body that a card with such subgroups runs, or a software adapter.
     fn runs(vendor: u32, subgroups: [u32; 2], software: bool, policy: Policy) -> &'static str {
         let adapter = AdapterReport {
-            name: "A card".into(),
-            backend: "Vulkan".into(),
-            kind: "DiscreteGpu".into(),
             vendor,
             subgroup_min: subgroups[0],
             subgroup_max: subgroups[1],

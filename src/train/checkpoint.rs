@@ -227,7 +227,7 @@ pub fn write(run_dir: &Path, state: &CheckpointState, files: &[NamedBytes]) -> R
     let sums = files.iter().map(|(name, bytes)| (name.clone(), FileSum::of(bytes))).collect();
     let content = StateFile { version: VERSION, state: state.clone(), files: sums };
     let json = serde_json::to_vec_pretty(&content).map_err(|e| Error::invalid(STATE, e))?;
-    let path = folder.join(format!("step-{}", state.step));
+    let path = folder_of(run_dir, state.step);
     let mut all = files.to_vec();
     all.push((STATE.to_string(), json));
     durable::write_dir(&path, &all)?;
@@ -287,6 +287,11 @@ pub fn remove_after(run_dir: &Path, step: u64) -> Result<usize> {
         durable::remove_dir(path)?;
     }
     Ok(newer.len())
+}
+
+/// `RUNDIR/checkpoints/step-N`.
+pub fn folder_of(run_dir: &Path, step: u64) -> PathBuf {
+    folder(run_dir).join(format!("step-{step}"))
 }
 
 /// `RUNDIR/checkpoints`.

@@ -8,6 +8,7 @@ pub mod event;
 pub mod in_memory;
 pub mod memory;
 pub mod plan;
+pub mod ranks;
 pub mod schedule;
 
 // The modules that need a file system; the only place that says so.
@@ -32,6 +33,7 @@ pub use config::TrainConfig;
 pub use event::{Event, StepLine};
 pub use in_memory::InMemoryRun;
 pub use memory::{Limits, RunPlan};
+pub use ranks::Ranks;
 #[cfg(not(target_arch = "wasm32"))]
 pub use run::Run;
 pub use schedule::{Schedule, SchedulerType};

@@ -2,12 +2,15 @@
 
 use super::config::{Optim, TrainConfig};
 use super::optimizer::{Optimizer, OptimizerState, Step};
+use super::ranks::{self, Alone, Ranks};
 use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::model::{
     Device, DropoutKey, Keep, Model, Pass, Precision, STAT_CLAMPED, STAT_LOSS, Workspace,
 };
+use crate::random::Fnv;
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// How the loss of an accumulation window is normalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +104,7 @@ pub struct Trainer {
     micro: u32,
     /// Of the model before and after.
     precision: Precision,
+    ranks: Arc<dyn Ranks>,
 }
 
 impl Trainer {
@@ -134,10 +138,33 @@ impl Trainer {
                 let precision = model.precision();
                 model.set_precision(options.precision);
                 let (step, micro) = (0, 0);
-                Ok(Trainer { model, space, schedule, options, optimizer, step, micro, precision })
+                let ranks = Arc::new(Alone);
+                Ok(Trainer {
+                    model,
+                    space,
+                    schedule,
+                    options,
+                    optimizer,
+                    step,
+                    micro,
+                    precision,
+                    ranks,
+                })
             }
             Err(error) => Err(Box::new(Refused { model, error })),
         }
+    }
+
+    /// Trains as one of several ranks: [`Trainer::step`] takes the whole window and computes its
+    /// share of it; [`Trainer::update`] sums what [`Trainer::backward`] has gathered on each rank.
+    #[must_use]
+    pub fn with_ranks(self, ranks: Arc<dyn Ranks>) -> Trainer {
+        Trainer { ranks, ..self }
+    }
+
+    /// The ranks that train together.
+    pub fn ranks(&self) -> &dyn Ranks {
+        &*self.ranks
     }
 
     /// Ends training: the model with its adapter.
@@ -194,14 +221,17 @@ impl Trainer {
         self.model.refresh_adapter().await
     }
 
-    /// Forward and backward of a window without the optimizer: gradients accumulate. The sum of the
-    /// NLL waits on the device; the mean of means is read micro-batch by micro-batch and returned.
+    /// Forward and backward of this rank's share of a window without the optimizer: gradients
+    /// accumulate. The sum of the NLL waits on the device; the mean of means is read micro-batch by
+    /// micro-batch and returned, that of all ranks.
     async fn accumulate(&mut self, window: &[Batch]) -> Result<Option<f64>> {
         let total: usize = window.iter().map(|batch| batch.targets.len()).sum();
         let (gpu, stats) = (self.model.gpu().clone(), self.model.stats().clone());
         gpu.write(&stats, &[0.0; 8])?;
         let (mut sum, mut means) = (0.0, 0.0);
-        for (micro, batch) in window.iter().enumerate() {
+        let share = ranks::share(window.len(), self.ranks.rank(), self.ranks.size());
+        for micro in share {
+            let batch = &window[micro];
             let targets = batch.targets.len();
             if targets == 0 {
                 continue;
@@ -218,8 +248,53 @@ impl Trainer {
                 sum = now;
             }
         }
-        let means_of_means = self.options.normalisation == LossNormalisation::MeanOfMeans;
-        Ok(means_of_means.then_some(means))
+        if self.options.normalisation == LossNormalisation::Tokens {
+            return Ok(None);
+        }
+        let all = self.ranks.all_gather(bytemuck::bytes_of(&means))?;
+        Ok(Some(all.iter().map(|bytes| bytemuck::pod_read_unaligned::<f64>(bytes)).sum()))
+    }
+
+    /// Makes gradients, summed loss and clamped activations those of all ranks, summed in their
+    /// order.
+    async fn sum_over_ranks(&self) -> Result<()> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        let (gpu, stats) = (self.model.gpu(), self.model.stats());
+        for slab in self.model.adapter()?.gradient_slabs()? {
+            let mut gradients = gpu.read(slab).await?;
+            ranks::sum(&*self.ranks, &mut gradients)?;
+            gpu.write(slab, &gradients)?;
+        }
+        let mut own = gpu.read_words(stats).await?;
+        let all = self.ranks.all_gather(bytemuck::cast_slice(&own))?;
+        let (mut loss, mut clamped) = (0f32, 0u32);
+        for words in &all {
+            let words: &[[u8; 4]] = bytemuck::cast_slice(words);
+            loss += f32::from_ne_bytes(words[STAT_LOSS]);
+            clamped = clamped.saturating_add(u32::from_ne_bytes(words[STAT_CLAMPED]));
+        }
+        (own[STAT_LOSS], own[STAT_CLAMPED]) = (loss.to_bits(), clamped);
+        gpu.write_words(stats, 0, &own)
+    }
+
+    /// Checks that every rank has the same parameters. **Errors** [`Error::Invalid`] where it has
+    /// not, with the ranks; [`Error::Device`].
+    pub async fn compare_ranks(&self) -> Result<()> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        let (mut hash, gpu) = (Fnv::default(), self.model.gpu());
+        for slab in self.model.adapter()?.slabs() {
+            hash = hash.with(bytemuck::cast_slice(&gpu.read_words(slab).await?));
+        }
+        let adapter = &gpu.caps().adapter;
+        let about = format!("{}, {}", adapter.name, adapter.driver);
+        let what = format!("hash of the parameters after step {}", self.step);
+        let facts = [(what.as_str(), format!("{:016x}", hash.finish()))];
+        let advice = "their devices round differently; use GPUs of one kind under one driver";
+        ranks::agree(&*self.ranks, &about, &facts, advice)
     }
 
     /// Forward and backward of a batch, for a loss of one's own: adds the gradients of
@@ -249,6 +324,7 @@ impl Trainer {
 
     /// The optimizer's part of a step, and the statistics after it.
     async fn optimize(&mut self) -> Result<Vec<f32>> {
+        self.sum_over_ranks().await?;
         self.record_optimizer(self.schedule.learning_rate(self.step))?;
         let stats = self.model.gpu().read(self.model.stats()).await?;
         self.step += 1;
@@ -268,6 +344,7 @@ impl Trainer {
     /// Gradients of one window in PEFT's names, and its loss; parameters stay. For comparisons.
     pub async fn gradients(&mut self, window: &[Batch]) -> Result<(f64, crate::model::Tensors)> {
         self.accumulate(window).await?;
+        self.sum_over_ranks().await?;
         let gpu = self.model.gpu().clone();
         let gradients = self.model.adapter()?.gradients(&gpu).await?;
         for slab in self.model.adapter()?.gradient_slabs()? {
@@ -278,7 +355,7 @@ impl Trainer {
         Ok((f64::from(stats[STAT_LOSS]) / targets as f64, gradients))
     }
 
-    /// One optimizer step on a window of micro-batches.
+    /// One optimizer step on a window of micro-batches, the same on every rank.
     ///
     /// **Errors** [`Error::NonFinite`] if loss or gradient is not finite: the parameters are as
     /// before the step. [`Error::Invalid`] if the window has no target.

@@ -176,3 +176,16 @@ fn a_loss_that_is_not_finite_names_step_and_rows() {
     assert!(done.err.contains("is not finite (rows train.jsonl:"), "{}", done.err);
     assert!(done.err.contains("step "), "{}", done.err);
 }
+
+/// A program without MPI that is started several times would do all of the work each time.
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn one_of_several_processes() {
+    let place = Place::new();
+    for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"] {
+        let mut command = place.command(&["train", "--out", "run"]);
+        let done = Done::of(command.env(variable, "2").output().unwrap());
+        done.fails_saying(&[variable, "2 processes", "cargo xtask mpi", "docs/cluster.md"]);
+    }
+    assert!(!place.path("run").exists());
+}

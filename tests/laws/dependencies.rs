@@ -10,12 +10,12 @@ const MOST: usize = 170;
 const NOT: [&str; 10] = [
     "anyhow",
     "clap",
-    "ctrlc",
     "epaint_default_fonts",
     "hf-hub",
     "indicatif",
     "plotters",
     "png",
+    "signal-hook",
     "tracing-subscriber",
     "ureq",
 ];

@@ -26,7 +26,7 @@ impl Encode for Letters {
     }
 }
 
-fn rows(name: &str, numbers: std::ops::Range<u32>) -> Dataset {
+pub fn rows(name: &str, numbers: std::ops::Range<u32>) -> Dataset {
     let row = |i: u32| {
         let prompt = "ab".repeat(1 + i as usize * 7 % 5);
         format!("{{\"prompt\": \"{prompt} {i} is \", \"completion\": \"{}\"}}\n", i * i % 31)

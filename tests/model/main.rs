@@ -11,6 +11,7 @@ mod growth;
 mod inference;
 mod memory;
 mod prices;
+mod ranks;
 mod setup;
 mod shards;
 mod slots;

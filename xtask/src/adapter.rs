@@ -109,33 +109,14 @@ fn install() -> Result<()> {
             "no Vulkan adapter, and no package manager that this program knows: install Mesa's lavapipe (a software Vulkan driver) and the Vulkan loader"
         );
     };
-    let is_root = sh::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    let sudo: &[&str] = match is_root {
-        true => &[],
-        false if sh::works("sudo", &["-n", "true"]) => &["sudo", "-n"],
-        false => &["sudo"],
-    };
-    let typed = [sudo, &[line]].concat().join(" ");
-    if program != "apt-get" || sudo == ["sudo"] {
-        bail!("no Vulkan adapter. Install Mesa's software driver, then run this again:\n  {typed}");
+    if program != "apt-get" {
+        bail!("no Vulkan adapter. Install Mesa's software driver, then run this again:\n  {line}");
     }
     println!(
         "adapter: no Vulkan driver for a GPU here; installing Mesa's software driver (lavapipe) and the Vulkan loader"
     );
-    println!(
-        "adapter: packages mesa-vulkan-drivers libvulkan1 and what they need (about 40 MB) by `{typed}`"
-    );
-    let apt = |args: &[&str]| {
-        let words = [sudo, &["apt-get"], args].concat();
-        sh::run(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    // Lists may be stale or empty in a container; a mirror that is partly down is no reason to
-    // stop.
-    if apt(&["update", "-qq"]).is_err() {
-        println!("adapter: `apt-get update` failed; trying with the lists that are there");
-    }
-    let words: Vec<&str> = line.split(' ').skip(1).collect();
-    apt(&[&["-qq"], words.as_slice()].concat())
+    println!("adapter: packages mesa-vulkan-drivers libvulkan1 and what they need (about 40 MB)");
+    sh::apt_install(&["mesa-vulkan-drivers", "libvulkan1"])
 }
 
 /// Where the Vulkan loader looks for drivers.

@@ -1,5 +1,5 @@
 //! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders |
-//! drivers | web | package`.
+//! drivers | mpi | web | package`.
 //!
 //! It is the first thing a new user builds, so it has three small dependencies and starts other
 //! programs for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node
@@ -12,6 +12,7 @@ mod demo;
 mod drivers;
 mod gguf;
 mod models;
+mod mpi;
 mod package;
 mod serve;
 mod sh;
@@ -40,6 +41,9 @@ cargo xtask <command>
                                    --fixture: the small set in tests/strangers/cases, made again
   demo    [--model MODEL]          prepare, evaluate, train, evaluate, predict on the embedded model and data; a report in target/demo
   web     [--serve] [--port N]     the page and the npm package in web/dist; --serve: on http://127.0.0.1:8080
+  mpi     [--test] [--kills N]     the program with the feature `mpi`, for several GPUs and hosts; installs what the build
+                                   needs. --test: 1 to 4 ranks on this machine, N kills of a rank and of mpirun (10), two
+                                   hosts in network namespaces where root may make some, what the exchange costs
   package                          the crate and the npm package as they would be published, each built or loaded from
                                    its own archive; in target/package
 ";
@@ -111,6 +115,7 @@ fn main() -> ExitCode {
             &[("--kind", true), ("--cases", true), ("--seed", true), ("--fixture", false)]
         }
         "demo" => &[("--model", true)],
+        "mpi" => &[("--test", false), ("--kills", true)],
         "web" => &[("--serve", false), ("--port", true)],
         "drivers" | "package" => &[],
         "help" | "--help" | "-h" => {
@@ -137,6 +142,7 @@ fn main() -> ExitCode {
         "shaders" => shaders::command(&flags),
         "strangers" => strangers::command(&flags),
         "drivers" => drivers::command(parts),
+        "mpi" => mpi::command(&flags),
         "web" => web::command(&flags),
         "package" => package::command(),
         _ => demo::command(&flags),

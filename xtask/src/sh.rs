@@ -114,6 +114,31 @@ pub fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(out.stdout).context("output is not UTF-8")
 }
 
+/// Installs packages of Debian and Ubuntu. **Errors** with the command to type where that takes a
+/// password.
+pub fn apt_install(packages: &[&str]) -> Result<()> {
+    let is_root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let sudo: &[&str] = match is_root {
+        true => &[],
+        false if works("sudo", &["-n", "true"]) => &["sudo", "-n"],
+        false => &["sudo"],
+    };
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    if sudo == ["sudo"] {
+        bail!("type this, then run it again:\n  sudo apt-get {}", install.join(" "));
+    }
+    let apt = |args: &[&str]| {
+        let words = [sudo, &["apt-get", "-qq"], args].concat();
+        run(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    // Lists may be stale or empty in a container; a mirror that is partly down is no reason to
+    // stop.
+    if apt(&["update"]).is_err() {
+        println!("`apt-get update` failed; trying with the lists that are there");
+    }
+    apt(&install)
+}
+
 /// What a [`watch`]ed command came to.
 pub struct Watched {
     /// Exit code 0, within the time limit.

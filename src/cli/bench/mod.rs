@@ -1,6 +1,8 @@
 //! `bench`: what is measured, and of which model; whole passes in [`passes`], kernels in
 //! [`kernels`].
 
+#[cfg(feature = "mpi")]
+mod exchange;
 mod kernels;
 pub(super) mod passes;
 pub(super) mod shapes;
@@ -37,6 +39,9 @@ enum What {
     Decode(TokensArgs),
     /// Loading the model to the device.
     Load(ModelArgs),
+    /// Summing gradients over the ranks of mpirun.
+    #[cfg(feature = "mpi")]
+    Exchange(exchange::ExchangeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -102,11 +107,23 @@ impl SubjectArgs {
     }
 }
 
+impl BenchArgs {
+    /// Whether several ranks have a part in it.
+    pub(super) fn is_divided(&self) -> bool {
+        #[cfg(feature = "mpi")]
+        return matches!(self.what, Some(What::Exchange(_)));
+        #[cfg(not(feature = "mpi"))]
+        false
+    }
+}
+
 pub(super) async fn run(session: &Session, args: &BenchArgs) -> Result<()> {
     if args.what.is_some() && args.kernels.any() {
         bail!("a filter, --shape and --all-variants are for kernels, not for whole passes");
     }
     match &args.what {
+        #[cfg(feature = "mpi")]
+        Some(What::Exchange(args)) => exchange::run(session, args).await,
         Some(What::Step(args)) => {
             let at = args.model.subject(session).await?;
             let mut step = Step::new(&at, &args.size).await?;

@@ -25,6 +25,7 @@ use crate::pricer::metrics::{Colour, Guess};
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
 use crate::random::Fnv;
+use crate::train::ranks::{agree, broadcast_text};
 
 /// Batches whose prompts are put in order of length together, so that little is padded.
 const WINDOW: usize = 8;
@@ -98,16 +99,27 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
             fit_and_guess(&train, &test)
         }
     };
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let gpu = session.tuned_gpu(args.model.inspect).await?;
+    let ranks = &*session.ranks;
+    let first = ranks.rank() == 0;
+    if first {
+        std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    }
+    let inspect = args.model.inspect;
+    let gpu = session.gpu_of_rank(inspect, session.tuned_gpu(inspect)).await?;
     printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let mut model = session.model(&gpu, &files, &args.model, options.positions()).await?;
     if let Some(path) = &args.adapter {
         session.attach(&mut model, "fine_tuned", path).await?;
     }
     let basis = basis(args, &rows, &tokenizer, &model)?;
-    let mut predictions = Predictions::open(&args.out, &basis, args.restart)?;
-    predictions.note().iter().for_each(|note| printer.note(note));
+    let facts = Vec::from_iter(basis.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    agree(ranks, &gpu.caps().adapter.name, &facts, "give all hosts the same model and rows")?;
+    let mut predictions = match first {
+        true => Some(Predictions::open(&args.out, &basis, args.restart)?),
+        false => None,
+    };
+    let note = predictions.as_ref().and_then(Predictions::note);
+    note.iter().for_each(|note| printer.note(note));
     let mut order: Vec<&'static str> = Vec::new();
     if args.adapter.is_none() || !args.skip_base {
         order.push("base");
@@ -123,6 +135,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         models.insert(name, all);
     }
     session.finish_profile(&gpu, args.model.inspect);
+    let Some(predictions) = predictions else { return Ok(()) };
     let outcome = Outcome { rows: &rows, models, baselines };
     let report = Report::of(&outcome, args, clock.elapsed().as_secs_f64());
     report::write(&args.out, &outcome, &report)?;
@@ -132,17 +145,20 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     printer.line(format!("report: {}", args.out.join("report.html").display()))
 }
 
-/// All rows with one model: predictions of before are kept, the others made batch by batch.
+/// All rows with one model: predictions of before are kept, the others made batch by batch, as many
+/// at a time as there are ranks. Rank 0 has the predictions of before, and writes the new ones.
 async fn judge(
     session: &Session,
     name: &'static str,
     rows: &[Known],
     mut prices: PriceModel<'_>,
     options: PriceOptions,
-    predictions: &mut Predictions,
+    predictions: &mut Option<Predictions>,
 ) -> Result<Vec<Prediction>> {
-    let printer = &session.printer;
-    let mut done: BTreeMap<usize, Prediction> = predictions.of(name);
+    let (printer, ranks) = (&session.printer, &*session.ranks);
+    let before = predictions.as_ref().map(|made| made.of(name)).unwrap_or_default();
+    let before = broadcast_text(ranks, serde_json::to_string(&before)?)?;
+    let mut done: BTreeMap<usize, Prediction> = serde_json::from_str(&before)?;
     let title = if name == "base" { "base model" } else { "fine-tuned model" };
     printer.note(format!("{title}: {} products", rows.len()));
     let bar = printer.bar(rows.len() as u64, "{pos:>6}/{len} {wide_bar} {msg} ETA {eta:>4}");
@@ -150,21 +166,28 @@ async fn judge(
     bar.reset_eta();
     let left: Vec<usize> = (0..rows.len()).filter(|i| !done.contains_key(i)).collect();
     let mut errors: Vec<f64> = done.values().map(|p| (p.guess - rows[p.row].truth).abs()).collect();
+    let mut batches: Vec<Vec<(usize, Vec<u32>)>> = Vec::new();
     for window in left.chunks(options.batch * WINDOW) {
         let mut prompts = Vec::new();
         for &row in window {
             prompts.push((row, prices.encode(&rows[row].prompt)?));
         }
         prompts.sort_by_key(|(row, ids)| (ids.len(), *row));
-        for batch in prompts.chunks(options.batch) {
+        batches.extend(prompts.chunks(options.batch).map(<[_]>::to_vec));
+    }
+    for round in batches.chunks(ranks.size()) {
+        let mut own: Vec<Prediction> = Vec::new();
+        if let Some(batch) = round.get(ranks.rank()) {
             let ids: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
             let priced = prices.price(&ids).await?;
-            let made: Vec<Prediction> = batch
-                .iter()
-                .zip(priced)
-                .map(|((row, _), p)| Prediction::new(name, *row, &p))
-                .collect();
-            predictions.add(&made)?;
+            let made = batch.iter().zip(priced);
+            own.extend(made.map(|((row, _), p)| Prediction::new(name, *row, &p)));
+        }
+        for made in ranks.all_gather(&serde_json::to_vec(&own)?)? {
+            let made: Vec<Prediction> = serde_json::from_slice(&made)?;
+            if let Some(predictions) = predictions {
+                predictions.add(&made)?;
+            }
             for prediction in made {
                 let row = &rows[prediction.row];
                 errors.push((prediction.guess - row.truth).abs());

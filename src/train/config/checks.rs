@@ -33,6 +33,22 @@ impl TrainConfig {
         Ok(())
     }
 
+    /// That each of `ranks` processes has a part of an optimizer step.
+    ///
+    /// **Errors** [`Error::Invalid`] with the two settings that would give it one.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn check_ranks(&self, ranks: usize) -> Result<()> {
+        let (batch, steps) = (self.batch_size, self.gradient_accumulation_steps);
+        must(steps >= ranks, "gradient_accumulation_steps", || {
+            let smaller = (batch * steps).div_ceil(ranks).max(1);
+            format!(
+                "{steps} micro-batches in an optimizer step for {ranks} ranks; give \
+                 ‹gradient_accumulation_steps = {ranks}› with ‹batch_size = {smaller}›, or start \
+                 at most {steps} ranks"
+            )
+        })
+    }
+
     /// [`TrainConfig::validate`], and that no setting says what only a run in a folder does: read
     /// files, evaluate, stop early, save. Whoever holds a run in memory does so between its steps.
     pub(crate) fn validate_in_memory(&self) -> Result<()> {

@@ -1,15 +1,17 @@
 //! What a run keeps in its files, and whether a checkpoint belongs to it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::data::Dataset;
 use crate::format::AdapterFile;
 use crate::gpu::{Caps, HALF};
 use crate::kernels;
 use crate::model::{Model, Precision, Tensors};
-use crate::train::checkpoint::{self, Checkpoint, CheckpointState, NamedTensor};
+use crate::train::checkpoint::{self, Checkpoint, CheckpointState, NamedTensor, decode_tensors};
 use crate::train::durable::NamedBytes;
 use crate::train::optimizer::{OptimizerState, Values};
+use crate::train::ranks::{self, Ranks};
 use crate::train::trainer::Trainer;
 use crate::{Error, Result};
 
@@ -122,18 +124,66 @@ fn show_adapter(variants: &BTreeMap<String, String>) -> &str {
     variants.get("adapter").map_or("another adapter", String::as_str)
 }
 
-/// Parameters and optimizer of a checkpoint.
-pub(super) async fn restore(trainer: &mut Trainer, checkpoint: &Checkpoint) -> Result<()> {
-    let floats = |t: NamedTensor| match t.data {
-        Values::F32(data) => Ok((t.name, (t.shape, data))),
-        Values::U8(_) => {
-            let (path, at) = (checkpoint.path.join(WEIGHTS), format!("tensor `{}`", t.name));
-            Err(Error::format(path.display(), at, "is U8, expected F32"))
-        }
-    };
-    let parameters = checkpoint.tensors(WEIGHTS)?.into_iter().map(floats);
-    let parameters = parameters.collect::<Result<Tensors>>()?;
-    let state = checkpoint.tensors(OPTIMIZER)?;
-    let state = state.into_iter().map(|t| (t.name, (t.shape, t.data))).collect();
-    trainer.restore(checkpoint.state.step, &parameters, &state).await
+/// The checkpoint that rank 0 has found, on every rank, and the bytes of its files.
+pub(super) struct Found {
+    pub(super) checkpoint: Checkpoint,
+    parameters: Vec<u8>,
+    optimizer: Vec<u8>,
+}
+
+impl Found {
+    /// `own` is rank 0's; the other ranks have no folder to look in.
+    pub(super) fn on_all(ranks: &dyn Ranks, own: Option<Checkpoint>) -> Result<Option<Found>> {
+        let bad = |e: serde_json::Error| Error::invalid("checkpoint", e);
+        let head = own.as_ref().map(|own| (&own.path, &own.state));
+        let head = ranks::broadcast(ranks, serde_json::to_vec(&head).map_err(bad)?)?;
+        let head: Option<(PathBuf, CheckpointState)> =
+            serde_json::from_slice(&head).map_err(bad)?;
+        let Some((path, state)) = head else { return Ok(None) };
+        let file = |name| {
+            ranks::broadcast(
+                ranks,
+                match &own {
+                    Some(own) => own.file(name)?,
+                    None => Vec::new(),
+                },
+            )
+        };
+        let (parameters, optimizer) = (file(WEIGHTS)?, file(OPTIMIZER)?);
+        Ok(Some(Found { checkpoint: Checkpoint { path, state }, parameters, optimizer }))
+    }
+
+    /// Goes on with its parameters and its optimizer.
+    pub(super) async fn restore(&self, trainer: &mut Trainer) -> Result<()> {
+        let path = self.checkpoint.path.join(WEIGHTS);
+        let floats = |t: NamedTensor| match t.data {
+            Values::F32(data) => Ok((t.name, (t.shape, data))),
+            Values::U8(_) => {
+                let at = format!("tensor `{}`", t.name);
+                Err(Error::format(path.display(), at, "is U8, expected F32"))
+            }
+        };
+        let parameters = decode_tensors(&self.parameters, &path)?.into_iter().map(floats);
+        let parameters = parameters.collect::<Result<Tensors>>()?;
+        let state = decode_tensors(&self.optimizer, &self.checkpoint.path.join(OPTIMIZER))?;
+        let state = state.into_iter().map(|t| (t.name, (t.shape, t.data))).collect();
+        trainer.restore(self.checkpoint.state.step, &parameters, &state).await
+    }
+}
+
+/// Checks that all ranks run the same: this version on the same settings, rows, weights and kernel
+/// variants.
+pub(super) fn same_on_all(ranks: &dyn Ranks, caps: &Caps, state: &CheckpointState) -> Result<()> {
+    let about = format!("{}, {}", caps.adapter.name, caps.adapter.driver);
+    let files = [
+        ("the program's version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("hash of the settings", state.settings.clone()),
+        ("hash of the training rows", state.data.clone()),
+    ];
+    let inputs = state.inputs.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    let facts = Vec::from_iter(files.into_iter().chain(inputs));
+    ranks::agree(ranks, &about, &facts, "give all hosts the same program, model and data")?;
+    let variants = state.variants.iter().filter(|(name, _)| *name != "adapter");
+    let facts = Vec::from_iter(variants.map(|(name, value)| (name.as_str(), value.clone())));
+    ranks::agree(ranks, &about, &facts, "use GPUs that run the same kernels (‹device›)")
 }

@@ -4,6 +4,7 @@ pub mod dir;
 mod files;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::checkpoint::{self, CheckpointState, Due};
 use super::config::TrainConfig;
@@ -12,22 +13,27 @@ use super::durable;
 use super::event::{EvalLine, Event, StepLine, Summary};
 use super::memory::RunPlan;
 use super::plan;
+use super::ranks::{self, Alone, Ranks};
 use crate::data::Dataset;
 use crate::format::AdapterFile;
 use crate::gpu::{Choices, Policy};
 use crate::model::{Model, adapter_notes};
 use crate::{Error, Result};
 use dir::RunDir;
-use files::{adapter_files, inputs, optimizer_file, restore, same_run, variants};
+use files::{Found, adapter_files, inputs, optimizer_file, same_on_all, same_run, variants};
 
 /// A training run in its folder.
 pub struct Run {
     course: Course,
-    dir: RunDir,
+    out: PathBuf,
+    /// Of `out`, on rank 0.
+    dir: Option<RunDir>,
     /// Evaluation rows, and their order.
     held_out: Option<(Dataset, Vec<u32>)>,
     state: CheckpointState,
     over: bool,
+    /// Whether ranks were compared since it began.
+    compared: bool,
     notes: Vec<String>,
 }
 
@@ -72,8 +78,27 @@ impl Run {
         out: &Path,
         start: Start,
     ) -> Result<Run> {
+        Run::on_ranks(Arc::new(Alone), model, rows, held_out, config, out, start).await
+    }
+
+    /// [`Run::new`] as one of several ranks, which all call it with the same arguments and then
+    /// [`Run::next`] and [`Run::save`] together. Only rank 0 touches `out`.
+    ///
+    /// **Errors** also [`Error::Invalid`] where a window has fewer micro-batches than there are
+    /// ranks, or ranks have different settings, rows, weights or kernel variants.
+    pub async fn on_ranks(
+        ranks: Arc<dyn Ranks>,
+        model: Model,
+        rows: Dataset,
+        held_out: Option<Dataset>,
+        config: TrainConfig,
+        out: &Path,
+        start: Start,
+    ) -> Result<Run> {
+        config.check_ranks(ranks.size())?;
         let course = Course::new(model, "default", rows, held_out.as_ref(), config).await;
         let mut course = course.map_err(|refused| refused.error)?;
+        course.trainer = course.trainer.with_ranks(ranks.clone());
         let (model, config) = (course.trainer.model(), &course.config);
         let mut state = CheckpointState {
             position: course.loader.position(),
@@ -84,13 +109,16 @@ impl Run {
             variants: variants(model.gpu().caps(), config.precision),
             ..CheckpointState::default()
         };
+        same_on_all(&*ranks, model.gpu().caps(), &state)?;
         let (dir, found, mut notes) = match start {
-            Start::Fresh => (RunDir::start(out, config)?, None, Vec::new()),
+            _ if ranks.rank() > 0 => (None, None, Vec::new()),
+            Start::Fresh => (Some(RunDir::start(out, config)?), None, Vec::new()),
             Start::Resume => {
                 let (dir, resumed) = RunDir::resume(out, config)?;
-                (dir, resumed.checkpoint, resumed.notes)
+                (Some(dir), resumed.checkpoint, resumed.notes)
             }
         };
+        let found = Found::on_all(&*ranks, found)?;
         notes.extend(adapter_notes(&config.adapter_config(), None, model.config()));
         if let (None, Some(folder)) = (&found, &config.init_adapter) {
             let file = AdapterFile::load(folder)?;
@@ -98,11 +126,11 @@ impl Run {
             notes.extend_from_slice(&file.config.notes);
             course.trainer.begin_from(&file.tensors).await?;
         }
-        if let Some(checkpoint) = found {
-            notes.extend(same_run(&checkpoint, &state)?);
-            restore(&mut course.trainer, &checkpoint).await?;
+        if let Some(found) = found {
+            notes.extend(same_run(&found.checkpoint, &state)?);
+            found.restore(&mut course.trainer).await?;
             let inputs = state.inputs;
-            state = CheckpointState { inputs, ..checkpoint.state };
+            state = CheckpointState { inputs, ..found.checkpoint.state };
             course.continue_at(state.position)?;
             course.seconds = state.seconds.unwrap_or(0.0);
         }
@@ -111,7 +139,8 @@ impl Run {
             (data, order)
         });
         state.due.evaluation &= held_out.is_some();
-        Ok(Run { course, dir, held_out, state, over: false, notes })
+        let (out, over, compared) = (out.to_path_buf(), false, false);
+        Ok(Run { course, out, dir, held_out, state, over, compared, notes })
     }
 
     /// Things the user should hear before the first step: about the run that was resumed, and
@@ -205,22 +234,32 @@ impl Run {
         state.target_tokens += line.target_tokens as u64;
         state.seconds = Some(self.course.seconds);
         state.unlogged.add(&line, tokens, seconds);
+        if !std::mem::replace(&mut self.compared, true) {
+            self.course.trainer.compare_ranks().await?;
+        }
         self.state.due = self.due();
         let logging_steps = self.course.config.logging_steps;
         let logged = line.step.is_multiple_of(logging_steps) || line.step == self.course.total;
         let logged = logged.then(|| self.state.unlogged.take(&line));
-        if let Some(logged) = &logged {
-            self.dir.log(logged)?;
+        if let (Some(logged), Some(dir)) = (&logged, &mut self.dir) {
+            dir.log(logged)?;
         }
         Ok((line, logged))
     }
 
     async fn evaluate(&mut self) -> Result<EvalLine> {
-        let (mut sum, mut count) = (0f64, 0usize);
+        let (mut sum, mut count) = (0f64, 0u64);
         if let Some((data, order)) = &self.held_out {
-            for some in order.chunks(self.course.config.batch_size) {
+            let ranks = self.course.trainer.ranks();
+            let batches = Vec::from_iter(order.chunks(self.course.config.batch_size));
+            let mut own: Vec<(f64, u64)> = Vec::new();
+            for some in &batches[ranks::share(batches.len(), ranks.rank(), ranks.size())] {
                 let batch = plan::evaluation_batch(data, some)?;
                 let (loss, targets) = self.course.trainer.loss_sum(&batch).await?;
+                own.push((loss, targets as u64));
+            }
+            // In the order of batches, whoever has computed them.
+            for (loss, targets) in ranks::gather_sums(ranks, &own)? {
                 sum += loss;
                 count += targets;
             }
@@ -243,33 +282,42 @@ impl Run {
         self.state.due.evaluation = false;
         self.state.due.save |= self.out_of_patience();
         let line = EvalLine { step, eval_loss, best };
-        self.dir.log(&line)?;
+        if let Some(dir) = &mut self.dir {
+            dir.log(&line)?;
+        }
         Ok(line)
     }
 
     /// Writes a checkpoint and `adapter/` now, between any two events, and deletes checkpoints over
-    /// the limit.
+    /// the limit. All ranks call it, and wait until rank 0 has written.
     pub async fn save(&mut self) -> Result<PathBuf> {
-        let (adapter, moments) = self.course.trainer.snapshot().await?;
-        let mut files = adapter_files(&adapter)?;
+        self.course.trainer.compare_ranks().await?;
         let mut state = self.state.clone();
-        state.metrics_bytes = self.dir.metrics.sync()?;
         // One that waits for an evaluation keeps what that finds.
         state.due.save &= state.due.evaluation;
-        durable::write_dir(&self.dir.path.join("adapter"), &files)?;
-        files.push(optimizer_file(moments)?);
-        let path = checkpoint::write(&self.dir.path, &state, &files)?;
-        self.state = state;
-        if let Some(keep) = self.course.config.save_total_limit {
-            checkpoint::prune(&self.dir.path, keep)?;
+        if let Some(dir) = &mut self.dir {
+            state.metrics_bytes = dir.metrics.sync()?;
+            let (adapter, moments) = self.course.trainer.snapshot().await?;
+            let mut files = adapter_files(&adapter)?;
+            durable::write_dir(&self.out.join("adapter"), &files)?;
+            files.push(optimizer_file(moments)?);
+            checkpoint::write(&self.out, &state, &files)?;
+            if let Some(keep) = self.course.config.save_total_limit {
+                checkpoint::prune(&self.out, keep)?;
+            }
         }
-        Ok(path)
+        ranks::barrier(self.course.trainer.ranks())?;
+        self.state = state;
+        Ok(checkpoint::folder_of(&self.out, self.state.step))
     }
 
+    /// Rank 0 writes it.
     async fn write_adapter(&self, folder: &str) -> Result<PathBuf> {
-        let adapter = self.model().adapter()?.to_file(self.model().gpu()).await?;
-        let path = self.dir.path.join(folder);
-        durable::write_dir(&path, &adapter_files(&adapter)?)?;
+        let path = self.out.join(folder);
+        if self.dir.is_some() {
+            let adapter = self.model().adapter()?.to_file(self.model().gpu()).await?;
+            durable::write_dir(&path, &adapter_files(&adapter)?)?;
+        }
         Ok(path)
     }
 }

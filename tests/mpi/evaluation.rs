@@ -1,0 +1,30 @@
+//! `evaluate` on two ranks gives the report of one.
+
+use serde_json::Value;
+
+use crate::launch::{Place, succeeded};
+
+#[test]
+fn the_report_of_two_ranks_is_that_of_one() {
+    let place = Place::new();
+    let row = |i: usize| {
+        let prompt =
+            format!("What does this cost to the nearest dollar?\n\nTitle: Thing {i}\n\nPrice is $");
+        format!("{}\n", serde_json::json!({"prompt": prompt, "completion": format!("{i}.00")}))
+    };
+    std::fs::write(place.path("test.jsonl"), (1..=13).map(row).collect::<String>()).unwrap();
+    let report = |ranks: usize, out: &str| {
+        let words = format!("evaluate --model model --data test.jsonl --batch-size 2 --out {out}");
+        succeeded(place.ranks(ranks, &words).output().unwrap());
+        let text = std::fs::read(place.path(out).join("report.json")).unwrap();
+        let mut report: Value = serde_json::from_slice(&text).unwrap();
+        let times = report.as_object_mut().unwrap();
+        times.remove("seconds");
+        let predictions = std::fs::read(place.path(out).join("predictions.jsonl")).unwrap();
+        (report, predictions)
+    };
+    let (one, two) = (report(0, "one"), report(2, "two"));
+    assert_eq!(one.0, two.0);
+    // The same but for the folder that is named in the header.
+    assert!(one.1 == two.1);
+}

@@ -1,0 +1,10 @@
+//! The program as several ranks of Open MPI's `mpirun`: `cargo xtask mpi --test`. Ranks share the
+//! adapters that there are.
+
+mod evaluation;
+mod hosts;
+mod kills;
+mod launch;
+mod runs;
+#[path = "../common/tiny.rs"]
+mod tiny;
