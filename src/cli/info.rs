@@ -23,8 +23,8 @@ pub(super) async fn run(session: &Session) -> Result<()> {
     printer.line("\nadapters, best first")?;
     for (number, adapter) in found.iter().enumerate() {
         printer.line(describe(number, adapter))?;
-        if let Some(advice) = adapter.advice() {
-            printer.line(format!("    note: {advice}"))?;
+        for note in adapter.notes() {
+            printer.line(format!("    note: {note}"))?;
         }
     }
     let memory = match gpu.memory_bytes() {
@@ -66,9 +66,11 @@ fn measured(caps: &Caps) -> BTreeMap<String, String> {
 fn describe(number: usize, a: &AdapterReport) -> String {
     let mib = |bytes: u64| bytes >> 20;
     let feature = |name: &str, has: bool| format!("{name} {}", if has { "yes" } else { "no" });
+    let units: Vec<String> = a.matrix_units.iter().map(|unit| format!("({unit})")).collect();
+    let units = if units.is_empty() { "no".into() } else { units.join(", ") };
     format!(
         "  {number}: {} ({}, {}; {})\n    limits: binding {} MiB, buffer {} MiB, workgroup {} invocations and {} KiB, {} storage buffers\n    \
-         features: subgroups {}-{}, {}, {}",
+         features: subgroups {}-{}, {}, {}, matrix units {units}",
         a.name,
         a.backend,
         a.kind,

@@ -42,18 +42,21 @@ const TUNE_SECONDS: u64 = 10;
 /// Of these the last, in which no measurement begins: the one that runs has to end.
 const TO_END: u64 = 2;
 
-fn tune_seconds() -> Result<u64> {
+/// What the environment allows, else `usual`.
+fn tune_seconds(usual: u64) -> Result<u64> {
     match std::env::var("WGPU_LORA_TUNE_SECONDS") {
         Ok(text) => text.parse().with_context(|| {
-            format!("WGPU_LORA_TUNE_SECONDS: `{text}` is no whole number of seconds; {TUNE_SECONDS} is usual")
+            format!(
+                "WGPU_LORA_TUNE_SECONDS: `{text}` is no whole number of seconds; {usual} is usual"
+            )
         }),
-        Err(_) => Ok(TUNE_SECONDS),
+        Err(_) => Ok(usual),
     }
 }
 
-/// Measures kernel variants for as long as the user allows.
-pub(super) fn measure(gpu: &Gpu) -> Result<Tuned> {
-    Ok(tune(gpu, Duration::from_secs(tune_seconds()?.saturating_sub(TO_END)))?)
+/// Measures kernel variants for as long as the user allows, else for `usual` seconds.
+pub(super) fn measure(gpu: &Gpu, usual: u64) -> Result<Tuned> {
+    Ok(tune(gpu, Duration::from_secs(tune_seconds(usual)?.saturating_sub(TO_END)))?)
 }
 
 /// What was measured, a line each.
@@ -156,9 +159,9 @@ impl Session {
         }
         self.printer.note(format!(
             "measuring kernel variants on this adapter, at most {} s, once (--no-tune: as shipped)",
-            tune_seconds()?
+            tune_seconds(TUNE_SECONDS)?
         ));
-        let choices = match measure(&gpu) {
+        let choices = match measure(&gpu, TUNE_SECONDS) {
             Ok(tuned) => {
                 describe(&tuned).iter().for_each(|line| self.printer.note(line));
                 tuned.choices

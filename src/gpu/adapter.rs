@@ -1,5 +1,7 @@
 //! What an adapter says of itself.
 
+use std::fmt;
+
 /// The largest storage binding this program uses, bytes: rows of larger tensors are sharded. 128
 /// MiB everywhere, so that a model has the same shards on every adapter.
 pub const SHARD_BYTES: u64 = 128 << 20;
@@ -34,6 +36,8 @@ pub struct AdapterReport {
     pub f16: bool,
     /// Timestamp queries.
     pub timestamps: bool,
+    /// What its matrix units multiply; none where it has none.
+    pub matrix_units: Vec<MatrixUnit>,
     /// Loads from storage buffers take several times as long as those from images: llvmpipe on an
     /// x86 processor without AVX-512, where a vector is filled lane by lane through memory.
     pub slow_loads: bool,
@@ -66,6 +70,7 @@ impl AdapterReport {
             subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
             f16: features.contains(wgpu::Features::SHADER_F16),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            matrix_units: MatrixUnit::of(adapter),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
@@ -94,13 +99,77 @@ impl AdapterReport {
         self.backend != other.backend && same && (known || self.name == other.name)
     }
 
-    /// What would let programs use more of it, where that is known.
-    pub fn advice(&self) -> Option<&'static str> {
+    /// What of it programs cannot use and why, where that is known.
+    pub fn notes(&self) -> Vec<String> {
         let by_fxc = self.backend == "Dx12" && self.subgroup_max == 0;
-        by_fxc.then_some(
+        let fxc = by_fxc.then(|| {
             "its shaders are compiled by FXC, which knows neither subgroups nor 16-bit floats; with \
-             dxcompiler.dll (DirectXShaderCompiler, 1.8.2502 or newer) beside this program it has both",
-        )
+             dxcompiler.dll (DirectXShaderCompiler, 1.8.2502 or newer) beside this program it has both"
+                .to_owned()
+        });
+        // Intel's.
+        let first = self.matrix_units.first();
+        let idle = first.filter(|_| !self.matrix_units.iter().any(MatrixUnit::can_be_written));
+        let units = idle.map(|unit| {
+            format!(
+                "its matrix units ({unit}) stay idle: WGSL as naga 30 knows it writes only those of 8 x \
+                 8 x 8 and 16 x 16 x 16 with sums of f32"
+            )
+        });
+        fxc.into_iter().chain(units).collect()
+    }
+}
+
+/// A product that matrix units make: `(M, K)` by `(K, N)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct MatrixUnit {
+    /// Rows of the product.
+    pub m: u32,
+    /// Columns of the product.
+    pub n: u32,
+    /// Terms of a sum.
+    pub k: u32,
+    /// The type of what is multiplied: f16, f32, i32, u32.
+    pub factors: &'static str,
+    /// The type of the sums.
+    pub sums: &'static str,
+}
+
+impl MatrixUnit {
+    /// Those that wgpu knows of.
+    fn of(adapter: &wgpu::Adapter) -> Vec<MatrixUnit> {
+        use wgpu::CooperativeScalarType::{F16, F32, I32, U32};
+        let name = |scalar| match scalar {
+            F16 => "f16",
+            F32 => "f32",
+            I32 => "i32",
+            U32 => "u32",
+        };
+        let units = adapter.cooperative_matrix_properties().into_iter();
+        let mut all: Vec<MatrixUnit> = Vec::new();
+        for unit in units {
+            let (m, n, k) = (unit.m_size, unit.n_size, unit.k_size);
+            let unit =
+                MatrixUnit { m, n, k, factors: name(unit.ab_type), sums: name(unit.cr_type) };
+            // Listed again where sums saturate.
+            if !all.contains(&unit) {
+                all.push(unit);
+            }
+        }
+        all
+    }
+
+    /// Whether a body of this crate can be written for it.
+    fn can_be_written(&self) -> bool {
+        let is_square = self.m == self.n && self.n == self.k;
+        is_square && ["f16", "f32"].contains(&self.factors) && self.sums == "f32"
+    }
+}
+
+impl fmt::Display for MatrixUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MatrixUnit { m, n, k, factors, sums } = self;
+        write!(f, "{m} x {n} x {k}, {factors} into {sums}")
     }
 }
 
@@ -180,10 +249,9 @@ mod tests {
             subgroup_max,
             ..AdapterReport::default()
         };
-        let advice = report("Dx12", 0).advice().unwrap();
-        assert!(advice.contains("dxcompiler.dll") && advice.contains("1.8.2502"), "{advice}");
-        assert_eq!(report("Dx12", 32).advice(), None);
-        assert_eq!(report("Vulkan", 0).advice(), None);
+        let notes = report("Dx12", 0).notes().concat();
+        assert!(notes.contains("dxcompiler.dll") && notes.contains("1.8.2502"), "{notes}");
+        assert!(report("Dx12", 32).notes().is_empty() && report("Vulkan", 0).notes().is_empty());
     }
 
     fn report(name: &str, backend: &str, device: u32, pci: &str) -> AdapterReport {

@@ -46,7 +46,7 @@ mod trial;
 mod variant;
 mod verify;
 
-pub use adapter::{AdapterReport, SHARD_BYTES, SHARD_ROWS};
+pub use adapter::{AdapterReport, MatrixUnit, SHARD_BYTES, SHARD_ROWS};
 pub use body::{Access, Body, Kernel, Needs, On};
 pub use caps::Caps;
 pub use choices::{Choices, Origin, Tuning};

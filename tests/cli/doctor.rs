@@ -37,7 +37,7 @@ fn a_good_adapter_is_told_to_be_one() {
         assert!(stage["seconds"].as_f64().unwrap() > 0.0, "{stage}");
         assert!(err.contains(&format!("{name}: right")), "{err}");
     }
-    for name in ["version", "adapter", "driver", "verdict"] {
+    for name in ["version", "adapter", "driver", "system", "verdict"] {
         assert!(told[name].is_string(), "{name}: {}", told[name]);
     }
     assert!(told["verdict"].as_str().unwrap().contains("everything that was tried is right"));

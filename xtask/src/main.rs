@@ -1,5 +1,5 @@
 //! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders |
-//! drivers | mpi | web | package`.
+//! drivers | mpi | reports | web | package`.
 //!
 //! It is the first thing a new user builds, so it has three small dependencies and starts other
 //! programs for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node
@@ -14,6 +14,7 @@ mod gguf;
 mod models;
 mod mpi;
 mod package;
+mod reports;
 mod serve;
 mod sh;
 mod shaders;
@@ -35,6 +36,7 @@ cargo xtask <command>
                                    --dir: check this folder instead of asking wgpu-lora for its shaders
   drivers [PART]...                what drivers, compilers and systems say that are not here; without a part: which
                                    there are, what each fetches and how long it takes
+  reports                          README's table of what ran where, from the reports of `wgpu-lora doctor` in benches/runs
   strangers [--kind KIND]... [--cases N] [--seed S] [--fixture]
                                    random files, and what transformers, PEFT, TRL and pandas make of them (in a Python
                                    environment of its own in the cache folder, several GB): the program must agree or refuse
@@ -117,7 +119,7 @@ fn main() -> ExitCode {
         "demo" => &[("--model", true)],
         "mpi" => &[("--test", false), ("--kills", true)],
         "web" => &[("--serve", false), ("--port", true)],
-        "drivers" | "package" => &[],
+        "drivers" | "package" | "reports" => &[],
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -143,6 +145,7 @@ fn main() -> ExitCode {
         "strangers" => strangers::command(&flags),
         "drivers" => drivers::command(parts),
         "mpi" => mpi::command(&flags),
+        "reports" => reports::command(),
         "web" => web::command(&flags),
         "package" => package::command(),
         _ => demo::command(&flags),

@@ -31,10 +31,11 @@ struct Stage {
 }
 
 /// Fields that are always there, in this order.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 22] = [
     "version",
     "adapter",
     "driver",
+    "system",
     "verdict",
     "seconds",
     "quick",
@@ -60,6 +61,7 @@ impl Report {
         let mut document: Map<String, Value> =
             FIELDS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
         document["version"] = env!("CARGO_PKG_VERSION").into();
+        document["system"] = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH).into();
         document["quick"] = quick.into();
         Report { document, stages: Vec::new(), wrong: Vec::new(), now: Stage::default() }
     }
@@ -173,9 +175,10 @@ impl Report {
         line(format!("# wgpu-lora doctor: {}\n", words(&d["adapter"])));
         line(format!("**{}**\n", self.verdict()));
         line(format!(
-            "wgpu-lora {}, driver {}, {:.0} s{}\n",
+            "wgpu-lora {}, driver {}, {}, {:.0} s{}\n",
             words(&d["version"]),
             words(&d["driver"]),
+            words(&d["system"]),
             d["seconds"].as_f64().unwrap_or_default(),
             if d["quick"] == true { ", quick" } else { "" }
         ));

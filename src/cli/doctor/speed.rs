@@ -9,7 +9,7 @@ use crate::cli::bench::passes::{Step, StepSize, Subject, decode, prefill};
 use crate::cli::bench::random_files;
 use crate::cli::bench::shapes::sizes;
 use crate::cli::bench::timing::{Ceilings, Effort, time};
-use crate::format::ModelShape;
+use crate::format::{ModelConfig, ModelShape, Module};
 use crate::gpu::{Gpu, Policy};
 use crate::kernels;
 use crate::kernels::cases::Inputs;
@@ -33,6 +33,27 @@ impl Amount {
             true => Amount { rows: 128, batch: 1, steps: 1, tokens: 32 },
             false => Amount { rows: 512, batch: 4, steps: 3, tokens: 128 },
         }
+    }
+}
+
+/// A training step on a slow device has fewer tokens than others, so that it takes about so long.
+const STEP_SECONDS: f64 = 5.0;
+
+/// And at least so many.
+const FEWEST_TOKENS: usize = 8;
+
+impl Amount {
+    /// For a device whose products of this model's frozen weights run at `flops`: of these a step
+    /// has two a token, forward and backward.
+    fn at(self, flops: f64, model: &ModelConfig) -> Amount {
+        let products = Module::ALL.iter().map(|module| module.shape(model));
+        let block: usize = products.map(|(rows, columns)| rows * columns).sum();
+        let head = model.vocab_size * model.hidden_size;
+        let token = 4.0 * (block * model.num_hidden_layers + head) as f64 / flops;
+        let most = (STEP_SECONDS / token) as usize / self.batch;
+        let tokens =
+            (FEWEST_TOKENS..=self.tokens).rev().find(|n| n.is_power_of_two() && *n <= most);
+        Amount { tokens: tokens.unwrap_or(FEWEST_TOKENS), ..self }
     }
 }
 
@@ -62,11 +83,12 @@ pub(super) async fn run(stand: &Stand<'_>) -> Result<()> {
             "matrix_gflops": giga(matrix),
         }),
     )?;
+    let mut best = Vec::new();
     for name in shapes {
-        kernels(stand, &gpu, name, ceilings)?;
+        best.push(kernels(stand, &gpu, name, ceilings)?);
     }
     drop(gpu);
-    passes(stand, shapes[0]).await
+    passes(stand, shapes[0], best[0]).await
 }
 
 /// The fastest product on matrix units, where there are any.
@@ -92,9 +114,11 @@ async fn matrix_flops(stand: &Stand<'_>, ceilings: Ceilings) -> Result<Option<f6
     Ok(best)
 }
 
-/// Every kernel that a model of this shape runs.
-fn kernels(stand: &Stand<'_>, gpu: &Gpu, shape: &str, ceilings: Ceilings) -> Result<()> {
+/// Every kernel that a model of this shape runs. Returns the operations a second of its fastest
+/// large product.
+fn kernels(stand: &Stand<'_>, gpu: &Gpu, shape: &str, ceilings: Ceilings) -> Result<f64> {
     let model = ModelShape::named(shape)?.config();
+    let mut best = 0f64;
     for m in [Amount::of(gpu).rows, 1] {
         stand.doing(format!("kernels in the shape of {shape}, rows: {m}"))?;
         for case in kernels::cases() {
@@ -106,13 +130,16 @@ fn kernels(stand: &Stand<'_>, gpu: &Gpu, shape: &str, ceilings: Ceilings) -> Res
                     Ok(())
                 })?;
                 for mut row in rows {
+                    if case.kernel == "linear_fwd" {
+                        best = best.max(1e9 * row["gflops"].as_f64().unwrap_or_default());
+                    }
                     row["model_shape"] = shape.into();
                     stand.row("timed", row)?;
                 }
             }
         }
     }
-    Ok(())
+    Ok(best)
 }
 
 /// The largest shape up to `wanted` whose weights take at most half of the device's memory.
@@ -128,15 +155,17 @@ fn fitting(gpu: &Gpu, wanted: &str) -> Result<ModelShape> {
     bail!("no model fits into half of {most} bytes")
 }
 
-/// A training step, a prompt, and generation.
-async fn passes(stand: &Stand<'_>, wanted: &str) -> Result<()> {
+/// A training step, a prompt, and generation, on a device whose products run at `flops`.
+async fn passes(stand: &Stand<'_>, wanted: &str, flops: f64) -> Result<()> {
     let session = stand.session;
     let gpu = stand.gpu(None).await?;
     let shape = fitting(&gpu, wanted)?;
     let how = Computation { inspect: Inspect::default(), ..Computation::default() };
     let mut at = Subject { session, gpu, files: random_files(shape, how.quant)?, how };
     stand.field("model_shape", shape.name.into())?;
-    let Amount { batch, steps, tokens, .. } = Amount::of(&at.gpu);
+    let usual = Amount::of(&at.gpu);
+    let most = usual.tokens;
+    let Amount { batch, steps, tokens, .. } = usual.at(flops, &shape.config());
     let size = StepSize {
         batch,
         seq: tokens,
@@ -154,7 +183,7 @@ async fn passes(stand: &Stand<'_>, wanted: &str) -> Result<()> {
     let seconds = step.seconds(steps).await?;
     let row = step.row(&at, seconds);
     memory(stand, &row)?;
-    let mut found = vec![told("a step", &row)];
+    let mut found = vec![told(&format!("a step of {batch} x {tokens}"), &row)];
     stand.field("step", row)?;
     drop(step);
 
@@ -162,7 +191,7 @@ async fn passes(stand: &Stand<'_>, wanted: &str) -> Result<()> {
     // Pipelines and images of the step are gone with its device.
     at.gpu = stand.gpu(None).await?;
     let row = prefill(&at, tokens).await?;
-    found.push(told("a prompt", &row));
+    found.push(told(&format!("a prompt of {tokens}"), &row));
     stand.field("prefill", row)?;
     stand.doing("generation")?;
     let row = decode(&at, if steps > 1 { 16 } else { 4 }).await?;
@@ -171,7 +200,8 @@ async fn passes(stand: &Stand<'_>, wanted: &str) -> Result<()> {
     if let Some(ms) = longest.filter(|ms| *ms > LONG_MS && !at.gpu.caps().software) {
         stand.wrong(format!("a submission took {ms:.0} ms: Windows ends a driver after 2,000"))?;
     }
-    stand.summary(format!("{}: {}", shape.name, found.join(", ")))
+    let fewer = if tokens < most { " (few tokens, since this device is slow)" } else { "" };
+    stand.summary(format!("{}: {}{fewer}", shape.name, found.join(", ")))
 }
 
 /// Planned against measured memory of a training step.
@@ -189,4 +219,17 @@ fn memory(stand: &Stand<'_>, row: &Value) -> Result<()> {
 
 fn told(what: &str, row: &Value) -> String {
     format!("{what} {:.1} tokens/s", row["tokens_per_second"].as_f64().unwrap_or(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_device_gets_fewer_tokens() {
+        let model = ModelShape::named("smollm2-135m").unwrap().config();
+        let usual = || Amount { rows: 128, batch: 1, steps: 1, tokens: 32 };
+        let tokens = |flops| usual().at(flops, &model).tokens;
+        assert_eq!([24e9, 2.5e9, 1.5e9, 1e6].map(tokens), [32, 16, 8, 8]);
+    }
 }

@@ -14,6 +14,10 @@ use crate::gpu::{Policy, adapters};
 use crate::kernels::{ALL, Contest};
 use crate::selftest::{self, Check};
 
+/// Seconds that measuring bodies takes at most, unless the environment says otherwise: nobody waits
+/// for a run to begin.
+const TUNE_SECONDS: u64 = 30;
+
 /// Kernels at which a driver may fail before the others are left out.
 const MOST_FAILURES: usize = 8;
 
@@ -135,7 +139,7 @@ async fn training(stand: &Stand<'_>) -> Result<()> {
 async fn variants(stand: &Stand<'_>) -> Result<()> {
     let gpu = stand.gpu(Some(Policy::Auto)).await?;
     stand.doing("matrix products in all bodies that may be chosen")?;
-    let tuned = measure(&gpu)?;
+    let tuned = measure(&gpu, TUNE_SECONDS)?;
     for contest in &tuned.contests {
         let Contest { context, bodies, seconds } = contest;
         let ms = bodies.iter().zip(seconds).map(|(body, s)| ((*body).to_owned(), s * 1e3));
@@ -154,9 +158,12 @@ async fn variants(stand: &Stand<'_>) -> Result<()> {
         stand.session.keep(&tuned.choices, &gpu);
     }
     let (others, all) = (tuned.choices.bodies.len(), tuned.contests.len());
-    let left = match tuned.left_out {
-        0 => String::new(),
-        n => format!("; no time was left for {n}"),
-    };
-    stand.summary(format!("of {all} products {others} would run another body than shipped{left}"))
+    stand.summary(match (all, tuned.left_out) {
+        (0, 0) => "no product has several bodies to choose from".into(),
+        (0, n) => format!("no time was left for any of {n} products"),
+        (_, 0) => format!("of {all} products {others} would run another body than shipped"),
+        (_, n) => format!(
+            "of {all} products {others} would run another body than shipped; no time was left for {n}"
+        ),
+    })
 }
