@@ -115,6 +115,7 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
             seed: args.seed,
         },
         stop: args.stop.clone(),
+        end_tokens: Vec::new(),
     };
     let ids = prompt_ids(&model, &tokenizer, &prompt)?;
     let (answers, timings) = match args.n {

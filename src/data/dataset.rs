@@ -6,9 +6,10 @@ use super::records::{self, Record};
 use super::rows::{ColumnMap, Row};
 use super::store::Store;
 use super::turns::Template;
+use crate::format::RowFormat;
 use crate::random::Fnv;
 use crate::{Error, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
@@ -111,6 +112,8 @@ pub struct Dataset {
     chat: Option<Template>,
     /// Columns that no row is made of.
     unread: BTreeSet<String>,
+    /// Rows in the dataset by their kind.
+    formats: BTreeMap<RowFormat, usize>,
 }
 
 impl Dataset {
@@ -192,6 +195,7 @@ impl Dataset {
         tokenizer: &(impl Encode + ?Sized),
         options: &DatasetOptions,
     ) -> Result<()> {
+        let format = row.format();
         let encoded = match row {
             Row::Text(text) => encode::text(text, tokenizer)?,
             Row::PromptCompletion { prompt, completion } => {
@@ -232,6 +236,7 @@ impl Dataset {
         if self.names.last().is_none_or(|last| last != name) {
             self.names.push(name.to_string());
         }
+        *self.formats.entry(format).or_default() += 1;
         let row = self.entries.len();
         self.hash = hashed(std::mem::take(&mut self.hash), &ids, &spans);
         if let Some(&most) = ids.iter().max()
@@ -328,6 +333,11 @@ impl Dataset {
     /// The columns that have values and that no row is made of, by name.
     pub fn unread_columns(&self) -> impl Iterator<Item = &str> {
         self.unread.iter().map(String::as_str)
+    }
+
+    /// The kind of most rows.
+    pub fn row_format(&self) -> Option<RowFormat> {
+        self.formats.iter().max_by_key(|(_, rows)| **rows).map(|(format, _)| *format)
     }
 
     /// The largest id, and the first row that has it, to check against the model's vocabulary.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::chat_row::{Chat, brief, history, messages};
 use super::records::Record;
+use crate::format::RowFormat;
 use crate::{Error, Result};
 
 /// One row as it stands in the file.
@@ -24,6 +25,17 @@ pub enum Row {
     /// `history` or `tools`: the model's chat template writes it; the loss is on what the assistant
     /// says.
     Chat(Box<Chat>),
+}
+
+impl Row {
+    /// Its kind.
+    pub fn format(&self) -> RowFormat {
+        match self {
+            Row::PromptCompletion { .. } => RowFormat::PromptCompletion,
+            Row::Text(_) => RowFormat::Text,
+            Row::Chat(_) => RowFormat::Messages,
+        }
+    }
 }
 
 /// The keys that a kind of row needs, and those that it may have.

@@ -51,7 +51,9 @@ pub use module::Module;
 pub use moment::Moment;
 pub(crate) use names::{EMBED, HEAD, NORM};
 pub use nf4_weight::read_nf4;
-pub use peft::{AdapterConfig, AdapterFile, Pattern, PatternMap, TargetModules};
+pub use peft::{
+    AdapterConfig, AdapterFile, Pattern, PatternMap, RowFormat, TargetModules, TrainingNote,
+};
 pub use prequant::{Prequantized, read_prequantized};
 pub use quant_config::QuantizationConfig;
 pub use rope::{Rope, RopeScaling};

@@ -2,9 +2,9 @@
 //! per pass.
 
 use super::answer::{Answer, Finish};
+use super::decoding::Timings;
 use super::options::GenerateOptions;
 use super::prompt::end_tokens;
-use super::stream::Timings;
 use crate::clock::Clock;
 use crate::format::Tokenizer;
 use crate::model::{Model, Pass, SlotCache, SlotRow};
@@ -36,7 +36,7 @@ pub async fn samples(
     if n == 0 || prompt.is_empty() {
         return Err(Error::invalid("samples", "need at least one, of a prompt with tokens"));
     }
-    let eos = end_tokens(model, tokenizer);
+    let eos = end_tokens(model, tokenizer, &options.end_tokens);
     let answer = |i| Answer::new(options, i as u64, eos.clone(), tokenizer, prompt);
     let mut answers: Vec<Answer> = (0..n).map(answer).collect::<Result<_>>()?;
     let mut texts = vec![String::new(); n];

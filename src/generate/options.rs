@@ -12,10 +12,18 @@ pub struct GenerateOptions {
     /// Texts that end the answer and do not belong to it. They may begin in the prompt, and special
     /// tokens count as they are written.
     pub stop: Vec<String>,
+    /// Tokens that end the answer beside the model's own, such as the one that ends a turn of a chat
+    /// ([`ChatFormat::end_token`](super::ChatFormat::end_token)).
+    pub end_tokens: Vec<u32>,
 }
 
 impl Default for GenerateOptions {
     fn default() -> GenerateOptions {
-        GenerateOptions { max_new_tokens: 8, sampler: SamplerOptions::default(), stop: Vec::new() }
+        GenerateOptions {
+            max_new_tokens: 256,
+            sampler: SamplerOptions::default(),
+            stop: Vec::new(),
+            end_tokens: Vec::new(),
+        }
     }
 }

@@ -52,17 +52,18 @@ pub fn bos_note(tokenizer: &Tokenizer, ids: &[u32]) -> Option<String> {
     ))
 }
 
-/// The tokens that end an answer: those of `generation_config.json` or `config.json`, and the
-/// tokenizer's, which training puts behind every completion.
-pub(super) fn end_tokens(model: &Model, tokenizer: &Tokenizer) -> Vec<u32> {
+/// The tokens that end an answer: those of `generation_config.json` or `config.json`, the
+/// tokenizer's, which training puts behind every completion, and those that are given.
+pub(super) fn end_tokens(model: &Model, tokenizer: &Tokenizer, given: &[u32]) -> Vec<u32> {
     let mut eos = model.config().eos_token_ids.clone();
     eos.extend(tokenizer.eos_id());
+    eos.extend(given);
     eos
 }
 
 /// How many end tokens the tokenizer has put behind a text.
 fn ends_behind(model: &Model, tokenizer: &Tokenizer, text: &str, ids: &[u32]) -> Result<usize> {
-    let ends = end_tokens(model, tokenizer);
+    let ends = end_tokens(model, tokenizer, &[]);
     let count = |ids: &[u32]| ids.iter().rev().take_while(|id| ends.contains(id)).count();
     Ok(count(ids).saturating_sub(count(&tokenizer.encode(text, Special::Without)?)))
 }

@@ -1,47 +1,20 @@
 //! Text, token by token: the prompt fills a key-value cache, then each token is chosen, run and
 //! decoded.
 
-use super::answer::{Answer, Finish, Token};
+use super::answer::{Finish, Token};
+use super::decoding::{Decoding, Timings};
 use super::options::GenerateOptions;
-use super::prompt::{end_tokens, prompt_ids};
-use crate::clock::Clock;
+use super::prompt::prompt_ids;
 use crate::format::Tokenizer;
-use crate::model::{KvCache, Model, Pass, Workspace};
+use crate::model::{KvCache, Model};
 use crate::{Error, Result};
-
-/// Prompt tokens of one pass, so that a long prompt needs no long workspace.
-const CHUNK: usize = 512;
-
-/// Times of a generation.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timings {
-    /// The prompt.
-    pub prefill_seconds: f64,
-    /// The passes after it.
-    pub decode_seconds: f64,
-    /// Their number.
-    pub decode_passes: usize,
-}
-
-impl Timings {
-    /// Tokens per second after the prompt; `None` if it answered everything.
-    pub fn decode_tokens_per_second(&self) -> Option<f64> {
-        (self.decode_passes > 0 && self.decode_seconds > 0.0)
-            .then(|| self.decode_passes as f64 / self.decode_seconds)
-    }
-}
 
 /// A generation with the active adapter of a model.
 pub struct Generator<'a> {
     model: &'a Model,
     tokenizer: &'a Tokenizer,
     cache: KvCache,
-    space: Workspace,
-    answer: Answer,
-    prompt: Vec<u32>,
-    /// What the next pass runs: the prompt, later the last token.
-    pending: Vec<u32>,
-    timings: Timings,
+    decoding: Decoding,
 }
 
 impl<'a> Generator<'a> {
@@ -67,20 +40,10 @@ impl<'a> Generator<'a> {
         if prompt.is_empty() {
             return Err(Error::invalid("prompt", "has no tokens"));
         }
-        let eos = end_tokens(model, tokenizer);
-        let answer = Answer::new(&options, 0, eos, tokenizer, &prompt)?;
         let capacity = prompt.len() + options.max_new_tokens;
-        let pass = Pass { batch: 1, queries: prompt.len().min(CHUNK), targets: 1 };
-        Ok(Generator {
-            model,
-            tokenizer,
-            cache: KvCache::new(model.gpu(), model.config(), 1, capacity)?,
-            space: model.workspace(pass, None)?,
-            answer,
-            pending: prompt.clone(),
-            prompt,
-            timings: Timings::default(),
-        })
+        let cache = KvCache::new(model.gpu(), model.config(), 1, capacity)?;
+        let decoding = Decoding::new(model, tokenizer, prompt, 0, &options)?;
+        Ok(Generator { model, tokenizer, cache, decoding })
     }
 
     /// The next token, or `None` when the answer is complete. The token that ends an answer is
@@ -88,42 +51,26 @@ impl<'a> Generator<'a> {
     ///
     /// **Errors** [`Error::Device`]; [`Error::Invalid`] for damaged logits.
     pub async fn next(&mut self) -> Result<Option<Token>> {
-        if self.answer.finish().is_some() {
-            return Ok(None);
-        }
-        let clock = Clock::start();
-        let mut logits = Vec::new();
-        for chunk in self.pending.chunks(CHUNK) {
-            logits = self.model.extend(&self.space, &mut self.cache, chunk).await?;
-        }
-        if self.answer.ids().is_empty() {
-            self.timings.prefill_seconds = clock.seconds();
-        } else {
-            self.timings.decode_seconds += clock.seconds();
-            self.timings.decode_passes += 1;
-        }
-        let (id, token) = self.answer.push(self.tokenizer, &logits, &self.prompt)?;
-        self.pending = vec![id];
-        Ok(token)
+        self.decoding.next(self.model, self.tokenizer, &mut self.cache).await
     }
 
     /// Ids of the prompt.
     pub fn prompt(&self) -> &[u32] {
-        &self.prompt
+        self.decoding.prompt()
     }
 
     /// Ids generated so far, without the one that ended the answer.
     pub fn ids(&self) -> &[u32] {
-        self.answer.ids()
+        self.decoding.ids()
     }
 
     /// Why it ended; `None` before.
     pub fn finish(&self) -> Option<Finish> {
-        self.answer.finish()
+        self.decoding.finish()
     }
 
     /// Times so far.
     pub fn timings(&self) -> Timings {
-        self.timings
+        self.decoding.timings()
     }
 }

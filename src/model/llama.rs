@@ -26,6 +26,8 @@ pub struct Model {
     pub(super) max_positions: usize,
     pub(super) adapters: BTreeMap<String, Adapter>,
     pub(super) active: Option<String>,
+    /// Counts changes of adapters and precision; see [`Model::adapter_state`].
+    pub(super) edits: u64,
     pub(super) precision: Precision,
     pub(super) stats: Tensor,
     pub(super) weights: MemoryPlan,
@@ -109,6 +111,7 @@ impl Model {
 
     /// Computes so from now on.
     pub fn set_precision(&mut self, precision: Precision) {
+        self.edits += 1;
         self.precision = precision;
     }
 
@@ -157,6 +160,7 @@ impl Model {
     }
 
     async fn insert(&mut self, name: &str, adapter: Adapter) -> Result<()> {
+        self.edits += 1;
         self.adapters.insert(name.to_owned(), adapter);
         self.active = Some(name.to_owned());
         self.refresh_adapter().await
@@ -182,6 +186,7 @@ impl Model {
         if !factor.is_finite() {
             return Err(Error::invalid("scale", format!("{factor} is not finite")));
         }
+        self.edits += 1;
         match self.adapters.get_mut(name) {
             Some(adapter) => adapter.set_scale(factor),
             None => {
@@ -199,6 +204,7 @@ impl Model {
 
     /// Removes an adapter; the base model answers if it was the active one.
     pub fn remove_adapter(&mut self, name: &str) {
+        self.edits += 1;
         self.adapters.remove(name);
         self.active.take_if(|active| active == name);
     }
@@ -206,6 +212,12 @@ impl Model {
     /// Name of the active adapter.
     pub fn active_adapter_name(&self) -> Option<&str> {
         self.active.as_deref()
+    }
+
+    /// Equal as long as the same adapter answers with the same strength: keys and values that were
+    /// computed in one state are of no use in another. Training changes values unseen.
+    pub fn adapter_state(&self) -> (Option<&str>, u64) {
+        (self.active_adapter_name(), self.edits)
     }
 
     /// Names of the adapters.

@@ -84,6 +84,7 @@ impl Model {
             max_positions: options.max_positions,
             adapters: BTreeMap::new(),
             active: None,
+            edits: 0,
             precision: Precision::default(),
             stats: gpu.zeros("stats", &[STATS])?,
             weights,

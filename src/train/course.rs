@@ -9,6 +9,7 @@ use super::schedule::{Schedule, warmup_steps};
 use super::trainer::{Refused, Trainer, TrainerOptions};
 use crate::clock::Clock;
 use crate::data::{Batch, Dataset, Loader, Position, order};
+use crate::format::TrainingNote;
 use crate::model::Model;
 use crate::{Error, Result};
 
@@ -101,6 +102,11 @@ impl Course {
                 Ok(Course { config, rows, loader, trainer, total, memory, seconds: 0.0 })
             }
         }
+    }
+
+    /// What the adapter is trained on.
+    pub(super) fn note(&self) -> TrainingNote {
+        TrainingNote { rows: self.rows.row_format() }
     }
 
     /// Goes on with the rows from there.

@@ -8,7 +8,7 @@ use super::event::StepLine;
 use super::trainer::Refused;
 use crate::Result;
 use crate::data::Dataset;
-use crate::format::AdapterFile;
+use crate::format::{AdapterFile, TrainingNote};
 use crate::model::Model;
 
 /// A run that lives in memory; nothing is written.
@@ -56,6 +56,11 @@ impl InMemoryRun {
             true => Ok(Some(self.course.step().await?.line)),
             false => Ok(None),
         }
+    }
+
+    /// What the adapter is trained on, to be kept beside it.
+    pub fn note(&self) -> TrainingNote {
+        self.course.note()
     }
 
     /// The adapter as it is now.

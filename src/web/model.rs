@@ -180,6 +180,7 @@ impl WasmModel {
                 repetition_penalty: args.repetition_penalty.unwrap_or(1.0),
             },
             stop: args.stop,
+            ..GenerateOptions::default()
         };
         let model = self.model().map_err(js::error)?;
         let mut generator =

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod browser;
+mod chat;
 mod events;
 mod faults;
 mod gguf;
@@ -18,3 +19,7 @@ mod slots;
 mod submissions;
 mod targets;
 mod training;
+
+#[allow(dead_code, reason = "models are written by tests of the program")]
+#[path = "../common/tiny.rs"]
+mod tiny;

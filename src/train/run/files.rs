@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::data::Dataset;
-use crate::format::AdapterFile;
+use crate::format::{AdapterFile, TrainingNote};
 use crate::gpu::{Caps, HALF};
 use crate::kernels;
 use crate::model::{Model, Precision, Tensors};
@@ -19,10 +19,11 @@ const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 
-/// The two files of a PEFT folder.
-pub(super) fn adapter_files(adapter: &AdapterFile) -> Result<Vec<NamedBytes>> {
+/// The two files of a PEFT folder, and the note beside them.
+pub(super) fn adapter_files(adapter: &AdapterFile, note: &TrainingNote) -> Result<Vec<NamedBytes>> {
     let (config, weights) = adapter.to_bytes()?;
-    Ok(vec![(CONFIG.into(), config), (WEIGHTS.into(), weights)])
+    let note = (TrainingNote::FILE.into(), note.to_json());
+    Ok(vec![(CONFIG.into(), config), (WEIGHTS.into(), weights), note])
 }
 
 /// AdamW's state as a file.

@@ -298,7 +298,7 @@ impl Run {
         if let Some(dir) = &mut self.dir {
             state.metrics_bytes = dir.metrics.sync()?;
             let (adapter, moments) = self.course.trainer.snapshot().await?;
-            let mut files = adapter_files(&adapter)?;
+            let mut files = adapter_files(&adapter, &self.course.note())?;
             durable::write_dir(&self.out.join("adapter"), &files)?;
             files.push(optimizer_file(moments)?);
             checkpoint::write(&self.out, &state, &files)?;
@@ -316,7 +316,7 @@ impl Run {
         let path = self.out.join(folder);
         if self.dir.is_some() {
             let adapter = self.model().adapter()?.to_file(self.model().gpu()).await?;
-            durable::write_dir(&path, &adapter_files(&adapter)?)?;
+            durable::write_dir(&path, &adapter_files(&adapter, &self.course.note())?)?;
         }
         Ok(path)
     }
