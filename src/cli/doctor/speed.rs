@@ -130,7 +130,7 @@ fn kernels(stand: &Stand<'_>, gpu: &Gpu, shape: &str, ceilings: Ceilings) -> Res
                     Ok(())
                 })?;
                 for mut row in rows {
-                    if case.kernel == "linear_fwd" {
+                    if case.kernel.name == "linear_fwd" {
                         best = best.max(1e9 * row["gflops"].as_f64().unwrap_or_default());
                     }
                     row["model_shape"] = shape.into();
