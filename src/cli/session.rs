@@ -75,6 +75,9 @@ fn describe(tuned: &Tuned) -> Vec<String> {
         }
     };
     let mut lines: Vec<String> = tuned.contests.iter().map(line).collect();
+    lines.extend(
+        tuned.wrong.iter().map(|what| format!("  wrong on this adapter, not used: {what}")),
+    );
     if tuned.left_out > 0 {
         lines.push(format!("  {} other products: no time was left, as shipped", tuned.left_out));
     }
@@ -161,6 +164,8 @@ impl Session {
             "measuring kernel variants on this adapter, at most {} s, once (--no-tune: as shipped)",
             tune_seconds(TUNE_SECONDS)?
         ));
+        drop(gpu);
+        let gpu = self.open(inspect, Policy::Auto, Tuning::Measuring).await?;
         let choices = match measure(&gpu, TUNE_SECONDS) {
             Ok(tuned) => {
                 describe(&tuned).iter().for_each(|line| self.printer.note(line));

@@ -1,6 +1,6 @@
 //! What an adapter says of itself.
 
-use std::fmt;
+use super::units::{MatrixUnit, Units};
 
 /// The largest storage binding this program uses, bytes: rows of larger tensors are sharded. 128
 /// MiB everywhere, so that a model has the same shards on every adapter.
@@ -99,6 +99,11 @@ impl AdapterReport {
         self.backend != other.backend && same && (known || self.name == other.name)
     }
 
+    /// The matrix units that bodies run on, where they are opened.
+    pub(super) fn units(&self) -> Units {
+        Units::of(&self.matrix_units, self.f16)
+    }
+
     /// What of it programs cannot use and why, where that is known.
     pub fn notes(&self) -> Vec<String> {
         let by_fxc = self.backend == "Dx12" && self.subgroup_max == 0;
@@ -108,68 +113,14 @@ impl AdapterReport {
                 .to_owned()
         });
         // Intel's.
-        let first = self.matrix_units.first();
-        let idle = first.filter(|_| !self.matrix_units.iter().any(MatrixUnit::can_be_written));
+        let idle = self.matrix_units.first().filter(|_| self.units() == Units::default());
         let units = idle.map(|unit| {
             format!(
-                "its matrix units ({unit}) stay idle: WGSL as naga 30 knows it writes only those of 8 x \
-                 8 x 8 and 16 x 16 x 16 with sums of f32"
+                "its matrix units ({unit}) stay idle: WGSL as naga 30 knows it has those of 8 x 8 x 8 and \
+                 16 x 16 x 16, and they are used where they add f32"
             )
         });
         fxc.into_iter().chain(units).collect()
-    }
-}
-
-/// A product that matrix units make: `(M, K)` by `(K, N)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct MatrixUnit {
-    /// Rows of the product.
-    pub m: u32,
-    /// Columns of the product.
-    pub n: u32,
-    /// Terms of a sum.
-    pub k: u32,
-    /// The type of what is multiplied: f16, f32, i32, u32.
-    pub factors: &'static str,
-    /// The type of the sums.
-    pub sums: &'static str,
-}
-
-impl MatrixUnit {
-    /// Those that wgpu knows of.
-    fn of(adapter: &wgpu::Adapter) -> Vec<MatrixUnit> {
-        use wgpu::CooperativeScalarType::{F16, F32, I32, U32};
-        let name = |scalar| match scalar {
-            F16 => "f16",
-            F32 => "f32",
-            I32 => "i32",
-            U32 => "u32",
-        };
-        let units = adapter.cooperative_matrix_properties().into_iter();
-        let mut all: Vec<MatrixUnit> = Vec::new();
-        for unit in units {
-            let (m, n, k) = (unit.m_size, unit.n_size, unit.k_size);
-            let unit =
-                MatrixUnit { m, n, k, factors: name(unit.ab_type), sums: name(unit.cr_type) };
-            // Listed again where sums saturate.
-            if !all.contains(&unit) {
-                all.push(unit);
-            }
-        }
-        all
-    }
-
-    /// Whether a body of this crate can be written for it.
-    fn can_be_written(&self) -> bool {
-        let is_square = self.m == self.n && self.n == self.k;
-        is_square && ["f16", "f32"].contains(&self.factors) && self.sums == "f32"
-    }
-}
-
-impl fmt::Display for MatrixUnit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let MatrixUnit { m, n, k, factors, sums } = self;
-        write!(f, "{m} x {n} x {k}, {factors} into {sums}")
     }
 }
 
@@ -223,21 +174,6 @@ pub(super) fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     (kind, backend)
 }
 
-/// Whether an adapter has matrix units of f32 (8 × 8 × 8), and of f16 with f32 sums (16 × 16 × 16).
-pub(super) fn cooperative(adapter: &wgpu::Adapter) -> [bool; 2] {
-    use wgpu::CooperativeScalarType::{F16, F32};
-    let able = adapter
-        .features()
-        .contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP);
-    let units = adapter.cooperative_matrix_properties();
-    [(8, F32), (16, F16)].map(|(size, factors)| {
-        let sizes = |unit: &wgpu::CooperativeMatrixProperties| {
-            [unit.m_size, unit.n_size, unit.k_size] == [size; 3]
-        };
-        able && units.iter().any(|u| sizes(u) && u.ab_type == factors && u.cr_type == F32)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +188,17 @@ mod tests {
         let notes = report("Dx12", 0).notes().concat();
         assert!(notes.contains("dxcompiler.dll") && notes.contains("1.8.2502"), "{notes}");
         assert!(report("Dx12", 32).notes().is_empty() && report("Vulkan", 0).notes().is_empty());
+    }
+
+    #[test]
+    fn matrix_units_that_no_body_can_use_are_named() {
+        let unit = |[m, n, k]: [u32; 3]| MatrixUnit { m, n, k, factors: "f16", sums: "f32" };
+        let notes = |matrix_units| {
+            AdapterReport { f16: true, matrix_units, ..AdapterReport::default() }.notes().concat()
+        };
+        let intel = notes(vec![unit([8, 16, 16])]);
+        assert!(intel.contains("8 x 16 x 16, f16 into f32"), "{intel}");
+        assert_eq!(notes(vec![unit([8, 16, 16]), unit([16; 3])]), "");
     }
 
     fn report(name: &str, backend: &str, device: u32, pci: &str) -> AdapterReport {

@@ -38,17 +38,20 @@ pub enum Needs {
     Subgroups(u32, u32),
     /// 16-bit floats in shaders, and an operation that allows them ([`Context::half`]).
     F16,
-    /// Matrix units of 8 × 8 × 8 in f32 (Apple's).
-    CooperativeF32,
-    /// Matrix units of 16 × 16 × 16 that multiply f16 and add f32, and an operation that allows 16
-    /// bits.
-    CooperativeF16,
+    /// Matrix units that multiply what the operation allows ([`Context::half`]) and add f32:
+    /// [`Units`](super::Units).
+    Units,
 }
 
 impl Needs {
     /// Whether it takes an operation that allows 16 bits.
-    pub(super) fn half(self) -> bool {
-        matches!(self, Needs::F16 | Needs::CooperativeF16)
+    fn half(self) -> bool {
+        self == Needs::F16
+    }
+
+    /// Whether it matters that an operation allows 16 bits.
+    fn cares_for_half(self) -> bool {
+        matches!(self, Needs::F16 | Needs::Units)
     }
 }
 
@@ -184,7 +187,7 @@ impl Kernel {
         each(has("head"), &|c| {
             heads.iter().map(|&head| Context { head: Some(head), ..c }).collect()
         });
-        each(any(|body| body.needs.half()), &|c| both(&|half| Context { half, ..c }));
+        each(any(|body| body.needs.cares_for_half()), &|c| both(&|half| Context { half, ..c }));
         all
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use super::adapter::{AdapterReport, cooperative};
+use super::adapter::AdapterReport;
 use super::body::Needs;
 use super::choices::{Choices, Origin};
+use super::context::Context;
 use super::policy::Policy;
+use super::units::Units;
 
 /// A device's abilities, as far as kernels care.
 #[derive(Clone, Debug)]
@@ -16,10 +18,8 @@ pub struct Caps {
     pub software: bool,
     /// 16-bit floats are there for operations that allow them.
     pub f16: bool,
-    /// Matrix units of f32 (8 × 8 × 8), if they were asked for: wgpu calls them experimental.
-    pub cooperative_f32: bool,
-    /// Matrix units of f16 with f32 sums (16 × 16 × 16), likewise.
-    pub cooperative_f16: bool,
+    /// Matrix units, if they were asked for: wgpu calls them experimental.
+    pub units: Units,
     /// Which variants were asked for.
     pub policy: Policy,
     /// What runs in place of what is shipped, under [`Policy::Auto`].
@@ -51,13 +51,10 @@ impl Caps {
         }
         let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu
             || report.name.to_lowercase().contains("swiftshader");
-        let [cooperative_f32, cooperative_f16] =
-            if policy.asks_for_cooperative() { cooperative(adapter) } else { [false; 2] };
         Caps {
             software,
             f16: report.f16 && policy != Policy::Baseline,
-            cooperative_f32,
-            cooperative_f16,
+            units: Units::default(),
             adapter: report,
             policy,
             choices: Choices::default(),
@@ -69,7 +66,7 @@ impl Caps {
             Policy::Baseline => wgpu::Features::empty(),
             _ => wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16,
         };
-        let wanted = match self.has_cooperative() {
+        let wanted = match self.units != Units::default() {
             true => wanted | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
             false => wanted,
         };
@@ -89,14 +86,7 @@ impl Caps {
             // The largest binding takes one row more than WebGPU promises.
             limits.max_texture_dimension_2d = has.max_texture_dimension_2d;
         }
-        if self.has_cooperative() {
-            limits.max_compute_workgroup_storage_size = has.max_compute_workgroup_storage_size;
-        }
         limits
-    }
-
-    fn has_cooperative(&self) -> bool {
-        self.cooperative_f32 || self.cooperative_f16
     }
 
     /// The size of a subgroup, where it is the same for every kernel. Many cards choose one for
@@ -106,8 +96,16 @@ impl Caps {
         (least == most && least > 0).then_some(least)
     }
 
-    /// Whether kernels with such needs may run.
-    pub(super) fn can_run(&self, needs: Needs) -> bool {
+    /// Takes the adapter's matrix units if what is to run may need them, or all that could is to be
+    /// `measured`.
+    pub(super) fn take_units(&mut self, measured: bool) {
+        if measured || self.policy.asks_for_units() || self.choices.ask_for_units() {
+            self.units = self.adapter.units();
+        }
+    }
+
+    /// Whether kernels with such needs may run for such data.
+    pub(super) fn can_run(&self, needs: Needs, context: &Context) -> bool {
         match needs {
             Needs::Nothing => true,
             Needs::Subgroups(least, most) => {
@@ -118,8 +116,7 @@ impl Caps {
                     && *has.end() <= most
             }
             Needs::F16 => self.f16,
-            Needs::CooperativeF32 => self.cooperative_f32,
-            Needs::CooperativeF16 => self.cooperative_f16 && self.f16,
+            Needs::Units => self.units.module(context.half).is_some(),
         }
     }
 
@@ -160,7 +157,7 @@ impl Caps {
     /// dispatch before it. Not on software adapters without subgroups of 8: there every invocation
     /// makes the input's whole row.
     pub(crate) fn gains_by_making_input(&self) -> bool {
-        !self.software || self.can_run(Needs::Subgroups(8, 8))
+        !self.software || self.can_run(Needs::Subgroups(8, 8), &Context::default())
     }
 }
 

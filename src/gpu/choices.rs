@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::body::Kernel;
 use super::context::Context;
-use super::policy::renamed;
+use super::policy::{needs_units, renamed};
 
 /// How a device comes by its [`Choices`].
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,9 @@ pub enum Tuning {
     Kept(std::path::PathBuf),
     /// It runs these.
     Given(Choices),
+    /// It runs what is shipped, and can run all that [`tune`](crate::kernels::tune) may choose:
+    /// matrix units, too, are opened.
+    Measuring,
 }
 
 /// Where choices come from.
@@ -54,13 +57,29 @@ impl Choices {
         Choices { origin: Origin::Recorded, bodies: variants.iter().filter_map(body).collect() }
     }
 
-    /// The body of 32 bits for `kernel` and what the data decide.
-    pub(super) fn body(&self, kernel: &Kernel, context: &Context) -> Option<&str> {
+    /// The body for `kernel` and what the data decide. Where 16 bits are allowed and nothing is
+    /// said of that, the one of 32 bits, unless `ships_half`: then a measurement has found no
+    /// better.
+    pub(super) fn body(
+        &self,
+        kernel: &Kernel,
+        context: &Context,
+        ships_half: bool,
+    ) -> Option<&str> {
         if self.bodies.is_empty() {
             return None;
         }
-        let context = Context { half: false, ..*context };
-        self.bodies.get(&kernel.in_context(&context)).map(String::as_str)
+        let find = |context: &Context| self.bodies.get(&kernel.in_context(context));
+        let without = Context { half: false, ..*context };
+        // A run's table leaves out what 16 bits do not change.
+        let as_without = !ships_half || self.origin == Origin::Recorded;
+        let found = find(context).or_else(|| find(&without).filter(|_| as_without));
+        found.map(String::as_str)
+    }
+
+    /// Whether any of them may be a body for matrix units.
+    pub(super) fn ask_for_units(&self) -> bool {
+        self.bodies.values().any(|body| needs_units(body))
     }
 }
 
@@ -187,11 +206,22 @@ mod tests {
             |weight| Context { weight: Some(weight), aligned: Some(true), ..Context::default() };
         let kernel = |name| Kernel { name, bindings: &[], bodies: &[], joins: false };
         let (product, add) = (kernel("linear_fwd"), kernel("add"));
-        assert_eq!(choices.body(&product, &of(Weight::F32)), Some("tile"));
-        assert_eq!(choices.body(&product, &of(Weight::F16)), None);
-        assert_eq!(choices.body(&add, &Context::default()), Some("baseline"));
-        // Where 16 bits are allowed but not used, as everywhere.
+        let body = |choices: &Choices, kernel: &Kernel, context: Context, ships_half| {
+            choices.body(kernel, &context, ships_half).map(str::to_owned)
+        };
+        assert_eq!(body(&choices, &product, of(Weight::F32), false).as_deref(), Some("tile"));
+        assert_eq!(body(&choices, &product, of(Weight::F16), false), None);
+        assert_eq!(body(&choices, &add, Context::default(), false).as_deref(), Some("baseline"));
+        // Where 16 bits are allowed and not used, as everywhere: a run's table says nothing of it.
         let half = Context { half: true, ..of(Weight::F32) };
-        assert_eq!(choices.body(&product, &half), Some("tile"));
+        for ships_half in [false, true] {
+            assert_eq!(body(&choices, &product, half, ships_half).as_deref(), Some("tile"));
+        }
+        let mut tuned = Choices { origin: Origin::Tuned, ..choices };
+        assert_eq!(body(&tuned, &product, half, false).as_deref(), Some("tile"));
+        assert_eq!(body(&tuned, &product, half, true), None, "the shipped one was the fastest");
+        tuned.bodies.insert(product.in_context(&half), "cooperative".into());
+        assert_eq!(body(&tuned, &product, half, true).as_deref(), Some("cooperative"));
+        assert!(tuned.ask_for_units());
     }
 }

@@ -68,8 +68,10 @@ impl Selection {
     pub fn capabilities(&self) -> Vec<&'static str> {
         match self.body.needs {
             Needs::F16 => vec!["f16"],
-            Needs::CooperativeF32 => vec![COOPERATIVE, "subgroups"],
-            Needs::CooperativeF16 => vec![COOPERATIVE, "subgroups", "f16"],
+            Needs::Units if self.modules.iter().any(|m| m.starts_with("unit_f16")) => {
+                vec![COOPERATIVE, "subgroups", "f16"]
+            }
+            Needs::Units => vec![COOPERATIVE, "subgroups"],
             Needs::Subgroups(..) => vec!["subgroups"],
             Needs::Nothing if self.modules.iter().any(|m| m.contains("subgroup")) => {
                 vec!["subgroups"]

@@ -43,10 +43,11 @@ mod tile;
 mod transfer;
 #[cfg(not(target_arch = "wasm32"))]
 mod trial;
+mod units;
 mod variant;
 mod verify;
 
-pub use adapter::{AdapterReport, MatrixUnit, SHARD_BYTES, SHARD_ROWS};
+pub use adapter::{AdapterReport, SHARD_BYTES, SHARD_ROWS};
 pub use body::{Access, Body, Kernel, Needs, On};
 pub use caps::Caps;
 pub use choices::{Choices, Origin, Tuning};
@@ -71,4 +72,5 @@ pub use tensor::{ALIGN_WORDS, Elem, Tensor, buffer_bytes};
 pub use tile::Tile;
 pub(crate) use tile::grid;
 pub use transfer::Reading;
+pub use units::{MatrixUnit, Units};
 pub use verify::difference;

@@ -114,8 +114,9 @@ fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
     if !features.intersects(wgpu::Features::all_experimental_mask()) {
         return wgpu::ExperimentalFeatures::disabled();
     }
-    #[allow(unsafe_code, reason = "matrix units, only where WGPU_LORA_VARIANT names their body")]
-    // SAFETY: the user has asked for it; the kernels that use it are ours and guard their indices.
+    #[allow(unsafe_code, reason = "matrix units, where they are asked for or measured")]
+    // SAFETY: the kernels that use it are ours and guard their indices; but for the user's word,
+    // none is chosen whose results were not held to its twin's on this device.
     unsafe {
         wgpu::ExperimentalFeatures::enabled()
     }
@@ -131,12 +132,14 @@ impl Gpu {
     pub async fn with(options: GpuOptions) -> Result<Gpu> {
         let adapter = pick(&options).await?;
         let mut caps = Caps::of(&adapter, options.policy, options.subgroups);
+        let measuring = matches!(options.tuning, Tuning::Measuring);
         caps.choices = match options.tuning {
-            Tuning::Shipped => Choices::default(),
+            Tuning::Shipped | Tuning::Measuring => Choices::default(),
             #[cfg(not(target_arch = "wasm32"))]
             Tuning::Kept(folder) => Choices::kept(&folder, &caps.adapter).unwrap_or_default(),
             Tuning::Given(choices) => choices,
         };
+        caps.take_units(measuring);
         let mut features = caps.features(&adapter);
         if options.pipeline_cache.is_some() {
             features |= adapter.features() & wgpu::Features::PIPELINE_CACHE;

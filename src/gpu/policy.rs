@@ -22,10 +22,17 @@ const OTHERS: [&str; 4] = ["buffers", "images", "reduce_subgroup", "reduce_workg
 /// The body that does what one of an older version of the program did.
 pub(super) fn renamed(body: &str) -> &str {
     match body {
+        "cooperative_f16" => "cooperative",
         "tile_nf4" => "tile",
         "vec_dense" => "vec",
         body => body,
     }
+}
+
+/// Whether a body of this name is for matrix units. wgpu calls them experimental, so they are
+/// opened only for these.
+pub(super) fn needs_units(body: &str) -> bool {
+    body == "cooperative"
 }
 
 impl Policy {
@@ -76,10 +83,9 @@ impl Policy {
         }
     }
 
-    /// Whether it names a body for matrix units: wgpu calls them experimental, so they are opened
-    /// only for these.
-    pub(super) fn asks_for_cooperative(&self) -> bool {
-        self.preferred().is_some_and(|name| name.starts_with("cooperative"))
+    /// Whether it names a body for matrix units.
+    pub(super) fn asks_for_units(&self) -> bool {
+        self.preferred().is_some_and(needs_units)
     }
 
     /// What it prefers.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::body::{Body, Kernel, On};
+use super::body::{Body, Kernel, Needs, On};
 use super::caps::Caps;
 use super::context::{Context, IDLE};
 use super::form::Form;
@@ -48,6 +48,17 @@ impl Selection {
         format!("{}[{}]", self.kernel.name, pieces.join("+"))
     }
 
+    /// Whether it runs on matrix units.
+    pub fn needs_units(&self) -> bool {
+        self.body.needs == Needs::Units
+    }
+
+    /// Whether it rounds factors to 16 bits.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn is_half(&self) -> bool {
+        self.capabilities().contains(&"f16")
+    }
+
     /// What this variant reads from images, in the order of its body's row.
     pub(super) fn images(&self) -> Vec<FromImage> {
         let bindings = self.kernel.bindings;
@@ -76,11 +87,11 @@ impl Caps {
         let shipped = able.iter().rfind(|body| self.suits(body)).or(able.first());
         let wanted = match &self.policy {
             Policy::Prefer(name) => Some(name.as_str()),
-            // Only bodies of 32 bits are measured.
-            Policy::Auto if shipped.is_none_or(|body| !body.needs.half()) => {
-                self.choices.body(kernel, context)
+            Policy::Auto => {
+                let is_half = shipped.is_some_and(|body| body.needs == Needs::F16);
+                self.choices.body(kernel, context, is_half)
             }
-            Policy::Auto | Policy::Baseline => None,
+            Policy::Baseline => None,
         };
         let body =
             able.iter().find(|body| Some(body.name) == wanted).or(shipped).copied().ok_or_else(
@@ -104,13 +115,13 @@ impl Caps {
         let first = self.select(kernel, context)?;
         let mut others = self.able(kernel, context);
         others.retain(|body| body.tuned && body.name != first.body.name);
-        others.retain(|body| !self.software || self.suits(body));
+        others.retain(|body| !self.software || self.suits(body) || body.needs == Needs::Units);
         let others = others.into_iter().map(|body| self.composed(kernel, body, context));
         [Ok(first)].into_iter().chain(others).collect()
     }
 
     fn able(&self, kernel: &'static Kernel, context: &Context) -> Vec<&'static Body> {
-        let able = |body: &&Body| self.can_run(body.needs) && body.accepts(context);
+        let able = |body: &&Body| self.can_run(body.needs, context) && body.accepts(context);
         kernel.bodies.iter().filter(able).collect()
     }
 
@@ -131,6 +142,7 @@ impl Caps {
                     }
                     None => "reduce_workgroup",
                 },
+                "unit" => self.units.module(context.half).unwrap_or_default(),
                 // On llvmpipe, whose subgroups are of 8, selects are faster.
                 "codebook" if self.subgroup() == Some(8) => "codebook_selects",
                 "codebook" => "codebook_indexed",
@@ -172,12 +184,15 @@ impl Caps {
         let mut chosen = BTreeMap::new();
         for kernel in kernels {
             for context in kernel.contexts() {
-                let Ok(selection) = self.select(kernel, &context) else { continue };
-                // Of 16 bits only what is gained by them.
-                if context.half && !selection.body.needs.half() {
+                let name =
+                    |context| self.select(kernel, &context).map(|selection| selection.name());
+                let Ok(variant) = name(context) else { continue };
+                // Where 16 bits are allowed only what they change.
+                let without = Context { half: false, ..context };
+                if context.half && name(without).is_ok_and(|without| without == variant) {
                     continue;
                 }
-                chosen.insert(kernel.in_context(&context), selection.name());
+                chosen.insert(kernel.in_context(&context), variant);
             }
         }
         chosen
@@ -220,7 +235,7 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{AdapterReport, Choices, Needs, Source, Takes, Tile};
+    use crate::gpu::{AdapterReport, Choices, Source, Takes, Tile, Units};
 
     const fn body(name: &'static str, on: On, needs: Needs) -> Body {
         let source = Source::new("it/it.wgsl", "// it: does\n// roles: none\n");
@@ -254,8 +269,7 @@ mod tests {
             adapter,
             software,
             f16: false,
-            cooperative_f32: false,
-            cooperative_f16: false,
+            units: Units::default(),
             policy,
             choices: Choices::default(),
         };

@@ -1,6 +1,5 @@
 //! One operation by itself: how long it takes, and whether its twin agrees.
 
-#[cfg(feature = "cli")]
 use super::verify::{disagreement, on_host};
 use super::{Gpu, Op, Profile, Selection};
 use crate::Result;
@@ -21,12 +20,16 @@ impl Gpu {
         Ok(profile.map_or(took, on_device))
     }
 
-    /// Runs an operation and its twin: the first output in which they do not agree, or nothing.
-    #[cfg(feature = "cli")]
-    pub(crate) fn disagreement(&self, op: &dyn Op) -> Result<Option<String>> {
+    /// Runs an operation in a variant, and its twin: the first output in which they do not agree,
+    /// or nothing.
+    pub(crate) fn disagreement(
+        &self,
+        op: &dyn Op,
+        selection: &Selection,
+    ) -> Result<Option<String>> {
         let inputs = on_host(self, &[op])?;
         let mut rec = self.recorder("a check against the twin");
-        rec.record(op)?;
+        rec.record_as(op, &self.inner.pipelines.variant(selection.clone()))?;
         rec.submit()?;
         disagreement(self, &[op], inputs)
     }

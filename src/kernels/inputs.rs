@@ -60,9 +60,9 @@ impl Inputs {
     /// otherwise.
     pub(super) fn both(&self, op: &dyn Op, half: &dyn Op, each: Each) -> Result<()> {
         each(op)?;
-        let body =
-            |op: &dyn Op| self.gpu.caps().select(op.kernel(), &op.context()).map(|s| s.body.name);
-        if self.half && body(op)? != body(half)? { each(half) } else { Ok(()) }
+        let variant =
+            |op: &dyn Op| self.gpu.caps().select(op.kernel(), &op.context()).map(|s| s.name());
+        if self.half && variant(op)? != variant(half)? { each(half) } else { Ok(()) }
     }
 
     /// The device.

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::cases::{BF16, F32, Inputs, NF4};
+use super::cases::{BF16, Case, F32, Inputs, NF4};
 use crate::Result;
 use crate::clock::Clock;
-use crate::gpu::{Choices, Gpu, Op, Origin};
+use crate::gpu::{Choices, Gpu, Op, Origin, Selection};
 
 /// What is measured, most important first: a kernel, its size M × N × K, and how its matrix is
 /// stored. Software adapters have an eighth of the rows.
@@ -23,6 +23,10 @@ const PRODUCTS: &[(&str, [usize; 3], &[usize])] = &[
 
 /// Runs of each body that count.
 const ROUNDS: usize = 5;
+
+/// A body for matrix units that takes so many times the shipped one's time for a small operation
+/// gets no large one: there are cards on which they are a thousand times slower.
+const FAR: f64 = 10.0;
 
 /// Another body must take at most this share of the shipped one's time: less is noise.
 const WORTH: f64 = 0.95;
@@ -57,10 +61,15 @@ pub struct Tuned {
     pub contests: Vec<Contest>,
     /// How often the time did not suffice for a product: what is shipped runs there.
     pub left_out: usize,
+    /// Bodies whose results are not their twin's: they take no part.
+    pub wrong: Vec<String>,
 }
 
 /// Times the matrix products of training and generation in every body that the device can run and
 /// that was written for such data. No run begins when `budget` is over, which counts compilation.
+/// Matrix units take part where the device was opened for that
+/// ([`Tuning::Measuring`](crate::gpu::Tuning::Measuring)) and a small operation has the results of
+/// its twin.
 ///
 /// **Errors** [`Error::Device`](crate::Error::Device) where the driver refuses a body.
 pub fn tune(gpu: &Gpu, budget: Duration) -> Result<Tuned> {
@@ -69,17 +78,19 @@ pub fn tune(gpu: &Gpu, budget: Duration) -> Result<Tuned> {
         choices: Choices { origin: Origin::Tuned, ..Choices::default() },
         contests: Vec::new(),
         left_out: 0,
+        wrong: Vec::new(),
     };
     for (kernel, size, storages) in PRODUCTS {
         if clock.seconds() > budget.as_secs_f64() {
             found.left_out += 1;
             continue;
         }
-        let inputs = Inputs::stored(gpu, storages);
+        let inputs = Inputs::stored(gpu, storages).with_half(true);
         let [m, n, k] = *size;
         let size = if gpu.caps().software { [m.div_ceil(8), n, k] } else { *size };
         for case in super::cases().filter(|case| case.kernel.name == *kernel) {
-            (case.run)(&inputs, size, &mut |op| hold(gpu, op, (clock, budget), &mut found))?;
+            let of = (case, &inputs);
+            (case.run)(&inputs, size, &mut |op| hold(of, op, (clock, budget), &mut found))?;
         }
     }
     Ok(found)
@@ -87,17 +98,23 @@ pub fn tune(gpu: &Gpu, budget: Duration) -> Result<Tuned> {
 
 /// Times an operation's bodies and adds what is found.
 fn hold(
-    gpu: &Gpu,
+    (case, inputs): (&Case, &Inputs),
     op: &dyn Op,
     (clock, budget): (Clock, Duration),
     found: &mut Tuned,
 ) -> Result<()> {
+    let gpu = inputs.gpu();
     let context = op.kernel().in_context(&op.context());
     if found.contests.iter().any(|contest| contest.context == context) {
         return Ok(());
     }
-    let candidates = gpu.caps().candidates(op.kernel(), &op.context())?;
-    if candidates.len() < 2 {
+    let mut candidates = gpu.caps().candidates(op.kernel(), &op.context())?;
+    if candidates.iter().any(Selection::needs_units) {
+        qualify((case, inputs), &context, &mut candidates, &mut found.wrong)?;
+    }
+    // Where 16 bits are allowed and nobody uses them, the contest of 32 bits has decided.
+    let is_decided = op.context().half && !candidates.iter().any(Selection::is_half);
+    if candidates.len() < 2 || is_decided {
         return Ok(());
     }
     let mut last = vec![0.0; candidates.len()];
@@ -119,6 +136,47 @@ fn hold(
         found.choices.bodies.insert(contest.context.clone(), body);
     }
     found.contests.push(contest);
+    Ok(())
+}
+
+/// Leaves those out that need matrix units and, in a small operation of this context, are wrong or
+/// far behind the first.
+fn qualify(
+    (case, inputs): (&Case, &Inputs),
+    context: &str,
+    candidates: &mut Vec<Selection>,
+    wrong: &mut Vec<String>,
+) -> Result<()> {
+    let gpu = inputs.gpu();
+    let all = std::mem::take(candidates);
+    for size in case.small {
+        (case.run)(inputs, *size, &mut |op| {
+            let is_such = op.kernel().in_context(&op.context()) == context;
+            if !is_such || !candidates.is_empty() {
+                return Ok(());
+            }
+            for candidate in &all {
+                if candidate.needs_units() {
+                    if let Some(why) = gpu.disagreement(op, candidate)? {
+                        wrong.push(format!("{}: {why}", candidate.name()));
+                        continue;
+                    }
+                    let seconds = |selection| gpu.seconds(op, selection);
+                    // The first run of the shipped one compiles it.
+                    let shipped = seconds(&all[0])?.min(seconds(&all[0])?);
+                    if seconds(candidate)? > FAR * shipped {
+                        continue;
+                    }
+                }
+                candidates.push(candidate.clone());
+            }
+            Ok(())
+        })?;
+    }
+    if candidates.is_empty() {
+        // There is no small one to judge by.
+        candidates.extend(all.into_iter().filter(|candidate| !candidate.needs_units()));
+    }
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::program::{Place, rows};
 
-#[cfg(unix)]
 #[test]
 fn every_command_of_the_guide_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -12,7 +12,10 @@ mod data;
 mod doctor;
 mod errors;
 mod faults;
+#[cfg(unix)]
+mod full_disk;
 mod generate;
+#[cfg(unix)]
 mod guide;
 mod hub;
 mod merge;

@@ -21,6 +21,7 @@ mod rope_append;
 mod swiglu;
 mod together;
 mod tune;
+mod units;
 
 fn main() -> std::process::ExitCode {
     let families = vec![
@@ -44,5 +45,6 @@ fn main() -> std::process::ExitCode {
     trials.extend(harness::trials(families));
     trials.extend(together::trials());
     trials.extend(tune::trials());
+    trials.extend(units::trials());
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()
 }

@@ -41,7 +41,8 @@ fn choices() -> Result<(), Failed> {
 
 fn measured() -> Result<(), Failed> {
     let adapter = std::env::var("WGPU_LORA_DEVICE").ok();
-    let gpu = open(GpuOptions { adapter: adapter.clone(), ..Default::default() });
+    let tuning = Tuning::Measuring;
+    let gpu = open(GpuOptions { adapter: adapter.clone(), tuning, ..Default::default() });
     let mut budget = Duration::from_secs(6);
     let mut tuned = tune(&gpu, Duration::ZERO)?;
     assert!(tuned.contests.is_empty() && tuned.left_out > 4, "{tuned:?}");
@@ -50,6 +51,7 @@ fn measured() -> Result<(), Failed> {
         tuned = tune(&gpu, budget)?;
         budget *= 2;
     }
+    assert!(tuned.wrong.is_empty(), "{tuned:?}");
     // An adapter may have one body for each product; llvmpipe with subgroups of 8 has rivals.
     let none = tuned.contests.is_empty();
     assert!(!(none && gpu.caps().subgroup() == Some(8)), "{tuned:?}");

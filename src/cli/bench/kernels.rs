@@ -175,11 +175,12 @@ fn verify(
     }
     for size in small_sizes(case, size) {
         (case.run)(&inputs, size, &mut |op| {
-            let name = gpu.caps().select(op.kernel(), &op.context())?.name();
+            let selection = gpu.caps().select(op.kernel(), &op.context())?;
+            let name = selection.name();
             if !names.contains(&name) || verdicts.fine.contains(&name) {
                 return Ok(());
             }
-            match gpu.disagreement(op)? {
+            match gpu.disagreement(op, &selection)? {
                 None => drop(verdicts.fine.insert(name)),
                 Some(why) => {
                     session.printer.warn(format!("{name} is not timed: {why}"));

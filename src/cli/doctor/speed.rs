@@ -94,22 +94,17 @@ pub(super) async fn run(stand: &Stand<'_>) -> Result<()> {
 /// The fastest product on matrix units, where there are any.
 async fn matrix_flops(stand: &Stand<'_>, ceilings: Ceilings) -> Result<Option<f64>> {
     let mut best = None;
-    for name in ["cooperative", "cooperative_f16"] {
-        let gpu = stand.gpu(Some(Policy::Prefer(name.into()))).await?;
-        let caps = gpu.caps();
-        if !caps.cooperative_f32 && !caps.cooperative_f16 {
-            continue;
-        }
-        let is_cooperative = |variant: &str| variant.contains("[cooperative");
-        let inputs = Inputs::new(&gpu).with_half(true);
-        for case in kernels::cases().filter(|case| case.kernel.name == "linear_fwd") {
-            let effort = (ceilings, Effort::FULL);
-            time(&inputs, case, case.usual, effort, &is_cooperative, &mut |row| {
-                let gflops = row["gflops"].as_f64().unwrap_or_default();
-                best = Some(best.unwrap_or(0f64).max(gflops * 1e9));
-                Ok(())
-            })?;
-        }
+    let gpu = stand.gpu(Some(Policy::Prefer("cooperative".into()))).await?;
+    let is_cooperative = |variant: &str| variant.contains("[cooperative");
+    let inputs = Inputs::new(&gpu).with_half(true);
+    let products = ["linear_fwd", "linear_bwd"];
+    for case in kernels::cases().filter(|case| products.contains(&case.kernel.name)) {
+        let effort = (ceilings, Effort::FULL);
+        time(&inputs, case, case.usual, effort, &is_cooperative, &mut |row| {
+            let gflops = row["gflops"].as_f64().unwrap_or_default();
+            best = Some(best.unwrap_or(0f64).max(gflops * 1e9));
+            Ok(())
+        })?;
     }
     Ok(best)
 }

@@ -137,9 +137,12 @@ async fn training(stand: &Stand<'_>) -> Result<()> {
 }
 
 async fn variants(stand: &Stand<'_>) -> Result<()> {
-    let gpu = stand.gpu(Some(Policy::Auto)).await?;
+    let gpu = stand.measured_gpu().await?;
     stand.doing("matrix products in all bodies that may be chosen")?;
     let tuned = measure(&gpu, TUNE_SECONDS)?;
+    for what in &tuned.wrong {
+        stand.wrong(format!("{what}; it is not used"))?;
+    }
     for contest in &tuned.contests {
         let Contest { context, bodies, seconds } = contest;
         let ms = bodies.iter().zip(seconds).map(|(body, s)| ((*body).to_owned(), s * 1e3));

@@ -46,10 +46,22 @@ impl Stand<'_> {
 
     /// The device as other commands open it, or under a policy as it is shipped.
     pub(super) async fn gpu(&self, policy: Option<Policy>) -> Result<Gpu> {
-        let gpu = match policy {
-            None => self.session.gpu(Inspect::default(), None).await?,
-            Some(policy) => self.session.open(Inspect::default(), policy, Tuning::Shipped).await?,
-        };
+        match policy {
+            None => self.opened(self.session.gpu(Inspect::default(), None).await?),
+            Some(policy) => self.open(policy, Tuning::Shipped).await,
+        }
+    }
+
+    /// The device that can run whatever a measurement may choose.
+    pub(super) async fn measured_gpu(&self) -> Result<Gpu> {
+        self.open(Policy::Auto, Tuning::Measuring).await
+    }
+
+    async fn open(&self, policy: Policy, tuning: Tuning) -> Result<Gpu> {
+        self.opened(self.session.open(Inspect::default(), policy, tuning).await?)
+    }
+
+    fn opened(&self, gpu: Gpu) -> Result<Gpu> {
         if self.is_planted(Fault::Lost) {
             gpu.destroy();
         }

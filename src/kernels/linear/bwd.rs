@@ -20,6 +20,7 @@ pub(super) static BWD: Kernel = kernel!(
     "tile": on Software, takes Takes::ALIGNED, tile Group([32, 128]), tuned true;
     "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "workgroup_f16": on Gpu, needs F16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
+    "cooperative": on Asked, needs Units, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [dy, w], tile Group([16, 64]), tuned true;
     "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [dy, w], tile Group([32, 64]), tuned true;
 );

@@ -18,8 +18,7 @@ pub(super) static FWD: Kernel = kernel!(
     "tile": on Software, takes Takes::ALIGNED, tile Group([32, 64]), tuned true;
     "workgroup": on Gpu, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "workgroup_f16": on Gpu, needs F16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
-    "cooperative": on Asked, needs CooperativeF32, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
-    "cooperative_f16": on Asked, needs CooperativeF16, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
+    "cooperative": on Asked, needs Units, takes Takes::ALIGNED, tile Group([64, 64]), tuned true;
     "subgroup8": on Software, needs Subgroups(8, 8), takes ALIGNED_QUADS, images [x, w, down, b], tile Group([16, 64]), tuned true;
     "subgroup8_dense": on Software, needs Subgroups(8, 8), takes ALIGNED_DENSE, images [x, w, down, b], tile Group([32, 32]), tuned true;
 );

@@ -6,6 +6,7 @@ use crate::statistics::{self, Statistics};
 use anyhow::{Context, Result, bail};
 use ash::{khr, vk};
 use std::sync::{Arc, Mutex};
+use wgpu::CooperativeScalarType::{F16, F32};
 use wgpu::hal::api::Vulkan;
 use wgpu::naga;
 
@@ -43,7 +44,7 @@ impl Driver {
         let units = adapter
             .cooperative_matrix_properties()
             .into_iter()
-            .filter(|unit| unit.cr_type == wgpu::CooperativeScalarType::F32)
+            .filter(|unit| unit.cr_type == F32 && [F16, F32].contains(&unit.ab_type))
             .filter(|unit| unit.m_size == unit.n_size && unit.n_size == unit.k_size)
             .map(|unit| (unit.ab_type, unit.m_size))
             .collect();
@@ -86,15 +87,17 @@ impl Driver {
     }
 
     fn has_what_it_needs(&self, body: &Body) -> bool {
-        let f16 = body.needs("f16");
-        let unit = match f16 {
-            true => (wgpu::CooperativeScalarType::F16, 16),
-            false => (wgpu::CooperativeScalarType::F32, 8),
-        };
-        (!f16 || self.features.contains(wgpu::Features::SHADER_F16))
-            && (!body.needs("subgroups") || self.features.contains(wgpu::Features::SUBGROUP))
+        let has =
+            |capability: &str, feature| !body.needs(capability) || self.features.contains(feature);
+        let names = self.units.iter().map(|(factors, size)| {
+            format!("unit_{}_{size}", if *factors == F16 { "f16" } else { "f32" })
+        });
+        let modules: Vec<&str> = body.variant.split('+').collect();
+        has("f16", wgpu::Features::SHADER_F16)
+            && has("subgroups", wgpu::Features::SUBGROUP)
+            && has("cooperative-matrix", COOPERATIVE)
             && (!body.needs("cooperative-matrix")
-                || self.features.contains(COOPERATIVE) && self.units.contains(&unit))
+                || names.into_iter().any(|name| modules.contains(&name.as_str())))
     }
 
     fn pipeline(&self, body: &Body) -> Result<(), String> {
