@@ -19,20 +19,24 @@ fn quarter_of(turn: u32, subgroup: u32) -> Quarter {
     return Quarter(number - turn, 32u * (number / 2u), 32u * (number % 2u));
 }
 
-// The bits of the power of two below the largest of these, within 2^±100.
-fn power_below(values: vec4f) -> u32 {
-    let pairs = max(values.xy, values.zw);
-    return clamp(bitcast<u32>(max(pairs.x, pairs.y)) & 0x7f800000u, 0x0d800000u, 0x71800000u);
+fn power_begin(local: u32) {
+    if local == 0u { atomicStore(&shared_power, 0u); }
+    workgroupBarrier();
 }
 
-// The factor that brings what is below twice that power below 2^15: the largest in [2^14, 2^15),
-// and what lies up to 28 binades below it keeps all bits of an f16. And its inverse.
-fn scaling(power: u32) -> f32 {
-    return bitcast<f32>(0x7f000000u - power) * 16384.0;
-}
+// The factor that brings values below 2^15 where `most` are the largest that each invocation has
+// seen: the largest in [2^14, 2^15), and what lies up to 28 binades below it keeps all bits of an
+// f16. And its inverse.
+struct Scaling { factor: f32, inverse: f32 }
 
-fn unscaled(power: u32) -> f32 {
-    return bitcast<f32>(power) / 16384.0;
+fn scaling_of(most: vec4f) -> Scaling {
+    let pairs = max(most.xy, most.zw);
+    // The power of two below it, within 2^±100.
+    let own = clamp(bitcast<u32>(max(pairs.x, pairs.y)) & 0x7f800000u, 0x0d800000u, 0x71800000u);
+    atomicMax(&shared_power, own);
+    workgroupBarrier();
+    let power = atomicLoad(&shared_power);
+    return Scaling(bitcast<f32>(0x7f000000u - power) * 16384.0, bitcast<f32>(power) / 16384.0);
 }
 
 // Where element `e` of what the quarters of a turn have made of unit (i, j) belongs among 64 × 64.

@@ -37,18 +37,12 @@ fn linear_bwd(
     let w_eight = min(group.x * 8u + eight, p.k / 8u - 1u);
 
     rows8_begin(local);
-    if local == 0u { atomicStore(&shared_power, 0u); }
-    workgroupBarrier();
-    var to_factor = 1.0;
-    var to_output = p.scale;
+    power_begin(local);
+    var scaling = Scaling(1.0, 1.0);
     if POWERS {
         var most = vec4f();
         for (var i = side; i < n4; i += 2u) { most = max(most, abs(dy[dy_row + i])); }
-        atomicMax(&shared_power, power_below(most));
-        workgroupBarrier();
-        let power = atomicLoad(&shared_power);
-        to_factor = scaling(power);
-        to_output *= unscaled(power);
+        scaling = scaling_of(most);
     }
 
     for (var turn = 0u; turn < 4u; turn += subgroups) {
@@ -64,7 +58,7 @@ fn linear_bwd(
             for (var f = 0u; f < DEPTH / 8u; f++) {
                 let four = side * (DEPTH / 8u) + f;
                 let at = n / 4u + four;
-                let values = select(vec4f(), dy[dy_row + min(at, n4 - 1u)], at < n4) * to_factor;
+                let values = select(vec4f(), dy[dy_row + min(at, n4 - 1u)], at < n4) * scaling.factor;
                 for (var c = 0u; c < 4u; c++) {
                     left_tile[LINE * part + 4u * four + c] = Factor(values[c]);
                 }
@@ -100,7 +94,7 @@ fn linear_bwd(
                     let column = group.x * 64u + place.column;
                     if place.is_made && row < p.m && column < p.k {
                         let at = row * p.k + column;
-                        dx[at] = select(0.0, dx[at], p.accumulate == 1u) + to_output * made[e];
+                        dx[at] = select(0.0, dx[at], p.accumulate == 1u) + p.scale * scaling.inverse * made[e];
                     }
                 }
                 workgroupBarrier();

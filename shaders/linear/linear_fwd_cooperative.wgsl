@@ -38,18 +38,12 @@ fn linear_fwd(
     let w_row = min(group.x * 64u + part, p.n - 1u);
 
     rows8_begin(local);
-    if local == 0u { atomicStore(&shared_power, 0u); }
-    workgroupBarrier();
-    var to_factor = 1.0;
-    var to_output = p.scale;
+    power_begin(local);
+    var scaling = Scaling(1.0, 1.0);
     if POWERS {
         var most = vec4f();
         for (var i = side; i < 2u * k8; i += 2u) { most = max(most, abs(x[x_row + i])); }
-        atomicMax(&shared_power, power_below(most));
-        workgroupBarrier();
-        let power = atomicLoad(&shared_power);
-        to_factor = scaling(power);
-        to_output *= unscaled(power);
+        scaling = scaling_of(most);
     }
 
     for (var turn = 0u; turn < 4u; turn += subgroups) {
@@ -67,7 +61,7 @@ fn linear_fwd(
                 let at = min(k + eight, k8 - 1u);
                 let both = rows8(w_row, at);
                 for (var h = 0u; h < 2u; h++) {
-                    let four = select(vec4f(), x[x_row + 2u * at + h], k + eight < k8) * to_factor;
+                    let four = select(vec4f(), x[x_row + 2u * at + h], k + eight < k8) * scaling.factor;
                     let to = LINE * part + 8u * eight + 4u * h;
                     for (var c = 0u; c < 4u; c++) {
                         left_tile[to + c] = Factor(four[c]);
@@ -97,7 +91,7 @@ fn linear_fwd(
                     let column = group.x * 64u + place.column;
                     if place.is_made && row < p.m && column < p.n {
                         let at = row * p.stride + p.first + column;
-                        y[at] = select(0.0, y[at], p.accumulate == 1u) + to_output * made[e];
+                        y[at] = select(0.0, y[at], p.accumulate == 1u) + p.scale * scaling.inverse * made[e];
                     }
                 }
                 workgroupBarrier();
