@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use args::Global;
-use ranks::Launch;
+use ranks::{Interrupted, Launch};
 use session::Session;
 
 /// QLoRA fine-tuning and inference of Llama models on any GPU.
@@ -126,11 +126,6 @@ pub fn main() -> ExitCode {
         Err(error) => failed(&told(&error)),
     }
 }
-
-/// The user has ended the run, and all ranks have agreed on it.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Interrupted(String);
 
 fn failed(why: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {}", flags::with_flags(why));

@@ -80,23 +80,31 @@ impl Ranks for Mpi {
         &self.host
     }
 
-    fn all_to_all(&self, values: &[f32], parts: &[Range<usize>]) -> crate::Result<Vec<f32>> {
+    fn all_to_all(
+        &self,
+        values: &[f32],
+        parts: &[Range<usize>],
+        given: &mut Vec<f32>,
+    ) -> crate::Result<()> {
         let own = parts[self.rank].len();
-        let mut given = vec![0.0; own * self.size];
+        given.resize(own * self.size, 0.0);
         let (counts, from) = layout(parts);
         let own_from = Vec::from_iter((0..self.size).map(|rank| count(rank * own)));
         let sent = Partition::new(values, counts, from);
         let mut to = PartitionMut::new(&mut given[..], vec![count(own); self.size], own_from);
         self.watch.waiting(|| world().all_to_all_varcount_into(&sent, &mut to));
-        drop(to);
-        Ok(given)
+        Ok(())
     }
 
-    fn all_gather_in_place(&self, values: &mut [f32], parts: &[Range<usize>]) -> crate::Result<()> {
-        let own = values[parts[self.rank].clone()].to_vec();
+    fn all_gather_parts(
+        &self,
+        own: &[f32],
+        values: &mut [f32],
+        parts: &[Range<usize>],
+    ) -> crate::Result<()> {
         let (counts, from) = layout(parts);
         let mut to = PartitionMut::new(values, counts, from);
-        self.watch.waiting(|| world().all_gather_varcount_into(&own[..], &mut to));
+        self.watch.waiting(|| world().all_gather_varcount_into(own, &mut to));
         Ok(())
     }
 
@@ -167,7 +175,7 @@ struct Watch {
     /// `begun`; 0 for none.
     began: AtomicU64,
     ended: AtomicU64,
-    /// The longest exchange, or time between two, in milliseconds.
+    /// How long an exchange lasts, or the work between two: the longest of late, in milliseconds.
     longest: AtomicU64,
 }
 
@@ -202,7 +210,10 @@ impl Watch {
         self.began.store(0, Ordering::SeqCst);
         let now = self.now();
         let before = self.ended.swap(now, Ordering::SeqCst);
-        self.longest.fetch_max((now - began).max(began - before), Ordering::SeqCst);
+        // The first step, which compiles, is forgotten within a few.
+        let of_late = self.longest.load(Ordering::SeqCst) / 10 * 9;
+        let lasted = (now - began).max(began - before);
+        self.longest.store(of_late.max(lasted), Ordering::SeqCst);
         let less = |left: usize| left.checked_sub(1);
         let _ = self.announced.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
@@ -217,7 +228,7 @@ impl Watch {
             }
             let told = *since.get_or_insert(self.now());
             let began = self.began.load(Ordering::SeqCst);
-            let patience = PATIENCE.as_millis() as u64 + 3 * self.longest.load(Ordering::SeqCst);
+            let patience = PATIENCE.as_millis() as u64 + self.longest.load(Ordering::SeqCst);
             if began > 0 && self.now().saturating_sub(began.max(told)) > patience {
                 tracing::error!("{}: the other ranks do not answer; ended", self.place);
                 signal_hook::low_level::exit(1);

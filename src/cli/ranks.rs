@@ -10,6 +10,11 @@ use crate::train::ranks::{Alone, Ranks};
 /// MPI and Slurm's PMI; a step of Slurm.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
+/// Why a command has ended: somebody has asked for it, and all ranks have agreed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Interrupted(pub(super) String);
+
 /// The ranks that this process is one of.
 pub(super) struct Launch {
     pub(super) ranks: Arc<dyn Ranks>,

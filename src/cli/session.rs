@@ -1,6 +1,6 @@
 //! What every command needs: where words go, a device, and a model on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::printer::Printer;
 use super::ranks::Launch;
 use crate::Error;
 use crate::format::{AdapterFile, ModelFiles};
-use crate::gpu::{Choices, Gpu, GpuOptions, Origin, Policy, Tuning, cards};
+use crate::gpu::{AdapterReport, Choices, Gpu, GpuOptions, Origin, Policy, Tuning, cards};
 use crate::hub;
 use crate::kernels::{self, Contest, Tuned, tune};
 use crate::model::{LoadOptions, Model, Quant};
@@ -194,36 +194,30 @@ impl Session {
             table.insert("policy".into(), gpu.caps().policy.name().into());
             table
         };
-        let (gpu, text) = if ranks.rank() == 0 {
+        let gpu = if ranks.rank() == 0 {
             let gpu = first.await?;
-            let text = ranks::broadcast_text(ranks, serde_json::to_string(&table(&gpu))?)?;
-            (gpu, text)
+            ranks::broadcast_text(ranks, serde_json::to_string(&table(&gpu))?)?;
+            gpu
         } else {
             let text = ranks::broadcast_text(ranks, String::new())?;
             let variants: BTreeMap<String, String> = serde_json::from_str(&text)?;
             let policy = Policy::recorded(variants.get("policy").map_or("auto", String::as_str));
             let tuning = Tuning::Given(Choices::recorded(&variants));
-            (self.open(inspect, policy, tuning).await?, text)
+            self.open(inspect, policy, tuning).await?
         };
         if ranks.size() > 1 {
-            self.compare_devices(&gpu, &table(&gpu), &serde_json::from_str(&text)?)?;
+            let report = &gpu.caps().adapter;
+            let about = format!("{}, {}", report.name, report.driver);
+            let advice = "use GPUs that run the same kernels (--device)";
+            ranks::agree(ranks, &about, &table(&gpu), advice)?;
+            self.warn_of_sharing(report)?;
         }
         Ok(gpu)
     }
 
-    /// Says which ranks share a GPU. **Errors** where one runs other variants than rank 0.
-    fn compare_devices(
-        &self,
-        gpu: &Gpu,
-        own: &BTreeMap<String, String>,
-        first: &BTreeMap<String, String>,
-    ) -> Result<()> {
-        let (ranks, report) = (&*self.ranks, &gpu.caps().adapter);
-        let about = format!("{}, {}", report.name, report.driver);
-        let keys = BTreeSet::from_iter(own.keys().chain(first.keys()));
-        let of = |key: &str| own.get(key).cloned().unwrap_or("none".into());
-        let facts = Vec::from_iter(keys.into_iter().map(|key| (key.as_str(), of(key))));
-        ranks::agree(ranks, &about, &facts, "use GPUs that run the same kernels (--device)")?;
+    /// Says which ranks share a GPU.
+    fn warn_of_sharing(&self, report: &AdapterReport) -> Result<()> {
+        let ranks = &*self.ranks;
         let card = format!("{}: {}", ranks.host(), report.card());
         let all = ranks.all_gather(card.as_bytes())?;
         for (i, card) in all.iter().enumerate() {

@@ -10,10 +10,10 @@ use indicatif::ProgressBar;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::Interrupted;
 use super::args::Inspect;
 use super::plan;
 use super::plot;
+use super::ranks::Interrupted;
 use super::rows::Rows;
 use super::session::Session;
 use super::settings::SettingsArgs;

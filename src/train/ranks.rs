@@ -6,6 +6,7 @@
 //! optimizer, so that parameters never travel. Rank 0 alone owns the run's folder. What carries the
 //! bytes is a [`Ranks`]; that of the command line is MPI (feature `mpi`).
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -30,12 +31,22 @@ pub trait Ranks: Debug + Send + Sync {
         format!("rank {} on {}", self.rank(), self.host())
     }
 
-    /// Gives every rank `i` the part `parts[i]` of `values`. Returns what all ranks gave this one,
-    /// in their order: `size` times as many values as its own part has.
-    fn all_to_all(&self, values: &[f32], parts: &[Range<usize>]) -> Result<Vec<f32>>;
+    /// Gives every rank `i` the part `parts[i]` of `values`. Afterwards `given` has what all ranks
+    /// gave this one, in their order: `size` times as many values as its own part has.
+    fn all_to_all(
+        &self,
+        values: &[f32],
+        parts: &[Range<usize>],
+        given: &mut Vec<f32>,
+    ) -> Result<()>;
 
-    /// Makes the part `parts[i]` of `values` what rank `i` has there.
-    fn all_gather_in_place(&self, values: &mut [f32], parts: &[Range<usize>]) -> Result<()>;
+    /// Makes the part `parts[i]` of `values` what rank `i` has as its `own`.
+    fn all_gather_parts(
+        &self,
+        own: &[f32],
+        values: &mut [f32],
+        parts: &[Range<usize>],
+    ) -> Result<()>;
 
     /// What every rank gave, in their order; lengths may differ.
     fn all_gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
@@ -55,10 +66,12 @@ impl Ranks for Alone {
     fn host(&self) -> &str {
         "this computer"
     }
-    fn all_to_all(&self, values: &[f32], _: &[Range<usize>]) -> Result<Vec<f32>> {
-        Ok(values.to_vec())
+    fn all_to_all(&self, values: &[f32], _: &[Range<usize>], given: &mut Vec<f32>) -> Result<()> {
+        values.clone_into(given);
+        Ok(())
     }
-    fn all_gather_in_place(&self, _: &mut [f32], _: &[Range<usize>]) -> Result<()> {
+    fn all_gather_parts(&self, own: &[f32], values: &mut [f32], _: &[Range<usize>]) -> Result<()> {
+        values.copy_from_slice(own);
         Ok(())
     }
     fn all_gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
@@ -76,23 +89,20 @@ pub fn share(n: usize, rank: usize, size: usize) -> Range<usize> {
 
 /// `values[i] ← Σ values[i]` over the ranks, in order of rank: `((r₀ + r₁) + r₂) + …` in f32,
 /// whatever the network does. A rank owns a [`share`] of the values, adds what the others have of
-/// it, and gives them the sum, so that each sends `2 (R − 1) / R` of them.
-pub fn sum(ranks: &dyn Ranks, values: &mut [f32]) -> Result<()> {
+/// it, and gives them the sum, so that each sends `2 (R − 1) / R` of them. What is given waits in
+/// `scratch`.
+pub fn sum(ranks: &dyn Ranks, values: &mut [f32], scratch: &mut Vec<f32>) -> Result<()> {
     let size = ranks.size();
     if size == 1 {
         return Ok(());
     }
     let parts = Vec::from_iter((0..size).map(|rank| share(values.len(), rank, size)));
-    let given = ranks.all_to_all(values, &parts)?;
-    let own = &mut values[parts[ranks.rank()].clone()];
-    if !own.is_empty() {
-        let (first, others) = given.split_at(own.len());
-        own.copy_from_slice(first);
-        for other in others.chunks_exact(own.len()) {
-            own.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
-        }
+    ranks.all_to_all(values, &parts, scratch)?;
+    let (sum, others) = scratch.split_at_mut(parts[ranks.rank()].len());
+    for other in others.chunks_exact(sum.len().max(1)) {
+        sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
     }
-    ranks.all_gather_in_place(values, &parts)
+    ranks.all_gather_parts(sum, values, &parts)
 }
 
 /// What rank 0 has, on every rank; the others' `own` counts for nothing.
@@ -135,28 +145,39 @@ pub fn any(ranks: &dyn Ranks, own: bool) -> Result<bool> {
     Ok(ranks.all_gather(&[own.into()])?.iter().any(|said| said == &[1]))
 }
 
+/// A rank, and its facts by name.
+type Told = (String, BTreeMap<String, String>);
+
 /// Checks that all ranks have the same of each fact, a name and a value; `about` says more of this
 /// rank where they have not.
 ///
 /// **Errors** [`Error::Invalid`] on every rank, which names the fact, the first two ranks that
 /// differ, what they have, and `advice`.
-pub fn agree(ranks: &dyn Ranks, about: &str, facts: &[(&str, String)], advice: &str) -> Result<()> {
+pub fn agree(
+    ranks: &dyn Ranks,
+    about: &str,
+    facts: &BTreeMap<String, String>,
+    advice: &str,
+) -> Result<()> {
     if ranks.size() == 1 {
         return Ok(());
     }
-    let place = format!("{} ({about})", ranks.place());
-    let own = (place, Vec::from_iter(facts.iter().map(|(_, value)| value)));
-    let own = serde_json::to_vec(&own).map_err(|e| Error::invalid("ranks", e))?;
-    let told = ranks.all_gather(&own)?;
-    let told = told.iter().map(|bytes| serde_json::from_slice::<(String, Vec<String>)>(bytes));
-    let told = told.collect::<Result<Vec<_>, _>>().map_err(|e| Error::invalid("ranks", e))?;
-    let (first, values) = &told[0];
-    for (other, theirs) in &told[1..] {
-        let pairs = facts.iter().zip(values.iter().zip(theirs));
-        if let Some(((name, _), (value, its))) = pairs.into_iter().find(|(_, (a, b))| a != b) {
-            let why =
-                format!("differs between ranks: {first} has {value}, {other} has {its}; {advice}");
-            return Err(Error::invalid(name, why));
+    let told: Told = (format!("{} ({about})", ranks.place()), facts.clone());
+    let told = serde_json::to_vec(&told).map_err(|e| Error::invalid("ranks", e))?;
+    let all = ranks.all_gather(&told)?;
+    let all = all.iter().map(|bytes| serde_json::from_slice::<Told>(bytes));
+    let all = all.collect::<Result<Vec<_>, _>>().map_err(|e| Error::invalid("ranks", e))?;
+    let (first, values) = &all[0];
+    for (other, theirs) in &all[1..] {
+        for name in values.keys().chain(theirs.keys()) {
+            let (value, its) = (values.get(name), theirs.get(name));
+            if value != its {
+                let [value, its] = [value, its].map(|value| value.map_or("none", |v| v));
+                let why = format!(
+                    "differs between ranks: {first} has {value}, {other} has {its}; {advice}"
+                );
+                return Err(Error::invalid(name, why));
+            }
         }
     }
     Ok(())

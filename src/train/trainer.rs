@@ -105,6 +105,8 @@ pub struct Trainer {
     /// Of the model before and after.
     precision: Precision,
     ranks: Arc<dyn Ranks>,
+    /// What other ranks give.
+    scratch: Vec<f32>,
 }
 
 impl Trainer {
@@ -149,6 +151,7 @@ impl Trainer {
                     micro,
                     precision,
                     ranks,
+                    scratch: Vec::new(),
                 })
             }
             Err(error) => Err(Box::new(Refused { model, error })),
@@ -257,16 +260,18 @@ impl Trainer {
 
     /// Makes gradients, summed loss and clamped activations those of all ranks, summed in their
     /// order.
-    async fn sum_over_ranks(&self) -> Result<()> {
+    async fn sum_over_ranks(&mut self) -> Result<()> {
         if self.ranks.size() == 1 {
             return Ok(());
         }
         let (gpu, stats) = (self.model.gpu(), self.model.stats());
+        let mut scratch = std::mem::take(&mut self.scratch);
         for slab in self.model.adapter()?.gradient_slabs()? {
             let mut gradients = gpu.read(slab).await?;
-            ranks::sum(&*self.ranks, &mut gradients)?;
+            ranks::sum(&*self.ranks, &mut gradients, &mut scratch)?;
             gpu.write(slab, &gradients)?;
         }
+        self.scratch = scratch;
         let mut own = gpu.read_words(stats).await?;
         let all = self.ranks.all_gather(bytemuck::cast_slice(&own))?;
         let (mut loss, mut clamped) = (0f32, 0u32);
@@ -292,7 +297,7 @@ impl Trainer {
         let adapter = &gpu.caps().adapter;
         let about = format!("{}, {}", adapter.name, adapter.driver);
         let what = format!("hash of the parameters after step {}", self.step);
-        let facts = [(what.as_str(), format!("{:016x}", hash.finish()))];
+        let facts = [(what, format!("{:016x}", hash.finish()))].into();
         let advice = "their devices round differently; use GPUs of one kind under one driver";
         ranks::agree(&*self.ranks, &about, &facts, advice)
     }

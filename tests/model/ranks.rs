@@ -68,12 +68,22 @@ impl Ranks for Thread {
     fn host(&self) -> &str {
         "here"
     }
-    fn all_to_all(&self, values: &[f32], parts: &[Range<usize>]) -> Result<Vec<f32>> {
-        Ok(floats(&self.exchange(|rank| bytes(&values[parts[rank].clone()]))?.concat()))
+    fn all_to_all(
+        &self,
+        values: &[f32],
+        parts: &[Range<usize>],
+        given: &mut Vec<f32>,
+    ) -> Result<()> {
+        *given = floats(&self.exchange(|rank| bytes(&values[parts[rank].clone()]))?.concat());
+        Ok(())
     }
-    fn all_gather_in_place(&self, values: &mut [f32], parts: &[Range<usize>]) -> Result<()> {
-        let own = values[parts[self.rank].clone()].to_vec();
-        for (part, given) in parts.iter().zip(self.exchange(|_| bytes(&own))?) {
+    fn all_gather_parts(
+        &self,
+        own: &[f32],
+        values: &mut [f32],
+        parts: &[Range<usize>],
+    ) -> Result<()> {
+        for (part, given) in parts.iter().zip(self.exchange(|_| bytes(own))?) {
             values[part.clone()].copy_from_slice(&floats(&given));
         }
         Ok(())
@@ -104,7 +114,7 @@ fn shares_are_in_order_and_sums_in_order_of_rank() {
     let expected = of(0).iter().map(|x| ((x + 3.0) + 3.0) - 1e8).collect::<Vec<f32>>();
     let all = on_ranks(4, |ranks| {
         let mut values = of(ranks.rank());
-        sum(&*ranks, &mut values).unwrap();
+        sum(&*ranks, &mut values, &mut Vec::new()).unwrap();
         values
     });
     assert!(all.iter().all(|values| *values == expected), "{all:?}");

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::launch::{MPIRUN, Outcome, PROGRAM, Place, TRAIN, succeeded};
+use crate::launch::{MPIRUN, Outcome, PROGRAM, Place, TIMEOUT, TRAIN, succeeded};
 
 const NAMES: [&str; 2] = ["wgpulora1", "wgpulora2"];
 
@@ -77,7 +77,7 @@ impl Hosts {
         command.args(["netns", "exec", NAMES[0], "unshare", "--uts", "--mount", "bash", "-c"]);
         command.arg(script).current_dir(self.place.path("")).env("MOUNT", mount);
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-        command.output().unwrap()
+        command.env(TIMEOUT, "1").output().unwrap()
     }
 }
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::launch::{Outcome, Place};
+use crate::launch::{Outcome, Place, TIMEOUT};
 
 const MORE: &str = "--gradient-accumulation-steps 4 --lora-dropout 0.1 --save-steps 3 \
                     --eval-data eval.jsonl --eval-steps 5";
 
 /// The others notice within so long that one is gone.
-const SECONDS: u64 = 30;
+const SECONDS: u64 = 60;
 
 /// How often each is killed: `WGPU_LORA_KILLS`, else ten times.
 fn kills() -> u64 {
@@ -114,6 +114,7 @@ fn a_signal_to_one_rank_saves_and_ends_all() {
     for signal in ["-TERM", "-USR1"] {
         let out = format!("ended{signal}");
         let mut command = place.train(2, &out, MORE);
+        command.env(TIMEOUT, "5");
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let metrics = place.path(&format!("{out}/metrics.jsonl"));
         while std::fs::metadata(&metrics).map_or(0, |file| file.len()) < 300 {

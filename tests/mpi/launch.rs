@@ -12,8 +12,12 @@ use crate::tiny;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wgpu-lora");
 
-/// As docs/cluster.md has them, on a machine with fewer processors than ranks.
-pub const MPIRUN: &str = "--oversubscribe --mca odls_base_sigkill_timeout 60";
+/// On a machine with fewer processors than ranks.
+pub const MPIRUN: &str = "--oversubscribe";
+
+/// How long Open MPI's mpirun waits for ranks that are to end, twice. Docs have 60 seconds, in which a
+/// step and a save end; where ranks fail there is nothing to wait for.
+pub const TIMEOUT: &str = "OMPI_MCA_odls_base_sigkill_timeout";
 
 /// Settings of every run here.
 pub const TRAIN: &str = "train --json --model model --data train.jsonl --batch-size 2 --rank 4 \
@@ -84,6 +88,7 @@ fn mpirun(ranks: usize) -> Command {
     command.args(MPIRUN.split_whitespace()).args(["-n", &ranks.to_string()]);
     // It asks root for these two.
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command.env(TIMEOUT, "60");
     command
 }
 

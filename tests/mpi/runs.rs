@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::launch::{Outcome, Place};
+use crate::launch::{Outcome, Place, TIMEOUT};
 
 /// Every number of ranks on a window of so many micro-batches, against one process: byte for byte
 /// where every rank has one, and twice the same.
@@ -55,12 +55,13 @@ fn windows_of_four_with_dropout() {
 #[test]
 fn more_ranks_than_micro_batches_are_refused_on_one_line() {
     let place = Place::new();
-    let output = place.train(3, "run", "--gradient-accumulation-steps 2").output().unwrap();
+    let mut train = place.train(3, "run", "--gradient-accumulation-steps 2");
+    let output = train.env(TIMEOUT, "1").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && !place.path("run").exists(), "{said}");
     for word in ["--gradient-accumulation-steps 3", "--batch-size 2", "rank 0 on"] {
         assert!(said.contains(word), "no `{word}` in: {said}");
     }
-    let output = place.ranks(2, "info").output().unwrap();
+    let output = place.ranks(2, "info").env(TIMEOUT, "1").output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("start this command alone"));
 }

@@ -44,7 +44,8 @@ pub(super) async fn run(session: &Session, args: &ExchangeArgs) -> Result<()> {
     }
     let n = (args.megabytes * 1e6 / 4.0) as usize;
     let mut values = vec![1.0f32; n.max(1)];
-    let exchange = seconds(session, times, || Ok(ranks::sum(ranks, &mut values)?))?;
+    let mut scratch = Vec::new();
+    let exchange = seconds(session, times, || Ok(ranks::sum(ranks, &mut values, &mut scratch)?))?;
     values.fill(1.0);
     let mut sums = vec![0.0f32; values.len()];
     let allreduce = seconds(session, times, || {

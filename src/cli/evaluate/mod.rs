@@ -112,8 +112,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         session.attach(&mut model, "fine_tuned", path).await?;
     }
     let basis = basis(args, &rows, &tokenizer, &model)?;
-    let facts = Vec::from_iter(basis.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    agree(ranks, &gpu.caps().adapter.name, &facts, "give all hosts the same model and rows")?;
+    agree(ranks, &gpu.caps().adapter.name, &basis, "give all hosts the same model and rows")?;
     let mut predictions = match first {
         true => Some(Predictions::open(&args.out, &basis, args.restart)?),
         false => None,

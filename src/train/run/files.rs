@@ -176,15 +176,13 @@ impl Found {
 /// variants.
 pub(super) fn same_on_all(ranks: &dyn Ranks, caps: &Caps, state: &CheckpointState) -> Result<()> {
     let about = format!("{}, {}", caps.adapter.name, caps.adapter.driver);
-    let files = [
-        ("the program's version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("hash of the settings", state.settings.clone()),
-        ("hash of the training rows", state.data.clone()),
-    ];
-    let inputs = state.inputs.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    let facts = Vec::from_iter(files.into_iter().chain(inputs));
-    ranks::agree(ranks, &about, &facts, "give all hosts the same program, model and data")?;
-    let variants = state.variants.iter().filter(|(name, _)| *name != "adapter");
-    let facts = Vec::from_iter(variants.map(|(name, value)| (name.as_str(), value.clone())));
-    ranks::agree(ranks, &about, &facts, "use GPUs that run the same kernels (‹device›)")
+    let version = [("the program's version".into(), env!("CARGO_PKG_VERSION").into())].into();
+    ranks::agree(ranks, &about, &version, "give all hosts the same program")?;
+    let mut files = state.inputs.clone();
+    files.insert("hash of the settings".into(), state.settings.clone());
+    files.insert("hash of the training rows".into(), state.data.clone());
+    ranks::agree(ranks, &about, &files, "give all hosts the same model and data")?;
+    let mut variants = state.variants.clone();
+    variants.remove("adapter");
+    ranks::agree(ranks, &about, &variants, "use GPUs that run the same kernels (‹device›)")
 }
