@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::beside;
 use super::session::Session;
 use crate::export::{inner_product, norm};
 use crate::format::{AdapterFile, TargetModules};
@@ -66,7 +67,8 @@ pub(super) async fn run(session: &Session, args: &AdaptersArgs) -> Result<()> {
             .map(str::to_owned),
     ];
     for (i, (folder, adapter)) in adapters.iter().enumerate() {
-        let about = describe(folder, adapter);
+        let mut about = describe(folder, adapter);
+        about["neighbours"] = neighbours(session, folder)?;
         let text = |key: &str| match &about[key] {
             Value::String(text) => text.clone(),
             Value::Null => "unknown".to_owned(),
@@ -87,6 +89,19 @@ pub(super) async fn run(session: &Session, args: &AdaptersArgs) -> Result<()> {
     }
     table(session, &rows)?;
     compare(session, &adapters)
+}
+
+/// What training texts and prices the adapter carries, if any.
+fn neighbours(session: &Session, folder: &Path) -> Result<Value> {
+    let Some((settings, products)) = beside::index_settings(folder)? else {
+        return Ok(Value::Null);
+    };
+    session.printer.note(format!(
+        "{}: carries texts and prices of {products} training products for {} neighbours a prompt",
+        folder.display(),
+        settings.neighbours
+    ));
+    Ok(json!({"neighbours": settings.neighbours, "products": products}))
 }
 
 fn describe(folder: &Path, adapter: &AdapterFile) -> Value {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::beside;
 use super::files::say_notes;
 use super::session::Session;
 use crate::Error;
@@ -42,6 +43,7 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
     let adapter = args.adapter.as_ref().map(AdapterFile::load).transpose()?;
     if let (Some(path), Some(adapter)) = (&args.adapter, &adapter) {
         say_notes(printer, &path.display().to_string(), adapter, &files.config);
+        beside::say_lost(printer, path);
     }
     match &adapter {
         Some(adapter) if args.lora_only => export_lora_gguf(&files, adapter, &args.out)?,

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::Inspect;
+use super::beside;
 use super::files::{Files, say_notes};
 use super::session::Session;
 use crate::export;
@@ -50,6 +51,7 @@ pub(super) async fn run(session: &Session, args: &MergeArgs) -> Result<()> {
         );
     }
     export::merge(&files, &adapter, &args.out, &mut printer.progress("merging"))?;
+    beside::copy(printer, &args.adapter, &args.out)?;
     printer.line(format!("merged model in {}", args.out.display()))?;
     let mut result = json!({"out": args.out, "layers": adapter.modules().len()});
     if !args.no_probe {

@@ -5,6 +5,7 @@
 mod adapters;
 mod args;
 mod bench;
+mod beside;
 mod charts;
 mod doctor;
 mod evaluate;

@@ -203,6 +203,20 @@ struct Flags {
     /// Which tokens of a prompt/completion row are targets [default: completion].
     #[arg(long, value_name = "completion|all")]
     loss: Option<String>,
+    /// Judge numbers also by how near they are: soft (a Gaussian around the number) or crps (ranked
+    /// probability score, where numbers are one token) [default: none].
+    #[arg(long, value_name = "soft|crps|none")]
+    number_loss: Option<String>,
+    /// Share of the Gaussian in the target, or factor of the score [default: 0.5].
+    #[arg(long, value_name = "W")]
+    number_weight: Option<f64>,
+    /// Standard deviation of the Gaussian, or unit of the score: dollars, or per cent of the number
+    /// [default: 30].
+    #[arg(long, value_name = "S|S%")]
+    number_width: Option<String>,
+    /// The number that an answer begins with, or all among the targets [default: first].
+    #[arg(long, value_name = "first|all")]
+    number_tokens: Option<String>,
 }
 
 impl Flags {

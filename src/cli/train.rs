@@ -1,6 +1,6 @@
 //! `train`: settings, data, model, and then the run's events.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::args::Inspect;
+use super::beside;
 use super::plan;
 use super::plot;
 use super::ranks::Interrupted;
@@ -20,7 +21,9 @@ use super::settings::SettingsArgs;
 use crate::Error;
 use crate::gpu::Tuning;
 use crate::model::{LoadOptions, MemoryPlan};
-use crate::pricer::preset::preset;
+use crate::pricer::blend::{PRICER_FILE, Pricing};
+use crate::pricer::neighbours::INDEX_FILE;
+use crate::pricer::preset::preset as preset_named;
 use crate::report::series::Series;
 use crate::train::checkpoint;
 use crate::train::config::TrainConfig;
@@ -48,7 +51,7 @@ pub(super) struct TrainArgs {
 
 /// The preset's values, and which of them something else replaced.
 fn say_preset(session: &Session, name: &str, config: &TrainConfig) -> Result<()> {
-    let Some(preset) = preset(name) else { return Ok(()) };
+    let Some(preset) = preset_named(name) else { return Ok(()) };
     session.printer.note(format!("preset {name}"));
     let (given, effective) = (preset.to_toml()?, config.to_toml()?);
     let given: toml::Table = given.parse().context("preset")?;
@@ -84,6 +87,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let recorded = if first { recorded_variants(&args.out, start)? } else { None };
     let files = session.files(&config.model)?;
     let mut config = config.for_model(&files.config);
+    let index = neighbours(session, args, &mut config)?;
     let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
     let opened = async {
         match recorded {
@@ -112,11 +116,51 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let Rows { training, held_out } = rows;
     let (ranks, out) = (session.ranks.clone(), &args.out);
     let mut run = Run::on_ranks(ranks, model, training, held_out, config, out, start).await?;
+    run.keep_beside(index);
     run.notes().iter().for_each(|note| printer.warn(note));
     begin(session, &run)?;
     let result = follow(session, args, &mut run).await;
     session.finish_profile(&gpu, args.inspect);
     result
+}
+
+/// The index of neighbours beside the training rows, and the note that the adapter needs it: they go
+/// with the adapter. Rows with neighbours are longer than a preset foresees; none is cut.
+fn neighbours(
+    session: &Session,
+    args: &TrainArgs,
+    config: &mut TrainConfig,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    let printer = &session.printer;
+    for data in &config.data {
+        let folder = Path::new(data).parent().unwrap_or(Path::new(""));
+        let Some((settings, products)) = beside::index_settings(folder)? else { continue };
+        let Some(bytes) = beside::index_bytes(folder)? else { continue };
+        printer.note(format!(
+            "{INDEX_FILE} goes with the adapter: it carries texts and prices of {products} training products, which \
+             whoever gets the adapter can read"
+        ));
+        let (longest, preset) = (settings.longest_row, args.settings.preset.as_deref());
+        if config.row_length() < longest {
+            let foreseen = preset.and_then(preset_named).and_then(|preset| preset.max_length);
+            if config.max_length != foreseen {
+                let why = format!(
+                    "{} cuts rows, whose neighbours make them up to {longest} tokens long, and they would lose their \
+                     prices; give --max-length {longest}",
+                    config.row_length()
+                );
+                return Err(Error::invalid("--max-length", why).into());
+            }
+            printer.note(format!("max_length = {longest}, for rows with neighbours"));
+            config.max_length = Some(longest);
+        }
+        let pricing = Pricing { neighbours: Some(settings.neighbours), ..Pricing::default() };
+        return Ok(vec![
+            (INDEX_FILE.to_owned(), bytes),
+            (PRICER_FILE.to_owned(), pricing.to_json().into_bytes()),
+        ]);
+    }
+    Ok(Vec::new())
 }
 
 fn begin(session: &Session, run: &Run) -> Result<()> {

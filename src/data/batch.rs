@@ -1,13 +1,14 @@
 //! One micro-batch: rows end to end, without padding, and what is predicted in them.
 
 use super::Dataset;
+use super::soft::SoftTargets;
 use crate::{Error, Result};
 
 /// The label of a token that is no target (PyTorch's `ignore_index`).
 pub const IGNORE: i32 = -100;
 
 /// A micro-batch of N tokens in all, sequence behind sequence: what the model computes with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// (N) token ids.
     pub ids: Vec<u32>,
@@ -15,6 +16,8 @@ pub struct Batch {
     pub segments: Vec<Segment>,
     /// What is predicted, by ascending row. The loss of a window is Σ NLL / Σ targets.
     pub targets: Vec<Target>,
+    /// Distributions that training also aims at for some of the targets.
+    pub soft: SoftTargets,
     /// Indices of the sequences in the dataset, for messages.
     pub rows: Vec<usize>,
 }
@@ -56,7 +59,11 @@ impl Batch {
         for &i in rows {
             let row = dataset.row(i)?;
             let predicted = row.spans.iter().flat_map(|&(from, to)| from as usize..to as usize);
+            let (start, from) = (batch.ids.len(), batch.targets.len());
             batch.push(i, &row.ids, predicted);
+            if let Some(numbers) = dataset.numbers() {
+                numbers.mark(&mut batch, &row.ids, start, from);
+            }
         }
         match batch.ids.is_empty() {
             true => Err(Error::invalid("batch", "no rows")),

@@ -4,6 +4,7 @@
 use super::encode::{self, Encode, LossOn, to_u32};
 use super::records::{self, Record};
 use super::rows::{ColumnMap, Row};
+use super::soft::{NumberTerm, Numbers};
 use super::store::Store;
 use super::turns::Template;
 use crate::format::RowFormat;
@@ -17,12 +18,14 @@ use std::path::{Path, PathBuf};
 pub const MAX_LENGTH: usize = 1024;
 
 /// How rows become tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DatasetOptions {
     /// Tokens kept per row, from its start; the rest is cut off (EOS included).
     pub max_length: usize,
     /// Which tokens are targets.
     pub loss: LossOn,
+    /// What beside cross-entropy judges numbers among the targets.
+    pub numbers: Option<NumberTerm>,
     /// Which columns of the file are read as which keys.
     pub columns: ColumnMap,
     /// Where the tokens of many rows (beyond 64 MiB) wait, in a file without a name; `None`: where
@@ -33,7 +36,7 @@ pub struct DatasetOptions {
 impl Default for DatasetOptions {
     fn default() -> DatasetOptions {
         let (loss, columns) = (LossOn::Completion, ColumnMap::default());
-        DatasetOptions { max_length: MAX_LENGTH, loss, columns, spool: None }
+        DatasetOptions { max_length: MAX_LENGTH, loss, numbers: None, columns, spool: None }
     }
 }
 
@@ -110,6 +113,8 @@ pub struct Dataset {
     largest: Option<(u32, usize)>,
     /// Read from the tokenizer with the first row of messages.
     chat: Option<Template>,
+    /// Read from the tokenizer with the first row.
+    numbers: Option<Numbers>,
     /// Columns that no row is made of.
     unread: BTreeSet<String>,
     /// Rows in the dataset by their kind.
@@ -196,6 +201,9 @@ impl Dataset {
         options: &DatasetOptions,
     ) -> Result<()> {
         let format = row.format();
+        if let (Some(term), None) = (options.numbers, &self.numbers) {
+            self.numbers = Some(Numbers::new(tokenizer, term)?);
+        }
         let encoded = match row {
             Row::Text(text) => encode::text(text, tokenizer)?,
             Row::PromptCompletion { prompt, completion } => {
@@ -270,6 +278,11 @@ impl Dataset {
             ),
         };
         Err(Error::invalid("dataset", why))
+    }
+
+    /// What finds numbers among targets, where the options asked for it.
+    pub(super) fn numbers(&self) -> Option<&Numbers> {
+        self.numbers.as_ref()
     }
 
     /// Number of rows.

@@ -14,7 +14,9 @@ mod parquet;
 pub mod records;
 pub mod rows;
 mod signature;
+pub mod soft;
 mod store;
+pub mod trie;
 mod turns;
 
 pub use batch::{Batch, IGNORE, Segment, Target};
@@ -28,3 +30,4 @@ pub(crate) use records::bytes_value;
 pub(crate) use records::no_text;
 pub use records::{Record, for_each_record, for_each_record_in};
 pub use rows::{ColumnMap, Row, instruction_prompt};
+pub use soft::{NumberLoss, NumberTerm, NumberTokens, NumberWidth, SoftTargets};

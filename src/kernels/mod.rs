@@ -21,6 +21,7 @@ mod optimizer;
 mod pack;
 mod rms_norm;
 mod rope;
+mod soft_target;
 mod swiglu;
 #[cfg(not(target_arch = "wasm32"))]
 mod tune;
@@ -41,6 +42,7 @@ pub use optimizer::*;
 pub use pack::*;
 pub use rms_norm::*;
 pub use rope::*;
+pub use soft_target::*;
 pub use swiglu::*;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tune::{Contest, Tuned, tune};
@@ -60,6 +62,7 @@ const FAMILIES: &[&[Case]] = &[
     swiglu::CASES,
     embed::CASES,
     cross_entropy::CASES,
+    soft_target::CASES,
     optimizer::CASES,
     dora_norm::CASES,
     dora::CASES,

@@ -3,6 +3,7 @@
 
 use super::frame::Frame;
 use super::llama::Model;
+use super::soft_rows::SoftRows;
 use super::weights::Shard;
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
@@ -30,7 +31,7 @@ impl Model {
         rec: &mut Recorder,
         frame: &Frame,
         stats: (&Tensor, usize),
-        gradient: Option<f32>,
+        gradient: Option<(f32, Option<&SoftRows>)>,
     ) -> Result<()> {
         self.head_input(rec, frame)?;
         let head = frame.head()?;
@@ -39,7 +40,8 @@ impl Model {
             labels: &head.labels,
             logits: &head.logits,
             nll: &head.nll,
-            gradient: gradient.map(|scale| (scale, &head.dh)),
+            gradient: gradient.map(|(scale, _)| (scale, &head.dh)),
+            soft: gradient.and_then(|(_, soft)| soft),
             half: self.half(),
         };
         loss.record(rec, self.head_shards())?;
@@ -118,7 +120,8 @@ fn head_logits(
 /// with `gradient: (scale, dh)` also `dh`, the gradient of `scale · Σ nll` by `h`.
 ///
 /// A label from `V` on makes a row count for nothing. Logits exist for a chunk of rows at a time.
-/// `half` as in [`LinearFwd`]. **Shapes** `h, dh (L, D)`, `labels (L)` words, `nll (L)`, scratch
+/// With `soft` and a gradient, `nll` and `dh` are also those of its targets. `half` as in
+/// [`LinearFwd`]. **Shapes** `h, dh (L, D)`, `labels (L)` words, `nll (L)`, scratch
 /// `logits (C, V)` with `C ≥ L` or `C` at least 64. **Errors** [`Shape`](crate::Error::Shape).
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
@@ -128,6 +131,7 @@ pub struct HeadLoss<'a> {
     pub logits: &'a Tensor,
     pub nll: &'a Tensor,
     pub gradient: Option<(f32, &'a Tensor)>,
+    pub soft: Option<&'a SoftRows>,
     pub half: bool,
 }
 
@@ -139,13 +143,17 @@ impl HeadLoss<'_> {
             let rows = |t: &Tensor| t.slice(first * d, &[count, d], t.name());
             let logits = self.logits.view(&[count, v])?;
             head_logits(rec, head, &rows(self.h)?, &logits, self.half)?;
-            rec.record(&CrossEntropyFused {
+            let cross_entropy = CrossEntropyFused {
                 logits: &logits,
                 labels: &self.labels.slice(first, &[count], "labels")?,
                 scale: self.gradient.map_or(0.0, |(scale, _)| scale),
                 gradient: self.gradient.is_some(),
                 nll: &self.nll.slice(first, &[count], "nll")?,
-            })?;
+            };
+            match self.soft.filter(|_| self.gradient.is_some()) {
+                Some(soft) => soft.record(rec, cross_entropy, first)?,
+                None => rec.record(&cross_entropy)?,
+            }
             let Some((_, dh)) = self.gradient else { continue };
             let dh = rows(dh)?;
             for (i, shard) in bands(rec, head, &logits).iter().enumerate() {

@@ -5,6 +5,7 @@ use super::frame::Frame;
 use super::kv_cache::KvCache;
 use super::llama::Model;
 use super::slots::{SlotCache, SlotRow};
+use super::soft_rows::SoftRows;
 use super::stats::STAT_LOSS;
 use super::workspace::{AdapterShape, Extent, Keep, Pass, Workspace};
 use crate::data::{Batch, Segment, Target};
@@ -119,13 +120,14 @@ impl Model {
     }
 
     /// Forward and backward of one micro-batch: adds ΣNLL to the statistics and the gradients of
-    /// `scale · ΣNLL` to the adapter's.
+    /// `scale · ΣNLL` to the adapter's; with `soft`, NLL and what its rows add to it.
     pub(crate) fn micro_batch(
         &self,
         space: &Workspace,
         batch: &Batch,
         scale: f32,
         dropout: Option<DropoutKey>,
+        soft: Option<&SoftRows>,
     ) -> Result<()> {
         let Batch { ids, segments, targets, .. } = batch;
         if targets.is_empty() {
@@ -137,7 +139,7 @@ impl Model {
         self.write_targets(&frame, targets)?;
         let keys = Keys::Segments(segments);
         self.record_blocks(&mut rec, &frame, ids, keys, dropout)?;
-        self.record_loss(&mut rec, &frame, (&self.stats, STAT_LOSS), Some(scale))?;
+        self.record_loss(&mut rec, &frame, (&self.stats, STAT_LOSS), Some((scale, soft)))?;
         let lowest = self.adapter()?.pairs.keys().map(|(layer, _)| *layer).min().unwrap_or(0);
         for index in (lowest..self.layers.len()).rev() {
             let block = self.block(index, dropout);

@@ -42,6 +42,14 @@ impl Distribution {
         &self.prices
     }
 
+    /// With probabilities `p^(1/temperature)`, made to sum to 1: flatter above 1, sharper below.
+    pub fn tempered(&self, temperature: f64) -> Distribution {
+        let top = self.prices.iter().map(|(_, p)| *p).fold(f64::MIN_POSITIVE, f64::max);
+        let weight = |p: f64| (p / top).powf(1.0 / temperature);
+        let weights = self.prices.iter().map(|(price, p)| (*price, weight(*p))).collect();
+        Distribution { mass: self.mass, ..Distribution::new(weights) }
+    }
+
     /// The lowest price with which the probabilities reach `q`; 0 of none.
     pub fn quantile(&self, q: f64) -> f64 {
         let mut sum = 0.0;

@@ -4,16 +4,18 @@
 //! no files.
 
 pub mod baselines;
+pub mod blend;
 pub mod columns;
 pub mod distribution;
 pub mod dollars;
 pub mod metrics;
+pub mod neighbours;
 pub mod parse;
 pub mod preset;
 pub mod product;
 pub mod prompt;
-pub mod trie;
 
+pub use crate::data::trie;
 pub use distribution::{Distribution, PriceModel, PriceOptions, Priced};
 pub use metrics::{Colour, Guess, Metrics};
 pub use product::Product;

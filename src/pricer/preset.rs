@@ -1,11 +1,11 @@
 //! Settings by name: the course's two runs, and one for the embedded model.
 
-use crate::data::LossOn;
+use crate::data::{LossOn, NumberLoss};
 use crate::train::config::{Optim, Quant, SaveSteps, TargetModules, TrainConfig};
 use crate::train::schedule::SchedulerType;
 
 /// The names.
-pub const PRESETS: [&str; 3] = ["pricer-lite", "pricer-full", "pricer-demo"];
+pub const PRESETS: [&str; 4] = ["pricer-lite", "pricer-full", "pricer", "pricer-demo"];
 
 /// What both runs of the course share.
 ///
@@ -33,7 +33,8 @@ fn course() -> TrainConfig {
 /// The settings of a preset; `None` for a name that is none.
 ///
 /// `pricer-lite`, `pricer-full`: the course's (week 7, days 3 and 4: values in which the copies of
-/// its notebooks agree). `pricer-demo`: short rows and a small model, for minutes on two cores
+/// its notebooks agree). `pricer`: ours, for small models and rows with neighbours, with soft targets
+/// around the price. `pricer-demo`: short rows and a small model, for minutes on two cores
 /// without a GPU.
 pub fn preset(name: &str) -> Option<TrainConfig> {
     let config = match name {
@@ -59,6 +60,24 @@ pub fn preset(name: &str) -> Option<TrainConfig> {
             logging_steps: 10,
             eval_steps: Some(200),
             save_steps: SaveSteps::Steps(200),
+            ..course()
+        },
+        "pricer" => TrainConfig {
+            num_train_epochs: 1.0,
+            batch_size: 8,
+            gradient_accumulation_steps: 1,
+            rank: 16,
+            lora_alpha: 32.0,
+            lora_dropout: 0.0,
+            target_modules: TargetModules::all_linear(),
+            max_length: Some(256),
+            learning_rate: 5e-4,
+            warmup_ratio: 0.03,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            number_loss: NumberLoss::Soft,
+            logging_steps: 10,
+            save_steps: SaveSteps::Steps(100),
             ..course()
         },
         "pricer-demo" => TrainConfig {
@@ -91,7 +110,7 @@ mod tests {
         for name in PRESETS {
             assert!(preset(name).is_some(), "{name}");
         }
-        assert!(preset("pricer").is_none());
+        assert!(preset("price").is_none());
         for (name, batch, rank, alpha, modules, epochs) in
             [("pricer-lite", 32, 32, 64.0, 4, 1.0), ("pricer-full", 256, 256, 512.0, 7, 3.0)]
         {

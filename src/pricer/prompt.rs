@@ -6,8 +6,7 @@ use crate::format::{Special, Tokenizer};
 /// What the model is asked.
 pub const QUESTION: &str = "What does this cost to the nearest dollar?";
 
-/// How the answer begins.
-pub const PREFIX: &str = "Price is $";
+pub use crate::data::trie::PREFIX;
 
 /// Tokens of a summary that the course keeps.
 pub const CUTOFF: usize = 110;
@@ -18,10 +17,27 @@ pub fn prompt(summary: &str) -> String {
     format!("{QUESTION}\n\n{summary}\n\n{PREFIX}")
 }
 
-/// The summary in a prompt of this form; `None` if it has another.
+/// What stands above the neighbours' lines.
+const NEIGHBOURS: &str = "\n\nSimilar products:\n";
+
+/// [`prompt`] with a line for each similar product behind the summary.
+pub fn prompt_with_neighbours(summary: &str, lines: &[String]) -> String {
+    match lines.is_empty() {
+        true => prompt(summary),
+        false => prompt(&format!("{summary}{NEIGHBOURS}{}", lines.join("\n"))),
+    }
+}
+
+/// Whether a prompt has neighbours.
+pub fn has_neighbours(prompt: &str) -> bool {
+    prompt.contains(NEIGHBOURS)
+}
+
+/// The summary in a prompt of this form, without neighbours; `None` if it has another.
 pub fn summary_of(prompt: &str) -> Option<&str> {
     let rest = prompt.strip_prefix(QUESTION)?.strip_prefix("\n\n")?;
-    rest.strip_suffix(PREFIX)?.strip_suffix("\n\n")
+    let rest = rest.strip_suffix(PREFIX)?.strip_suffix("\n\n")?;
+    Some(rest.rsplit_once(NEIGHBOURS).map_or(rest, |(summary, _)| summary))
 }
 
 /// The title in a prompt or summary, as the course's evaluator shows it: what follows `Title: ` on
@@ -98,6 +114,15 @@ mod tests {
         assert_eq!(summary_of(&text), Some(summary));
         assert_eq!(title_of(&text), "A lamp");
         assert_eq!(category_of(&text), Some("Home"));
+        let lines = ["$12: Another lamp".to_owned(), "$15: A third".to_owned()];
+        let longer = prompt_with_neighbours(summary, &lines);
+        assert!(
+            longer
+                .ends_with("\n\nSimilar products:\n$12: Another lamp\n$15: A third\n\nPrice is $")
+        );
+        assert_eq!(summary_of(&longer), Some(summary));
+        assert!(has_neighbours(&longer) && !has_neighbours(&text));
+        assert_eq!(prompt_with_neighbours(summary, &[]), text);
         assert_eq!(title_of("just text"), "just text");
         assert_eq!(title_of(&"é".repeat(41)), format!("{}...", "é".repeat(40)));
     }

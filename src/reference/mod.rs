@@ -18,6 +18,7 @@ mod optimizer;
 mod pack;
 mod rms_norm;
 mod rope;
+mod soft_target;
 mod swiglu;
 
 pub use attention::{
@@ -37,4 +38,5 @@ pub use optimizer::{AdamWFactors, BLOCK8, CHUNK, adamw, adamw8bit, clip_coeffici
 pub use pack::{pack_f16, unpack_f16};
 pub use rms_norm::{rms_norm_bwd, rms_norm_fwd};
 pub use rope::rope;
+pub use soft_target::{SparseRows, add_entries, crps, soft_target};
 pub use swiglu::{swiglu_bwd, swiglu_fwd};

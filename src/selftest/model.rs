@@ -148,7 +148,7 @@ async fn training(model: &mut Model) -> Result<()> {
             let mut batch = Batch::default();
             batch.push(0, &vec![0; tokens], untrained..tokens);
             let key = DropoutKey { seed: 0, step: 0, micro: 0 };
-            model.micro_batch(&space, &batch, 1.0, Some(key))?;
+            model.micro_batch(&space, &batch, 1.0, Some(key), None)?;
             model.token_nll(&space, &batch).await?;
         }
         let mut rec = model.gpu().recorder("self-test");

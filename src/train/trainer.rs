@@ -6,7 +6,7 @@ use super::ranks::{self, Alone, Ranks};
 use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::model::{
-    Device, DropoutKey, Keep, Model, Pass, Precision, STAT_CLAMPED, STAT_LOSS, Workspace,
+    Device, DropoutKey, Keep, Model, Pass, Precision, STAT_CLAMPED, STAT_LOSS, SoftRows, Workspace,
 };
 use crate::random::Fnv;
 use crate::{Error, Result};
@@ -67,7 +67,7 @@ impl TrainerOptions {
 pub struct StepReport {
     /// From 1.
     pub step: u64,
-    /// Mean NLL of the window, by its normalisation.
+    /// Mean NLL of the window, by its normalisation; with what soft targets add to it.
     pub loss: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,
@@ -96,6 +96,8 @@ pub struct Refused {
 pub struct Trainer {
     model: Model,
     space: Workspace,
+    /// Made with the first batch that has soft targets, and again for one that has more.
+    soft: Option<SoftRows>,
     schedule: Schedule,
     options: TrainerOptions,
     optimizer: Optimizer,
@@ -140,10 +142,11 @@ impl Trainer {
                 let precision = model.precision();
                 model.set_precision(options.precision);
                 let (step, micro) = (0, 0);
-                let ranks = Arc::new(Alone);
+                let (ranks, soft) = (Arc::new(Alone), None);
                 Ok(Trainer {
                     model,
                     space,
+                    soft,
                     schedule,
                     options,
                     optimizer,
@@ -303,7 +306,7 @@ impl Trainer {
     }
 
     /// Forward and backward of a batch, for a loss of one's own: adds the gradients of
-    /// `scale · ΣNLL` to those that [`Trainer::update`] will take.
+    /// `scale · ΣNLL` to those that [`Trainer::update`] will take, soft targets included.
     ///
     /// A loss f(NLL₁, …) of several sequences has the gradient Σ ∂f/∂NLLᵢ · ∇NLLᵢ: each sequence is
     /// a batch, and the derivative its scale. [`Model::token_nll`] gives the NLLs.
@@ -313,7 +316,11 @@ impl Trainer {
     pub fn backward(&mut self, batch: &Batch, scale: f64) -> Result<()> {
         let key = DropoutKey { seed: self.options.seed, step: self.step, micro: self.micro };
         self.micro += 1;
-        self.model.micro_batch(&self.space, batch, scale as f32, Some(key))
+        let soft = match batch.soft.rows.is_empty() {
+            true => None,
+            false => Some(SoftRows::holding(&mut self.soft, self.model.gpu(), batch)?),
+        };
+        self.model.micro_batch(&self.space, batch, scale as f32, Some(key), soft)
     }
 
     /// AdamW with the gradients that [`Trainer::backward`] gathered, at the schedule's learning

@@ -19,6 +19,7 @@ mod generate;
 mod guide;
 mod hub;
 mod merge;
+mod neighbours;
 mod plot;
 mod pricer;
 mod pricer_golden;

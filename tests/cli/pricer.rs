@@ -168,6 +168,7 @@ fn evaluate_judges_all_and_goes_on_and_predict_agrees() {
         "category_median",
         "bag_of_words",
         "tfidf_ridge",
+        "neighbours",
     ] {
         let m = &report["models"][name];
         for key in
@@ -272,7 +273,7 @@ fn evaluate_names_what_is_wrong() {
             "--out",
             "run",
             "--preset",
-            "pricer",
+            "price",
         ])
-        .fails_saying(&["--preset pricer", "pricer-lite", "pricer-full", "pricer-demo"]);
+        .fails_saying(&["--preset price", "pricer-lite", "pricer-full", "pricer-demo"]);
 }

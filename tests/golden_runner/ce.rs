@@ -102,6 +102,7 @@ impl Head {
             logits: &logits,
             nll: &nll,
             gradient: None,
+            soft: None,
             half: false,
         };
         let mut rec = gpu.recorder("golden");

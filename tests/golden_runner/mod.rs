@@ -13,6 +13,7 @@ mod lora;
 mod model;
 mod models;
 mod nf4;
+mod number;
 mod prequant;
 mod rope;
 mod set;
@@ -38,6 +39,7 @@ const SECTIONS: &[Section] = &[
     ("lora", lora::cases),
     ("train", train::cases),
     ("ce", ce::cases),
+    ("number", number::cases),
     ("rope", rope::cases),
     ("tokenizer", tokenizer::cases),
     ("smollm2", smollm2::cases),

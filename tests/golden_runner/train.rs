@@ -3,7 +3,7 @@
 
 use super::judge::{Case, Judge, Outcome, largest_difference, relative_norm, worse, wrong};
 use super::set::{Inputs, Set};
-use super::{adamw8bit, base, devices};
+use super::{adamw8bit, base, devices, number};
 use pollster::block_on;
 use serde_json::Value;
 use wgpu_lora::data::Batch;
@@ -60,14 +60,15 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
         // A run's own `base` is the kind of weights; the section's is the model's folder.
         run["model"] = about["base"].clone();
         cases.push(Case::new(format!("train/{name}"), move |judge| {
-            Run::new(&set, &name, run)?.judge(judge)
+            Run::new(&set, &format!("train/{name}"), run)?.judge(judge)
         }));
     }
     Ok(cases)
 }
 
-struct Run {
+pub(super) struct Run {
     set: Set,
+    /// Its file of final parameters, without the ending.
     name: String,
     json: Value,
     batches: Vec<Inputs>,
@@ -84,7 +85,7 @@ fn number(json: &Value, key: &str) -> Outcome<f64> {
 }
 
 impl Run {
-    fn new(set: &Set, name: &str, json: Value) -> Outcome<Run> {
+    pub(super) fn new(set: &Set, name: &str, json: Value) -> Outcome<Run> {
         let batches = Inputs::read_all(&set.open(&format!("train/{BATCHES}"))?)?;
         let path = text(&json, "start")?.replace("<adapter>", text(&json, "adapter")?);
         let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
@@ -141,7 +142,7 @@ impl Run {
         Ok(Trainer::new(model, schedule, self.options()?, base::whole(b, t))?)
     }
 
-    fn judge(&self, judge: &mut Judge) -> Outcome {
+    pub(super) fn judge(&self, judge: &mut Judge) -> Outcome {
         let accumulation = number(&self.json["hyper"], "accum")? as usize;
         let Some(steps) = self.json["steps"].as_array() else {
             return wrong("the run has no `steps`");
@@ -153,7 +154,13 @@ impl Run {
             let mut trainer = self.trainer(&device.gpu)?;
             let mut worst = Worst::default();
             for (step, window) in steps.iter().zip(self.batches.chunks(accumulation)) {
-                let window: Vec<Batch> = window.iter().map(|one| one.batch.clone()).collect();
+                let mut window: Vec<Batch> = window.iter().map(|one| one.batch.clone()).collect();
+                if let Some(kind) = self.json["soft"].as_str() {
+                    let vocab = trainer.model().config().vocab_size;
+                    for batch in &mut window {
+                        batch.soft = number::soft(kind, &batch.targets, vocab)?;
+                    }
+                }
                 if let Some(means) = step["micro_mean_loss"].as_array() {
                     for (batch, mean) in window.iter().zip(means) {
                         let got = block_on(trainer.evaluate([batch.clone()]))?;
@@ -168,7 +175,7 @@ impl Run {
     }
 
     fn judge_parameters(&self, judge: &mut Judge, trainer: &Trainer) -> Outcome {
-        let path = format!("train/{}.safetensors", self.name);
+        let path = format!("{}.safetensors", self.name);
         if !self.set.has(&path) {
             return Ok(());
         }

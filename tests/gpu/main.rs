@@ -18,6 +18,7 @@ mod optimizer;
 mod rms_norm;
 mod rope;
 mod rope_append;
+mod soft_target;
 mod swiglu;
 mod together;
 mod tune;
@@ -36,6 +37,7 @@ fn main() -> std::process::ExitCode {
         rope_append::cases(),
         swiglu::cases(),
         cross_entropy::cases(),
+        soft_target::cases(),
         optimizer::cases(),
         dora::cases(),
         elementwise::cases(),

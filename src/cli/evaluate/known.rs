@@ -6,8 +6,10 @@ use anyhow::Result;
 
 use crate::Error;
 use crate::data::records::for_each_record;
+use crate::format::Tokenizer;
 use crate::pricer::dollars::dollars;
-use crate::pricer::prompt::title_of;
+use crate::pricer::neighbours::NeighbourIndex;
+use crate::pricer::prompt::{has_neighbours, summary_of, title_of};
 
 /// A product whose price is known.
 #[derive(Clone, Debug)]
@@ -15,6 +17,21 @@ pub(super) struct Known {
     pub(super) prompt: String,
     pub(super) title: String,
     pub(super) truth: f64,
+}
+
+/// Gives prompts that have none the neighbours that the index finds.
+pub(super) fn with_neighbours(
+    rows: &mut [Known],
+    index: Option<&NeighbourIndex>,
+    tokenizer: &Tokenizer,
+) -> Result<()> {
+    let Some(index) = index else { return Ok(()) };
+    for row in rows.iter_mut().filter(|row| !has_neighbours(&row.prompt)) {
+        if let Some(summary) = summary_of(&row.prompt) {
+            row.prompt = index.prompt(tokenizer, summary)?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows of prompt and completion, the price being the whole completion.

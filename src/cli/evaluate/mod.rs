@@ -1,6 +1,7 @@
 //! `evaluate`: the course's evaluator over base model, fine-tuned model and baselines.
 
 mod args;
+mod fitted;
 mod known;
 mod pictures;
 mod predictions;
@@ -13,15 +14,16 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 pub(super) use self::args::EvaluateArgs;
-use self::known::{Known, known};
-use self::predictions::{Basis, Prediction, Predictions};
+use self::fitted::{Guesses, fit};
+use self::known::{Known, known, with_neighbours};
+use self::predictions::{Basis, How, Prediction, Predictions};
 use self::report::{Outcome, Report};
+use super::beside;
 use super::session::Session;
 use crate::Error;
 use crate::format::{Special, Tokenizer};
 use crate::model::Model;
-use crate::pricer::baselines::fit_and_guess;
-use crate::pricer::metrics::{Colour, Guess};
+use crate::pricer::metrics::Colour;
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
 use crate::random::Fnv;
@@ -37,6 +39,7 @@ fn basis(
     rows: &[Known],
     tokenizer: &Tokenizer,
     model: &Model,
+    temperature: f64,
 ) -> Result<Basis> {
     let of_rows = rows.iter().fold(Fnv::default(), |hash, row| {
         hash.with(row.prompt.as_bytes()).with(&row.truth.to_le_bytes())
@@ -63,6 +66,7 @@ fn basis(
         ("--precision", format!("{:?}", args.model.precision)),
         ("--max-new-tokens", args.max_new_tokens.to_string()),
         ("--price-mass", args.price_mass.to_string()),
+        ("temperature", temperature.to_string()),
     ];
     let hashes = hashes.map(|(name, hash)| (name, format!("{hash:016x}")));
     Ok(hashes.into_iter().chain(values).map(|(name, value)| (name.to_owned(), value)).collect())
@@ -74,12 +78,26 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     if args.limit == Some(0) || args.batch_size == 0 {
         return Err(Error::invalid("--limit, --batch-size", "0 leaves nothing to do").into());
     }
-    let rows = known(&args.data, args.limit)?;
     let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
     let trie = PriceTrie::new(&tokenizer)?;
+    let folder = args.adapter.as_deref().map(Path::new);
+    let mut pricing = folder.map(beside::pricing).transpose()?.unwrap_or_default();
+    let index = match folder {
+        Some(folder) => beside::index(printer, folder, &pricing)?,
+        None => None,
+    };
+    let mut rows = known(&args.data, args.limit)?;
+    let mut validation = match &args.validation_data {
+        Some(path) => known(path, None)?,
+        None => Vec::new(),
+    };
+    let train = args.train_data.as_ref().map(|path| known(path, None)).transpose()?;
+    let guesses = Guesses::fit(printer, train, index.as_ref(), &rows, &validation);
+    with_neighbours(&mut rows, index.as_ref(), &tokenizer)?;
+    with_neighbours(&mut validation, index.as_ref(), &tokenizer)?;
     let mut longest = 1;
-    for row in &rows {
+    for row in rows.iter().chain(&validation) {
         longest = longest.max(tokenizer.encode(&row.prompt, Special::With)?.len());
     }
     let options = PriceOptions {
@@ -87,17 +105,6 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         longest,
         max_new_tokens: args.max_new_tokens,
         mass: args.price_mass,
-    };
-    let baselines = match &args.train_data {
-        None => Vec::new(),
-        Some(path) => {
-            let train = known(path, None)?;
-            printer.note(format!("fitting the baselines on {} rows", train.len()));
-            let train: Vec<(&str, f64)> =
-                train.iter().map(|r| (r.prompt.as_str(), r.truth)).collect();
-            let test: Vec<&str> = rows.iter().map(|row| row.prompt.as_str()).collect();
-            fit_and_guess(&train, &test)
-        }
     };
     let ranks = &*session.ranks;
     let first = ranks.rank() == 0;
@@ -111,14 +118,40 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     if let Some(path) = &args.adapter {
         session.attach(&mut model, "fine_tuned", path).await?;
     }
-    let basis = basis(args, &rows, &tokenizer, &model)?;
-    agree(ranks, &gpu.caps().adapter.name, &basis, "give all hosts the same model and rows")?;
-    let mut predictions = match first {
-        true => Some(Predictions::open(&args.out, &basis, args.restart)?),
-        false => None,
+    let open = |file: &str, basis: &Basis| -> Result<Option<Predictions>> {
+        let adapter = &gpu.caps().adapter.name;
+        agree(ranks, adapter, basis, "give all hosts the same model and rows")?;
+        if !first {
+            return Ok(None);
+        }
+        let predictions = Predictions::open(&args.out, file, basis, args.restart)?;
+        predictions.note().iter().for_each(|note| printer.note(note));
+        Ok(Some(predictions))
     };
-    let note = predictions.as_ref().and_then(Predictions::note);
-    note.iter().for_each(|note| printer.note(note));
+    let plain = How { temperature: 1.0, whole: false };
+    if let Some(folder) = folder.filter(|_| !validation.is_empty()) {
+        let mut predictions =
+            open("validation", &basis(args, &validation, &tokenizer, &model, 1.0)?)?;
+        model.set_adapter(Some("fine_tuned"))?;
+        let prices = PriceModel::new(&model, &tokenizer, &trie, options)?;
+        let how = How { whole: true, ..plain };
+        let all =
+            judge(session, "fine_tuned", (&validation, how), prices, options, &mut predictions);
+        let all = all.await?;
+        fit(&mut pricing, &validation, &all, &guesses);
+        if let Some(predictions) = predictions {
+            predictions.finish()?;
+            beside::write_pricing(folder, &pricing)?;
+        }
+        printer.note(format!(
+            "fitted on {} validation rows: {}",
+            all.len(),
+            fitted::told(&pricing)
+        ));
+    }
+    let temperature = pricing.temperature.unwrap_or(1.0);
+    let mut predictions =
+        open("predictions", &basis(args, &rows, &tokenizer, &model, temperature)?)?;
     let mut order: Vec<&'static str> = Vec::new();
     if args.adapter.is_none() || !args.skip_base {
         order.push("base");
@@ -128,15 +161,22 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     }
     let mut models: BTreeMap<&'static str, Vec<Prediction>> = BTreeMap::new();
     for name in order {
-        model.set_adapter((name == "fine_tuned").then_some(name))?;
+        let tuned = name == "fine_tuned";
+        model.set_adapter(tuned.then_some(name))?;
         let prices = PriceModel::new(&model, &tokenizer, &trie, options)?;
-        let all = judge(session, name, &rows, prices, options, &mut predictions).await?;
+        let how = if tuned { How { temperature, ..plain } } else { plain };
+        let all = judge(session, name, (&rows, how), prices, options, &mut predictions).await?;
         models.insert(name, all);
+    }
+    let mut baselines = guesses.of_test;
+    if let Some(all) = models.get("fine_tuned") {
+        let medians: Vec<f64> = all.iter().map(|p| p.median).collect();
+        baselines.extend(fitted::blend(&pricing.blend, &baselines, &medians));
     }
     session.finish_profile(&gpu, args.model.inspect);
     let Some(predictions) = predictions else { return Ok(()) };
     let outcome = Outcome { rows: &rows, models, baselines };
-    let report = Report::of(&outcome, args, clock.elapsed().as_secs_f64());
+    let report = Report::of(&outcome, args, &pricing, clock.elapsed().as_secs_f64());
     report::write(&args.out, &outcome, &report)?;
     predictions.finish()?;
     printer.object(&report)?;
@@ -149,7 +189,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
 async fn judge(
     session: &Session,
     name: &'static str,
-    rows: &[Known],
+    (rows, how): (&[Known], How),
     mut prices: PriceModel<'_>,
     options: PriceOptions,
     predictions: &mut Option<Predictions>,
@@ -164,7 +204,8 @@ async fn judge(
     bar.set_position(done.len() as u64);
     bar.reset_eta();
     let left: Vec<usize> = (0..rows.len()).filter(|i| !done.contains_key(i)).collect();
-    let mut errors: Vec<f64> = done.values().map(|p| (p.guess - rows[p.row].truth).abs()).collect();
+    let mut errors: Vec<f64> =
+        done.values().map(|p| (p.median - rows[p.row].truth).abs()).collect();
     let mut batches: Vec<Vec<(usize, Vec<u32>)>> = Vec::new();
     for window in left.chunks(options.batch * WINDOW) {
         let mut prompts = Vec::new();
@@ -180,7 +221,7 @@ async fn judge(
             let ids: Vec<Vec<u32>> = batch.iter().map(|(_, ids)| ids.clone()).collect();
             let priced = prices.price(&ids).await?;
             let made = batch.iter().zip(priced);
-            own.extend(made.map(|((row, _), p)| Prediction::new(name, *row, &p)));
+            own.extend(made.map(|((row, _), p)| Prediction::new(name, *row, &p, how)));
         }
         for made in ranks.all_gather(&serde_json::to_vec(&own)?)? {
             let made: Vec<Prediction> = serde_json::from_slice(&made)?;
@@ -189,7 +230,7 @@ async fn judge(
             }
             for prediction in made {
                 let row = &rows[prediction.row];
-                errors.push((prediction.guess - row.truth).abs());
+                errors.push((prediction.median - row.truth).abs());
                 bar.inc(1);
                 bar.set_message(format!(
                     "MAE ${:.2}",
@@ -208,13 +249,13 @@ async fn judge(
 
 /// The course's line, in its colour where colours are seen.
 fn shown(prediction: &Prediction, row: &Known) -> String {
-    let Guess { guess, truth } = Guess { guess: prediction.guess, truth: row.truth };
-    let colour = Colour::of(guess, truth);
+    let (median, truth) = (prediction.median, row.truth);
+    let colour = Colour::of(median, truth);
     let text = format!(
-        "{:>5}  guess ${guess:>8.2}  median ${:>4.0}  truth ${truth:>8.2}  error ${:>8.2}  {}",
+        "{:>5}  guess ${median:>4.0}  written ${:>8.2}  truth ${truth:>8.2}  error ${:>8.2}  {}",
         prediction.row + 1,
-        prediction.median,
-        (guess - truth).abs(),
+        prediction.guess,
+        (median - truth).abs(),
         row.title
     );
     if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {

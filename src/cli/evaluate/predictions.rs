@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::known::Known;
 use crate::Error;
-use crate::pricer::Priced;
+use crate::pricer::blend::INTERVAL;
 use crate::pricer::metrics::Colour;
+use crate::pricer::{Distribution, Priced};
 
 /// What a model said about one row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,11 +33,24 @@ pub(super) struct Prediction {
     pub(super) high: f64,
     /// Probability of all prices that were looked at.
     pub(super) mass: f64,
+    /// All of the distribution, where something is fitted on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) prices: Option<Vec<(u32, f64)>>,
+}
+
+/// How a distribution becomes a prediction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    /// Of the interval.
+    pub(super) temperature: f64,
+    /// Whether all of the distribution is kept.
+    pub(super) whole: bool,
 }
 
 impl Prediction {
-    pub(super) fn new(model: &str, row: usize, priced: &Priced) -> Prediction {
+    pub(super) fn new(model: &str, row: usize, priced: &Priced, how: How) -> Prediction {
         let d = &priced.distribution;
+        let interval = d.tempered(how.temperature);
         Prediction {
             model: model.into(),
             row,
@@ -45,10 +59,16 @@ impl Prediction {
             median: d.median(),
             mean: d.mean(),
             mode: d.mode(),
-            low: d.quantile(0.1),
-            high: d.quantile(0.9),
+            low: interval.quantile(INTERVAL.0),
+            high: interval.quantile(INTERVAL.1),
             mass: d.mass(),
+            prices: how.whole.then(|| d.prices().to_vec()),
         }
+    }
+
+    /// The distribution, where it was kept.
+    pub(super) fn distribution(&self) -> Distribution {
+        Distribution::new(self.prices.clone().unwrap_or_default())
     }
 
     /// With what was true, for programs.
@@ -56,7 +76,8 @@ impl Prediction {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         value["truth"] = row.truth.into();
         value["error"] = (self.guess - row.truth).abs().into();
-        value["colour"] = Colour::of(self.guess, row.truth).name().into();
+        value["error_median"] = (self.median - row.truth).abs().into();
+        value["colour"] = Colour::of(self.median, row.truth).name().into();
         value["title"] = row.title.clone().into();
         value
     }
@@ -71,7 +92,7 @@ struct Header {
     basis: Basis,
 }
 
-/// `.predictions.jsonl.partial`, which becomes `predictions.jsonl` at the end.
+/// `.NAME.jsonl.partial`, which becomes `NAME.jsonl` at the end.
 pub(super) struct Predictions {
     partial: PathBuf,
     path: PathBuf,
@@ -82,9 +103,14 @@ pub(super) struct Predictions {
 
 impl Predictions {
     /// Reads what an interrupted evaluation on the same basis left in `out`, or begins anew.
-    pub(super) fn open(out: &Path, basis: &Basis, restart: bool) -> Result<Predictions> {
-        let path = out.join("predictions.jsonl");
-        let partial = out.join(".predictions.jsonl.partial");
+    pub(super) fn open(
+        out: &Path,
+        name: &str,
+        basis: &Basis,
+        restart: bool,
+    ) -> Result<Predictions> {
+        let path = out.join(format!("{name}.jsonl"));
+        let partial = out.join(format!(".{name}.jsonl.partial"));
         let (mut made, mut note) = (Vec::new(), None);
         if !restart
             && let Some((before, left)) = read(&partial).filter(|(_, left)| !left.is_empty())
@@ -155,7 +181,8 @@ mod tests {
     use super::*;
 
     fn prediction(row: usize) -> Prediction {
-        Prediction::new("base", row, &Priced { text: format!("{row}.00"), ..Default::default() })
+        let priced = Priced { text: format!("{row}.00"), ..Default::default() };
+        Prediction::new("base", row, &priced, How { temperature: 1.0, whole: false })
     }
 
     #[test]
@@ -164,7 +191,7 @@ mod tests {
         let open = |weights: &str, restart| {
             let basis = [("base weights", weights), ("rows", "8")];
             let basis = basis.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            Predictions::open(dir.path(), &basis, restart).unwrap()
+            Predictions::open(dir.path(), "predictions", &basis, restart).unwrap()
         };
         let mut first = open("a", false);
         assert_eq!(first.note(), None);

@@ -12,6 +12,7 @@ use super::pictures::{Bar, Leaderboard, Line, Points, Running, Scatter, Sheet};
 use super::predictions::Prediction;
 use crate::cli::charts::{self, Page};
 use crate::pricer::baselines::{Baseline, PUBLISHED};
+use crate::pricer::blend::Pricing;
 use crate::pricer::metrics::{Guess, Metrics, mean_ci95, running};
 
 /// Guesses of everything that guessed.
@@ -29,6 +30,16 @@ pub(super) struct Entry {
     metrics: Metrics,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     distribution: Option<OfDistribution>,
+    /// All metrics of the median of the distribution: the answer.
+    #[serde(skip)]
+    median: Option<Metrics>,
+}
+
+impl Entry {
+    /// Metrics of the answer: the median where there is one.
+    fn answer(&self) -> &Metrics {
+        self.median.as_ref().unwrap_or(&self.metrics)
+    }
 }
 
 /// Mean absolute errors of guesses from the distribution.
@@ -38,7 +49,10 @@ struct OfDistribution {
     mae_median_ci95: f64,
     mae_mean: f64,
     mae_mode: f64,
-    /// Share of truths between the 10 % and the 90 % quantile.
+    green_median: f64,
+    orange_median: f64,
+    red_median: f64,
+    /// Share of truths between the 10 % and the 90 % quantile, at the report's temperature.
     within_80: f64,
     /// Mean probability of the prices that were looked at.
     mass: f64,
@@ -64,6 +78,12 @@ pub(super) struct Report {
     adapter: Option<String>,
     data: String,
     train_data: Option<String>,
+    validation_data: Option<String>,
+    /// Of the fine-tuned model's interval: fitted on validation rows.
+    temperature: Option<f64>,
+    /// Weight of each guess in the blend.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    blend_weights: BTreeMap<String, f64>,
     price_mass: f64,
     max_new_tokens: usize,
     seconds: f64,
@@ -74,24 +94,28 @@ fn pairs(outcome: &Outcome, guess: impl Fn(usize) -> f64) -> Vec<Guess> {
     rows.map(|(i, row)| Guess { guess: guess(i), truth: row.truth }).collect()
 }
 
-fn mae(guesses: &[Guess]) -> (f64, f64) {
-    mean_ci95(&guesses.iter().map(|g| g.error()).collect::<Vec<_>>())
+fn mae(guesses: &[Guess]) -> f64 {
+    Metrics::of(guesses).mae
 }
 
 fn of_model(outcome: &Outcome, all: &[Prediction]) -> Entry {
-    let (mae_median, mae_median_ci95) = mae(&pairs(outcome, |i| all[i].median));
+    let median = Metrics::of(&pairs(outcome, |i| all[i].median));
     let n = all.len().max(1) as f64;
     let inside = |p: &&Prediction| (p.low..=p.high).contains(&outcome.rows[p.row].truth.round());
     Entry {
         metrics: Metrics::of(&pairs(outcome, |i| all[i].guess)),
         distribution: Some(OfDistribution {
-            mae_median,
-            mae_median_ci95,
-            mae_mean: mae(&pairs(outcome, |i| all[i].mean)).0,
-            mae_mode: mae(&pairs(outcome, |i| all[i].mode)).0,
+            mae_median: median.mae,
+            mae_median_ci95: median.mae_ci95,
+            mae_mean: mae(&pairs(outcome, |i| all[i].mean)),
+            mae_mode: mae(&pairs(outcome, |i| all[i].mode)),
+            green_median: median.green,
+            orange_median: median.orange,
+            red_median: median.red,
             within_80: all.iter().filter(inside).count() as f64 / n,
             mass: all.iter().map(|p| p.mass).sum::<f64>() / n,
         }),
+        median: Some(median),
     }
 }
 
@@ -104,11 +128,19 @@ impl Outcome<'_> {
 }
 
 impl Report {
-    pub(super) fn of(outcome: &Outcome, args: &EvaluateArgs, seconds: f64) -> Report {
+    pub(super) fn of(
+        outcome: &Outcome,
+        args: &EvaluateArgs,
+        pricing: &Pricing,
+        seconds: f64,
+    ) -> Report {
         let mut models = BTreeMap::new();
         for baseline in &outcome.baselines {
             let metrics = Metrics::of(&pairs(outcome, |i| baseline.guesses[i]));
-            models.insert(baseline.name.to_owned(), Entry { metrics, distribution: None });
+            models.insert(
+                baseline.name.to_owned(),
+                Entry { metrics, distribution: None, median: None },
+            );
         }
         for (name, all) in &outcome.models {
             models.insert((*name).to_owned(), of_model(outcome, all));
@@ -143,6 +175,9 @@ impl Report {
             adapter: args.adapter.clone(),
             data: args.data.display().to_string(),
             train_data: args.train_data.as_ref().map(|p| p.display().to_string()),
+            validation_data: args.validation_data.as_ref().map(|p| p.display().to_string()),
+            temperature: pricing.temperature,
+            blend_weights: pricing.blend.clone(),
             price_mass: args.price_mass,
             max_new_tokens: args.max_new_tokens,
             seconds,
@@ -155,7 +190,7 @@ impl Report {
         for (name, entry) in &self.models {
             let m = &entry.metrics;
             match &entry.distribution {
-                None => all.push((title(name).to_owned(), m.mae, m.mae_ci95, false)),
+                None => all.push((title(name).to_owned(), m.mae, m.mae_ci95, name == "blend")),
                 Some(d) => {
                     all.push((format!("{}, greedy answer", title(name)), m.mae, m.mae_ci95, true));
                     let name = format!("{}, median of distribution", title(name));
@@ -175,9 +210,9 @@ impl Report {
             out += &format!(" {mark} {title:<46} {mae:>8.2} ± {ci:.2}\n");
         }
         for (name, entry) in &self.models {
-            let (m, Some(d)) = (&entry.metrics, &entry.distribution) else { continue };
+            let (m, Some(d)) = (entry.answer(), &entry.distribution) else { continue };
             out += &format!(
-                "{}: green {:.1} %, orange {:.1} %, red {:.1} %; r² {:.1} %; the truth lies within the 80 % interval in {:.1} %\n",
+                "{} (median): green {:.1} %, orange {:.1} %, red {:.1} %; r² {:.1} %; the truth lies within the 80 % interval in {:.1} %\n",
                 title(name),
                 100.0 * m.green,
                 100.0 * m.orange,
@@ -199,6 +234,8 @@ fn title(name: &str) -> &str {
         "category_median" => "median of the category",
         "bag_of_words" => "2,000 words + linear regression",
         "tfidf_ridge" => "TF-IDF + ridge",
+        "neighbours" => "median of the nearest products",
+        "blend" => "blend of model, neighbours and words",
         other => other,
     }
 }
@@ -210,7 +247,7 @@ fn scatter(
     m: &Metrics,
     largest: f64,
 ) -> Scatter {
-    let point = |p: &Prediction| (outcome.rows[p.row].truth, p.guess);
+    let point = |p: &Prediction| (outcome.rows[p.row].truth, p.median);
     Scatter {
         title: format!("{}: error ${:.2} ± ${:.2}", capital(title(name)), m.mae, m.mae_ci95),
         points: Points(all.iter().map(point).collect()),
@@ -236,14 +273,14 @@ fn pictures(outcome: &Outcome, report: &Report) -> Pictures {
     let largest = truths.fold(1.0, f64::max);
     let own = |name: &str, all: &[Prediction]| {
         // A wild guess of an untrained model must not squeeze everything else into a corner.
-        let metrics = &report.models[name].metrics;
+        let metrics = report.models[name].answer();
         scatter(outcome, name, all, metrics, largest * 1.03)
     };
     let scatters = outcome.models.iter().map(|(name, all)| ((*name).to_owned(), own(name, all)));
     let lines = outcome.models.iter().map(|(name, all)| Line {
         name: title(name).to_owned(),
         points: running(
-            &pairs(outcome, |i| all[i].guess).iter().map(|g| g.error()).collect::<Vec<_>>(),
+            &pairs(outcome, |i| all[i].median).iter().map(|g| g.error()).collect::<Vec<_>>(),
         ),
         ours: *name == "fine_tuned",
     });
@@ -328,7 +365,7 @@ fn html(outcome: &Outcome, report: &Report, pictures: &Pictures) -> Result<Strin
     page.paragraph(&lead(report));
     page.heading("Guess against truth");
     page.paragraph(
-        "Each dot is a product: its price to the right, the guess upwards; on the dashed line a guess is right. \
+        "Each dot is a product: its price to the right, the guess upwards (the median of the model's distribution); on the dashed line a guess is right. \
          Green: off by less than $40 or 20 %; orange: less than $80 or 40 %; red: more. The mouse shows the product.",
     );
     for (name, scatter) in &pictures.scatters {
@@ -336,8 +373,8 @@ fn html(outcome: &Outcome, report: &Report, pictures: &Pictures) -> Result<Strin
         let tip = |p: &Prediction| {
             let row = &outcome.rows[p.row];
             format!(
-                "{}\nGuess=${:.2} Actual=${:.2}\nmedian ${:.0}, 80 % between ${:.0} and ${:.0}",
-                row.title, p.guess, row.truth, p.median, p.low, p.high
+                "{}\nGuess=${:.0} Actual=${:.2}\n80 % between ${:.0} and ${:.0}; the model would write ${:.2}",
+                row.title, p.median, row.truth, p.low, p.high, p.guess
             )
         };
         let tips = places.into_iter().zip(outcome.models[name.as_str()].iter().map(tip));
@@ -384,14 +421,17 @@ fn html(outcome: &Outcome, report: &Report, pictures: &Pictures) -> Result<Strin
 }
 
 fn rows(report: &Report) -> Vec<Vec<String>> {
-    let mut entries: Vec<(&String, &Entry)> = report.models.iter().collect();
-    entries.sort_by(|a, b| a.1.metrics.mae.total_cmp(&b.1.metrics.mae));
+    let of = |(name, entry): (&String, &Entry)| {
+        let greedy = if entry.median.is_some() { ", greedy answer" } else { "" };
+        let median = entry.median.map(|m| (format!("{}, median of distribution", title(name)), m));
+        [Some((format!("{}{greedy}", title(name)), entry.metrics)), median].into_iter().flatten()
+    };
+    let mut entries: Vec<(String, Metrics)> = report.models.iter().flat_map(of).collect();
+    entries.sort_by(|a, b| a.1.mae.total_cmp(&b.1.mae));
     entries
         .into_iter()
-        .map(|(name, entry)| {
-            let m = &entry.metrics;
-            let greedy = if entry.distribution.is_some() { ", greedy answer" } else { "" };
-            let mut row = vec![format!("{}{greedy}", title(name))];
+        .map(|(name, m)| {
+            let mut row = vec![name];
             row.extend([m.mae, m.mae_ci95, m.median_error, m.rmse].map(|v| format!("{v:.2}")));
             row.extend([m.r2, m.green, m.orange, m.red].map(|v| format!("{:.1}", 100.0 * v)));
             row

@@ -1,5 +1,6 @@
 //! `prepare`: products in any table to prompts and completions, in three files.
 
+mod neighbours;
 mod report;
 
 use std::collections::{BTreeSet, HashSet};
@@ -11,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use self::neighbours::NeighbourArgs;
 use self::report::Row;
 use super::charts::{self, Beside, Histogram};
 use super::session::Session;
@@ -20,6 +22,7 @@ use crate::format::PendingFile;
 use crate::format::{Special, Tokenizer};
 use crate::pricer::columns::Columns;
 use crate::pricer::metrics::median;
+use crate::pricer::neighbours::{INDEX_FILE, Known, NeighbourIndex};
 use crate::pricer::product::Product;
 use crate::pricer::prompt::{self, Spelling};
 use crate::random::{Fnv, shuffle, stream};
@@ -72,6 +75,8 @@ pub(super) struct PrepareArgs {
     /// Leave out rows whose price is no number, instead of stopping at the first.
     #[arg(long)]
     skip_bad: bool,
+    #[command(flatten)]
+    neighbours: NeighbourArgs,
 }
 
 /// What became of the rows.
@@ -188,6 +193,7 @@ fn assign(rows: &mut [u8], shares: [f64; 3], seed: u64) -> [usize; 3] {
 struct Writer<'a> {
     tokenizer: &'a Tokenizer,
     args: &'a PrepareArgs,
+    neighbours: Option<&'a NeighbourIndex>,
     files: [PendingFile; 3],
     buffers: [String; 3],
     tokens: Vec<u32>,
@@ -200,7 +206,10 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn write(&mut self, split: usize, product: &Product) -> crate::Result<()> {
         let (summary, tokens) = prompt::cut(self.tokenizer, &product.summary(), self.args.cutoff)?;
-        let text = prompt::prompt(&summary);
+        let text = match self.neighbours {
+            Some(index) => index.prompt(self.tokenizer, &summary)?,
+            None => prompt::prompt(&summary),
+        };
         let spelling = match (split, self.args.integer) {
             (2, _) => Spelling::Exact,
             (_, true) => Spelling::Integer,
@@ -260,6 +269,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     if args.cutoff == 0 {
         return Err(Error::invalid("--cutoff", "0 keeps no text; the course's is 110").into());
     }
+    args.neighbours.check()?;
     let tokenizer = session.files(&args.model)?.tokenizer()?;
     let columns = Columns::parse(&args.map)?;
     let mut judge = Judge {
@@ -292,6 +302,11 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         return Err(Error::invalid(args.input.display(), why).into());
     }
 
+    let index = match args.neighbours.wanted() {
+        true => Some(known(args, &judge.columns, &rows, &tokenizer)?),
+        false => None,
+    };
+
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let pending = |name: &str| -> Result<_> {
         Ok(PendingFile::create(args.out.join(format!("{name}.jsonl")))?)
@@ -299,6 +314,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     let mut writer = Writer {
         tokenizer: &tokenizer,
         args,
+        neighbours: index.as_ref(),
         files: [pending(SPLITS[0])?, pending(SPLITS[1])?, pending(SPLITS[2])?],
         buffers: Default::default(),
         tokens: Vec::new(),
@@ -339,6 +355,8 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         "seed": args.seed, "cutoff": args.cutoff,
         "tokens": Spread::of(&tokens), "share_cut": share_cut,
         "price": Spread::of(&prices), "longest_row": longest_row,
+        "neighbours": index.as_ref().map_or(0, |index| index.settings().neighbours),
+        "neighbours_from": index.as_ref().map_or(0, |index| index.known().len()),
     });
     let charts = [
         Histogram::new(
@@ -351,11 +369,22 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     ];
     let html = report::html(&summary, &charts, &examples)?;
     let png = charts::png(&Beside(&charts), (1400, 460))?;
+    let index = index.map(|index| index.with_longest_row(longest_row));
+    let index_bytes = index.as_ref().map(NeighbourIndex::to_bytes).transpose()?;
     // All files are complete; now they get their names.
     for ((mut file, rest), name) in files.into_iter().zip(buffers).zip(SPLITS) {
         let path = args.out.join(format!("{name}.jsonl"));
         file.file().write_all(rest.as_bytes()).map_err(Error::io(path))?;
         file.commit()?;
+    }
+    let index_path = args.out.join(INDEX_FILE);
+    match &index_bytes {
+        Some(bytes) => charts::write(&index_path, bytes)?,
+        // One of other rows would be taken for theirs.
+        None if index_path.exists() => {
+            std::fs::remove_file(&index_path).map_err(Error::io(&index_path))?;
+        }
+        None => {}
     }
     charts::write(&args.out.join("report.html"), html.as_bytes())?;
     charts::write(&args.out.join("report.png"), &png)?;
@@ -372,7 +401,44 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         counts[1],
         counts[2],
         args.out.display()
-    ))
+    ))?;
+    match &index {
+        Some(index) => printer.line(format!(
+            "each with up to {} of {} training products in its prompt; rows have up to {longest_row} tokens \
+             (--max-length of train), and {INDEX_FILE} goes with the adapter",
+            index.settings().neighbours,
+            index.known().len(),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The index of the rows that are trained on.
+fn known(
+    args: &PrepareArgs,
+    columns: &Columns,
+    rows: &[u8],
+    tokenizer: &Tokenizer,
+) -> Result<NeighbourIndex> {
+    let mut own = Vec::new();
+    let mut at = 0;
+    if !args.neighbours.elsewhere() {
+        for_each_record(&args.input, |line, record| {
+            let trained_on = rows.get(at) == Some(&0);
+            at += 1;
+            if trained_on {
+                let changed =
+                    |why| Error::format(args.input.display(), format!("line or row {line}"), why);
+                let (product, _) = columns.product(&record).map_err(changed)?;
+                let product = product.cleaned(args.keep_part_numbers);
+                let (text, _) = prompt::cut(tokenizer, &product.summary(), args.cutoff)?;
+                own.push(Known { text, price: product.price });
+            }
+            Ok(())
+        })?;
+    }
+    let how = (args.cutoff, args.keep_part_numbers);
+    args.neighbours.index(own, tokenizer, columns, how)
 }
 
 #[cfg(test)]

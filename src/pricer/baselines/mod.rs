@@ -10,6 +10,7 @@ pub mod words;
 use std::collections::HashMap;
 
 use super::metrics::median;
+use super::neighbours::{Known, NeighbourIndex, NeighbourSettings};
 use super::prompt::{category_of, summary_of};
 use linear::Linear;
 use words::{Weighting, Words};
@@ -30,8 +31,19 @@ pub struct Baseline {
 /// `constant_mean`, `constant_median`; `category_median` (the line `Category: `; the overall median
 /// where it is unknown); `bag_of_words`, the course's 2,000 words and linear regression, never
 /// below 0; `tfidf_ridge`, words and pairs, ridge with alpha 1 on the logarithm of the price
-/// (prices below a cent count as one).
-pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str]) -> Vec<Baseline> {
+/// (prices below a cent count as one); `neighbours`, the median of the most similar products, as
+/// many as said.
+pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str], neighbours: usize) -> Vec<Baseline> {
+    fit_and_guess_some(train, test, neighbours, |_| true)
+}
+
+/// Of [`fit_and_guess`] those whose names are wanted.
+pub fn fit_and_guess_some(
+    train: &[(&str, f64)],
+    test: &[&str],
+    neighbours: usize,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Baseline> {
     let prices: Vec<f64> = train.iter().map(|(_, price)| *price).collect();
     let mean = prices.iter().sum::<f64>() / prices.len().max(1) as f64;
     let middle = median(prices.iter().copied());
@@ -53,30 +65,31 @@ pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str]) -> Vec<Baseline> {
         let (words, x) = Words::fit(&train_texts, weighting);
         Linear::fit(&x, targets, alpha).predict(&words.transform(&test_texts))
     };
-    let bag = regress(Weighting::Counts { max_features: 2000 }, &prices, 0.0);
-    let logs: Vec<f64> = prices.iter().map(|price| price.max(0.01).ln()).collect();
-    let ridge = regress(Weighting::Tfidf, &logs, 1.0);
-
-    let baseline = |name, title, guesses| Baseline { name, title, guesses };
-    vec![
-        baseline("constant_mean", "constant: mean", vec![mean; test.len()]),
-        baseline("constant_median", "constant: median", vec![middle; test.len()]),
-        baseline(
-            "category_median",
-            "median of the category",
-            test.iter().map(of_category).collect(),
-        ),
-        baseline(
-            "bag_of_words",
-            "2,000 words + linear regression",
-            bag.into_iter().map(|g| g.max(0.0)).collect(),
-        ),
-        baseline(
-            "tfidf_ridge",
-            "TF-IDF + ridge (log price)",
-            ridge.into_iter().map(f64::exp).collect(),
-        ),
-    ]
+    let bag = || -> Vec<f64> {
+        let guesses = regress(Weighting::Counts { max_features: 2000 }, &prices, 0.0);
+        guesses.into_iter().map(|g| g.max(0.0)).collect()
+    };
+    let ridge = || -> Vec<f64> {
+        let logs: Vec<f64> = prices.iter().map(|price| price.max(0.01).ln()).collect();
+        regress(Weighting::Tfidf, &logs, 1.0).into_iter().map(f64::exp).collect()
+    };
+    let nearest = || -> Vec<f64> {
+        let known = train_texts.iter().zip(&prices);
+        let known = known.map(|(text, price)| Known { text: (*text).into(), price: *price });
+        let settings = NeighbourSettings { neighbours, ..NeighbourSettings::default() };
+        let index = NeighbourIndex::new(settings, known.collect());
+        test_texts.iter().map(|text| index.median(text)).collect()
+    };
+    let all: [(&str, &str, &dyn Fn() -> Vec<f64>); 6] = [
+        ("constant_mean", "constant: mean", &|| vec![mean; test.len()]),
+        ("constant_median", "constant: median", &|| vec![middle; test.len()]),
+        ("category_median", "median of the category", &|| test.iter().map(of_category).collect()),
+        ("bag_of_words", "2,000 words + linear regression", &bag),
+        ("tfidf_ridge", "TF-IDF + ridge (log price)", &ridge),
+        ("neighbours", "median of the nearest products", &nearest),
+    ];
+    let wanted = all.into_iter().filter(|(name, ..)| wanted(name));
+    wanted.map(|(name, title, guess)| Baseline { name, title, guesses: guess() }).collect()
 }
 
 /// The course's published results, mean absolute error in dollars on ITS data: another data set, so
@@ -120,12 +133,12 @@ mod tests {
         let train: Vec<(&str, f64)> = train.iter().map(|(p, price)| (p.as_str(), *price)).collect();
         let test = [row("a lamp", "Home"), row("drill", "Tools"), row("unknown", "Garden")];
         let test: Vec<&str> = test.iter().map(String::as_str).collect();
-        let all = fit_and_guess(&train, &test);
+        let all = fit_and_guess(&train, &test, 5);
         let of = |name: &str| &all.iter().find(|b| b.name == name).unwrap().guesses;
         assert_eq!(of("constant_mean"), &[55.0; 3]);
         assert_eq!(of("constant_median"), &[55.0; 3]);
         assert_eq!(of("category_median"), &[10.0, 100.0, 55.0]);
-        for name in ["bag_of_words", "tfidf_ridge"] {
+        for name in ["bag_of_words", "tfidf_ridge", "neighbours"] {
             let guesses = of(name);
             assert!(
                 (guesses[0] - 10.0).abs() < 8.0 && (guesses[1] - 100.0).abs() < 30.0,

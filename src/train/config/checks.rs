@@ -1,6 +1,7 @@
 //! Which settings make sense.
 
 use super::{SaveSteps, TrainConfig};
+use crate::data::NumberLoss;
 use crate::format::Module;
 use crate::{Error, Result};
 
@@ -13,6 +14,7 @@ impl TrainConfig {
         crate::data::ColumnMap::new(&self.map)?;
         self.validate_adapter()?;
         self.validate_optimizer()?;
+        self.validate_number_loss()?;
         self.validate_run_length()
     }
 
@@ -114,6 +116,15 @@ impl TrainConfig {
         }
         above_zero("adam_epsilon", self.adam_epsilon, "1e-8 is usual")?;
         Ok(())
+    }
+
+    fn validate_number_loss(&self) -> Result<()> {
+        let (weight, width) = (self.number_weight, self.number_width.value());
+        above_zero("number_weight", weight, "0.5 is usual")?;
+        must(weight <= 1.0 || self.number_loss != NumberLoss::Soft, "number_weight", || {
+            format!("{weight} is over 1: soft targets have that share of the label's place")
+        })?;
+        above_zero("number_width", width, "30 is usual, or 10%")
     }
 
     fn validate_run_length(&self) -> Result<()> {

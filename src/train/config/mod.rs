@@ -7,7 +7,10 @@ mod text;
 
 use super::schedule::SchedulerType;
 use crate::Result;
-use crate::data::{ColumnMap, DatasetOptions, LoaderOptions, LossOn, MAX_LENGTH};
+use crate::data::{
+    ColumnMap, DatasetOptions, LoaderOptions, LossOn, MAX_LENGTH, NumberLoss, NumberTerm,
+    NumberTokens, NumberWidth,
+};
 use crate::format::{ModelConfig, Moment, PatternMap};
 use crate::random::Fnv;
 use serde::{Deserialize, Serialize};
@@ -192,9 +195,33 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Which tokens of a prompt/completion row are targets.
     pub loss: LossOn,
+    /// What beside cross-entropy judges numbers among the targets.
+    #[serde(skip_serializing_if = "NumberLoss::is_none")]
+    pub number_loss: NumberLoss,
+    /// Soft targets: the Gaussian's share of the target, in (0, 1]; score: its factor.
+    #[serde(skip_serializing_if = "is_half")]
+    pub number_weight: f64,
+    /// Standard deviation of the Gaussian, or the unit of the score: dollars (`"30"`) or per cent
+    /// of the number (`"10%"`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub number_width: NumberWidth,
+    /// Which numbers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub number_tokens: NumberTokens,
     /// The date that a chat template may write; none: when the run began, if the template asks for
     /// it.
     pub template_date: Option<Moment>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Share of the Gaussian where nothing else is said.
+const HALF: f64 = 0.5;
+
+fn is_half(weight: &f64) -> bool {
+    *weight == HALF
 }
 
 impl Default for TrainConfig {
@@ -241,6 +268,10 @@ impl Default for TrainConfig {
             gradient_checkpointing: Checkpointing::default(),
             precision: Precision::default(),
             loss: LossOn::default(),
+            number_loss: NumberLoss::None,
+            number_weight: HALF,
+            number_width: NumberWidth::default(),
+            number_tokens: NumberTokens::First,
             template_date: None,
         }
     }
@@ -265,8 +296,18 @@ impl TrainConfig {
     /// `map`.
     pub fn dataset_options(&self) -> Result<DatasetOptions> {
         let columns = ColumnMap::new(&self.map)?;
-        let (max_length, loss) = (self.row_length(), self.loss);
-        Ok(DatasetOptions { max_length, loss, columns, ..DatasetOptions::default() })
+        let (max_length, loss, numbers) = (self.row_length(), self.loss, self.number_term());
+        Ok(DatasetOptions { max_length, loss, numbers, columns, ..DatasetOptions::default() })
+    }
+
+    fn number_term(&self) -> Option<NumberTerm> {
+        let term = NumberTerm {
+            loss: self.number_loss,
+            weight: self.number_weight,
+            width: self.number_width,
+            tokens: self.number_tokens,
+        };
+        (!self.number_loss.is_none()).then_some(term)
     }
 
     /// How rows become batches.

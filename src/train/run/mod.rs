@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::checkpoint::{self, CheckpointState, Due};
 use super::config::TrainConfig;
 use super::course::{Course, Stepped};
-use super::durable;
+use super::durable::{self, NamedBytes};
 use super::event::{EvalLine, Event, StepLine, Summary};
 use super::memory::RunPlan;
 use super::plan;
@@ -35,6 +35,8 @@ pub struct Run {
     /// Whether ranks were compared since it began.
     compared: bool,
     notes: Vec<String>,
+    /// What goes into an adapter's folder beside its two files.
+    beside: Vec<NamedBytes>,
 }
 
 /// What to do where there is a run already.
@@ -139,8 +141,13 @@ impl Run {
             (data, order)
         });
         state.due.evaluation &= held_out.is_some();
-        let (out, over, compared) = (out.to_path_buf(), false, false);
-        Ok(Run { course, out, dir, held_out, state, over, compared, notes })
+        let (out, over, compared, beside) = (out.to_path_buf(), false, false, Vec::new());
+        Ok(Run { course, out, dir, held_out, state, over, compared, notes, beside })
+    }
+
+    /// Files, by name, that each folder with an adapter is to hold beside the adapter's own.
+    pub fn keep_beside(&mut self, files: Vec<(String, Vec<u8>)>) {
+        self.beside = files;
     }
 
     /// Things the user should hear before the first step: about the run that was resumed, and
@@ -299,7 +306,8 @@ impl Run {
             state.metrics_bytes = dir.metrics.sync()?;
             let (adapter, moments) = self.course.trainer.snapshot().await?;
             let mut files = adapter_files(&adapter, &self.course.note())?;
-            durable::write_dir(&self.out.join("adapter"), &files)?;
+            let whole = [files.as_slice(), &self.beside].concat();
+            durable::write_dir(&self.out.join("adapter"), &whole)?;
             files.push(optimizer_file(moments)?);
             checkpoint::write(&self.out, &state, &files)?;
             if let Some(keep) = self.course.config.save_total_limit {
@@ -316,7 +324,8 @@ impl Run {
         let path = self.out.join(folder);
         if self.dir.is_some() {
             let adapter = self.model().adapter()?.to_file(self.model().gpu()).await?;
-            durable::write_dir(&path, &adapter_files(&adapter, &self.course.note())?)?;
+            let files = adapter_files(&adapter, &self.course.note())?;
+            durable::write_dir(&path, &[files, self.beside.clone()].concat())?;
         }
         Ok(path)
     }

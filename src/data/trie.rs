@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::prompt::PREFIX;
-use crate::format::{Special, Tokenizer};
+use super::Encode;
 use crate::{Error, Result};
+
+/// How the answer to a question for a price begins.
+pub const PREFIX: &str = "Price is $";
 
 /// The largest price that has a path: the course's prices end at $999.49.
 pub const LARGEST: u32 = 999;
@@ -18,22 +20,22 @@ pub struct PriceTrie {
 
 /// A place on the way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// The price that may end here.
-    pub(super) price: Option<u32>,
+    pub(crate) price: Option<u32>,
     /// Token to node.
-    pub(super) children: BTreeMap<u32, usize>,
+    pub(crate) children: BTreeMap<u32, usize>,
 }
 
 impl PriceTrie {
     /// Reads the paths off a tokenizer: what `Price is $189` has behind `Price is $`.
     ///
     /// **Errors** [`Error::Unsupported`] if a tokenizer joins the dollar sign and the digits.
-    pub fn new(tokenizer: &Tokenizer) -> Result<PriceTrie> {
-        PriceTrie::spelled(|text| tokenizer.encode(text, Special::Without))
+    pub fn new(tokenizer: &(impl Encode + ?Sized)) -> Result<PriceTrie> {
+        PriceTrie::spelled(|text| tokenizer.encode_inside(text))
     }
 
-    fn spelled(encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<PriceTrie> {
+    pub(super) fn spelled(encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<PriceTrie> {
         let prefix = encode(PREFIX)?;
         let mut trie = PriceTrie { nodes: vec![Node::default()] };
         for price in 0..=LARGEST {
@@ -65,7 +67,7 @@ impl PriceTrie {
         Ok(trie)
     }
 
-    pub(super) fn node(&self, index: usize) -> &Node {
+    pub(crate) fn node(&self, index: usize) -> &Node {
         &self.nodes[index]
     }
 
@@ -79,7 +81,7 @@ impl PriceTrie {
     }
 
     /// Whether some child of a node has children.
-    pub(super) fn leads_on(&self, at: usize) -> bool {
+    pub(crate) fn leads_on(&self, at: usize) -> bool {
         let mut children = self.nodes[at].children.values();
         children.any(|&child| !self.nodes[child].children.is_empty())
     }
