@@ -62,7 +62,9 @@ impl Batch {
             let (start, from) = (batch.ids.len(), batch.targets.len());
             batch.push(i, &row.ids, predicted);
             if let Some(numbers) = dataset.numbers() {
-                numbers.mark(&mut batch, &row.ids, start, from);
+                let place = |target: &Target| target.row as usize + 1 - start;
+                let places: Vec<usize> = batch.targets[from..].iter().map(place).collect();
+                numbers.mark(&mut batch.soft, &row.ids, &places, from);
             }
         }
         match batch.ids.is_empty() {

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Encode;
-use super::batch::Batch;
 use super::trie::{PREFIX, PriceTrie};
 use crate::{Error, Result};
 
@@ -211,12 +210,9 @@ impl Numbers {
         self.trie.node(0).children.contains_key(&id)
     }
 
-    /// Adds the rows of a batch's targets from `from` on: those of the sequence `ids`, which begins
-    /// at row `start` of the batch.
-    pub(super) fn mark(&self, batch: &mut Batch, ids: &[u32], start: usize, from: usize) {
-        let place = |target: usize| batch.targets[target].row as usize + 1 - start;
-        let places: Vec<usize> = (from..batch.targets.len()).map(place).collect();
-        let mut soft = std::mem::take(&mut batch.soft);
+    /// Adds the rows of a sequence: `ids`, of which those at `places` are targets, number `from` and
+    /// following of their batch.
+    pub(super) fn mark(&self, soft: &mut SoftTargets, ids: &[u32], places: &[usize], from: usize) {
         soft.ranked = self.term.loss == NumberLoss::Crps;
         let mut i = 0;
         while i < places.len() {
@@ -225,19 +221,14 @@ impl Numbers {
             let run = places[i..].windows(2).take_while(|w| w[1] == w[0] + 1).count() + 1;
             let alone = !self.is_digits(ids[before]) && !self.points.contains(&ids[before]);
             let wanted = begins || self.term.tokens == NumberTokens::All && alone;
-            let found = self.at(ids, first, first + run).filter(|_| wanted);
-            i += found.as_ref().map_or(1, |found| found.nodes.len() - 1);
-            if let Some(found) = found {
-                self.add(
-                    &mut soft,
-                    &found,
-                    ids,
-                    from + i + 1 - found.nodes.len(),
-                    places.len() + from,
-                );
+            match self.at(ids, first, first + run).filter(|_| wanted) {
+                Some(found) => {
+                    self.add(soft, &found, ids, (from + i, from + places.len()));
+                    i += found.nodes.len() - 1;
+                }
+                None => i += 1,
             }
         }
-        batch.soft = soft;
     }
 
     /// Adds the rows of a number whose first token is target `target` of `targets`.
@@ -246,8 +237,7 @@ impl Numbers {
         soft: &mut SoftTargets,
         found: &Found,
         ids: &[u32],
-        target: usize,
-        targets: usize,
+        (target, targets): (usize, usize),
     ) {
         let Found { first, nodes, value } = found;
         let width = self.term.width.of(*value);
@@ -316,7 +306,7 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Dataset, DatasetOptions};
+    use crate::data::{Batch, Dataset, DatasetOptions};
 
     /// Every byte a token, or every number one.
     struct Letters {

@@ -3,6 +3,7 @@
 mod args;
 mod fitted;
 mod known;
+mod names;
 mod pictures;
 mod predictions;
 mod report;

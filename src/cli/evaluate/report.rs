@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::EvaluateArgs;
 use super::known::Known;
+use super::names::{capital, title};
 use super::pictures::{Bar, Leaderboard, Line, Points, Running, Scatter, Sheet};
 use super::predictions::Prediction;
 use crate::cli::charts::{self, Page};
@@ -225,21 +226,6 @@ impl Report {
     }
 }
 
-fn title(name: &str) -> &str {
-    match name {
-        "fine_tuned" => "fine-tuned",
-        "base" => "base model",
-        "constant_mean" => "constant: mean",
-        "constant_median" => "constant: median",
-        "category_median" => "median of the category",
-        "bag_of_words" => "2,000 words + linear regression",
-        "tfidf_ridge" => "TF-IDF + ridge",
-        "neighbours" => "median of the nearest products",
-        "blend" => "blend of model, neighbours and words",
-        other => other,
-    }
-}
-
 fn scatter(
     outcome: &Outcome,
     name: &str,
@@ -253,11 +239,6 @@ fn scatter(
         points: Points(all.iter().map(point).collect()),
         largest,
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |c| c.to_uppercase().chain(chars).collect())
 }
 
 /// All charts of a report.

@@ -22,7 +22,7 @@ use crate::format::PendingFile;
 use crate::format::{Special, Tokenizer};
 use crate::pricer::columns::Columns;
 use crate::pricer::metrics::median;
-use crate::pricer::neighbours::{INDEX_FILE, Known, NeighbourIndex};
+use crate::pricer::neighbours::NeighbourIndex;
 use crate::pricer::product::Product;
 use crate::pricer::prompt::{self, Spelling};
 use crate::random::{Fnv, shuffle, stream};
@@ -303,7 +303,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     }
 
     let index = match args.neighbours.wanted() {
-        true => Some(known(args, &judge.columns, &rows, &tokenizer)?),
+        true => Some(neighbours::index(args, &judge.columns, &rows, &tokenizer)?),
         false => None,
     };
 
@@ -377,15 +377,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         file.file().write_all(rest.as_bytes()).map_err(Error::io(path))?;
         file.commit()?;
     }
-    let index_path = args.out.join(INDEX_FILE);
-    match &index_bytes {
-        Some(bytes) => charts::write(&index_path, bytes)?,
-        // One of other rows would be taken for theirs.
-        None if index_path.exists() => {
-            std::fs::remove_file(&index_path).map_err(Error::io(&index_path))?;
-        }
-        None => {}
-    }
+    neighbours::write(&args.out, index_bytes.as_deref())?;
     charts::write(&args.out.join("report.html"), html.as_bytes())?;
     charts::write(&args.out.join("report.png"), &png)?;
     charts::write(&args.out.join("prepare.json"), format!("{summary:#}\n").as_bytes())?;
@@ -403,42 +395,9 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         args.out.display()
     ))?;
     match &index {
-        Some(index) => printer.line(format!(
-            "each with up to {} of {} training products in its prompt; rows have up to {longest_row} tokens \
-             (--max-length of train), and {INDEX_FILE} goes with the adapter",
-            index.settings().neighbours,
-            index.known().len(),
-        )),
+        Some(index) => printer.line(neighbours::told(index)),
         None => Ok(()),
     }
-}
-
-/// The index of the rows that are trained on.
-fn known(
-    args: &PrepareArgs,
-    columns: &Columns,
-    rows: &[u8],
-    tokenizer: &Tokenizer,
-) -> Result<NeighbourIndex> {
-    let mut own = Vec::new();
-    let mut at = 0;
-    if !args.neighbours.elsewhere() {
-        for_each_record(&args.input, |line, record| {
-            let trained_on = rows.get(at) == Some(&0);
-            at += 1;
-            if trained_on {
-                let changed =
-                    |why| Error::format(args.input.display(), format!("line or row {line}"), why);
-                let (product, _) = columns.product(&record).map_err(changed)?;
-                let product = product.cleaned(args.keep_part_numbers);
-                let (text, _) = prompt::cut(tokenizer, &product.summary(), args.cutoff)?;
-                own.push(Known { text, price: product.price });
-            }
-            Ok(())
-        })?;
-    }
-    let how = (args.cutoff, args.keep_part_numbers);
-    args.neighbours.index(own, tokenizer, columns, how)
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Neighbours of the rows that `prepare` writes: where the known prices come from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
+use super::PrepareArgs;
 use crate::Error;
+use crate::cli::charts;
 use crate::data::{Record, for_each_record};
 use crate::format::Tokenizer;
 use crate::pricer::columns::Columns;
 use crate::pricer::dollars::dollars;
-use crate::pricer::neighbours::{Known, NeighbourIndex, NeighbourSettings};
+use crate::pricer::neighbours::{INDEX_FILE, Known, NeighbourIndex, NeighbourSettings};
 use crate::pricer::prompt;
 
 /// The flags of neighbours.
@@ -34,11 +36,6 @@ impl NeighbourArgs {
         self.neighbours > 0
     }
 
-    /// Whether the training products are in another file.
-    pub(super) fn elsewhere(&self) -> bool {
-        self.from.is_some()
-    }
-
     pub(super) fn check(&self) -> crate::Result<()> {
         match self.wanted() && self.neighbour_tokens == 0 {
             true => Err(Error::invalid("--neighbour-tokens", "0 leaves no price; 16 is usual")),
@@ -47,7 +44,7 @@ impl NeighbourArgs {
     }
 
     /// The index of the training products, `own` those of IN.
-    pub(super) fn index(
+    fn index(
         &self,
         own: Vec<Known>,
         tokenizer: &Tokenizer,
@@ -103,4 +100,53 @@ fn prepared(record: &Record) -> Option<Result<(String, f64), String>> {
     let summary = prompt::summary_of(text("prompt")?)?;
     let price = dollars(text("completion")?).map_err(|why| format!("completion: {why}"));
     Some(price.map(|price| (summary.to_owned(), price)))
+}
+
+/// The index of the rows that are trained on, `rows` the splits of those of IN.
+pub(super) fn index(
+    args: &PrepareArgs,
+    columns: &Columns,
+    rows: &[u8],
+    tokenizer: &Tokenizer,
+) -> Result<NeighbourIndex> {
+    let mut own = Vec::new();
+    let mut at = 0;
+    if args.neighbours.from.is_none() {
+        for_each_record(&args.input, |line, record| {
+            let trained_on = rows.get(at) == Some(&0);
+            at += 1;
+            if trained_on {
+                let changed =
+                    |why| Error::format(args.input.display(), format!("line or row {line}"), why);
+                let (product, _) = columns.product(&record).map_err(changed)?;
+                let product = product.cleaned(args.keep_part_numbers);
+                let (text, _) = prompt::cut(tokenizer, &product.summary(), args.cutoff)?;
+                own.push(Known { text, price: product.price });
+            }
+            Ok(())
+        })?;
+    }
+    let how = (args.cutoff, args.keep_part_numbers);
+    args.neighbours.index(own, tokenizer, columns, how)
+}
+
+/// Writes an index beside the rows, or removes one of other rows, which would be taken for theirs.
+pub(super) fn write(out: &Path, bytes: Option<&[u8]>) -> Result<()> {
+    let path = out.join(INDEX_FILE);
+    match bytes {
+        Some(bytes) => charts::write(&path, bytes),
+        None if path.exists() => Ok(std::fs::remove_file(&path).map_err(Error::io(&path))?),
+        None => Ok(()),
+    }
+}
+
+/// For people.
+pub(super) fn told(index: &NeighbourIndex) -> String {
+    format!(
+        "each with up to {} of {} training products in its prompt; rows have up to {} tokens (--max-length of train), \
+         and {INDEX_FILE} goes with the adapter",
+        index.settings().neighbours,
+        index.known().len(),
+        index.settings().longest_row
+    )
 }
