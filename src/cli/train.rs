@@ -177,14 +177,13 @@ fn begin(session: &Session, run: &Run) -> Result<()> {
 }
 
 /// Whether the user or the cluster has asked for an end: by Ctrl-C, by SIGTERM, or by SIGUSR1, which
-/// launchers pass on. A second Ctrl-C or SIGTERM ends the process at once.
+/// launchers pass on. A second Ctrl-C ends the process at once.
 fn interruptions() -> Arc<AtomicBool> {
     let asked = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // They fail only where the system does not know the signal.
-        let _ = flag::register_conditional_shutdown(signal, 1, asked.clone());
-        let _ = flag::register(signal, asked.clone());
-    }
+    // They fail only where the system does not know the signal.
+    let _ = flag::register_conditional_shutdown(SIGINT, 1, asked.clone());
+    let _ = flag::register(SIGINT, asked.clone());
+    let _ = flag::register(SIGTERM, asked.clone());
     #[cfg(unix)]
     let _ = flag::register(signal_hook::consts::SIGUSR1, asked.clone());
     asked

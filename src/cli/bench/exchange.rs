@@ -58,8 +58,10 @@ pub(super) async fn run(session: &Session, args: &ExchangeArgs) -> Result<()> {
     })?;
     let gpu = session.gpu(Inspect::default(), None).await?;
     let tensor = gpu.tensor("gradients", &[values.len()], Elem::F32)?;
-    let mut read = || Ok(drop(pollster::block_on(gpu.read(&tensor))?));
-    let read_back = seconds(session, times, &mut read)?;
+    let read_back = seconds(session, times, || {
+        pollster::block_on(gpu.read(&tensor))?;
+        Ok(())
+    })?;
     let upload = seconds(session, times, || {
         gpu.write(&tensor, &values)?;
         Ok(gpu.flush("upload")?)
