@@ -68,13 +68,29 @@ fn crps(
     }
     squares = wg_sum(squares, lane);
     let total = wg_sum(own, lane);
+    // The entry of the largest P: against its slope the others are measured, so that nothing cancels
+    // where P is nearly 1 there.
+    var place = -3.4028234e38;
+    for (var e = begin; e < finish; e++) {
+        if logits[row + entries[e].x] == most { place = max(place, -f32(e - ranges[l])); }
+    }
+    let top = ranges[l] + u32(-max(wg_max(place, lane), -1e6));
     // dloss/dP[e] = 2 · the sum of F - H from e on; its mean under P is taken off.
     let ahead = total - before(own, lane);
     var rest = ahead;
     gap = first;
+    var slope = 0.0;
+    for (var e = begin; e < finish; e++) {
+        if e == top { slope = rest; }
+        gap += gradient[e] - bitcast<f32>(entries[e].y);
+        rest -= gap;
+    }
+    slope = wg_sum(slope, lane);
+    rest = ahead;
+    gap = first;
     var mean = 0.0;
     for (var e = begin; e < finish; e++) {
-        mean += gradient[e] * 2.0 * rest;
+        mean += gradient[e] * select(2.0 * (rest - slope), 0.0, e == top);
         gap += gradient[e] - bitcast<f32>(entries[e].y);
         rest -= gap;
     }
@@ -84,7 +100,7 @@ fn crps(
     let factor = weights[l] * p.scale;
     for (var e = begin; e < finish; e++) {
         let share = gradient[e];
-        gradient[e] = factor * share * (2.0 * rest - mean);
+        gradient[e] = factor * share * (select(2.0 * (rest - slope), 0.0, e == top) - mean);
         gap += share - bitcast<f32>(entries[e].y);
         rest -= gap;
     }

@@ -142,7 +142,8 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     Ok(())
 }
 
-/// The blend whose weights lie beside the adapter; what it weighs is fitted on the index's products.
+/// The blend whose weights lie beside the adapter; what it weighs is fitted on the index's
+/// products.
 fn blend(
     printer: &Printer,
     pricing: &Pricing,

@@ -124,8 +124,8 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     result
 }
 
-/// The index of neighbours beside the training rows, and the note that the adapter needs it: they go
-/// with the adapter. Rows with neighbours are longer than a preset foresees; none is cut.
+/// The index of neighbours beside the training rows, and the note that the adapter needs it: they
+/// go with the adapter. Rows with neighbours are longer than a preset foresees; none is cut.
 fn neighbours(
     session: &Session,
     args: &TrainArgs,

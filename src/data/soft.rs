@@ -210,8 +210,8 @@ impl Numbers {
         self.trie.node(0).children.contains_key(&id)
     }
 
-    /// Adds the rows of a sequence: `ids`, of which those at `places` are targets, number `from` and
-    /// following of their batch.
+    /// Adds the rows of a sequence: `ids`, of which those at `places` are targets, number `from`
+    /// and following of their batch.
     pub(super) fn mark(&self, soft: &mut SoftTargets, ids: &[u32], places: &[usize], from: usize) {
         soft.ranked = self.term.loss == NumberLoss::Crps;
         let mut i = 0;

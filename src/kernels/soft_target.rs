@@ -68,8 +68,8 @@ fn sizes(logits: &Tensor, scale: f32) -> Vec<u8> {
 /// entries have loss 0. In each row `Σ q = 1`.
 ///
 /// **Shapes** `logits (L, V)`, `labels (L)` words, `gradient (E)`, `loss (L)`; rows as in
-/// [`Entries`]. **Errors** [`Shape`](crate::Error::Shape). **Source** Szegedy et al. 2016, sec. 7, where q
-/// is uniform. **Twin** [`reference::soft_target`].
+/// [`Entries`]. **Errors** [`Shape`](crate::Error::Shape). **Source** Szegedy et al. 2016, sec. 7,
+/// where q is uniform. **Twin** [`reference::soft_target`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct SoftTarget<'a> {
@@ -150,8 +150,8 @@ impl Op for Crps<'_> {
 /// Adds what a loss of [`Entries`] found to cross-entropy's gradient and loss:
 /// `logits[l, token] += gradient[e]`, `nll += loss`.
 ///
-/// **Shapes** those of [`SoftTarget`], `nll (L)`. **Errors** [`Shape`](crate::Error::Shape). **Source**
-/// addition. **Twin** [`reference::add_entries`].
+/// **Shapes** those of [`SoftTarget`], `nll (L)`. **Errors** [`Shape`](crate::Error::Shape).
+/// **Source** addition. **Twin** [`reference::add_entries`].
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the formula above names every field")]
 pub struct AddEntries<'a> {

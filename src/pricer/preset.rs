@@ -33,8 +33,8 @@ fn course() -> TrainConfig {
 /// The settings of a preset; `None` for a name that is none.
 ///
 /// `pricer-lite`, `pricer-full`: the course's (week 7, days 3 and 4: values in which the copies of
-/// its notebooks agree). `pricer`: ours, for small models and rows with neighbours, with soft targets
-/// around the price. `pricer-demo`: short rows and a small model, for minutes on two cores
+/// its notebooks agree). `pricer`: ours, for small models and rows with neighbours, with soft
+/// targets around the price. `pricer-demo`: short rows and a small model, for minutes on two cores
 /// without a GPU.
 pub fn preset(name: &str) -> Option<TrainConfig> {
     let config = match name {

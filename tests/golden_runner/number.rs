@@ -76,13 +76,14 @@ pub fn cases(set: &Set) -> Outcome<Vec<Case>> {
                     [Shard { first: 0, matrix: Matrix::dense(v, d, Dense::F32, w, table) }];
                 let labels: Vec<u32> = batch.targets.iter().map(|target| target.label).collect();
                 let (nll, dh) = (gpu.zeros("nll", &[l])?, gpu.zeros("dh", &[l, d])?);
+                let mut kept = None;
                 let loss = HeadLoss {
                     h: &gpu.upload("h", &[l, d], &hidden)?,
                     labels: &gpu.upload_words("labels", &[l], &labels)?,
                     logits: &gpu.zeros("logits", &[64, v])?,
                     nll: &nll,
                     gradient: Some((1.0 / l as f32, &dh)),
-                    soft: Some(SoftRows::holding(&mut None, gpu, &batch)?),
+                    soft: Some(SoftRows::holding(&mut kept, gpu, &batch)?),
                     half: false,
                 };
                 let mut rec = gpu.recorder("golden");

@@ -78,10 +78,11 @@ fn add_entries(gpu: &Gpu, sizes: &[usize], check: Check) -> Result<(), String> {
     let r = Rows::new(gpu, [sizes[0], sizes[1], sizes[2]]);
     let (gradient, loss) =
         (random(gpu, "found", r.gradient.dims()), random(gpu, "more", &[sizes[0]]));
-    let nll = random(gpu, "nll", &[sizes[0]]);
+    let (nll, zero) = (random(gpu, "nll", &[sizes[0]]), random(gpu, "zero", &[sizes[0]]));
     let (rows, logits) = (r.entries(), &r.logits);
     let op = AddEntries { rows, gradient: &gradient, loss: &loss, logits, nll: &nll };
-    check(&op, &[&AddEntries { loss: &nll, nll: &loss, ..op }])
+    let other = random(gpu, "other", r.gradient.dims());
+    check(&op, &[&AddEntries { gradient: &other, ..op }, &AddEntries { loss: &zero, ..op }])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -18,8 +18,8 @@ pub(in crate::cli) struct EvaluateArgs {
     /// Training rows: the baselines are fitted on them.
     #[arg(long, value_name = "FILE")]
     pub(super) train_data: Option<PathBuf>,
-    /// Validation rows: the blend's weights and the interval's temperature are fitted on them and kept
-    /// beside the adapter.
+    /// Validation rows: the blend's weights and the interval's temperature are fitted on them and
+    /// kept beside the adapter.
     #[arg(long, value_name = "FILE", requires = "adapter")]
     pub(super) validation_data: Option<PathBuf>,
     /// Only the first N test rows (the course: 200).

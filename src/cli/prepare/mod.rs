@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use self::neighbours::NeighbourArgs;
-use self::report::Row;
+use self::report::{Row, Spread};
 use super::charts::{self, Beside, Histogram};
 use super::session::Session;
 use crate::Error;
@@ -21,8 +21,7 @@ use crate::data::{Record, for_each_record};
 use crate::format::PendingFile;
 use crate::format::{Special, Tokenizer};
 use crate::pricer::columns::Columns;
-use crate::pricer::metrics::median;
-use crate::pricer::neighbours::NeighbourIndex;
+use crate::pricer::neighbours::{Known, NeighbourIndex};
 use crate::pricer::product::Product;
 use crate::pricer::prompt::{self, Spelling};
 use crate::random::{Fnv, shuffle, stream};
@@ -240,29 +239,6 @@ impl Writer<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct Spread {
-    mean: f64,
-    median: f64,
-    p90: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(values: &[f64]) -> Spread {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at =
-            |q: f64| sorted.get(((sorted.len() as f64 * q) as usize).min(sorted.len().max(1) - 1));
-        Spread {
-            mean: values.iter().sum::<f64>() / values.len().max(1) as f64,
-            median: median(values.iter().copied()),
-            p90: at(0.9).copied().unwrap_or(0.0),
-            max: sorted.last().copied().unwrap_or(0.0),
-        }
-    }
-}
-
 pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     let printer = &session.printer;
     let shares = shares(&args.split)?;
@@ -303,7 +279,7 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
     }
 
     let index = match args.neighbours.wanted() {
-        true => Some(neighbours::index(args, &judge.columns, &rows, &tokenizer)?),
+        true => Some(training_index(args, &judge.columns, &rows, &tokenizer)?),
         false => None,
     };
 
@@ -398,6 +374,34 @@ pub(super) async fn run(session: &Session, args: &PrepareArgs) -> Result<()> {
         Some(index) => printer.line(neighbours::told(index)),
         None => Ok(()),
     }
+}
+
+/// The index of the rows that are trained on, `rows` the splits of those of IN.
+fn training_index(
+    args: &PrepareArgs,
+    columns: &Columns,
+    rows: &[u8],
+    tokenizer: &Tokenizer,
+) -> Result<NeighbourIndex> {
+    let mut own = Vec::new();
+    let mut at = 0;
+    if args.neighbours.from.is_none() {
+        for_each_record(&args.input, |line, record| {
+            let trained_on = rows.get(at) == Some(&0);
+            at += 1;
+            if trained_on {
+                let changed =
+                    |why| Error::format(args.input.display(), format!("line or row {line}"), why);
+                let (product, _) = columns.product(&record).map_err(changed)?;
+                let product = product.cleaned(args.keep_part_numbers);
+                let (text, _) = prompt::cut(tokenizer, &product.summary(), args.cutoff)?;
+                own.push(Known { text, price: product.price });
+            }
+            Ok(())
+        })?;
+    }
+    let how = (args.cutoff, args.keep_part_numbers);
+    args.neighbours.index(own, tokenizer, columns, how)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use super::PrepareArgs;
 use crate::Error;
 use crate::cli::charts;
 use crate::data::{Record, for_each_record};
@@ -24,7 +23,7 @@ pub(super) struct NeighbourArgs {
     neighbours: usize,
     /// The training products (as IN, or prepared rows), where IN is not what is trained on.
     #[arg(long, value_name = "FILE", requires = "neighbours")]
-    from: Option<PathBuf>,
+    pub(super) from: Option<PathBuf>,
     /// Tokens of each neighbour's price and title.
     #[arg(long, value_name = "N", default_value_t = 16)]
     neighbour_tokens: usize,
@@ -44,7 +43,7 @@ impl NeighbourArgs {
     }
 
     /// The index of the training products, `own` those of IN.
-    fn index(
+    pub(super) fn index(
         &self,
         own: Vec<Known>,
         tokenizer: &Tokenizer,
@@ -100,34 +99,6 @@ fn prepared(record: &Record) -> Option<Result<(String, f64), String>> {
     let summary = prompt::summary_of(text("prompt")?)?;
     let price = dollars(text("completion")?).map_err(|why| format!("completion: {why}"));
     Some(price.map(|price| (summary.to_owned(), price)))
-}
-
-/// The index of the rows that are trained on, `rows` the splits of those of IN.
-pub(super) fn index(
-    args: &PrepareArgs,
-    columns: &Columns,
-    rows: &[u8],
-    tokenizer: &Tokenizer,
-) -> Result<NeighbourIndex> {
-    let mut own = Vec::new();
-    let mut at = 0;
-    if args.neighbours.from.is_none() {
-        for_each_record(&args.input, |line, record| {
-            let trained_on = rows.get(at) == Some(&0);
-            at += 1;
-            if trained_on {
-                let changed =
-                    |why| Error::format(args.input.display(), format!("line or row {line}"), why);
-                let (product, _) = columns.product(&record).map_err(changed)?;
-                let product = product.cleaned(args.keep_part_numbers);
-                let (text, _) = prompt::cut(tokenizer, &product.summary(), args.cutoff)?;
-                own.push(Known { text, price: product.price });
-            }
-            Ok(())
-        })?;
-    }
-    let how = (args.cutoff, args.keep_part_numbers);
-    args.neighbours.index(own, tokenizer, columns, how)
 }
 
 /// Writes an index beside the rows, or removes one of other rows, which would be taken for theirs.

@@ -4,6 +4,31 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::charts::{self, Histogram};
+use crate::pricer::metrics::median;
+
+/// How values spread.
+#[derive(Serialize)]
+pub(super) struct Spread {
+    mean: f64,
+    median: f64,
+    p90: f64,
+    max: f64,
+}
+
+impl Spread {
+    pub(super) fn of(values: &[f64]) -> Spread {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at =
+            |q: f64| sorted.get(((sorted.len() as f64 * q) as usize).min(sorted.len().max(1) - 1));
+        Spread {
+            mean: values.iter().sum::<f64>() / values.len().max(1) as f64,
+            median: median(values.iter().copied()),
+            p90: at(0.9).copied().unwrap_or(0.0),
+            max: sorted.last().copied().unwrap_or(0.0),
+        }
+    }
+}
 
 /// A row as it is written: the course's two columns.
 #[derive(Clone, Debug, Serialize)]
