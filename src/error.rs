@@ -111,13 +111,22 @@ pub enum Error {
         rows: String,
     },
     /// Reading or writing failed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", in_words(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+/// What the system says, without the number of what has a name.
+fn in_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "No such file or folder".into(),
+        std::io::ErrorKind::PermissionDenied => "Permission denied; check who owns it".into(),
+        _ => error.to_string(),
+    }
 }
 
 impl Error {

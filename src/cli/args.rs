@@ -48,7 +48,7 @@ pub(super) struct Inspect {
 pub(super) struct ModelArgs {
     /// A folder with config.json, safetensors and tokenizer.json, a .gguf file, or a Hugging Face
     /// name.
-    #[arg(long = "model", value_name = "MODEL")]
+    #[arg(short = 'm', long = "model", value_name = "MODEL")]
     pub(super) name: String,
     #[command(flatten)]
     how: Computation,

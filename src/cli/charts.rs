@@ -49,6 +49,16 @@ pub(super) fn png(picture: &impl Picture, size: (u32, u32)) -> Result<Vec<u8>> {
     Ok(encode_png(&pixels, size)?)
 }
 
+/// A path as a report shows it: as it was typed, or, where it says where a machine keeps things,
+/// its last part.
+pub(super) fn shown_path(text: &str) -> String {
+    let path = Path::new(text);
+    match path.file_name().filter(|_| path.is_absolute()) {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => text.to_owned(),
+    }
+}
+
 /// Replaces a file, whole or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write as _;
@@ -179,7 +189,11 @@ td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right}td:firs
 svg{width:100%;height:auto;display:block;margin:.6rem 0}pre{background:#f6f6f4;padding:.8rem;white-space:pre-wrap}\
 b.answer{color:#0a7d33}.note{color:#666;font-size:.9rem}figure{position:relative;margin:0}\
 #tip{position:fixed;display:none;background:#222;color:#fff;padding:.3rem .6rem;border-radius:.3rem;font-size:.85rem;\
-pointer-events:none;white-space:pre-line;max-width:24rem}.hit{fill:transparent}.hit:hover{fill:none;stroke:#222;stroke-width:2}";
+pointer-events:none;white-space:pre-line;max-width:24rem}.hit{fill:transparent}.hit:hover{fill:none;stroke:#222;stroke-width:2}\
+.wide,figure{overflow-x:auto}td{vertical-align:top}\
+@media(max-width:40rem){body{margin:1rem auto}svg{min-width:36rem}td,th{padding:.25rem .4rem}}\
+@media(prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}td,th{border-color:#3a3d42}pre{background:#22252a}\
+.note{color:#a0a4aa}b.answer{color:#58c77d}svg{filter:invert(.9) hue-rotate(180deg)}}";
 
 const SCRIPT: &str = "const tip=document.getElementById('tip');\
 document.addEventListener('mousemove',e=>{const t=e.target.dataset&&e.target.dataset.tip;\
@@ -191,7 +205,7 @@ impl Page {
         let title = escape(title);
         Page(format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><style>{STYLE}</style></head>\n\
+             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><style>{STYLE}</style></head>\n\
              <body><h1>{title}</h1>\n"
         ))
     }
@@ -226,12 +240,16 @@ impl Page {
         let cells = |tag: &str, cells: &mut dyn Iterator<Item = &str>| -> String {
             cells.map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect()
         };
-        let _ = writeln!(self.0, "<table><tr>{}</tr>", cells("th", &mut head.iter().copied()));
+        let _ = writeln!(
+            self.0,
+            "<div class=\"wide\"><table><tr>{}</tr>",
+            cells("th", &mut head.iter().copied())
+        );
         for row in rows {
             let _ =
                 writeln!(self.0, "<tr>{}</tr>", cells("td", &mut row.iter().map(String::as_str)));
         }
-        self.0 += "</table>\n";
+        self.0 += "</table></div>\n";
     }
 
     /// A prompt, and what is to be said behind it.

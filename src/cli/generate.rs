@@ -7,89 +7,36 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::ModelArgs;
+use super::asking::{AdapterArgs, Prompt, PromptArgs, SamplingArgs};
 use super::session::Session;
-use crate::Error;
-use crate::format::Special;
-use crate::generate::{
-    Finish, GenerateOptions, Generator, Sample, SamplerOptions, Timings, prompt_ids, prompt_notes,
-    samples,
-};
-use crate::model::Model;
+use crate::format::Tokenizer;
+use crate::generate::{Finish, Generator, PromptFormat, Sample, Timings, samples};
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
-    /// A PEFT folder, perhaps with a name in front; several may be given.
-    #[arg(long, value_name = "[NAME=]ADAPTER")]
-    adapter: Vec<String>,
-    /// The adapter to use by name, or `none`; the first otherwise.
-    #[arg(long = "use", value_name = "NAME")]
-    use_adapter: Option<String>,
-    /// The text to continue; `-` reads it from stdin.
-    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
+    #[command(flatten)]
+    adapters: AdapterArgs,
+    /// The text to answer or to continue, as the adapter was trained; `-` reads it from stdin.
+    #[arg(short, long, value_name = "TEXT|-", allow_hyphen_values = true)]
     prompt: String,
-    /// Tokens to generate, at most.
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    max_new_tokens: usize,
-    /// 0 takes the most probable token always.
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
-    temperature: f64,
-    /// Choose among the k most probable tokens.
-    #[arg(long, value_name = "K")]
-    top_k: Option<usize>,
-    /// Choose among the most probable tokens that reach this probability together.
-    #[arg(long, value_name = "P")]
-    top_p: Option<f64>,
-    /// Above 1, tokens of prompt and answer come again less often; 1.1 is usual.
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    repetition_penalty: f64,
+    #[command(flatten)]
+    taken: PromptArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// Answers to the one prompt, made in one batch.
     #[arg(long, value_name = "N", default_value_t = 1)]
     n: usize,
-    /// Seed of the choices.
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    seed: u64,
-    /// A text that ends the answer, special tokens as they are written; several may be given.
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,
 }
 
-/// `NAME=PATH`, or a path whose folder name is the name.
-fn named(text: &str) -> (String, &str) {
-    if let Some((name, path)) = text.split_once('=')
-        && !name.is_empty()
-        && !name.contains(['/', '\\'])
-    {
-        return (name.to_owned(), path);
-    }
-    let name = std::path::Path::new(text).file_name();
-    (name.map_or("default".into(), |n| n.to_string_lossy().into_owned()), text)
-}
-
-async fn adapters(session: &Session, model: &mut Model, args: &GenerateArgs) -> Result<()> {
-    let mut first = None;
-    for text in &args.adapter {
-        let (name, path) = named(text);
-        if model.adapter_names().any(|known| known == name) {
-            let why = format!("two adapters are called `{name}`; give names: --adapter NAME=PATH");
-            return Err(Error::invalid("--adapter", why).into());
-        }
-        session.attach(model, &name, path).await?;
-        first.get_or_insert(name);
-    }
-    match args.use_adapter.as_deref() {
-        Some("none") => model.set_adapter(None)?,
-        Some(name) => model.set_adapter(Some(name))?,
-        None => model.set_adapter(first.as_deref())?,
-    }
-    Ok(())
-}
-
 pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
+    let printer = &session.printer;
+    let mut options = args.sampling.options(0)?;
+    let note = args.adapters.note()?;
     let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
-    let prompt = match args.prompt.as_str() {
+    let text = match args.prompt.as_str() {
         "-" => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).context("reading the prompt from stdin")?;
@@ -97,27 +44,14 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
         }
         text => text.to_owned(),
     };
-    let positions = tokenizer.encode(&prompt, Special::With)?.len().max(1);
-    let positions = positions.saturating_add(args.max_new_tokens);
+    let prompt = args.taken.prompt(printer, &tokenizer, note.as_ref(), text)?;
+    options.max_new_tokens = args.sampling.max_new_tokens(prompt.length(), &files.config);
+    options.end_tokens = prompt.end_tokens();
+    let positions = prompt.length().saturating_add(options.max_new_tokens);
     let gpu = session.gpu(args.model.inspect, None).await?;
     let mut model = session.model(&gpu, &files, &args.model, positions).await?;
-    adapters(session, &mut model, args).await?;
-    for note in prompt_notes(&model, &tokenizer, &prompt)? {
-        session.printer.note(note);
-    }
-    let options = GenerateOptions {
-        max_new_tokens: args.max_new_tokens,
-        sampler: SamplerOptions {
-            temperature: args.temperature,
-            top_k: args.top_k,
-            top_p: args.top_p,
-            repetition_penalty: args.repetition_penalty,
-            seed: args.seed,
-        },
-        stop: args.stop.clone(),
-        end_tokens: Vec::new(),
-    };
-    let ids = prompt_ids(&model, &tokenizer, &prompt)?;
+    args.adapters.attach(session, &mut model).await?;
+    let ids = prompt.ids(printer, &model, &tokenizer)?;
     let (answers, timings) = match args.n {
         1 => {
             let generator = Generator::from_ids(&model, &tokenizer, ids.clone(), options)?;
@@ -126,25 +60,48 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
         n => {
             let (answers, timings) = samples(&model, &tokenizer, &ids, &options, n).await?;
             for answer in &answers {
-                session.printer.line(&answer.text)?;
+                printer.line(&answer.text)?;
             }
             (answers, timings)
         }
     };
     for (i, answer) in answers.iter().enumerate() {
-        session.printer.object(&json!({
+        printer.object(&json!({
             "sample": i,
             "text": answer.text,
             "tokens": answer.ids.len(),
             "ids": answer.ids,
             "finish": answer.finish.name(),
             "prompt_tokens": ids.len(),
+            "prompt_format": prompt.format_name(),
             "prefill_seconds": timings.prefill_seconds,
             "decode_tokens_per_second": timings.decode_tokens_per_second(),
         }))?;
     }
+    if answers.iter().all(|answer| answer.text.trim().is_empty()) {
+        printer.warn(nothing_came(&answers, &prompt, &tokenizer));
+    }
     session.finish_profile(&gpu, args.model.inspect);
     Ok(())
+}
+
+/// Why there is no text, and what to try.
+fn nothing_came(answers: &[Sample], prompt: &Prompt, tokenizer: &Tokenizer) -> String {
+    let why = match answers.first().map(|answer| answer.finish) {
+        Some(Finish::Eos) => "the model ended its answer at once",
+        Some(Finish::Stop) => "a stop text came at once",
+        _ => "only tokens without text came",
+    };
+    let advice = match prompt.format {
+        PromptFormat::Text if tokenizer.chat_template_text().is_some() => {
+            "the prompt was taken as a text that goes on; the model has a chat template: leave out --raw, or give --system"
+        }
+        PromptFormat::Text => "give the prompt as in training, to the last space",
+        PromptFormat::Chat => {
+            "the prompt was taken as a user's message; --raw takes it as a text that goes on"
+        }
+    };
+    format!("nothing came: {why}; {advice}")
 }
 
 /// One answer, shown as it comes.
@@ -160,16 +117,4 @@ async fn streamed(
     session.printer.text("\n")?;
     let finish = generator.finish().unwrap_or(Finish::Length);
     Ok((vec![Sample { text, ids: generator.ids().to_vec(), finish }], generator.timings()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::named;
-
-    #[test]
-    fn adapters_have_names() {
-        assert_eq!(named("x=a/b"), ("x".into(), "a/b"));
-        assert_eq!(named("runs/a=b/adapter"), ("adapter".into(), "runs/a=b/adapter"));
-        assert_eq!(named("=x"), ("=x".into(), "=x"));
-    }
 }

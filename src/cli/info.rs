@@ -10,6 +10,9 @@ use super::session::Session;
 use crate::gpu::{AdapterReport, Caps, Gpu, adapters};
 use crate::kernels;
 
+const SLOW: &str = "software driver: slow. It computes on the processor; with a GPU and its driver everything here is \
+                    many times faster";
+
 pub(super) async fn run(session: &Session) -> Result<()> {
     let found = adapters().await;
     // Fails with the hint if there is none, or none of that name.
@@ -32,6 +35,14 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         None => "memory unknown".into(),
     };
     printer.line(format!("\ndevice: {} ({caps}), {memory}", caps.adapter.name))?;
+    if caps.software {
+        printer.line(SLOW)?;
+    }
+    let count = variants.len();
+    if !printer.is_verbose() {
+        let from = caps.origin();
+        return printer.line(format!("kernel variants: {count}, {from}; -v lists them"));
+    }
     printer.line(format!("\nkernel variants ({})", caps.origin()))?;
     for (context, body) in &measured {
         printer.line(format!("  measured: {context}: {body}"))?;

@@ -7,21 +7,24 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::ModelArgs;
+use super::asking::PromptArgs;
 use super::session::Session;
 use crate::Error;
-use crate::format::{DType, Special, TensorData, write_safetensors};
-use crate::generate::{bos_note, prompt_ids, top};
+use crate::format::{DType, Special, TensorData, TrainingNote, write_safetensors};
+use crate::generate::{PromptFormat, bos_note, prompt_ids, top};
 use crate::model::Pass;
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("input").required(true))]
 pub(super) struct LogitsArgs {
-    /// A PEFT folder.
+    /// A PEFT folder, or a run's.
     #[arg(long)]
     adapter: Option<String>,
-    /// The text.
-    #[arg(long, value_name = "TEXT", group = "input", allow_hyphen_values = true)]
+    /// The text, or the message, as the adapter was trained.
+    #[arg(short, long, value_name = "TEXT", group = "input", allow_hyphen_values = true)]
     prompt: Option<String>,
+    #[command(flatten)]
+    taken: PromptArgs,
     /// Token ids with commas, taken as they are.
     #[arg(long, value_name = "1,2,3", group = "input", value_delimiter = ',')]
     ids: Option<Vec<u32>>,
@@ -48,20 +51,23 @@ pub(super) async fn run(session: &Session, args: &LogitsArgs) -> Result<()> {
         Some(_) => files.tokenizer().ok(),
         None => Some(files.tokenizer()?),
     };
-    let encoded = match (&args.ids, &args.prompt, &tokenizer) {
-        (Some(ids), ..) => ids.clone(),
-        (None, Some(prompt), Some(tokenizer)) => tokenizer.encode(prompt, Special::With)?,
-        _ => Vec::new(),
-    };
+    let note = args.adapter.as_deref().map(TrainingNote::load).transpose()?.flatten();
+    let (mut encoded, mut is_text) = (args.ids.clone().unwrap_or_default(), false);
+    if let (Some(text), Some(tokenizer)) = (&args.prompt, &tokenizer) {
+        let prompt = args.taken.prompt(&session.printer, tokenizer, note.as_ref(), text.clone())?;
+        is_text = prompt.format == PromptFormat::Text;
+        encoded = match prompt.chat_ids() {
+            Some(ids) => ids.to_vec(),
+            None => tokenizer.encode(text, Special::With)?,
+        };
+    }
     let gpu = session.gpu(args.model.inspect, None).await?;
     let positions = encoded.len().max(1);
     let mut model = session.model(&gpu, &files, &args.model, positions).await?;
     if let Some(adapter) = &args.adapter {
         session.attach(&mut model, "adapter", adapter).await?;
     }
-    if args.prompt.is_some()
-        && let Some(note) = tokenizer.as_ref().and_then(|t| bos_note(t, &encoded))
-    {
+    if is_text && let Some(note) = tokenizer.as_ref().and_then(|t| bos_note(t, &encoded)) {
         session.printer.note(note);
     }
     // As the tokenizer makes them, what it puts behind a text included.

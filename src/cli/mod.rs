@@ -4,9 +4,11 @@
 
 mod adapters;
 mod args;
+mod asking;
 mod bench;
 mod beside;
 mod charts;
+mod chat;
 mod doctor;
 mod evaluate;
 mod export;
@@ -15,9 +17,11 @@ mod flags;
 mod generate;
 mod info;
 mod logits;
+mod manual;
 mod merge;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod near;
 mod plan;
 mod plot;
 mod predict;
@@ -25,15 +29,19 @@ mod prepare;
 mod printer;
 mod ranks;
 mod rows;
+mod samples;
 mod session;
 mod settings;
 mod shaders;
+mod spelling;
 mod train;
+mod yaml;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use args::Global;
 use ranks::{Interrupted, Launch};
@@ -57,8 +65,10 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Show what a training run would take on the device, from the configuration alone.
     Plan(Box<plan::PlanArgs>),
-    /// Continue a prompt.
+    /// Answer or continue a prompt, as the adapter was trained.
     Generate(generate::GenerateArgs),
+    /// Talk with a model: lines of a terminal or a pipe.
+    Chat(chat::ChatArgs),
     /// Show the logits behind a prompt.
     Logits(logits::LogitsArgs),
     /// Merge an adapter into the original 16-bit weights: a Hugging Face folder.
@@ -71,7 +81,7 @@ enum Command {
     Plot(plot::PlotArgs),
     /// Make training, validation and test rows of products with prices.
     Prepare(prepare::PrepareArgs),
-    /// Judge a price model on products whose price is known.
+    /// Judge a model on rows that it was not trained on.
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Say what a product costs.
     Predict(predict::PredictArgs),
@@ -79,6 +89,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Judge this adapter: whether its numbers are right, and how near it comes to its ceilings.
     Doctor(doctor::DoctorArgs),
+    /// Write completions for a shell to stdout.
+    Completions(manual::CompletionsArgs),
+    /// Write the manual's pages.
+    Man(manual::ManArgs),
     /// Write the text of every kernel variant, for shader checks.
     #[command(hide = true)]
     Shaders(shaders::ShadersArgs),
@@ -86,11 +100,23 @@ enum Command {
 
 /// Parses the command line, runs it, and says how it went: 0 done, 1 failed, 2 usage.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    #[cfg(target_os = "linux")]
+    without_a_display();
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results; nobody may be reading them.
-            let _ = error.print();
+            let _ = match error.kind() {
+                ErrorKind::ValueValidation => {
+                    let text = error.render().to_string();
+                    let text = text.replace(
+                        "invalid digit found in string",
+                        "should be a whole number from 0",
+                    );
+                    write!(std::io::stderr(), "{text}")
+                }
+                _ => error.print(),
+            };
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -128,6 +154,47 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The program's flags.
+fn command() -> clap::Command {
+    // Below 0 is a value that is told its range, not an unknown flag.
+    Cli::command().mut_subcommands(|command| {
+        command.mut_args(|arg| match arg.get_action().takes_values() {
+            true => arg.allow_negative_numbers(true),
+            false => arg,
+        })
+    })
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let words = std::env::args_os().map(std::ffi::OsString::into_string);
+    let program = command();
+    let matches = match words.collect::<Result<Vec<String>, _>>() {
+        Ok(words) => program.clone().try_get_matches_from(spelling::known(words, &program)),
+        Err(_) => program.clone().try_get_matches(),
+    }?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut program.clone()))
+}
+
+/// Mesa's device-select layer asks a display server for its choice, and where there is none writes
+/// an error on every start. A process cannot safely set its own variables, so that this one begins
+/// again with the variable that switches the layer off.
+#[cfg(target_os = "linux")]
+fn without_a_display() {
+    use std::os::unix::process::CommandExt;
+    const OFF: &str = "NODEVICE_SELECT";
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    if is_set("XDG_RUNTIME_DIR") || is_set(OFF) {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // Returns only where it fails; then the line is written.
+        let _ = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(OFF, "1")
+            .exec();
+    }
+}
+
 fn failed(why: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {}", flags::with_flags(why));
     ExitCode::FAILURE
@@ -148,6 +215,7 @@ async fn run(cli: &Cli, launch: &Launch) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&session, args).await,
         Command::Plan(args) => plan::run(&session, args).await,
         Command::Generate(args) => generate::run(&session, args).await,
+        Command::Chat(args) => chat::run(&session, args).await,
         Command::Logits(args) => logits::run(&session, args).await,
         Command::Merge(args) => merge::run(&session, args).await,
         Command::Export(args) => export::run(&session, args).await,
@@ -158,6 +226,8 @@ async fn run(cli: &Cli, launch: &Launch) -> anyhow::Result<()> {
         Command::Predict(args) => predict::run(&session, args).await,
         Command::Bench(args) => bench::run(&session, args).await,
         Command::Doctor(args) => doctor::run(&session, args).await,
+        Command::Completions(args) => manual::completions(args, command()),
+        Command::Man(args) => manual::man(&session, args, command()),
         Command::Shaders(args) => shaders::run(&session, args),
     }
 }
@@ -165,12 +235,22 @@ async fn run(cli: &Cli, launch: &Launch) -> anyhow::Result<()> {
 /// The message and its causes, each said once: some messages contain their cause.
 fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    let mut of_file = false;
+    for cause in error.chain() {
+        // A file's error has the system's words already.
+        let said = of_file && cause.is::<std::io::Error>();
+        of_file = matches!(cause.downcast_ref(), Some(crate::Error::Io { .. }));
+        let cause = cause.to_string();
         if text.is_empty() {
             text = cause;
-        } else if !text.contains(&cause) {
+        } else if !said && !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }
+    }
+    if let Some(crate::Error::Io { path, source }) = error.chain().find_map(|e| e.downcast_ref())
+        && source.kind() == std::io::ErrorKind::NotFound
+    {
+        text += &near::question(path);
     }
     text
 }

@@ -32,10 +32,12 @@ pub(super) fn run(session: &Session, args: &PlotArgs) -> Result<()> {
     if series.torn > 0 {
         printer.warn(format!("metrics.jsonl: {} torn line(s) left out", series.torn));
     }
+    // Of `.`, too.
+    let whole = std::fs::canonicalize(&args.run).unwrap_or_else(|_| args.run.clone());
+    let name = whole.file_name().unwrap_or(args.run.as_os_str()).to_string_lossy();
     let Some(out) = &args.out else {
-        return printer.line(terminal(&series, 78, 18));
+        return printer.line(format!("{:>9}{name}\n{}", "", terminal(&series, 78, 18)));
     };
-    let name = args.run.file_name().unwrap_or(args.run.as_os_str()).to_string_lossy();
     let panels = panels(&series, &name);
     let bytes = match out.extension().and_then(|e| e.to_str()) {
         Some("png") => png(&panels, SIZE)?,

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use super::args::Global;
@@ -32,6 +32,11 @@ impl Printer {
     pub(super) fn new(global: &Global, silent: bool) -> Printer {
         let quiet = global.quiet || silent;
         Printer { json: global.json, quiet, verbose: global.verbose, silent }
+    }
+
+    /// Whether more words are wanted.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose > 0
     }
 
     /// Whether results are JSON.
@@ -93,6 +98,15 @@ impl Printer {
         };
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("eta", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // Nothing is known before the first unit: kernels compile.
+                let _ = match state.eta() {
+                    eta if eta.is_zero() && state.len().is_none_or(|all| state.pos() < all) => {
+                        out.write_str("…")
+                    }
+                    eta => write!(out, "{:#}", HumanDuration(eta)),
+                };
+            })
             .progress_chars("━╸ ");
         ProgressBar::with_draw_target(Some(length), target).with_style(style)
     }

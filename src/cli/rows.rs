@@ -6,6 +6,7 @@ use anyhow::{Error, Result};
 
 use super::printer::Printer;
 use super::session::Session;
+use crate::Error;
 use crate::data::Dataset;
 use crate::format::{Moment, Tokenizer};
 use crate::hub::data_files;
@@ -42,12 +43,22 @@ impl Rows {
         options.spool = spool.and_then(|path| path.ancestors().find(exists).map(Path::to_path_buf));
         let length = config.row_length();
         let open = |what: &str, given: &[String], splits: &[&str]| -> Result<Dataset> {
+            given.iter().try_for_each(|name| no_folder(name, splits))?;
             let files = data_files(given, splits, &mut session.downloads())?;
             let rows = Dataset::open(&files, &tokenizer, &options)?;
             describe(&session.printer, what, &rows, length);
             Ok(rows)
         };
         let training = open("training data", &config.data, &["train"])?;
+        if let Some(share) = config.eval_split {
+            let (training, held_out) = training.split(share, config.seed)?;
+            session.printer.note(format!(
+                "evaluation data: {} of these rows are held out, {} are trained on",
+                held_out.len(),
+                training.len()
+            ));
+            return Ok(Rows { training, held_out: Some(held_out) });
+        }
         let given = config.eval_data.as_slice();
         let held_out = (!given.is_empty())
             .then(|| open("evaluation data", given, &["validation", "test"]))
@@ -65,6 +76,20 @@ impl Rows {
         let longest = [Some(&self.training), self.held_out.as_ref()].into_iter().flatten();
         longest.map(|d| d.report().longest).max().unwrap_or(1).min(config.row_length())
     }
+}
+
+/// Refuses a folder, as mlx-lm takes one, with the file in it that is meant.
+fn no_folder(name: &str, splits: &[&str]) -> Result<()> {
+    let folder = Path::new(name);
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    let names = [splits, &["valid"]].concat();
+    let files = names.iter().map(|split| folder.join(format!("{split}.jsonl")));
+    let meant = files.into_iter().find(|path| path.is_file());
+    let example = meant.unwrap_or_else(|| folder.join("train.jsonl"));
+    let why = format!("is a folder; give the files of rows in it, such as {}", example.display());
+    Err(Error::invalid(name, why).into())
 }
 
 /// What became of the rows.

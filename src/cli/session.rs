@@ -1,7 +1,7 @@
 //! What every command needs: where words go, a device, and a model on it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::args::{Computation, Global, Inspect};
 use super::files::{Files, say_notes};
+use super::near;
 use super::printer::Printer;
 use super::ranks::Launch;
 use crate::Error;
@@ -22,8 +23,8 @@ use crate::train::ranks::{self, Ranks};
 /// Longer sequences than this are typing errors, unless the model says otherwise.
 const MOST_POSITIONS: usize = 1 << 18;
 
-/// Where compiled pipelines and measured choices are kept: the user's cache folder.
-fn kept_folder() -> Option<PathBuf> {
+/// This program's folder in the user's cache folder.
+pub(super) fn cache_folder() -> Option<PathBuf> {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let base = if cfg!(target_os = "macos") {
         var("HOME").map(|home| home.join("Library/Caches"))
@@ -32,7 +33,12 @@ fn kept_folder() -> Option<PathBuf> {
     } else {
         var("XDG_CACHE_HOME").or_else(|| var("HOME").map(|home| home.join(".cache")))
     };
-    Some(base?.join("wgpu-lora/pipelines"))
+    Some(base?.join("wgpu-lora"))
+}
+
+/// Where compiled pipelines and measured choices are kept.
+fn kept_folder() -> Option<PathBuf> {
+    Some(cache_folder()?.join("pipelines"))
 }
 
 /// Seconds that measuring kernel variants takes at most, unless `WGPU_LORA_TUNE_SECONDS` says
@@ -137,7 +143,12 @@ impl Session {
 
     /// The folder or file of a MODEL: a path, or a name of the hub.
     pub(super) fn locate(&self, model: &str) -> Result<PathBuf> {
-        Ok(hub::locate(model, &mut self.downloads())?)
+        let found = hub::locate(model, &mut self.downloads());
+        let path = Path::new(model);
+        match found {
+            Err(error) if !path.exists() => bail!("{error}{}", near::question(path)),
+            found => Ok(found?),
+        }
     }
 
     /// Opens MODEL. **Errors** say what works.

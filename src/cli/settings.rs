@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::pair;
+use super::yaml;
 use crate::Error;
 use crate::format::AdapterFile;
 use crate::pricer::preset::{PRESETS, preset};
@@ -16,12 +17,17 @@ use crate::train::config::TrainConfig;
 /// Where the settings of a run come from.
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
-    /// Settings to start from, under --config and the flags.
+    /// Settings to start from, under --config and the flags: pricer-lite, pricer-full (the course's
+    /// two runs), pricer-demo (minutes without a GPU).
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
-    /// A TOML file of settings, under the flags; a run's run.toml is one.
-    #[arg(long, value_name = "FILE")]
+    /// A TOML or YAML file of settings, under the flags; a run's run.toml is one.
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A setting by the name that PEFT, TRL or mlx-lm has for it (docs/names.md); as a flag of its
+    /// own, --lora_r 8, it is the same.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -58,10 +64,13 @@ impl SettingsArgs {
         config = adapted(config)?;
         for path in [resumed, self.config.as_deref()].into_iter().flatten() {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
-            config = config.overlay(&text, &name)?;
+            let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+            config = match path.extension().and_then(|ending| ending.to_str()) {
+                Some("yaml" | "yml") => config.overlay_table(yaml::table(&text, &name)?, &name)?,
+                _ => config.overlay(&text, &name)?,
+            };
         }
-        self.flags.over(config)
+        self.flags.over(config, &self.set)
     }
 }
 
@@ -71,7 +80,7 @@ impl SettingsArgs {
 #[command(next_help_heading = "Settings")]
 struct Flags {
     /// The base model: a folder, a .gguf file, or a Hugging Face name.
-    #[arg(long)]
+    #[arg(short, long)]
     model: Option<String>,
     /// Training rows: JSONL, JSON, CSV or Parquet files (also .gz, .zst) of {"prompt",
     /// "completion"}, {"text"}, {"instruction", "input", "response"} or {"messages"}; or data sets
@@ -82,6 +91,12 @@ struct Flags {
     /// during and after training.
     #[arg(long, value_name = "FILE")]
     eval_data: Option<String>,
+    /// Hold out this share of the training rows, chosen by the seed, in place of --eval-data.
+    #[arg(long, value_name = "SHARE")]
+    eval_split: Option<f64>,
+    /// Prompts, one a line, that are answered at each evaluation: into RUNDIR/samples.jsonl.
+    #[arg(long, value_name = "FILE")]
+    sample_prompts: Option<String>,
     /// Columns with other names: text=review,... reads `text` from the column `review`.
     #[arg(long, value_name = "OURS=THEIRS,...", value_delimiter = ',')]
     map: Vec<String>,
@@ -221,7 +236,7 @@ struct Flags {
 
 impl Flags {
     /// Replaces what is given.
-    fn over(&self, mut config: TrainConfig) -> Result<TrainConfig> {
+    fn over(&self, mut config: TrainConfig, set: &[String]) -> Result<TrainConfig> {
         let mut table = toml::Table::try_from(self).context("command line")?;
         table.retain(|_, value| value.as_array().is_none_or(|given| !given.is_empty()));
         // A number of steps, or a word.
@@ -229,6 +244,12 @@ impl Flags {
             && let Ok(steps) = text.parse::<i64>()
         {
             table.insert("save_steps".into(), steps.into());
+        }
+        for text in set {
+            let Some((name, value)) = text.split_once('=') else {
+                return Err(Error::invalid(format!("--set {text}"), "is not NAME=VALUE").into());
+            };
+            table.insert(name.to_owned(), typed(value));
         }
         // The one that is typed wins over the one in a file.
         if table.contains_key("num_train_epochs") {
@@ -239,4 +260,12 @@ impl Flags {
         }
         Ok(config.overlay_table(table, "command line")?)
     }
+}
+
+/// A value as TOML has it; a text needs no quotes.
+fn typed(value: &str) -> toml::Value {
+    let lower = value.to_lowercase();
+    let text = if ["true", "false"].contains(&lower.as_str()) { &lower } else { value };
+    let table = format!("value = {text}").parse::<toml::Table>().ok();
+    table.and_then(|mut table| table.remove("value")).unwrap_or_else(|| value.into())
 }

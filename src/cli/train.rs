@@ -16,9 +16,11 @@ use super::plan;
 use super::plot;
 use super::ranks::Interrupted;
 use super::rows::Rows;
+use super::samples::Samples;
 use super::session::Session;
 use super::settings::SettingsArgs;
 use crate::Error;
+use crate::format::RowFormat;
 use crate::gpu::Tuning;
 use crate::model::{LoadOptions, MemoryPlan};
 use crate::pricer::blend::{PRICER_FILE, Pricing};
@@ -72,6 +74,10 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let printer = &session.printer;
     let ranks = &*session.ranks;
     let first = ranks.rank() == 0;
+    if first && args.resume && !args.out.join("run.toml").is_file() {
+        let why = "holds no run to go on with (no run.toml); leave --resume out to begin one";
+        return Err(Error::invalid(args.out.display(), why).into());
+    }
     // Of the settings' files, too, only rank 0 need have them.
     let config = match first {
         true => args.settings.merged(args.resume.then_some(&args.out))?,
@@ -86,9 +92,13 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let start = if args.resume { Start::Resume } else { Start::Fresh };
     let recorded = if first { recorded_variants(&args.out, start)? } else { None };
     let files = session.files(&config.model)?;
+    let model_name = config.model.clone();
     let mut config = config.for_model(&files.config);
     let index = neighbours(session, args, &mut config)?;
     let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
+    let samples = config.sample_prompts.as_deref().filter(|_| first);
+    let samples =
+        samples.map(|file| Samples::read(file, &args.out, files.tokenizer()?)).transpose()?;
     let opened = async {
         match recorded {
             Some((policy, choices)) => {
@@ -105,7 +115,9 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
         caps.adapter.backend,
         caps.origin()
     ));
-    let (quant, positions) = (config.quant, rows.positions(&config));
+    let quant = config.quant;
+    let of_samples = samples.as_ref().map(Samples::positions).transpose()?;
+    let positions = rows.positions(&config).max(of_samples.unwrap_or(0));
     let options = LoadOptions { quant, max_positions: positions };
     let weights = MemoryPlan::weights(&files.config, Some(&files.checkpoint), options)?;
     let pass = rows.pass(&config);
@@ -119,9 +131,27 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     run.keep_beside(index);
     run.notes().iter().for_each(|note| printer.warn(note));
     begin(session, &run)?;
-    let result = follow(session, args, &mut run).await;
+    samples.as_ref().map(|samples| samples.cut_behind(run.step())).transpose()?;
+    let result = follow(session, args, &mut run, samples.as_ref()).await;
     session.finish_profile(&gpu, args.inspect);
-    result
+    result?;
+    printer.note(next_command(&run, &model_name, &args.out));
+    Ok(())
+}
+
+/// How to ask the adapter that was trained.
+fn next_command(run: &Run, model: &str, out: &Path) -> String {
+    let quoted = |text: &str| match text.contains(char::is_whitespace) {
+        true => format!("\"{text}\""),
+        false => text.to_owned(),
+    };
+    let (model, out) = (quoted(model), quoted(&out.display().to_string()));
+    match run.note().rows {
+        Some(RowFormat::Messages) => {
+            format!("next: wgpu-lora chat --model {model} --adapter {out}")
+        }
+        _ => format!("next: wgpu-lora generate --model {model} --adapter {out} --prompt \"…\""),
+    }
 }
 
 /// The index of neighbours beside the training rows, and the note that the adapter needs it: they
@@ -192,7 +222,12 @@ fn interruptions() -> Arc<AtomicBool> {
 const TEMPLATE: &str = "{pos:>6}/{len} {wide_bar} {msg} ETA {eta:>4}";
 const PLOT_TEMPLATE: &str = "{prefix}\n{pos:>6}/{len} {wide_bar} {msg} ETA {eta:>4}";
 
-async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()> {
+async fn follow(
+    session: &Session,
+    args: &TrainArgs,
+    run: &mut Run,
+    samples: Option<&Samples>,
+) -> Result<()> {
     let printer = &session.printer;
     let interrupted = interruptions();
     let template = if args.plot { PLOT_TEMPLATE } else { TEMPLATE };
@@ -241,6 +276,11 @@ async fn follow(session: &Session, args: &TrainArgs, run: &mut Run) -> Result<()
                 printer.object(&line)?;
                 let best = if line.best { "  (best so far)" } else { "" };
                 say(&bar, format!("step {}  eval_loss {:.4}{best}", line.step, line.eval_loss));
+                if let Some(samples) = samples {
+                    for line in samples.answer(run).await? {
+                        say(&bar, line);
+                    }
+                }
             }
             Event::Saved(path) => say(&bar, format!("saved {}", path.display())),
             Event::Done(summary) => {

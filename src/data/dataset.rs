@@ -8,11 +8,12 @@ use super::soft::{NumberTerm, Numbers};
 use super::store::Store;
 use super::turns::Template;
 use crate::format::RowFormat;
-use crate::random::Fnv;
+use crate::random::{Fnv, shuffle, stream};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Tokens kept of a row where nothing else is said: TRL's number.
 pub const MAX_LENGTH: usize = 1024;
@@ -104,7 +105,7 @@ struct Entry {
 /// Tokenized rows: 16 bytes a row in memory, the tokens beyond 64 MiB in a temporary file.
 #[derive(Debug, Default)]
 pub struct Dataset {
-    store: Store,
+    store: Arc<Store>,
     entries: Vec<Entry>,
     names: Vec<String>,
     report: DatasetReport,
@@ -245,23 +246,73 @@ impl Dataset {
             self.names.push(name.to_string());
         }
         *self.formats.entry(format).or_default() += 1;
-        let row = self.entries.len();
-        self.hash = hashed(std::mem::take(&mut self.hash), &ids, &spans);
-        if let Some(&most) = ids.iter().max()
-            && self.largest.is_none_or(|(before, _)| most > before)
-        {
-            self.largest = Some((most, row));
-        }
         let (length, origin) = (to_u32(ids.len()), to_u32(self.names.len() - 1));
         let mut words = vec![origin, to_u32(line), to_u32(spans.len())];
         words.extend(spans.iter().flat_map(|&(from, to)| [from, to]));
         words.extend(&ids);
-        let at = self.store.push(&words, &options.spool)?;
-        self.entries.push(Entry { at, length, targets: to_u32(targets) });
+        // Alone as long as rows come: parts are made of a whole dataset.
+        let store = Arc::get_mut(&mut self.store)
+            .ok_or_else(|| Error::invalid("dataset", "is a part of another: nothing is added"))?;
+        let at = store.push(&words, &options.spool)?;
+        self.enter(Entry { at, length, targets: to_u32(targets) }, &ids, &spans);
         self.report.rows_kept += 1;
         self.report.tokens += ids.len();
         self.report.target_tokens += targets;
         Ok(())
+    }
+
+    /// Training rows and held-out ones: `share` of the rows, chosen by the seed, at least one of
+    /// each. Both keep the order of the files; the tokens stay where they lie.
+    ///
+    /// **Errors** [`Error::Invalid`] for a share outside (0, 1), or fewer than two rows.
+    pub fn split(self, share: f64, seed: u64) -> Result<(Dataset, Dataset)> {
+        if !(share > 0.0 && share < 1.0) {
+            return Err(Error::invalid("eval_split", format!("{share} is not between 0 and 1")));
+        }
+        let rows = self.len();
+        if rows < 2 {
+            let why = "needs two rows or more, one to train on and one to hold out";
+            return Err(Error::invalid("eval_split", why));
+        }
+        let held_out = ((rows as f64 * share).round() as usize).clamp(1, rows - 1);
+        let mut order: Vec<usize> = (0..rows).collect();
+        shuffle(&mut stream(seed, "held-out rows", 0), &mut order);
+        let mut is_held_out = vec![false; rows];
+        order[..held_out].iter().for_each(|&row| is_held_out[row] = true);
+        let part = |of: bool| self.part((0..rows).filter(|&row| is_held_out[row] == of));
+        Ok((part(false)?, part(true)?))
+    }
+
+    /// Some of the rows.
+    fn part(&self, rows: impl Iterator<Item = usize>) -> Result<Dataset> {
+        let mut part = Dataset {
+            store: self.store.clone(),
+            names: self.names.clone(),
+            formats: self.formats.clone(),
+            ..Dataset::default()
+        };
+        for row in rows {
+            let TokenizedRow { ids, spans, .. } = self.row(row)?;
+            let entry = self.entries[row];
+            part.report.rows_read += 1;
+            part.report.rows_kept += 1;
+            part.report.tokens += ids.len();
+            part.report.target_tokens += entry.targets as usize;
+            part.report.longest = part.report.longest.max(ids.len());
+            part.enter(entry, &ids, &spans);
+        }
+        Ok(part)
+    }
+
+    /// Adds a row that lies in the store.
+    fn enter(&mut self, entry: Entry, ids: &[u32], spans: &[(u32, u32)]) {
+        self.hash = hashed(std::mem::take(&mut self.hash), ids, spans);
+        if let Some(&most) = ids.iter().max()
+            && self.largest.is_none_or(|(before, _)| most > before)
+        {
+            self.largest = Some((most, self.entries.len()));
+        }
+        self.entries.push(entry);
     }
 
     /// [`Error::Invalid`] if there is nothing to train on, with the reason.

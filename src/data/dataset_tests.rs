@@ -301,3 +301,29 @@ fn chats_are_rendered_and_only_the_assistant_is_a_target() {
     let why = Dataset::from_text("d", row.as_bytes(), &Bytes, &options).unwrap_err();
     assert!(why.to_string().contains("give prompt and completion"), "{why}");
 }
+
+#[test]
+fn held_out_rows_are_a_share_that_the_seed_chooses() {
+    let text: String = (0..20).map(|i| format!("{{\"text\": \"row {i:02}\"}}\n")).collect();
+    let options = DatasetOptions::default();
+    let all = || Dataset::from_text("f", text.as_bytes(), &Bytes, &options).unwrap();
+    let ids = |d: &Dataset| d.rows().map(|row| row.unwrap().ids).collect::<Vec<_>>();
+    let (training, held_out) = all().split(0.1, 7).unwrap();
+    assert_eq!((training.len(), held_out.len()), (18, 2));
+    let mut both = [ids(&training), ids(&held_out)].concat();
+    both.sort();
+    assert_eq!(both, ids(&all()));
+    // In the files' order, with the files' lines, and counted.
+    assert!(ids(&training).is_sorted() && held_out.origin(0).starts_with("f:"));
+    assert_eq!(training.report().tokens, training.lengths().iter().sum::<u32>() as usize);
+    assert_eq!(training.row_format(), all().row_format());
+    assert_eq!(all().split(0.1, 7).unwrap().0.fingerprint(), training.fingerprint());
+    assert_ne!(ids(&all().split(0.1, 8).unwrap().1), ids(&held_out));
+    assert_eq!(all().split(1e-6, 7).unwrap().1.len(), 1);
+    assert_eq!(all().split(0.999_999, 7).unwrap().0.len(), 1);
+    for share in [0.0, 1.0, -0.5, f64::NAN] {
+        assert!(all().split(share, 7).unwrap_err().to_string().contains("between 0 and 1"));
+    }
+    let one = Dataset::from_text("f", b"{\"text\": \"a\"}", &Bytes, &options).unwrap();
+    assert!(one.split(0.5, 7).unwrap_err().to_string().contains("two rows"));
+}

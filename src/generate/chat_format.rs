@@ -55,8 +55,19 @@ impl ChatFormat {
     ///
     /// **Errors** what the template says, such as of roles that it does not write.
     pub fn prompt_ids(&self, tokenizer: &Tokenizer, messages: &[Value]) -> Result<Vec<u32>> {
-        let conversation = Conversation::new(messages).with_generation_prompt();
-        tokenizer.encode(&self.template.render(&conversation)?.text, Special::Without)
+        self.conversation_ids(tokenizer, &Conversation::new(messages))
+    }
+
+    /// The same of messages with tools, documents and variables.
+    ///
+    /// **Errors** as [`ChatFormat::prompt_ids`].
+    pub fn conversation_ids(
+        &self,
+        tokenizer: &Tokenizer,
+        conversation: &Conversation<'_>,
+    ) -> Result<Vec<u32>> {
+        let text = self.template.render(&conversation.with_generation_prompt())?.text;
+        tokenizer.encode(&text, Special::Without)
     }
 
     /// [`ChatFormat::prompt_ids`] of one message of a user, perhaps behind a system prompt.

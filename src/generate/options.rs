@@ -12,8 +12,8 @@ pub struct GenerateOptions {
     /// Texts that end the answer and do not belong to it. They may begin in the prompt, and special
     /// tokens count as they are written.
     pub stop: Vec<String>,
-    /// Tokens that end the answer beside the model's own, such as the one that ends a turn of a chat
-    /// ([`ChatFormat::end_token`](super::ChatFormat::end_token)).
+    /// Tokens that end the answer beside the model's own, such as the one that ends a turn of a
+    /// chat ([`ChatFormat::end_token`](super::ChatFormat::end_token)).
     pub end_tokens: Vec<u32>,
 }
 

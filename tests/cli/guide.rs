@@ -10,6 +10,10 @@ fn every_command_of_the_guide_runs() {
     let guide = std::fs::read_to_string(root.join("docs/guide.md")).unwrap();
     let place = Place::new();
     place.write("held_out.jsonl", &rows(50, 4));
+    place.write("prompts.txt", "item 3 costs $\nitem 5 costs $\n");
+    place.write("questions.txt", "hi\nhow are you?\n/reset\nhi\n");
+    let yaml = guide.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    place.write("run.yaml", yaml);
     let csv: String = (0..9).map(|i| format!("\"item {i}, new?\",${i}\n")).collect();
     place.write("reviews.csv", &format!("question,answer\n{csv}"));
     let chat = r#"{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]}"#;
@@ -35,9 +39,34 @@ fn every_command_of_the_guide_runs() {
             ran += 1;
         }
     }
-    assert!(ran >= 12, "{ran} commands");
+    assert!(ran >= 20, "{ran} commands");
     for image in guide.split("](images/").skip(1) {
         let name = image.split(')').next().unwrap();
         assert!(root.join("docs/images").join(name).is_file(), "{name}");
     }
+}
+
+/// The README's commands name models that are not here: each is one that the program understands.
+#[test]
+fn every_command_of_the_readme_is_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap().replace("\\\n", "");
+    let place = Place::new();
+    let mut seen = 0;
+    for block in readme.split("```sh\n").skip(1) {
+        let lines = block.split("```").next().unwrap().lines();
+        for line in lines.filter(|line| line.starts_with("wgpu-lora ")) {
+            let line = line.split(" #").next().unwrap();
+            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+            // A description in quotes is one word.
+            let (words, quoted) = match words.iter().position(|word| word.starts_with('"')) {
+                Some(at) => (&words[..at], &["text"][..]),
+                None => (&words[..], &[][..]),
+            };
+            let done = place.run(&[words, quoted, &["--help"]].concat());
+            assert_eq!(done.code, Some(0), "{line}\n{}", done.err);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "{seen} commands");
 }

@@ -7,6 +7,7 @@
 )]
 
 mod answers;
+mod chat;
 mod continued;
 mod data;
 mod doctor;
@@ -19,12 +20,15 @@ mod generate;
 mod guide;
 mod hub;
 mod merge;
+mod mistakes;
 mod neighbours;
 mod plot;
 mod pricer;
 mod pricer_golden;
 mod program;
 mod resume;
+mod settings;
+mod task;
 mod train;
 mod tuned;
 mod words;

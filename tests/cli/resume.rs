@@ -43,6 +43,11 @@ fn equal(place: &Place, a: &str, b: &str) {
     assert_eq!((of(a), of(b).len()), (of(b), 1));
 }
 
+/// What a person gives after a kill: a run that was killed before it began is begun.
+fn resume(place: &Place, out: &str) -> &'static str {
+    if place.path(&format!("{out}/run.toml")).is_file() { "--resume" } else { "" }
+}
+
 #[test]
 fn a_killed_run_ends_as_an_unbroken_one() {
     let place = Place::new();
@@ -52,7 +57,7 @@ fn a_killed_run_ends_as_an_unbroken_one() {
         [(0, 30), (1, 3), (2, 40), (0, 300), (4, 10), (3, 25), (5, 0), (2, 60), (6, 7), (3, 90)];
     let mut kills = 0;
     for (lines, milliseconds) in moments {
-        let mut command = place.train("broken", &format!("{RUN} --resume"));
+        let mut command = place.train("broken", &format!("{RUN} {}", resume(&place, "broken")));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut reader = BufReader::new(child.stdout.take().unwrap()).lines();
         (0..lines).for_each(|_| drop(reader.next()));
@@ -65,7 +70,8 @@ fn a_killed_run_ends_as_an_unbroken_one() {
     }
     // On a fast device the last ones come too late.
     assert!(kills >= 4, "{kills} kills");
-    Done::of(place.train("broken", &format!("{RUN} --resume")).output().unwrap()).lines();
+    let last = format!("{RUN} {}", resume(&place, "broken"));
+    Done::of(place.train("broken", &last).output().unwrap()).lines();
     equal(&place, "whole", "broken");
     // The optimizer too.
     let optimizer =
@@ -96,7 +102,8 @@ fn killed_once_at_any_moment() {
         let steps = place.path(&format!("{out}/metrics.jsonl"));
         let lines = std::fs::read_to_string(steps).map_or(0, |text| text.lines().count());
         println!("kill {n} after {moment:?}: {lines} lines of metrics");
-        Done::of(place.train(&out, &format!("{RUN} --resume")).output().unwrap()).lines();
+        let more = format!("{RUN} {}", resume(&place, &out));
+        Done::of(place.train(&out, &more).output().unwrap()).lines();
         equal(&place, "whole", &out);
         std::fs::remove_dir_all(place.path(&out)).unwrap();
     }

@@ -9,13 +9,13 @@ fn help_names_every_flag_of_the_contract() {
     let place = Place::new();
     let top = place.run(&["--help"]);
     assert_eq!(top.code, Some(0));
-    for command in ["info", "train", "generate", "logits", "bench"] {
+    for command in ["info", "train", "generate", "chat", "logits", "bench", "man"] {
         assert!(top.out.contains(&format!("\n  {command}")), "{command} is not in: {}", top.out);
     }
     assert!(!top.out.contains("shaders"), "hidden commands stay hidden");
     let flags = "--model --data --out --eval-data --preset --config --resume --quant --rank \
          --lora-alpha --lora-dropout --target-modules --use-rslora --use-dora --num-train-epochs \
-         --max-steps --batch-size --gradient-accumulation-steps --max-length --group-by-length \
+         --max-steps --eval-split --sample-prompts --set --batch-size --gradient-accumulation-steps --max-length --group-by-length \
          --learning-rate --lr-scheduler-type --warmup-ratio --warmup-steps --weight-decay \
          --max-grad-norm --optim --seed --logging-steps --eval-steps --save-steps \
          --save-total-limit --early-stopping-patience --gradient-checkpointing --precision --loss \
@@ -65,8 +65,12 @@ fn info_lists_adapters_and_the_variant_of_every_kernel() {
     for kernel in wgpu_lora::kernels::ALL {
         assert!(variants.keys().any(|key| key.split(' ').next() == Some(kernel.name)));
     }
-    let text = place.run(&["info"]);
+    let text = place.run(&["info", "-v"]);
     assert!(text.out.contains("adapters, best first") && text.out.contains("linear_fwd"));
+    // Without asking for more it fits a screen, and says what a software adapter means.
+    let short = place.run(&["info"]).out;
+    assert!(short.lines().count() <= 24 && !short.contains("linear_fwd"), "{short}");
+    assert_eq!(short.contains("software driver: slow"), lines[0]["software"] == true, "{short}");
     // The baseline can be forced.
     let mut baseline = place.command(&["info", "--json"]);
     let output = baseline.env("WGPU_LORA_VARIANT", "baseline").output().unwrap();

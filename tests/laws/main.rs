@@ -5,5 +5,6 @@ mod cycles;
 mod dependencies;
 mod flags;
 mod modules;
+mod names;
 mod shaders;
 mod words;

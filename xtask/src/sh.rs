@@ -102,6 +102,30 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// [`run`] of something that is silent for minutes: says every 30 s for how long it has run.
+pub fn run_with_clock(command: &mut Command) -> Result<()> {
+    const EVERY: u64 = 30;
+    eprintln!("$ {}", shown(command));
+    let cannot = || format!("cannot start `{}`", shown(command));
+    let (clock, mut child) = (Instant::now(), command.spawn().with_context(cannot)?);
+    let mut told = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        let seconds = clock.elapsed().as_secs();
+        if seconds / EVERY > told {
+            told = seconds / EVERY;
+            eprintln!("  … {} min {:02} s", seconds / 60, seconds % 60);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
 /// Runs it and returns its stdout; stderr goes to ours.
 pub fn output(command: &mut Command) -> Result<String> {
     let out = command

@@ -98,7 +98,10 @@ pub fn build(toolchain: &Toolchain) -> Result<PathBuf> {
     // With `crate-type = ["cdylib", "rlib"]` in the manifest cargo would drop link-time
     // optimization silently.
     let mut cargo = toolchain.cargo(&["rustc", "--profile", "wasm", "--crate-type", "cdylib"])?;
-    sh::run(&mut cargo)?;
+    println!(
+        "compiling for the browser; the last crate is optimized as a whole, which takes minutes"
+    );
+    sh::run_with_clock(&mut cargo)?;
     Ok(target_dir()?.join(TARGET).join("wasm/wgpu_lora.wasm"))
 }
 

@@ -4,17 +4,19 @@ mod args;
 mod fitted;
 mod known;
 mod names;
+mod overlap;
 mod pictures;
 mod predictions;
 mod report;
+mod text;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
 pub(super) use self::args::EvaluateArgs;
+use self::args::Task;
 use self::fitted::{Guesses, fit};
 use self::known::{Known, known, with_neighbours};
 use self::predictions::{Basis, How, Prediction, Predictions};
@@ -22,7 +24,7 @@ use self::report::{Outcome, Report};
 use super::beside;
 use super::session::Session;
 use crate::Error;
-use crate::format::{Special, Tokenizer};
+use crate::format::{AdapterFile, Special, Tokenizer};
 use crate::model::Model;
 use crate::pricer::metrics::Colour;
 use crate::pricer::trie::PriceTrie;
@@ -48,7 +50,7 @@ fn basis(
     let mut of_adapter = Fnv::default();
     if let Some(adapter) = &args.adapter {
         for name in ["adapter_config.json", "adapter_model.safetensors"] {
-            let path = Path::new(adapter).join(name);
+            let path = AdapterFile::folder(adapter).join(name);
             let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
             of_adapter = of_adapter.with(&bytes);
         }
@@ -65,7 +67,7 @@ fn basis(
         ("base weights", model.fingerprint()),
         ("--quant", format!("{:?}", args.model.quant)),
         ("--precision", format!("{:?}", args.model.precision)),
-        ("--max-new-tokens", args.max_new_tokens.to_string()),
+        ("--max-new-tokens", args.answer_tokens().to_string()),
         ("--price-mass", args.price_mass.to_string()),
         ("temperature", temperature.to_string()),
     ];
@@ -79,10 +81,21 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     if args.limit == Some(0) || args.batch_size == 0 {
         return Err(Error::invalid("--limit, --batch-size", "0 leaves nothing to do").into());
     }
+    if args.task == Task::Text {
+        if session.ranks.size() > 1 {
+            anyhow::bail!("several ranks divide `evaluate` of prices; start that of texts alone");
+        }
+        return text::run(session, args).await;
+    }
+    if args.extract.is_some() || !args.map.is_empty() {
+        let why = "is for --task text; prices are read by the course's parser";
+        return Err(Error::invalid("--extract, --map", why).into());
+    }
     let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
     let trie = PriceTrie::new(&tokenizer)?;
-    let folder = args.adapter.as_deref().map(Path::new);
+    let folder = args.adapter.as_deref().map(AdapterFile::folder);
+    let folder = folder.as_deref();
     let mut pricing = folder.map(beside::pricing).transpose()?.unwrap_or_default();
     let index = match folder {
         Some(folder) => beside::index(printer, folder, &pricing)?,
@@ -104,7 +117,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let options = PriceOptions {
         batch: args.batch_size,
         longest,
-        max_new_tokens: args.max_new_tokens,
+        max_new_tokens: args.answer_tokens(),
         mass: args.price_mass,
     };
     let ranks = &*session.ranks;
@@ -153,15 +166,8 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let temperature = pricing.temperature.unwrap_or(1.0);
     let mut predictions =
         open("predictions", &basis(args, &rows, &tokenizer, &model, temperature)?)?;
-    let mut order: Vec<&'static str> = Vec::new();
-    if args.adapter.is_none() || !args.skip_base {
-        order.push("base");
-    }
-    if args.adapter.is_some() {
-        order.push("fine_tuned");
-    }
     let mut models: BTreeMap<&'static str, Vec<Prediction>> = BTreeMap::new();
-    for name in order {
+    for name in args.judged() {
         let tuned = name == "fine_tuned";
         model.set_adapter(tuned.then_some(name))?;
         let prices = PriceModel::new(&model, &tokenizer, &trie, options)?;

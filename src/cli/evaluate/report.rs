@@ -167,20 +167,21 @@ impl Report {
                 to.insert(format!("{main}_median"), difference(&|i| all[i].median));
             }
         }
+        let shown = |path: &Path| charts::shown_path(&path.display().to_string());
         Report {
             n: outcome.rows.len(),
             models,
             paired,
             published_on_another_data_set: PUBLISHED.into_iter().collect(),
-            model: args.model.name.clone(),
-            adapter: args.adapter.clone(),
-            data: args.data.display().to_string(),
-            train_data: args.train_data.as_ref().map(|p| p.display().to_string()),
-            validation_data: args.validation_data.as_ref().map(|p| p.display().to_string()),
+            model: charts::shown_path(&args.model.name),
+            adapter: args.adapter.as_deref().map(charts::shown_path),
+            data: shown(&args.data),
+            train_data: args.train_data.as_deref().map(shown),
+            validation_data: args.validation_data.as_deref().map(shown),
             temperature: pricing.temperature,
             blend_weights: pricing.blend.clone(),
             price_mass: args.price_mass,
-            max_new_tokens: args.max_new_tokens,
+            max_new_tokens: args.answer_tokens(),
             seconds,
         }
     }
@@ -203,6 +204,24 @@ impl Report {
         all
     }
 
+    /// The methods that no difference on these products tells from the model's medians, in a
+    /// sentence.
+    fn ties(&self) -> Option<String> {
+        let tied = |(other, all): (&String, &BTreeMap<String, Paired>)| {
+            let (_, p) = all.iter().find(|(name, _)| name.ends_with("_median"))?;
+            (p.difference.abs() <= p.ci95).then(|| title(other).to_owned())
+        };
+        let tied: Vec<String> = self.paired.iter().filter_map(tied).collect();
+        let main = if self.models.contains_key("fine_tuned") { "fine_tuned" } else { "base" };
+        (!tied.is_empty()).then(|| {
+            format!(
+                "{}, median of distribution, ties with {}: the difference on these products lies within its 95 % interval.",
+                capital(title(main)),
+                tied.join(", ")
+            )
+        })
+    }
+
     /// For a terminal.
     pub(super) fn table(&self) -> String {
         let mut out = format!("\nmean absolute error over {} products, $ (± 95 %)\n", self.n);
@@ -222,7 +241,7 @@ impl Report {
                 100.0 * d.within_80
             );
         }
-        out
+        out + &self.ties().unwrap_or_default()
     }
 }
 
@@ -308,42 +327,37 @@ pub(super) fn write(out: &Path, outcome: &Outcome, report: &Report) -> Result<()
 /// Before and after in one sentence.
 fn lead(report: &Report) -> String {
     let of = |name: &str| report.models.get(name);
-    let constant = of("constant_median").map(|e| e.metrics.mae);
-    let share = |mae: f64| {
-        constant.map_or(String::new(), |c| {
-            format!(" ({:.0} % of guessing the median price for everything)", 100.0 * mae / c)
-        })
+    let best = |entry: &Entry| {
+        let greedy = entry.metrics.mae;
+        entry.distribution.map_or(greedy, |d| d.mae_median.min(greedy))
     };
-    let both = |entry: &Entry| {
-        let m = entry.metrics.mae;
-        let d = entry.distribution.map_or(m, |d| d.mae_median);
-        format!(
-            "${d:.2}{} by the median of its distribution and ${m:.2}{} by its greedy answer",
-            share(d),
-            share(m)
-        )
-    };
+    let constant = of("constant_median").map_or(String::new(), |entry| {
+        format!("; guessing the median price for everything is off by ${:.2}", entry.metrics.mae)
+    });
     match (of("base"), of("fine_tuned")) {
         (Some(base), Some(tuned)) => format!(
-            "Each model was asked what {} products cost. On average the base model was off by {}. After fine-tuning it was off by {}.",
+            "Asked what {} products cost, the model was off by ${:.2} on average after fine-tuning and by ${:.2} before{constant}.",
             report.n,
-            both(base),
-            both(tuned)
+            best(tuned),
+            best(base)
         ),
-        (base, tuned) => match tuned.or(base) {
-            Some(entry) => format!(
-                "The model was asked what {} products cost. On average it was off by {}.",
+        (base, tuned) => tuned.or(base).map_or(String::new(), |entry| {
+            format!(
+                "Asked what {} products cost, the model was off by ${:.2} on average{constant}.",
                 report.n,
-                both(entry)
-            ),
-            None => String::new(),
-        },
+                best(entry)
+            )
+        }),
     }
 }
 
 fn html(outcome: &Outcome, report: &Report, pictures: &Pictures) -> Result<String> {
     let mut page = Page::new("What does this cost? Guesses of a language model");
     page.paragraph(&lead(report));
+    page.svg(&charts::svg(&pictures.leaderboard, (900, pictures.leaderboard.height()))?.0, &[]);
+    report.ties().iter().for_each(|sentence| page.paragraph(sentence));
+    page.table(&HEAD, &rows(report));
+    paired(&mut page, report);
     page.heading("Guess against truth");
     page.paragraph(
         "Each dot is a product: its price to the right, the guess upwards (the median of the model's distribution); on the dashed line a guess is right. \
@@ -366,23 +380,6 @@ fn html(outcome: &Outcome, report: &Report, pictures: &Pictures) -> Result<Strin
         "Mean absolute error over the first products, with its 95 % interval (1.96 sd / √n).",
     );
     page.svg(&charts::svg(&pictures.running, (900, 380))?.0, &[]);
-    page.heading("Leaderboard");
-    page.svg(&charts::svg(&pictures.leaderboard, (900, pictures.leaderboard.height()))?.0, &[]);
-    page.table(
-        &[
-            "",
-            "MAE $",
-            "± 95 %",
-            "median error $",
-            "RMSE $",
-            "r² %",
-            "green %",
-            "orange %",
-            "red %",
-        ],
-        &rows(report),
-    );
-    paired(&mut page, report);
     page.heading("Published results, on another data set");
     page.note(
         "Mean absolute errors that the course \"The Price is Right\" published for its own products. Dollars cannot be \
@@ -400,6 +397,9 @@ fn html(outcome: &Outcome, report: &Report, pictures: &Pictures) -> Result<Strin
     ));
     Ok(page.finish())
 }
+
+const HEAD: [&str; 9] =
+    ["", "MAE $", "± 95 %", "median error $", "RMSE $", "r² %", "green %", "orange %", "red %"];
 
 fn rows(report: &Report) -> Vec<Vec<String>> {
     let of = |(name, entry): (&String, &Entry)| {

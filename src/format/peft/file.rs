@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::atomic::PendingFile;
 use super::super::json;
@@ -32,14 +32,24 @@ pub struct AdapterFile {
 }
 
 impl AdapterFile {
-    /// Reads an adapter folder.
+    /// The folder of an adapter: the one that is given, or, of a run's folder, `adapter` in it.
+    pub fn folder(given: impl AsRef<Path>) -> PathBuf {
+        let given = given.as_ref();
+        let of_run = given.join("adapter");
+        match !given.join(CONFIG).is_file() && of_run.join(CONFIG).is_file() {
+            true => of_run,
+            false => given.to_path_buf(),
+        }
+    }
+
+    /// Reads an adapter folder, or that of a run ([`AdapterFile::folder`]).
     ///
     /// **Errors** [`Error::Format`] if a file is missing or damaged, tensors are unpaired or not
     /// those of the configured layers; [`Error::Shape`] if they do not have the configured rank;
     /// [`Error::Unsupported`] for `.bin` files and for what [`AdapterConfig::from_json`] refuses;
     /// [`Error::Io`].
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
+        let folder = &Self::folder(folder);
         let name = folder.display().to_string();
         if !std::fs::metadata(folder).map_err(Error::io(folder))?.is_dir() {
             return Err(Error::io(folder)(std::io::ErrorKind::NotADirectory.into()));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::file::AdapterFile;
 use crate::error::{Error, Result};
 use crate::format::json;
 
@@ -43,11 +44,11 @@ impl TrainingNote {
     /// The name of its file.
     pub const FILE: &'static str = "wgpu_lora.json";
 
-    /// The note of an adapter folder; `None` where there is none (PEFT writes none).
+    /// The note of an adapter's folder or a run's; `None` where there is none (PEFT writes none).
     ///
     /// **Errors** [`Error::Io`]; [`Error::Format`] if it is damaged.
     pub fn load(folder: impl AsRef<Path>) -> Result<Option<TrainingNote>> {
-        let path = folder.as_ref().join(TrainingNote::FILE);
+        let path = AdapterFile::folder(folder).join(TrainingNote::FILE);
         match path.is_file() {
             true => {
                 Ok(Some(TrainingNote::from_json(&path.display().to_string(), &json::read(&path)?)?))

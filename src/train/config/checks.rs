@@ -26,10 +26,11 @@ impl TrainConfig {
         let needs_eval = [
             ("eval_steps", self.eval_steps.is_some()),
             ("early_stopping_patience", self.early_stopping_patience.is_some()),
+            ("sample_prompts", self.sample_prompts.is_some()),
         ];
         for (name, set) in needs_eval {
-            must(!set || self.eval_data.is_some(), name, || {
-                "needs evaluation rows; give ‹eval_data = FILE.jsonl›".into()
+            must(!set || self.evaluates(), name, || {
+                "needs evaluation rows; give ‹eval_data = FILE.jsonl›, or ‹eval_split = 0.1›".into()
             })?;
         }
         Ok(())
@@ -58,6 +59,8 @@ impl TrainConfig {
         let plain = TrainConfig::default();
         let set = [
             ("eval_data", self.eval_data.is_some()),
+            ("eval_split", self.eval_split.is_some()),
+            ("sample_prompts", self.sample_prompts.is_some()),
             ("map", !self.map.is_empty()),
             ("init_adapter", self.init_adapter.is_some()),
             ("logging_steps", self.logging_steps != plain.logging_steps),
@@ -161,6 +164,14 @@ impl TrainConfig {
         })?;
         if self.max_steps.is_none() {
             above_zero("num_train_epochs", self.num_train_epochs, "or give ‹max_steps›")?;
+        }
+        if let Some(share) = self.eval_split {
+            must(self.eval_data.is_none(), "eval_split", || {
+                "holds out training rows, and ‹eval_data› names others; give one of them".into()
+            })?;
+            must(share > 0.0 && share < 1.0, "eval_split", || {
+                format!("{share} is not between 0 and 1; 0.1 holds out a tenth of the rows")
+            })?;
         }
         let ratio = self.warmup_ratio;
         must((0.0..=1.0).contains(&ratio), "warmup_ratio", || format!("{ratio} is not in [0, 1]"))?;

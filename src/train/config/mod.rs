@@ -3,6 +3,7 @@
 mod adapter;
 mod checks;
 mod modules;
+pub mod names;
 mod text;
 
 use super::schedule::SchedulerType;
@@ -112,6 +113,10 @@ pub struct TrainConfig {
     pub data: Vec<String>,
     /// Evaluation rows: such a file.
     pub eval_data: Option<String>,
+    /// Share of the training rows that is held out for evaluation, where there is no `eval_data`.
+    pub eval_split: Option<f64>,
+    /// A file of prompts, one a line, that are answered at each evaluation.
+    pub sample_prompts: Option<String>,
     /// Columns that are read under another name: `text=review`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<String>,
@@ -230,6 +235,8 @@ impl Default for TrainConfig {
             model: String::new(),
             data: Vec::new(),
             eval_data: None,
+            eval_split: None,
+            sample_prompts: None,
             map: Vec::new(),
             init_adapter: None,
             quant: Quant::default(),
@@ -278,6 +285,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Whether there are rows to evaluate.
+    pub fn evaluates(&self) -> bool {
+        self.eval_data.is_some() || self.eval_split.is_some()
+    }
+
     /// Tokens kept of each row.
     pub fn row_length(&self) -> usize {
         self.max_length.unwrap_or(MAX_LENGTH)
@@ -325,7 +337,8 @@ impl TrainConfig {
     pub fn fingerprint(&self) -> Result<String> {
         let default = TrainConfig::default();
         let (save_steps, save_total_limit) = (default.save_steps, default.save_total_limit);
-        let same = TrainConfig { save_steps, save_total_limit, ..self.clone() };
+        let sample_prompts = default.sample_prompts;
+        let same = TrainConfig { save_steps, save_total_limit, sample_prompts, ..self.clone() };
         Ok(format!("{:016x}", Fnv::of(same.to_toml()?.as_bytes())))
     }
 }

@@ -1,9 +1,10 @@
 //! Settings as TOML: reading, laying one file over another, and saying how two runs differ.
 
 use super::TrainConfig;
+use super::names::{self, Meaning};
 use crate::{Error, Result};
 use serde::de::{Deserialize, Deserializer, Visitor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
@@ -40,10 +41,12 @@ impl TrainConfig {
     }
 
     /// These settings with those that `text` gives put over them: a preset, then `run.toml`, then
-    /// what was typed. Dashes in names are taken as underscores, and `r` as `rank`.
+    /// what was typed. Names may have dashes, and may be those of PEFT, TRL and mlx-lm
+    /// ([`super::names`]).
     ///
     /// **Errors** [`Error::Format`] for text that is no TOML, an unknown name (with the nearest
-    /// known one), or a value of the wrong kind.
+    /// known one), one that is refused, a setting given under two names, or a value of the wrong
+    /// kind.
     pub fn overlay(&self, text: &str, path: &str) -> Result<TrainConfig> {
         let mut given: Table = text.parse().map_err(|e: toml::de::Error| {
             let line =
@@ -56,43 +59,39 @@ impl TrainConfig {
 
     /// The same from a table, such as one made from command-line flags.
     pub fn overlay_table(&self, given: Table, path: &str) -> Result<TrainConfig> {
-        let known = names();
         let mut all = table(self)?;
+        let mut set: BTreeMap<String, String> = BTreeMap::new();
+        let mut micro: Vec<(String, &'static str, Value)> = Vec::new();
         for (key, value) in given {
-            let name = match key.replace('-', "_").as_str() {
-                "r" => "rank".to_string(),
-                name => name.to_string(),
+            let at = |why: String| Error::format(path, format!("`{key}`"), why);
+            let settings = match names::meaning(&key, value).map_err(at)? {
+                Meaning::Settings(settings) => settings,
+                Meaning::PerStep(name, count) => {
+                    micro.push((key, name, count));
+                    continue;
+                }
             };
-            if !known.contains(&name) {
-                let near = known.iter().min_by_key(|known| distance(known, &name));
-                let hint = match near.filter(|near| distance(near, &name) <= 1 + name.len() / 3) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known are {}", Vec::from_iter(known).join(", ")),
-                };
-                return Err(Error::format(
-                    path,
-                    format!("`{key}`"),
-                    format!("no such setting; {hint}"),
-                ));
+            for (name, value) in settings {
+                put(&mut all, &mut set, (key.as_str(), name, value), path)?;
             }
-            // One at a time, so that the message names the setting.
-            let one = Table::from_iter([(name.clone(), value.clone())]);
-            if let Err(e) = one.try_into::<TrainConfig>() {
-                return Err(Error::format(path, format!("`{key}`"), e.message()));
-            }
-            all.insert(name, value);
+        }
+        for (key, name, count) in micro {
+            let at = |why: String| Error::format(path, format!("`{key}`"), why);
+            let value = names::per_step(&count, &all).map_err(at)?;
+            put(&mut all, &mut set, (key.as_str(), name.to_owned(), value), path)?;
         }
         all.try_into().map_err(|e: toml::de::Error| Error::format(path, "settings", e.message()))
     }
 
-    /// The settings that differ, by name; empty if the runs would be the same. `save_steps` and
-    /// `save_total_limit` are left out: they change what is kept, not what is computed.
+    /// The settings that differ, by name; empty if the runs would be the same. `save_steps`,
+    /// `save_total_limit` and `sample_prompts` are left out: they change what is kept, not what is
+    /// computed.
     pub fn differences(&self, other: &TrainConfig) -> Result<Vec<Difference>> {
         let (first, second) = (table(self)?, table(other)?);
         let show = |value: Option<&Value>| value.map_or("unset".into(), Value::to_string);
-        let names = names().into_iter().filter(|name| {
+        let names = known_names().into_iter().filter(|name| {
             first.get(name) != second.get(name)
-                && !["save_steps", "save_total_limit"].contains(&name.as_str())
+                && !["save_steps", "save_total_limit", "sample_prompts"].contains(&name.as_str())
         });
         let difference = |name: String| {
             let (first, second) = (show(first.get(&name)), show(second.get(&name)));
@@ -100,6 +99,36 @@ impl TrainConfig {
         };
         Ok(names.map(difference).collect())
     }
+}
+
+/// Puts a setting, which was given as `key`, over those that stand.
+fn put(
+    all: &mut Table,
+    set: &mut BTreeMap<String, String>,
+    (key, name, value): (&str, String, Value),
+    path: &str,
+) -> Result<()> {
+    let at = |why: String| Error::format(path, format!("`{key}`"), why);
+    let known = known_names();
+    if !known.contains(&name) {
+        let near = known.iter().min_by_key(|known| distance(known, &name));
+        return Err(at(match near.filter(|near| distance(near, &name) <= 1 + name.len() / 4) {
+            Some(near) => format!("no such setting; did you mean `{near}`?"),
+            None => format!("no such setting; known are {}", Vec::from_iter(known).join(", ")),
+        }));
+    }
+    if let Some(before) = set.insert(name.clone(), key.to_owned())
+        && before != key
+    {
+        return Err(at(format!("`{before}` sets ‹{name}›, too; give one of them")));
+    }
+    // One at a time, so that the message names the setting.
+    let one = Table::from_iter([(name.clone(), value.clone())]);
+    if let Err(e) = one.try_into::<TrainConfig>() {
+        return Err(at(e.message().to_owned()));
+    }
+    all.insert(name, value);
+    Ok(())
 }
 
 /// Tables of patterns as lists of pairs in the order of the text: of patterns the first that
@@ -126,7 +155,7 @@ fn table(config: &TrainConfig) -> Result<Table> {
 }
 
 /// All names: the fields that serde asks for.
-fn names() -> BTreeSet<String> {
+fn known_names() -> BTreeSet<String> {
     let mut fields = Fields(&[]);
     // There are no values, so an error is all that comes of it.
     let _ = TrainConfig::deserialize(&mut fields);

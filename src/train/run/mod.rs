@@ -15,7 +15,7 @@ use super::memory::RunPlan;
 use super::plan;
 use super::ranks::{self, Alone, Ranks};
 use crate::data::Dataset;
-use crate::format::AdapterFile;
+use crate::format::{AdapterFile, TrainingNote};
 use crate::gpu::{Choices, Policy};
 use crate::model::{Model, adapter_notes};
 use crate::{Error, Result};
@@ -159,6 +159,11 @@ impl Run {
     /// The model, whose adapter is being trained.
     pub fn model(&self) -> &Model {
         self.course.trainer.model()
+    }
+
+    /// What the adapter is trained on; it lies beside the adapter.
+    pub fn note(&self) -> TrainingNote {
+        self.course.note()
     }
 
     /// Optimizer steps done.
