@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 use super::printer::Printer;
 use super::session::Session;
@@ -34,8 +34,9 @@ impl Rows {
         // of its settings.
         if tokenizer.asks_for_date() {
             let now = ranks::broadcast_text(&*session.ranks, Moment::now().to_string())?;
-            tokenizer
-                .set_date(*config.template_date.get_or_insert(now.parse().map_err(Error::msg)?));
+            tokenizer.set_date(
+                *config.template_date.get_or_insert(now.parse().map_err(anyhow::Error::msg)?),
+            );
         }
         let mut options = config.dataset_options()?;
         let spool = spool.map(|path| std::path::absolute(path).unwrap_or_default());
