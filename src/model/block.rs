@@ -39,6 +39,8 @@ pub(super) enum Keys<'a> {
     Cache(&'a KvCache),
     /// The pass's own tokens, which also go to slots.
     Kept(&'a SlotCache),
+    /// Those of its own sequence, as in segments, which also go to slots.
+    KeptSegments(&'a SlotCache, &'a [Segment]),
     /// What each row lists; the pass's own tokens go to slots first.
     Listed(&'a SlotCache, &'a Listed),
 }
@@ -234,7 +236,7 @@ impl Block<'_> {
             self.rotate(rec, frame, &a.q, shape.heads, false)?;
             self.rotate(rec, frame, &a.k, shape.kv_heads, false)?;
         }
-        if let Keys::Kept(slots) | Keys::Listed(slots, _) = keys {
+        if let Keys::Kept(slots) | Keys::KeptSegments(slots, _) | Keys::Listed(slots, _) = keys {
             slots.record_copy(rec, self.index, &a.k, &a.v)?;
         }
         match keys {
@@ -243,7 +245,7 @@ impl Block<'_> {
                 let op = AttentionFwd { q: &a.q, k, v, y: &a.att, lse: &a.lse, shape };
                 rec.record(&op)?;
             }
-            Keys::Segments(segments) => {
+            Keys::Segments(segments) | Keys::KeptSegments(_, segments) => {
                 let (q, k, v, y, lse) = (&a.q, &a.k, &a.v, &a.att, &a.lse);
                 for shape in Self::segments(shape, segments) {
                     rec.record(&AttentionFwd { q, k, v, y, lse, shape })?;

@@ -71,7 +71,9 @@ impl Model {
     ) -> Result<()> {
         let positions: Vec<u32> = match keys {
             Keys::Listed(_, listed) => listed.positions.clone(),
-            Keys::Segments(segments) => segments.iter().flat_map(Segment::positions).collect(),
+            Keys::Segments(segments) | Keys::KeptSegments(_, segments) => {
+                segments.iter().flat_map(Segment::positions).collect()
+            }
             Keys::Own | Keys::Kept(_) | Keys::Cache(_) => {
                 let start = if let Keys::Cache(cache) = keys { cache.length } else { 0 };
                 (0..ids.len()).map(|i| (start + i % frame.pass.queries) as u32).collect()
@@ -215,6 +217,29 @@ impl Model {
     ) -> Result<Vec<f32>> {
         slots.reserve(ids.len())?;
         let logits = self.pass_logits(space, ids, last.len(), last, Keys::Kept(slots)).await?;
+        slots.used += ids.len();
+        Ok(logits)
+    }
+
+    /// Runs prompts end to end, `ids (N)` in `segments` as in a [`Batch`], and returns the logits
+    /// `(B, V)` after the last token of each. Row `i` lies in slot `used + i` afterwards.
+    ///
+    /// **Errors** as [`Model::prefill_slots`].
+    pub async fn prefill_segments(
+        &self,
+        space: &Workspace,
+        slots: &mut SlotCache,
+        ids: &[u32],
+        segments: &[Segment],
+    ) -> Result<Vec<f32>> {
+        slots.reserve(ids.len())?;
+        let ends = |s: &Segment| {
+            let (first, length) = (s.first, s.length);
+            (1..=s.sequences).map(move |i| (first + i * length - 1) as u32)
+        };
+        let last: Vec<u32> = segments.iter().flat_map(ends).collect();
+        let keys = Keys::KeptSegments(slots, segments);
+        let logits = self.pass_logits(space, ids, 1, &last, keys).await?;
         slots.used += ids.len();
         Ok(logits)
     }

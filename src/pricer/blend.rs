@@ -71,7 +71,7 @@ pub fn blend_weights(guesses: &[&[f64]], truths: &[f64]) -> Vec<f64> {
     let mut weights = vec![1.0 / k as f64; guesses.len()];
     // Each corner, too: one guess alone may be the best.
     let corner = |j: usize| (0..guesses.len()).map(|i| f64::from(u8::from(i == j))).collect();
-    let starts = (0..guesses.len()).map(corner).chain([weights.clone()]);
+    let starts = std::iter::once(weights.clone()).chain((0..guesses.len()).map(corner));
     let mut best: (f64, Vec<f64>) = (f64::INFINITY, weights.clone());
     let keep = |best: &mut (f64, Vec<f64>), w: &Vec<f64>| {
         let error = error(w);

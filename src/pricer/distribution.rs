@@ -6,6 +6,7 @@
 
 use super::parse;
 use super::trie::PriceTrie;
+use crate::data::Batch;
 use crate::format::{Special, Tokenizer};
 use crate::generate::{argmax, prompt_ids};
 use crate::model::{Model, Pass, SlotCache, SlotRow, Workspace};
@@ -206,13 +207,11 @@ impl<'a> PriceModel<'a> {
         if prompts.iter().any(Vec::is_empty) {
             return Err(Error::invalid("prompt", "has no tokens"));
         }
-        let mut ids = Vec::with_capacity(prompts.len() * t);
-        let mut last = Vec::with_capacity(prompts.len());
+        let mut batch = Batch::default();
         let mut items = Vec::with_capacity(prompts.len());
         for (b, prompt) in prompts.iter().enumerate() {
-            let first = (b * t) as u32;
-            last.push(first + prompt.len() as u32 - 1);
-            ids.extend(prompt.iter().copied().chain(std::iter::repeat(0)).take(t));
+            let first = batch.ids.len() as u32;
+            batch.push(b, prompt, []);
             items.push(Item {
                 prompt: (first..first + prompt.len() as u32).collect(),
                 behind: Vec::new(),
@@ -223,7 +222,9 @@ impl<'a> PriceModel<'a> {
             });
         }
         self.slots.truncate(0);
-        let logits = self.model.prefill_slots(&self.space, &mut self.slots, &ids, &last).await?;
+        let Batch { ids, segments, .. } = &batch;
+        let slots = &mut self.slots;
+        let logits = self.model.prefill_segments(&self.space, slots, ids, segments).await?;
         let v = self.model.config().vocab_size;
         let mut branches = Vec::new();
         for (item, logits) in logits.chunks_exact(v).enumerate() {

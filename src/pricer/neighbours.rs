@@ -66,9 +66,12 @@ fn plain(text: &str) -> String {
     Vec::from_iter(words).join(" ").to_lowercase()
 }
 
-/// The line behind `Title: `, or the first.
+/// What stands behind `Title:`, in whatever case, or the first line.
 fn title(text: &str) -> &str {
-    let titled = text.lines().find_map(|line| line.strip_prefix("Title: "));
+    let titled = text.lines().find_map(|line| {
+        let (name, title) = line.split_once(':')?;
+        name.trim().eq_ignore_ascii_case("title").then_some(title.trim())
+    });
     titled.or(text.lines().next()).unwrap_or("")
 }
 

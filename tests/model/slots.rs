@@ -2,6 +2,7 @@
 
 use crate::setup::*;
 use wgpu_lora::Error;
+use wgpu_lora::data::Batch;
 use wgpu_lora::gpu::Policy;
 use wgpu_lora::model::{Model, Pass, Quant, SlotCache, SlotRow};
 
@@ -34,6 +35,17 @@ fn ragged_prompts_and_their_branches_give_the_logits_of_whole_passes() {
             for (b, prompt) in prompts.iter().enumerate() {
                 let error = difference(&got[b * v..][..v], &whole(&model, prompt));
                 assert!(error < 5e-5, "{name}, prompt {b}: {error}");
+            }
+            // End to end, without padding.
+            let mut batch = Batch::default();
+            prompts.iter().enumerate().for_each(|(b, prompt)| batch.push(b, prompt, []));
+            let mut unpadded = SlotCache::new(&gpu, model.config(), 48).unwrap();
+            let (ids, segments) = (&batch.ids, &batch.segments);
+            let ends = block_on(model.prefill_segments(&space, &mut unpadded, ids, segments));
+            let ends = ends.unwrap();
+            for (b, prompt) in prompts.iter().enumerate() {
+                let error = difference(&ends[b * v..][..v], &whole(&model, prompt));
+                assert!(error < 5e-5, "{name}, prompt {b} unpadded: {error}");
             }
             // Two branches behind the first prompt, one behind the last, then one behind a branch.
             let own = |b: usize| -> Vec<u32> {
