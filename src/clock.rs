@@ -23,21 +23,28 @@ impl Clock {
 #[cfg(target_arch = "wasm32")]
 impl Clock {
     pub(crate) fn start() -> Clock {
-        Clock { start: now() }
+        Clock { start: since_epoch() }
     }
 
     pub(crate) fn seconds(self) -> f64 {
-        now() - self.start
+        since_epoch() - self.start
     }
 }
 
+/// Seconds since 1970, UTC.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn since_epoch() -> f64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 #[cfg(all(target_arch = "wasm32", feature = "web"))]
-fn now() -> f64 {
+pub(crate) fn since_epoch() -> f64 {
     js_sys::Date::now() / 1e3
 }
 
 /// Without JavaScript there is no clock: no time passes.
 #[cfg(all(target_arch = "wasm32", not(feature = "web")))]
-fn now() -> f64 {
+pub(crate) fn since_epoch() -> f64 {
     0.0
 }

@@ -17,6 +17,15 @@ fn start() {
     console_error_panic_hook::set_once();
 }
 
+/// Takes the function that renders chat templates: from a request's JSON to an answer's.
+#[wasm_bindgen(js_name = setTemplateRenderer)]
+pub fn set_template_renderer(render: js_sys::Function) {
+    crate::format::set_template_renderer(move |request| {
+        let answer = render.call1(&JsValue::NULL, &request.into());
+        answer.ok().and_then(|text| text.as_string()).unwrap_or_default()
+    });
+}
+
 /// An open device.
 #[wasm_bindgen]
 pub struct WasmGpu {

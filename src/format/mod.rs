@@ -12,7 +12,7 @@ mod model_files;
 mod module;
 #[cfg_attr(
     target_arch = "wasm32",
-    allow(dead_code, reason = "the browser's build renders no templates")
+    allow(dead_code, reason = "templates write dates, and the browser renders them elsewhere")
 )]
 mod moment;
 mod names;
@@ -29,6 +29,8 @@ mod shapes;
 mod source;
 #[cfg_attr(target_arch = "wasm32", path = "template_web.rs")]
 mod template;
+#[cfg(target_arch = "wasm32")]
+mod template_request;
 mod tensors;
 mod tokenizer;
 
@@ -62,4 +64,6 @@ pub use safetensors_write::{SafetensorsWriter, TensorData, to_safetensors, write
 pub use shapes::ModelShape;
 pub use source::{ByteSource, FileSource, MemorySource};
 pub use template::ChatTemplate;
+#[cfg(target_arch = "wasm32")]
+pub use template::set_template_renderer;
 pub use tokenizer::{Beside, DecodeStream, Named, Offsets, Special, Tokenizer};

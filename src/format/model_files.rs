@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, is_gguf};
-use super::gguf::GgufFile;
+use super::gguf::{GgufFile, GgufValue};
 use super::hf::ModelConfig;
 use super::safetensors::SafetensorsFile;
 use super::source::ByteSource;
@@ -101,6 +101,14 @@ impl ModelFiles {
         };
         tokenizer.complete(&files.config);
         Ok((files, tokenizer))
+    }
+
+    /// The name that a model's GGUF file gives it (`general.name`).
+    pub fn title(&self) -> Option<String> {
+        match self.checkpoint.gguf()?.metadata().get("general.name")? {
+            GgufValue::Text(name) if !name.trim().is_empty() => Some(name.trim().to_owned()),
+            _ => None,
+        }
     }
 
     fn of_gguf(path: PathBuf, file: GgufFile) -> Result<Self> {

@@ -51,11 +51,8 @@ fn is_leap(year: i64) -> bool {
 
 impl Moment {
     /// Now, by the system's clock, in UTC.
-    #[cfg(not(target_arch = "wasm32"))]
     pub fn now() -> Moment {
-        use std::time::{SystemTime, UNIX_EPOCH};
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(0);
+        let seconds = crate::clock::since_epoch() as i64;
         let (mut left, time) = (seconds / 86_400, seconds % 86_400);
         let mut year = 1970;
         while left >= 365 + i64::from(is_leap(year)) {

@@ -196,9 +196,21 @@ impl<'a> PriceModel<'a> {
     ///
     /// **Errors** [`Error::Invalid`] for too many or too long prompts; [`Error::Device`].
     pub async fn price(&mut self, prompts: &[Vec<u32>]) -> Result<Vec<Priced>> {
+        Ok(self.price_while(prompts, &mut |_| true).await?.unwrap_or_default())
+    }
+
+    /// [`PriceModel::price`] that can be watched and ended: `going_on` is told between passes which
+    /// share of the levels of numbers is done, and ends it with `false`; then there is no answer.
+    ///
+    /// **Errors** as [`PriceModel::price`].
+    pub async fn price_while(
+        &mut self,
+        prompts: &[Vec<u32>],
+        going_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<Option<Vec<Priced>>> {
         let t = prompts.iter().map(Vec::len).max().unwrap_or(0);
         if prompts.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         if prompts.len() > self.options.batch || t > self.options.longest {
             let why = format!("{} of up to {t} tokens, for {:?}", prompts.len(), self.options);
@@ -232,11 +244,19 @@ impl<'a> PriceModel<'a> {
             let root = Branch { item, node: 0, probability: 1.0, slots: Vec::new(), id: 0 };
             self.visit(&root, logits, &mut items[item], &mut branches);
         }
-        for _ in 1..self.options.max_new_tokens.max(self.trie.depth()) {
+        let levels = self.options.max_new_tokens.max(self.trie.depth());
+        for level in 1..levels {
+            let mut within = |part: f64| going_on((level as f64 + part) / levels as f64);
+            if !within(0.0) {
+                return Ok(None);
+            }
             self.follow(&mut items).await?;
-            branches = self.descend(branches, &mut items).await?;
+            match self.descend(branches, &mut items, &mut within).await? {
+                Some(next) => branches = next,
+                None => return Ok(None),
+            }
         }
-        items.into_iter().map(|item| self.finish(item)).collect()
+        items.into_iter().map(|item| self.finish(item)).collect::<Result<_>>().map(Some)
     }
 
     fn finish(&self, item: Item) -> Result<Priced> {
@@ -276,14 +296,23 @@ impl<'a> PriceModel<'a> {
         Ok(())
     }
 
-    /// Runs a level of branches and returns those of the next that are worth following.
-    async fn descend(&mut self, level: Vec<Branch>, items: &mut [Item]) -> Result<Vec<Branch>> {
+    /// Runs a level of branches and returns those of the next that are worth following; none where
+    /// `going_on` ended it.
+    async fn descend(
+        &mut self,
+        level: Vec<Branch>,
+        items: &mut [Item],
+        going_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<Option<Vec<Branch>>> {
         let mut next = Vec::new();
         let v = self.model.config().vocab_size;
         let level = self.likely(level, items);
         // A branch whose children all are ends is not looked back at.
         let keep = level.iter().any(|branch| self.trie.leads_on(branch.node));
-        for part in level.chunks(ROWS) {
+        for (done, part) in level.chunks(ROWS).enumerate() {
+            if !going_on((done * ROWS) as f64 / level.len() as f64) {
+                return Ok(None);
+            }
             let row = |b: &Branch| slot_row(b.id, &items[b.item].prompt, &b.slots);
             let rows: Vec<SlotRow> = part.iter().map(row).collect();
             let first = self.slots.used();
@@ -300,7 +329,7 @@ impl<'a> PriceModel<'a> {
                 self.slots.truncate(first);
             }
         }
-        Ok(next)
+        Ok(Some(next))
     }
 
     /// Of each item's branches the most probable, until what is left out is its share of

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::Row;
+use crate::generate::{GenerateOptions, SamplerOptions, Timings};
 use crate::model::{LoadOptions, Precision, Quant};
 use crate::pricer::Product;
 use crate::pricer::prompt::prompt;
@@ -35,6 +36,24 @@ pub(super) struct GenerateArgs {
     pub(super) stop: Vec<String>,
 }
 
+impl GenerateArgs {
+    pub(super) fn options(self) -> GenerateOptions {
+        let default = GenerateOptions::default();
+        GenerateOptions {
+            max_new_tokens: self.max_tokens.unwrap_or(default.max_new_tokens),
+            sampler: SamplerOptions {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                seed: self.seed,
+                repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
+            },
+            stop: self.stop,
+            ..default
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenOut<'a> {
@@ -42,14 +61,26 @@ pub(super) struct TokenOut<'a> {
     pub(super) text: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Generated {
+pub(super) struct Generated<'a> {
     pub(super) prompt_tokens: usize,
-    pub(super) tokens: Vec<u32>,
+    pub(super) tokens: &'a [u32],
     pub(super) finish: Option<&'static str>,
+    /// Of a conversation: its oldest turns that were forgotten, to have room.
+    pub(super) turns_dropped: usize,
     pub(super) prefill_seconds: f64,
     pub(super) decode_tokens_per_second: Option<f64>,
+}
+
+impl Generated<'_> {
+    pub(super) fn timed(timings: Timings) -> Self {
+        Generated {
+            prefill_seconds: timings.prefill_seconds,
+            decode_tokens_per_second: timings.decode_tokens_per_second(),
+            ..Generated::default()
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -147,5 +178,7 @@ pub(super) struct ModelInfo<'a> {
     pub(super) adapters: Vec<&'a str>,
     pub(super) adapter: Option<&'a str>,
     pub(super) max_length: usize,
+    /// Whether it has a chat template.
+    pub(super) chat: bool,
     pub(super) notes: &'a [String],
 }

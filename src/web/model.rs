@@ -12,7 +12,7 @@ use super::{WasmGpu, js};
 use crate::clock::Clock;
 use crate::data::{Dataset, DatasetOptions};
 use crate::format::{AdapterFile, ByteSource, ModelFiles, Special, Tokenizer};
-use crate::generate::{GenerateOptions, Generator, SamplerOptions, next_tokens};
+use crate::generate::{ChatSession, Generator, Token, next_tokens};
 use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, adapter_notes};
 use crate::pricer::dollars::dollars;
@@ -41,14 +41,17 @@ pub struct WasmModel {
     tokenizer: Tokenizer,
     trie: Option<PriceTrie>,
     holder: Holder,
+    /// The conversation, from its first message on.
+    chat: Option<ChatSession>,
     name: String,
     notes: Vec<String>,
 }
 
 #[wasm_bindgen]
 impl WasmModel {
-    /// Loads a model from `files`: `{name, small: {"config.json": Uint8Array, …},
-    /// weights: [{name, size, read(offset, length)}]}`. `progress(done, total)` is told bytes.
+    /// Loads a model from `files`: `{name, file, small: {"config.json": Uint8Array, …},
+    /// weights: [{name, size, read(offset, length)}]}`; without a `name` it is called what its
+    /// metadata say, or as the `file`. `progress(done, total)` is told bytes.
     pub async fn load(
         gpu: &WasmGpu,
         files: JsValue,
@@ -78,6 +81,7 @@ impl WasmModel {
             adapters: model.adapter_names().collect(),
             adapter: model.active_adapter_name(),
             max_length: config.max_position_embeddings,
+            chat: self.tokenizer.chat_template_text().is_some(),
             notes: &self.notes,
         })
     }
@@ -169,43 +173,68 @@ impl WasmModel {
         options: String,
         each: Function,
     ) -> Result<JsValue, JsValue> {
-        let args: GenerateArgs = js::options(&options)?;
-        let options = GenerateOptions {
-            max_new_tokens: args.max_tokens.unwrap_or(GenerateOptions::default().max_new_tokens),
-            sampler: SamplerOptions {
-                temperature: args.temperature,
-                top_k: args.top_k,
-                top_p: args.top_p,
-                seed: args.seed,
-                repetition_penalty: args.repetition_penalty.unwrap_or(1.0),
-            },
-            stop: args.stop,
-            ..GenerateOptions::default()
-        };
+        let options = js::options::<GenerateArgs>(&options)?.options();
         let model = self.model().map_err(js::error)?;
         let mut generator =
             Generator::new(model, &self.tokenizer, &prompt, options).map_err(js::error)?;
         while let Some(token) = generator.next().await.map_err(js::error)? {
-            let out = js::object(&TokenOut { id: token.id, text: &token.text })?;
-            if each.call1(&JsValue::NULL, &out)?.is_falsy() {
+            if !tell(&each, &token)? {
                 break;
             }
         }
-        let timings = generator.timings();
         js::object(&Generated {
             prompt_tokens: generator.prompt().len(),
-            tokens: generator.ids().to_vec(),
+            tokens: generator.ids(),
             finish: generator.finish().map(|finish| finish.name()),
-            prefill_seconds: timings.prefill_seconds,
-            decode_tokens_per_second: timings.decode_tokens_per_second(),
+            turns_dropped: 0,
+            ..Generated::timed(generator.timings())
         })
+    }
+
+    /// Answers a message of the conversation; otherwise as [`generate`]. Templates are rendered by
+    /// the function that was given to `setTemplateRenderer`.
+    ///
+    /// [`generate`]: WasmModel::generate
+    pub async fn chat(
+        &mut self,
+        message: String,
+        options: String,
+        each: Function,
+    ) -> Result<JsValue, JsValue> {
+        let options = js::options::<GenerateArgs>(&options)?.options();
+        let Holder::Idle(model) = &self.holder else { return Err(js::error(busy())) };
+        if self.chat.is_none() {
+            self.chat = Some(ChatSession::new(model, &self.tokenizer).map_err(js::error)?);
+        }
+        let Some(session) = &mut self.chat else { return Err(js::error(busy())) };
+        let turn = session.ask(model, &self.tokenizer, &message, options);
+        let mut turn = turn.map_err(js::error)?;
+        while let Some(token) = turn.next().await.map_err(js::error)? {
+            if !tell(&each, &token)? {
+                break;
+            }
+        }
+        js::object(&Generated {
+            prompt_tokens: turn.prompt_tokens(),
+            tokens: turn.ids(),
+            finish: turn.finish().map(|finish| finish.name()),
+            turns_dropped: turn.turns_dropped(),
+            ..Generated::timed(turn.timings())
+        })
+    }
+
+    /// Forgets the conversation.
+    #[wasm_bindgen(js_name = resetChat)]
+    pub fn reset_chat(&mut self) {
+        self.chat = None;
     }
 
     /// What a product costs: `{prompt, text, guess, price, low, high, mean, mode, mass, prices:
     /// [[dollars, probability]], promptTokens, seconds}`; `price` is the median, `low` and `high`
-    /// hold 80 % between them.
+    /// hold 80 % between them. `each(share)` is told how much is done and ends it with `false`;
+    /// then the answer is `null`.
     #[wasm_bindgen(js_name = predictPrice)]
-    pub async fn predict_price(&self, product: String) -> Result<JsValue, JsValue> {
+    pub async fn predict_price(&self, product: String, each: Function) -> Result<JsValue, JsValue> {
         let prompt = js::options::<ProductArgs>(&product)?.prompt();
         let model = self.model().map_err(js::error)?;
         let trie = self.trie.as_ref().ok_or_else(|| {
@@ -221,7 +250,13 @@ impl WasmModel {
             PriceModel::new(model, &self.tokenizer, trie, options).map_err(js::error)?;
         let ids = pricer.encode(&prompt).map_err(js::error)?;
         let prompt_tokens = ids.len();
-        let priced = pricer.price(&[ids]).await.map_err(js::error)?.pop().unwrap_or_default();
+        let mut going_on = |share: f64| {
+            each.call1(&JsValue::NULL, &share.into()).is_ok_and(|answer| !answer.is_falsy())
+        };
+        let priced = pricer.price_while(&[ids], &mut going_on).await.map_err(js::error)?;
+        let Some(priced) = priced.and_then(|mut all| all.pop()) else {
+            return Ok(JsValue::NULL);
+        };
         let d = &priced.distribution;
         js::object(&PriceOut {
             prompt,
@@ -364,6 +399,12 @@ impl WasmModel {
     }
 }
 
+/// Tells JavaScript a token; whether it wants another.
+fn tell(each: &Function, token: &Token) -> Result<bool, JsValue> {
+    let out = js::object(&TokenOut { id: token.id, text: &token.text })?;
+    Ok(!each.call1(&JsValue::NULL, &out)?.is_falsy())
+}
+
 fn busy() -> Error {
     Error::invalid("model", "is being trained; stop that first")
 }
@@ -383,7 +424,8 @@ async fn load(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<WasmModel> {
     let get = |key: &str| Reflect::get(files, &key.into()).unwrap_or(JsValue::UNDEFINED);
-    let name = get("name").as_string().unwrap_or_else(|| "model".into());
+    let text = |key: &str| get(key).as_string();
+    let label = text("name").or_else(|| text("file")).unwrap_or_else(|| "model".into());
     let mut small = BTreeMap::new();
     for entry in js_sys::Object::entries(&js_sys::Object::from(get("small"))).iter() {
         let entry = Array::from(&entry);
@@ -395,7 +437,9 @@ async fn load(
     }
     let source = |file: JsValue| Ok(Box::new(JsSource::new(&file)?) as Box<dyn ByteSource>);
     let weights = Array::from(&get("weights")).iter().map(source).collect::<Result<Vec<_>>>()?;
-    let (files, tokenizer) = ModelFiles::given(&name, &small, weights)?;
+    let (files, tokenizer) = ModelFiles::given(&label, &small, weights)?;
+    // A name that was given, else the one in the file, else the file's own.
+    let name = text("name").or_else(|| files.title()).unwrap_or(label);
     let ModelFiles { config, checkpoint, mut notes, .. } = files;
     notes.extend(tokenizer.notes().iter().cloned());
     let max_positions = args.max_length.min(config.max_position_embeddings.max(1));
@@ -403,5 +447,13 @@ async fn load(
     let mut model = Model::load(&gpu, &checkpoint, &config, options, progress).await?;
     model.set_precision(args.precision);
     let trie = PriceTrie::new(&tokenizer).ok();
-    Ok(WasmModel { gpu, tokenizer, trie, holder: Holder::Idle(Box::new(model)), name, notes })
+    Ok(WasmModel {
+        gpu,
+        tokenizer,
+        trie,
+        holder: Holder::Idle(Box::new(model)),
+        chat: None,
+        name,
+        notes,
+    })
 }

@@ -62,9 +62,15 @@ impl Toolchain {
     pub fn cargo(&self, command: &[&str]) -> Result<Command> {
         let mut cargo = sh::cargo(command);
         cargo.args(FEATURES).arg(TARGET);
-        cargo.env("CARGO_TARGET_DIR", target_dir()?).env("RUSTFLAGS", RUSTFLAGS);
-        self.apply(&mut cargo, "std,panic_abort");
+        self.browser(&mut cargo)?;
         Ok(cargo)
+    }
+
+    /// Has a cargo of ours build for a browser.
+    fn browser(&self, cargo: &mut Command) -> Result<()> {
+        cargo.env("CARGO_TARGET_DIR", target_dir()?).env("RUSTFLAGS", RUSTFLAGS);
+        self.apply(cargo, "std,panic_abort");
+        Ok(())
     }
 
     /// Lints the library as the browser compiles it; without clippy for Debian's compiler, checks
@@ -103,6 +109,16 @@ pub fn build(toolchain: &Toolchain) -> Result<PathBuf> {
     );
     sh::run_with_clock(&mut cargo)?;
     Ok(target_dir()?.join(TARGET).join("wasm/wgpu_lora.wasm"))
+}
+
+/// Compiles the language of chat templates, which a page loads when it shows a chat; returns its
+/// path.
+pub fn build_template(toolchain: &Toolchain) -> Result<PathBuf> {
+    let mut cargo = sh::cargo(&["rustc", "--profile", "wasm", "--package", "chat-template"]);
+    cargo.args(["--crate-type", "cdylib", "--target", TARGET]);
+    toolchain.browser(&mut cargo)?;
+    sh::run(&mut cargo)?;
+    Ok(target_dir()?.join(TARGET).join("wasm/chat_template.wasm"))
 }
 
 /// The first package of the browser's build that must not be in it.

@@ -4,6 +4,7 @@
 use crate::{Flags, sh, wasm};
 use anyhow::{Context, Result, bail};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,18 +42,23 @@ pub fn build() -> Result<Built> {
     let toolchain = wasm::Toolchain::ensure(wasm::TARGET)?;
     println!("web: compiling for {} with {}", wasm::TARGET, toolchain.about());
     let compiled = wasm::build(&toolchain)?;
+    let template = wasm::build_template(&toolchain)?;
     let dist = sh::root().join("web/dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| dist.display().to_string())?;
     }
     fs::create_dir_all(&dist).with_context(|| dist.display().to_string())?;
-    let mut bindgen = sh::cargo(&["run", "--quiet", "--release", "--package", "bindgen", "--"]);
-    sh::run(bindgen.arg(&compiled).arg(&dist))?;
+    for (wasm, name) in [(&compiled, "wgpu_lora_wasm"), (&template, "chat_template")] {
+        let mut bindgen = sh::cargo(&["run", "--quiet", "--release", "--package", "bindgen", "--"]);
+        sh::run(bindgen.arg(wasm).arg(&dist).arg(name))?;
+    }
     copy_folder(&sh::root().join(FILES), &dist, &["dist", "test"])?;
     for license in ["LICENSE-APACHE", "LICENSE-MIT"] {
         fs::copy(sh::root().join(license), dist.join(license)).context(license)?;
     }
     embed(&dist)?;
+    link_project(&dist)?;
+    list_for_offline(&dist)?;
     let bound = dist.join("wgpu_lora_wasm_bg.wasm");
     let bytes = fs::read(&bound).with_context(|| bound.display().to_string())?;
     let zipped = gzipped(&bytes)?;
@@ -93,11 +99,74 @@ fn embed(dist: &Path) -> Result<()> {
         }
     }
     let files = embed_folder(&assets, "model", &to)?;
+    for file in ["examples.json", "recorded.json"] {
+        let from = assets.join("page").join(file);
+        if from.is_file() {
+            fs::copy(&from, to.join(file)).with_context(|| from.display().to_string())?;
+        }
+    }
     let table = assets.join("diamonds/diamonds.csv");
     fs::copy(&table, to.join("products.csv")).with_context(|| table.display().to_string())?;
     let model = serde_json::json!({ "name": "built-in", "files": files });
     let manifest = serde_json::json!({ "model": model, "adapters": adapters });
     fs::write(to.join("manifest.json"), serde_json::to_string_pretty(&manifest)?)?;
+    Ok(())
+}
+
+/// Where the repository is known (in a workflow that publishes the page), the project's name links
+/// to it; else to the README beside the page.
+fn link_project(dist: &Path) -> Result<()> {
+    let (Ok(server), Ok(name)) =
+        (std::env::var("GITHUB_SERVER_URL"), std::env::var("GITHUB_REPOSITORY"))
+    else {
+        return Ok(());
+    };
+    let index = dist.join("index.html");
+    let text = fs::read_to_string(&index).with_context(|| index.display().to_string())?;
+    let linked = text.replace("href=\"README.md\"", &format!("href=\"{server}/{name}\""));
+    fs::write(&index, linked).with_context(|| index.display().to_string())
+}
+
+/// Writes into the service worker which files make the page, and a version that follows from their
+/// bytes.
+fn list_for_offline(dist: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    walk(dist, "", &mut files)?;
+    files.retain(|name| !LEFT_ONLINE.iter().any(|end| name.ends_with(end)));
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for name in &files {
+        fs::read(dist.join(name)).with_context(|| name.clone())?.hash(&mut hasher);
+    }
+    files.push("./".into());
+    let worker = dist.join("service-worker.js");
+    let text = fs::read_to_string(&worker).with_context(|| worker.display().to_string())?;
+    let version = format!("const VERSION = \"{:016x}\";", hasher.finish());
+    let list = format!("const FILES = {};", serde_json::to_string(&files)?);
+    let mut written = text.clone();
+    for (empty, full) in [("const VERSION = \"\";", version), ("const FILES = [];", list)] {
+        if !text.contains(empty) {
+            bail!("{} has no line `{empty}`", worker.display());
+        }
+        written = written.replace(empty, &full);
+    }
+    fs::write(&worker, written).with_context(|| worker.display().to_string())
+}
+
+/// What nobody asks for without a network.
+const LEFT_ONLINE: [&str; 6] =
+    [".d.ts", "README.md", "LICENSE-APACHE", "LICENSE-MIT", "package.json", "service-worker.js"];
+
+/// Names of all files in a folder, relative to it, with `/`.
+fn walk(folder: &Path, before: &str, names: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let name = format!("{before}{}", entry.file_name().to_string_lossy());
+        match entry.file_type()?.is_dir() {
+            true => walk(&entry.path(), &format!("{name}/"), names)?,
+            false => names.push(name),
+        }
+    }
     Ok(())
 }
 
