@@ -1,7 +1,5 @@
-// Files of models and adapters: from pickers and drops, from addresses (resumable), from the
-// browser's own storage.
-
-const fail = (name, message) => Object.assign(new Error(message), { name });
+// Files of models and adapters, sorted by their names: from pickers, drops, addresses, storage.
+import { fail, fetchBlob } from "./addresses.js";
 
 /** Name without folders, and the folders. */
 const base = (path) => path.split("/").pop();
@@ -20,12 +18,17 @@ function beside(files, is) {
 const isWeights = (name) => /\.(gguf|safetensors)$/.test(name) && !isOfAdapter(name);
 const isOfAdapter = (name) => name.startsWith("adapter_");
 
-const SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+const SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+  "chat_template.jinja"];
 const INDEX = "model.safetensors.index.json";
+/** Beside an adapter's two files: see page/texts.js. */
+export const TEXTS = "training_texts.json";
+/** … and the note of the command line: `rows` are "messages", "prompt_completion" or "text". */
+export const NOTE = "wgpu_lora.json";
 
 /** `{name, blob}`, the name with its folders where a picker knows them. */
 export const named = (file) => (file instanceof Blob ? { name: file.webkitRelativePath || file.name, blob: file } : file);
-const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
+export const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
 
 /** A file that Rust reads by position. Workers read it in pieces; a page has to take it whole. */
 async function readable({ name, blob }) {
@@ -68,7 +71,7 @@ export async function gather(files, name) {
   const given = [...files].map(named).filter(({ name }) => !base(name).startsWith(".") && !isOfAdapter(base(name)));
   const found = beside(given, isWeights);
   const all = found.length > 0 ? found : given;
-  const out = { small: {}, weights: [] };
+  const out = { name, small: {}, weights: [] };
   for (const { name, blob } of all) {
     if (SMALL.includes(base(name))) out.small[base(name)] = await bytesOf(blob);
   }
@@ -80,7 +83,7 @@ export async function gather(files, name) {
   }
   if (ggufs.length > 0) {
     out.weights = await Promise.all(ggufs.map(readable));
-    out.name = name || base(ggufs[0].name).replace(/(-\d{5}-of-\d{5})?\.gguf$/, "");
+    out.file = base(ggufs[0].name).replace(/(-\d{5}-of-\d{5})?\.gguf$/, "");
     return out;
   }
   const weights = await ofModel(all);
@@ -93,7 +96,7 @@ export async function gather(files, name) {
     throw fail("Format", `${missing} is missing. Choose it together with the .safetensors file, or take the whole folder.`);
   }
   out.weights = await Promise.all(weights.map(readable));
-  out.name = name || base(folderOf(weights[0].name)) || base(weights[0].name).replace(/\.safetensors$/, "");
+  out.file = base(folderOf(weights[0].name)) || base(weights[0].name).replace(/\.safetensors$/, "");
   return out;
 }
 
@@ -135,250 +138,19 @@ export async function adapterFrom(source, { onProgress, signal } = {}) {
   return { config: await bytesOf(config), weights: await bytesOf(weights) };
 }
 
-/** A server that has not begun to answer by then is asked again, `TRIES` times in all. */
-const PATIENCE_MS = 15_000;
-const TRIES = 3;
-
-async function respond(url, options = {}) {
-  let response;
-  for (let tries = 1; !response; tries++) {
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(), PATIENCE_MS);
-    try {
-      const signal = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal;
-      response = await fetch(url, { ...options, signal });
-    } catch (error) {
-      if (options.signal?.aborted) throw error;
-      if (!late.signal.aborted) {
-        throw fail("Network", `${url} cannot be reached. Check the address and the connection; the server must allow other pages (CORS).`);
-      }
-      if (tries === TRIES) throw fail("Network", `${url} does not answer. Try again later; what has come is kept.`);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-  if (!response.ok && response.status !== 206 && response.status !== 416) {
-    throw fail("Network", `${url}: the server says ${response.status} ${response.statusText}`.trim());
-  }
-  return response;
-}
-
-async function fetchBlob(url, { onProgress, signal } = {}) {
-  const response = await respond(url, { signal });
-  const total = Number(response.headers.get("content-length")) || 0;
-  const parts = [];
-  let loaded = 0;
-  for await (const part of chunks(response)) {
-    parts.push(part);
-    loaded += part.length;
-    onProgress?.({ loaded, total });
-  }
-  return new Blob(parts);
-}
-
-async function* chunks(response) {
-  const reader = response.body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
-  }
-}
-
-/** The files that an address stands for: `[{name, url, optional}]`. */
-export async function resolve(url, { signal } = {}) {
-  const at = new URL(url, globalThis.location?.href);
-  if (!["https:", "http:"].includes(at.protocol)) throw fail("Network", `${url} is no http(s) address.`);
-  const last = base(at.pathname);
-  if (last.endsWith(".gguf")) return [{ name: last, url: at.href }];
-  const path = /\.(safetensors|json)$/.test(last) ? at.pathname.slice(0, -last.length) : at.pathname.replace(/\/?$/, "/");
-  const file = (name, optional = false) => {
-    const one = new URL(at);
-    one.pathname = path + name;
-    return { name, url: one.href, optional };
-  };
-  const files = [
-    file("config.json"), file("tokenizer.json"),
-    file("tokenizer_config.json", true), file("generation_config.json", true),
-    file("special_tokens_map.json", true), file("added_tokens.json", true),
-  ];
-  let shards = [last.endsWith(".safetensors") ? last : "model.safetensors"];
-  if (!last.endsWith(".safetensors")) {
-    const index = file("model.safetensors.index.json");
-    const response = await fetch(index.url, { signal }).catch(() => undefined);
-    if (response?.ok) shards = [...new Set(Object.values((await response.json()).weight_map))].sort();
-  }
-  return [...files, ...shards.map((name) => file(name))];
-}
-
-/** Fetches a model into memory. */
-export async function download(url, { onProgress, signal } = {}) {
-  const files = [];
-  let before = 0;
-  for (const { name, url: at, optional } of await resolve(url, { signal })) {
-    try {
-      const tell = ({ loaded, total }) => onProgress?.({ loaded: before + loaded, total: before + total, file: name });
-      const blob = await fetchBlob(at, { onProgress: tell, signal });
-      before += blob.size;
-      files.push({ name, blob });
-    } catch (error) {
-      if (!optional || error.name === "AbortError") throw error;
-    }
-  }
-  return files;
-}
-
 /**
- * Models in the origin private file system, one folder each: their files, and `about.json`. Only
- * workers can write there in place, which is what lets an interrupted download go on.
+ * What is kept of what an adapter among these files was trained on: how familiar texts are, and
+ * `rows`, their kind; null without.
  */
-export class Cache {
-  static async open() {
-    if (!navigator.storage?.getDirectory) {
-      throw fail("Unsupported", "This browser gives pages no storage of their own here. Choose the model's files instead.");
-    }
-    const root = await navigator.storage.getDirectory();
-    return new Cache(await root.getDirectoryHandle("models", { create: true }));
-  }
-
-  constructor(folder) {
-    this.folder = folder;
-  }
-
-  async #about(folder) {
+export async function textsFrom(files) {
+  const all = beside([...files].map(named), isOfAdapter);
+  const parsed = async (file) => {
     try {
-      const file = await (await folder.getFileHandle("about.json")).getFile();
-      return JSON.parse(await file.text());
+      return JSON.parse(await all.find(({ name }) => base(name) === file).blob.text());
     } catch {
-      return null;
+      return {};
     }
-  }
-
-  async #write(folder, name, text) {
-    const handle = await (await folder.getFileHandle(name, { create: true })).createSyncAccessHandle();
-    try {
-      handle.truncate(0);
-      handle.write(new TextEncoder().encode(text), { at: 0 });
-      handle.flush();
-    } finally {
-      handle.close();
-    }
-  }
-
-  /** `[{id, url, name, loaded, total, complete}]` */
-  async list() {
-    const found = [];
-    for await (const [id, folder] of this.folder.entries()) {
-      const about = folder.kind === "directory" ? await this.#about(folder) : null;
-      if (!about) continue;
-      let loaded = 0;
-      for (const { name } of about.files) loaded += await this.#size(folder, name);
-      found.push({ id, url: about.url, name: about.name, loaded, total: about.total, complete: about.complete });
-    }
-    return found.sort((a, b) => a.name.localeCompare(b.name));
-  }
-
-  async #size(folder, name) {
-    try {
-      return (await (await folder.getFileHandle(name)).getFile()).size;
-    } catch {
-      return 0;
-    }
-  }
-
-  async delete(id) {
-    await this.folder.removeEntry(id, { recursive: true });
-  }
-
-  /** The files of a complete model. */
-  async files(id) {
-    const folder = await this.folder.getDirectoryHandle(id);
-    const about = await this.#about(folder);
-    if (!about?.complete) throw fail("Format", "This download is not complete. Resume it first.");
-    const files = [];
-    for (const { name } of about.files) {
-      files.push({ name, blob: await (await folder.getFileHandle(name)).getFile() });
-    }
-    return { name: about.name, files };
-  }
-
-  /** Downloads a model, or goes on with it; returns its id. Ends with `AbortError` when paused. */
-  async download(url, { onProgress, signal } = {}) {
-    const at = new URL(url, globalThis.location?.href);
-    const id = await digest(at.href);
-    const folder = await this.folder.getDirectoryHandle(id, { create: true });
-    let about = await this.#about(folder);
-    if (!about) {
-      const name = decodeURIComponent(at.pathname.split("/").filter((part) => part && part !== "resolve" && part !== "main").pop() ?? at.host);
-      about = { url: at.href, name, files: await resolve(at.href, { signal }), total: 0, complete: false };
-      for (const file of about.files) {
-        const head = await respond(file.url, { method: "HEAD", signal }).catch((error) => {
-          if (file.optional && error.name !== "AbortError") return null;
-          throw error;
-        });
-        file.size = head ? Number(head.headers.get("content-length")) || 0 : -1;
-        file.etag = head?.headers.get("etag") ?? null;
-      }
-      about.files = about.files.filter((file) => file.size >= 0);
-      about.total = about.files.reduce((sum, file) => sum + file.size, 0);
-      await this.#room(about.total);
-      await this.#write(folder, "about.json", JSON.stringify(about));
-    }
-    let done = 0;
-    for (const file of about.files) {
-      await this.#file(folder, file, signal, (size) => onProgress?.({ id, file: file.name, loaded: done + size, total: about.total }));
-      done += file.size;
-    }
-    about.complete = true;
-    await this.#write(folder, "about.json", JSON.stringify(about));
-    return id;
-  }
-
-  async #room(bytes) {
-    const { quota = Infinity, usage = 0 } = (await navigator.storage.estimate?.()) ?? {};
-    if (bytes > quota - usage) {
-      const gb = (n) => `${(n / 1e9).toFixed(1)} GB`;
-      throw fail("OutOfMemory", `The model has ${gb(bytes)}, the browser has room for ${gb(quota - usage)}. Delete a cached model, or free disk space.`);
-    }
-  }
-
-  async #file(folder, file, signal, tell) {
-    const handle = await (await folder.getFileHandle(file.name, { create: true })).createSyncAccessHandle();
-    try {
-      let at = handle.getSize();
-      tell(at);
-      if (file.size > 0 && at === file.size) return;
-      const headers = {};
-      if (at > 0) {
-        headers.Range = `bytes=${at}-`;
-        // A file that has changed on the server begins anew.
-        if (file.etag && !file.etag.startsWith("W/")) headers["If-Range"] = file.etag;
-      }
-      const response = await respond(file.url, { headers, signal });
-      if (at > 0 && response.status !== 206) at = 0;
-      handle.truncate(at);
-      for await (const part of chunks(response)) {
-        signal?.throwIfAborted();
-        handle.write(part, { at });
-        at += part.length;
-        tell(at);
-      }
-      handle.flush();
-      if (file.size > 0 && at !== file.size) {
-        throw fail("Network", `${file.name}: ${at} of ${file.size} bytes came. Resume the download.`);
-      }
-    } catch (error) {
-      if (error.name === "TypeError") {
-        throw fail("Network", `${file.name}: the connection was lost. Resume the download.`);
-      }
-      throw error;
-    } finally {
-      handle.close();
-    }
-  }
-}
-
-async function digest(text) {
-  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return [...bytes.slice(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  };
+  const kept = { ...await parsed(TEXTS), ...await parsed(NOTE) };
+  return Object.keys(kept).length > 0 ? kept : null;
 }

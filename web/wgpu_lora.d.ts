@@ -90,6 +90,8 @@ export interface ModelInfo {
   adapters: string[];
   adapter: string | null;
   maxLength: number;
+  /** Whether it has a chat template, so that `chat` answers. */
+  chat: boolean;
   /**
    * What a user should know about the model's files, such as settings in them that nobody reads.
    */
@@ -97,7 +99,7 @@ export interface ModelInfo {
 }
 
 export interface GenerateOptions {
-  /** 8 by default. */
+  /** 256 by default. */
   maxTokens?: number;
   /** 0 (default) takes the most probable token. */
   temperature?: number;
@@ -120,6 +122,8 @@ export interface Generated {
   promptTokens: number;
   tokens: number[];
   finish: "eos" | "stop" | "length" | null;
+  /** Of a conversation: its oldest turns that were forgotten, to have room. */
+  turnsDropped: number;
   prefillSeconds: number;
   decodeTokensPerSecond: number | null;
 }
@@ -213,12 +217,16 @@ export class Model {
   adapterFiles(): Promise<AdapterFiles>;
   selfTest(options?: { rest?: boolean }): Promise<KernelCheck[]>;
   nextTokens(prompt: string, n?: number): Promise<NextToken[]>;
-  predictPrice(product: Product): Promise<Price>;
+  /** `onProgress` is told which share is done. */
+  predictPrice(product: Product, options?: { signal?: AbortSignal; onProgress?: (share: number) => void }): Promise<Price>;
   pricePrompt(product: Product): string;
   priceRow(product: Product, price: string | number): { prompt: string; completion: string; price: number };
   memory(settings?: TrainOptions): Promise<{ deviceBytes: number; trainingBytes: number }>;
   countTokens(text: string): number;
   generate(prompt: string, options?: GenerateOptions): AsyncGenerator<Token, void, void>;
+  /** Answers a message of a conversation; what was said stays until `resetChat`. */
+  chat(message: string, options?: GenerateOptions): AsyncGenerator<Token, void, void>;
+  resetChat(): Promise<void>;
   train(rows: Row[], options?: TrainOptions): AsyncGenerator<TrainStep, void, void>;
   free(): void;
 }

@@ -1,6 +1,7 @@
 // wgpu-lora for the browser: Llama with QLoRA adapters on WebGPU. Types: wgpu_lora.d.ts.
-import init, { WasmGpu, WasmModel } from "./wgpu_lora_wasm.js";
-import { adapterFrom, download, gather } from "./files.js";
+import init, { WasmGpu, WasmModel, setTemplateRenderer } from "./wgpu_lora_wasm.js";
+import { download } from "./addresses.js";
+import { adapterFrom, gather } from "./files.js";
 
 let started;
 
@@ -10,6 +11,21 @@ let started;
 export function start(from) {
   started ??= init(from === undefined ? undefined : { module_or_path: from });
   return started;
+}
+
+let templates;
+
+/**
+ * Loads the language of chat templates once: a wasm of its own, for whoever has no chat need not
+ * wait for it.
+ */
+function loadTemplates() {
+  templates ??= import("./chat_template.js").then(async ({ default: load, render }) => {
+    await load();
+    setTemplateRenderer(render);
+  });
+  templates.catch(() => { templates = undefined; });
+  return templates;
 }
 
 /** An Error whose `name` says what kind it is. */
@@ -180,9 +196,19 @@ export class Model {
     return this.#alone((wasm) => wasm.nextTokens(prompt, n));
   }
 
-  /** What a product costs: greedy answer, and the distribution over whole-dollar prices. */
-  predictPrice(product) {
-    return this.#alone((wasm) => wasm.predictPrice(JSON.stringify(product)));
+  /**
+   * What a product costs: greedy answer, and the distribution over whole-dollar prices.
+   * `onProgress` is told which share is done.
+   */
+  async predictPrice(product, { onProgress, signal } = {}) {
+    signal?.throwIfAborted();
+    const each = (share) => {
+      onProgress?.(share);
+      return !signal?.aborted;
+    };
+    const price = await this.#alone((wasm) => wasm.predictPrice(JSON.stringify(product), each));
+    signal?.throwIfAborted();
+    return price;
   }
 
   /** The prompt that `predictPrice` asks of a product. */
@@ -215,10 +241,8 @@ export class Model {
     return this.#wasm.countTokens(text);
   }
 
-  /**
-   * Streams tokens: `for await (const { text } of model.generate(prompt, { maxTokens: 100 })) …`
-   */
-  async *generate(prompt, { signal, onFinish, ...options } = {}) {
+  /** Tokens of `run(wasm, each)` as they come; `onFinish` is told its summary. */
+  async *#stream(run, { signal, onFinish }) {
     signal?.throwIfAborted();
     const tokens = [];
     let wake = () => {};
@@ -229,7 +253,7 @@ export class Model {
       wake();
       return !stopped && !signal?.aborted;
     };
-    const running = this.#alone((wasm) => wasm.generate(prompt, JSON.stringify(options), each)).then(
+    const running = this.#alone((wasm) => run(wasm, each)).then(
       (summary) => { outcome = { summary }; },
       (error) => { outcome = { error }; },
     ).finally(() => wake());
@@ -247,8 +271,29 @@ export class Model {
       await running;
     }
     if (outcome.error) throw outcome.error;
-    signal?.throwIfAborted();
     onFinish?.(outcome.summary);
+    signal?.throwIfAborted();
+  }
+
+  /**
+   * Streams tokens: `for await (const { text } of model.generate(prompt, { maxTokens: 100 })) …`
+   */
+  generate(prompt, { signal, onFinish, ...options } = {}) {
+    return this.#stream((wasm, each) => wasm.generate(prompt, JSON.stringify(options), each), { signal, onFinish });
+  }
+
+  /**
+   * Answers a message of a conversation, which the model's chat template writes; otherwise as
+   * `generate`. What was said stays until `resetChat`.
+   */
+  async *chat(message, { signal, onFinish, ...options } = {}) {
+    await loadTemplates();
+    yield* this.#stream((wasm, each) => wasm.chat(message, JSON.stringify(options), each), { signal, onFinish });
+  }
+
+  /** Forgets the conversation. */
+  resetChat() {
+    return this.#alone((wasm) => wasm.resetChat());
   }
 
   /**

@@ -1,37 +1,71 @@
-// Which adapter answers, how strongly, and its files.
+// Which adapter answers, how strongly, its files, and what it was trained on.
+import { NOTE, TEXTS } from "../files.js";
 import { $, button, make } from "./dom.js";
-import { call, state, work } from "./engine.js";
+import { call, enable, state, work } from "./engine.js";
 import { askAgain } from "./price.js";
+import { rowsOf, showWrite } from "./write.js";
 import { zip } from "./zip.js";
+
+/** Remembers which adapter answered last. */
+const LAST = "adapter";
 
 function showScale(factor) {
   $("scale").value = factor;
   $("scale-out").textContent = factor.toFixed(2);
 }
 
+/** Adapters that are this browser's own: trained or dropped here. */
+export const isOwn = (name) => state.added.some((one) => one.name === name);
+
 /** Takes over what the worker says about the model: its adapters into the list and the menu. */
 export function adopted(info) {
   state.model = info;
   const select = $("adapter");
-  select.replaceChildren(make("option", { value: "" }, "none (base model)"), ...info.adapters.map((name) => make("option", { value: name }, name)));
+  select.replaceChildren(make("option", { value: "" }, "nothing"), ...info.adapters.map((name) => make("option", { value: name }, name)));
   select.value = info.adapter ?? "";
   showScale(state.scales.get(select.value) ?? 1);
-  const list = info.adapters.map((name) => make("li", {}, make("span", { class: "name" }, name), button("Download", `Download ${name}`, () => save(name))));
+  showWrite();
+  $("try").hidden = state.added.length === 0;
+  const list = info.adapters.map((name) => make("li", {}, make("span", { class: "name" }, name), button("Download", `Download ${name}`, () => save(name)),
+    ...(isOwn(name) ? [button("Delete", `Delete ${name}`, () => forget(name))] : [])));
   $("adapters").replaceChildren(...(list.length ? list : [make("li", { class: "quiet" }, "None.")]));
 }
 
-/** Keeps a new adapter's files, so that it is there again after the device was lost. */
-export function keep(name, files) {
+/** Takes a new adapter: what it was trained on, and its files for when the device was lost. */
+export function took(name, files, texts) {
   state.scales.delete(name);
+  state.texts.set(name, texts);
   state.added = [...state.added.filter((one) => one.name !== name), { name, files }];
+  localStorage.setItem(LAST, name);
+}
+
+/** Adds what is kept in this browser for the model, and lets the one answer that answered last. */
+export async function restore() {
+  const { info, added } = await call("keptAdapters").catch(() => ({ info: state.model, added: [] }));
+  for (const { name, files } of added) state.texts.set(name, files.texts);
+  state.added = added;
+  const last = localStorage.getItem(LAST);
+  const other = info.adapters.find((name) => !isOwn(name)) ?? null;
+  const chosen = last === "" ? null : info.adapters.includes(last) ? last : other;
+  adopted(chosen === (info.adapter ?? null) ? info : await call("setAdapter", { name: chosen }));
+}
+
+async function forget(name) {
+  state.added = state.added.filter((one) => one.name !== name);
+  state.texts.delete(name);
+  const info = await work("Deleting the adapter…", () => call("forgetAdapter", { name }));
+  if (info) adopted(info);
+  enable(!state.busy);
 }
 
 async function save(name) {
   const files = await work("Collecting the adapter…", () => call("adapterFiles", { name }));
   if (!files) return;
+  const json = (folder, file, value) => (value ? [{ name: `${folder}/${file}`, bytes: new TextEncoder().encode(`${JSON.stringify(value)}\n`) }] : []);
   const archive = zip([
     { name: `${name}/adapter_config.json`, bytes: files.config },
     { name: `${name}/adapter_model.safetensors`, bytes: files.weights },
+    ...json(name, TEXTS, state.texts.get(name)), ...json(name, NOTE, rowsOf(name) && { rows: rowsOf(name) }),
   ]);
   const link = make("a", { href: URL.createObjectURL(archive), download: `${name}.zip` });
   link.click();
@@ -41,7 +75,8 @@ $("save").onclick = () => save($("adapter").value);
 
 $("adapter").addEventListener("change", async () => {
   const name = $("adapter").value || null;
-  await work("Switching the adapter…", async () => adopted(await call("setAdapter", { name })));
+  localStorage.setItem(LAST, name ?? "");
+  await work("Switching…", async () => adopted(await call("setAdapter", { name })));
   await askAgain();
 });
 $("scale").addEventListener("input", () => showScale(Number($("scale").value)));

@@ -1,27 +1,42 @@
 // The page: forms in, answers out. All work is in the worker; each tab is a file.
-import "./training.js";
-import "./write.js";
 import { adopted } from "./adapters.js";
 import { showDevice } from "./device.js";
 import { $ } from "./dom.js";
-import { call, enable, ready, say, startWorker, state, work } from "./engine.js";
+import { call, enable, onReload, ready, say, startWorker, state, work } from "./engine.js";
 import { adopt, open } from "./models.js";
-import { ask } from "./price.js";
-import { onShow } from "./tabs.js";
+import { ask, showExamples } from "./price.js";
+import { showWithoutDevice } from "./recorded.js";
+import { onShow, showAddress } from "./tabs.js";
+import { restoreTable } from "./training.js";
 
-/** Device, model, self-test, first answer; again after trouble. */
+/** Device and model, with the adapters that were there. */
+async function load() {
+  const { source, added } = state;
+  await open();
+  await adopt(source);
+  // Adapters that the browser had no room to keep.
+  for (const { name, files } of added.filter(({ name }) => !state.model.adapters.includes(name))) {
+    adopted((await call("addAdapter", { name, files })).info);
+    state.added.push({ name, files });
+  }
+  for (const [name, factor] of state.scales) await call("setScale", { name, factor });
+  adopted(state.model);
+}
+onReload(load);
+
+/** All from the beginning, first answer included; again after trouble. */
 async function begin() {
+  await showExamples();
   $("trouble").hidden = true;
   state.busy = false;
   startWorker();
-  const source = state.source;
-  await work("Opening the device…", async () => {
-    await open();
-    await adopt(source);
-    for (const { name, files } of state.added) adopted(await call("addAdapter", { name, files }));
-    for (const [name, factor] of state.scales) await call("setScale", { name, factor });
-  });
-  if (state.model && $("trouble").hidden) await ask();
+  await work("Opening the device…", load);
+  if (!state.gpu) await showWithoutDevice();
+  if (!state.model || !$("trouble").hidden) return;
+  await ask();
+  await restoreTable();
+  // Files for a visit without a network: behind the first answer, which they must not delay.
+  navigator.serviceWorker?.register(new URL("../service-worker.js", import.meta.url)).catch(() => {});
 }
 
 $("again").onclick = () => {
@@ -32,4 +47,5 @@ $("again").onclick = () => {
   return undefined;
 };
 onShow("device", showDevice);
+showAddress();
 begin();

@@ -1,4 +1,5 @@
 // Charts as SVG, made without markup in strings.
+import { dollars } from "./dom.js";
 
 const NS = "http://www.w3.org/2000/svg";
 
@@ -39,60 +40,79 @@ function round(x) {
   return [1, 2, 2.5, 5, 10].map((n) => n * unit).find((n) => n >= x * 0.999);
 }
 
-/** Probability over prices, in bars, with the median marked. */
-export function distribution({ prices, price, low, high }, w) {
-  const [h, base] = [190, 166];
-  const label = `Probability of each price: half of it up to $${price}, 80 percent between $${low} and $${high}.`;
-  const svg = frame(w, h, label);
-  const most = Math.max(...prices.filter(([, p]) => p > 0.0005).map(([dollars]) => dollars), 10);
-  const step = Math.max(1, round((most + 1) / 50));
-  const bars = new Map();
-  for (const [dollars, p] of prices) {
-    if (dollars <= most) bars.set(Math.floor(dollars / step), (bars.get(Math.floor(dollars / step)) ?? 0) + p);
-  }
-  const count = Math.floor(most / step) + 1;
-  const x = (dollars) => (dollars / (count * step)) * (w - 20) + 10;
-  const peak = Math.max(...bars.values(), 1e-9);
-  for (const [i, p] of bars) {
-    const tall = (p / peak) * (base - 22);
-    const bar = node("rect", {
-      class: "mass", x: x(i * step), y: base - tall, height: Math.max(tall, 0.5), rx: 1,
-      width: Math.max(((w - 20) / count) * 0.85, 1),
-    });
-    const to = step > 1 ? ` to $${(i + 1) * step - 1}` : "";
-    bar.append(node("title", {}, `$${i * step}${to}: ${(100 * p).toFixed(1)} %`));
-    svg.append(bar);
-  }
-  svg.append(node("line", { class: "axis", x1: 10, x2: w - 10, y1: base, y2: base }));
-  const middle = x(price + 0.5);
-  svg.append(node("line", { class: "mark", x1: middle, x2: middle, y1: 16, y2: base }));
-  const near = Math.min(Math.max(middle, 40), w - 40);
-  svg.append(node("text", { x: near, y: 11, "text-anchor": "middle" }, `median $${price}`));
-  for (let tick = 0; tick <= most; tick += round(most / (w / 90))) {
-    const anchor = tick === 0 ? "start" : "middle";
-    if (x(tick) < w - 14) svg.append(node("text", { x: x(tick), y: h - 6, "text-anchor": anchor }, `$${tick}`));
+/** The lowest price with which a distribution's probabilities reach `q`. */
+function quantile(prices, q) {
+  let sum = 0;
+  return prices.find(([, p]) => (sum += p) >= q)?.[0] ?? prices.at(-1)?.[0] ?? 0;
+}
+
+/**
+ * What the model thinks of a price, before and after fine-tuning, on one axis, and the real price:
+ * `[{kind, name, answer}]`, the one in front last.
+ */
+export function distributions(answers, truth, w) {
+  const [h, base, top] = [176, 150, 34];
+  const said = answers.map(({ name, answer }) => `${name}: half of it up to $${answer.price}, 8 in 10 between $${answer.low} and $${answer.high}`);
+  const svg = frame(w, h, `How likely each price is. ${said.join(". ")}.${truth === undefined ? "" : ` Real price: ${dollars(truth)}.`}`);
+  const most = Math.max(10, truth ?? 0, ...answers.map(({ answer }) => quantile(answer.prices, 0.998)));
+  const step = Math.max(1, Math.round(most / 48));
+  const count = Math.ceil((most + 1) / step);
+  const x = (price) => 6 + (price / (count * step)) * (w - 12);
+  const binned = answers.map(({ answer }) => {
+    const bins = new Float64Array(count);
+    for (const [price, p] of answer.prices) if (price < count * step) bins[Math.floor(price / step)] += p;
+    return bins;
+  });
+  const peak = Math.max(1e-9, ...binned.map((bins) => Math.max(...bins)));
+  const y = (p) => base - (p / peak) * (base - top);
+  svg.append(node("line", { class: "axis", x1: 6, x2: w - 6, y1: base, y2: base }));
+  answers.forEach(({ kind }, at) => {
+    const outline = [...binned[at]].flatMap((p, i) => [`${x(i * step).toFixed(1)},${y(p).toFixed(1)}`, `${x((i + 1) * step).toFixed(1)},${y(p).toFixed(1)}`]);
+    svg.append(node("polygon", { class: `mass ${kind}`, points: [`${x(0)},${base}`, ...outline, `${x(count * step)},${base}`].join(" ") }));
+  });
+  const marks = answers.map(({ kind, name, answer }) => ({ kind, at: answer.price + 0.5, text: name }));
+  if (truth !== undefined) marks.push({ kind: "truth", at: truth, text: "real price" });
+  // Two rows of names, so that they do not run into each other.
+  marks.sort((a, b) => a.at - b.at).forEach(({ kind, at, text }, i) => {
+    const row = i % 2 === 0 ? 11 : 26;
+    svg.append(node("line", { class: `mark ${kind}`, x1: x(at), x2: x(at), y1: row + 4, y2: base }));
+    const wide = 3.4 * text.length + 4;
+    svg.append(node("text", { class: `name ${kind}`, x: Math.min(Math.max(x(at), wide), w - wide), y: row, "text-anchor": "middle" }, text));
+  });
+  const gap = round(most / (w / 90));
+  for (let tick = 0; tick <= most; tick += gap) {
+    if (x(tick) < w - 16) svg.append(node("text", { x: x(tick), y: h - 8, "text-anchor": tick === 0 ? "start" : "middle" }, `$${tick}`));
   }
   return svg;
 }
 
-/** A line over steps; `points` are [step, value]. */
-export function line(points, { title, total, width: w, unit = "", second = false, dots = false }) {
+/**
+ * A line over steps; `points` are `[step, value]`, step 0 being before the first. `constant`:
+ * `{value, name}`, a value to compare with.
+ */
+export function line(points, { title, total, width: w, unit = "", second = false, dots = false, constant }) {
   const [h, left, base] = [150, 44, 126];
   const last = points.at(-1);
   const show = (value) => (unit === "$" ? `$${value.toFixed(0)}` : value.toFixed(2));
-  const svg = frame(w, h, last ? `${title}: ${show(last[1])} at step ${last[0]}, ${show(points[0][1])} at first.` : `${title}: nothing yet.`);
+  const compared = constant ? ` ${constant.name}: ${show(constant.value)}.` : "";
+  const svg = frame(w, h, last ? `${title}: ${show(last[1])} at step ${last[0]}, ${show(points[0][1])} at first.${compared}` : `${title}: nothing yet.`);
   svg.append(node("text", { x: left, y: 12 }, title));
   svg.append(node("line", { class: "axis", x1: left, x2: w - 8, y1: base, y2: base }));
   if (!last) return svg;
-  const top = round(Math.max(...points.map(([, value]) => value), 1e-6));
-  const x = (step) => left + ((step - 1) / Math.max(total - 1, 1)) * (w - left - 14);
+  const top = round(Math.max(constant?.value ?? 0, ...points.map(([, value]) => value), 1e-6));
+  const first = Math.min(1, points[0][0]);
+  const x = (step) => left + ((step - first) / Math.max(total - first, 1)) * (w - left - 14);
   const y = (value) => base - (value / top) * (base - 24);
   svg.append(node("text", { x: left - 5, y: 28, "text-anchor": "end" }, show(top)));
   svg.append(node("text", { x: left - 5, y: base + 3, "text-anchor": "end" }, unit === "$" ? "$0" : "0"));
-  svg.append(node("text", { x: left, y: h - 6 }, "step 1"));
-  svg.append(node("text", { x: w - 8, y: h - 6, "text-anchor": "end" }, String(total)));
+  svg.append(node("text", { x: left, y: h - 6 }, first === 0 ? "before" : "step 1"));
+  svg.append(node("text", { x: w - 8, y: h - 6, "text-anchor": "end" }, `step ${total}`));
+  if (constant) {
+    svg.append(node("line", { class: "mark", x1: left, x2: w - 8, y1: y(constant.value), y2: y(constant.value) }));
+    svg.append(node("text", { x: w - 8, y: y(constant.value) - 4, "text-anchor": "end" }, `${constant.name}: ${show(constant.value)}`));
+  }
   svg.append(node("polyline", { class: second ? "line second" : "line", points: points.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }));
-  for (const [step, value] of dots ? points : [last]) svg.append(node("circle", { cx: x(step), cy: y(value), r: 3 }));
+  for (const [step, value] of dots ? points : [last]) svg.append(node("circle", { class: second ? "second" : "", cx: x(step), cy: y(value), r: 3 }));
   svg.append(node("text", { x: w - 8, y: 12, "text-anchor": "end" }, `now ${show(last[1])}`));
   return svg;
 }

@@ -22,3 +22,7 @@ export function button(text, label, onclick) {
 
 export const seconds = (s) => (s < 10 ? `${s.toFixed(2)} s` : `${s.toFixed(0)} s`);
 export const size = (n) => (n > 1e9 ? `${(n / 1e9).toFixed(2)} GB` : `${(n / 1e6).toFixed(1)} MB`);
+export const dollars = (n) => `$${Number.isInteger(n) || n >= 100 ? n.toFixed(0) : n.toFixed(2)}`;
+
+/** "3 s", "2 min 5 s". */
+export const duration = (s) => (s < 90 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`);

@@ -1,10 +1,12 @@
 // Models and adapters from pickers, drops and addresses; the list of what is kept.
+import { addressOf } from "../addresses.js";
 import { adapterFolder, isAdapter, named } from "../files.js";
-import { adopted, keep } from "./adapters.js";
+import { adopted, restore, took } from "./adapters.js";
+import { clearAnswer } from "./answer.js";
 import { memoryLimit, precision, showDevice, showTests } from "./device.js";
 import { $, button, make, seconds, size } from "./dom.js";
 import { call, enable, onProgress, ready, say, sentence, state, work } from "./engine.js";
-import { clearAnswers, showPrompt } from "./price.js";
+import { showExamples, showPrompt } from "./price.js";
 import { onShow, show } from "./tabs.js";
 import { takeTable } from "./training.js";
 
@@ -37,8 +39,14 @@ export async function adopt(source) {
     throw Object.assign(new Error(`This device computes ${wrong.variant} wrongly (${numbers}), so its answers would be wrong. ` +
       "Update the graphics driver or the browser, or open this page in another browser."), { name: "SelfTest" });
   }
+  state.loads += 1;
   adopted(info);
-  if (!source) adopted(await call("embeddedAdapters"));
+  if (!source) {
+    const embedded = await call("embeddedAdapters");
+    for (const [name, texts] of Object.entries(embedded.texts)) state.texts.set(name, texts);
+    state.model = embedded.info;
+  }
+  await restore();
   showDevice();
   await showPrompt();
 }
@@ -52,11 +60,9 @@ async function change(source) {
   }, note);
   if (done) {
     state.source = source;
-    state.added = [];
     state.scales.clear();
-    adopted(state.model);
     note.textContent = [`${state.model.name} is loaded (${seconds(state.loadSeconds)}).`, ...state.model.notes].join(" ");
-    clearAnswers();
+    clearAnswer("Ask for a price.");
   } else if (before && !state.model && $("trouble").hidden) {
     // The old model still answers: the worker lets go of it only when the new one is there.
     adopted(before);
@@ -70,8 +76,8 @@ async function addAdapter(files) {
   const name = (folder || "dropped").replace(/[^A-Za-z0-9_-]/g, "-");
   const added = await work("Adding the adapter…", () => call("addAdapter", { name, files }), note);
   if (!added) return;
-  keep(name, files);
-  adopted(added);
+  took(name, added.files, added.texts);
+  adopted(added.info);
   note.textContent = [`The adapter “${name}” is on.`, ...added.notes].join(" ");
   enable(true);
 }
@@ -142,9 +148,17 @@ window.addEventListener("drop", async (event) => {
 // ---- addresses ----------------------------------------------------------------------------------
 
 let loading;
-async function download(url) {
+async function download(text) {
+  note.textContent = "";
+  let url;
+  try {
+    url = addressOf(text);
+  } catch (error) {
+    note.textContent = sentence(error);
+    return;
+  }
   loading = new AbortController();
-  $("pause").disabled = false;
+  $("pause").hidden = false;
   const onEvent = (progress) => {
     onProgress(progress);
     note.textContent = `${progress.file ?? "files"}: ${size(progress.loaded)} of ${size(progress.total)}`;
@@ -160,7 +174,7 @@ async function download(url) {
     await showCached();
   } finally {
     $("progress").hidden = true;
-    $("pause").disabled = true;
+    $("pause").hidden = true;
   }
 }
 $("address").addEventListener("submit", (event) => {
@@ -168,6 +182,31 @@ $("address").addEventListener("submit", (event) => {
   if (!state.busy) download($("address").elements.url.value);
 });
 $("pause").onclick = () => loading?.abort();
+
+/**
+ * Models of the hub, smallest first: bytes to download, and of weights in memory. The project's own
+ * tests run the first; the others are built alike.
+ */
+const HUB_MODELS = [
+  { name: "HuggingFaceTB/SmolLM2-135M", about: "goes on with texts; tested", bytes: 269e6, memory: 0.11e9 },
+  { name: "HuggingFaceTB/SmolLM2-135M-Instruct", about: "talks, a little", bytes: 269e6, memory: 0.11e9 },
+  { name: "HuggingFaceTB/SmolLM2-360M-Instruct", about: "talks", bytes: 724e6, memory: 0.26e9 },
+  { name: "TinyLlama/TinyLlama-1.1B-Chat-v1.0", about: "talks", bytes: 2.2e9, memory: 0.76e9 },
+  { name: "unsloth/Llama-3.2-1B-Instruct", about: "talks well", bytes: 2.47e9, memory: 1.03e9 },
+];
+
+/** Whether a model's weights, and as much again for work on them, fit this device. */
+function fits(memory) {
+  const limit = memoryLimit();
+  if (limit !== undefined) return 2 * memory < limit ? "fits this device" : "too large for this device";
+  return navigator.deviceMemory === undefined ? `takes ${size(memory)} of memory` : "fits this device";
+}
+
+function showHubModels() {
+  $("tested").replaceChildren(...HUB_MODELS.map(({ name, about, bytes, memory }) => make("li", {},
+    make("span", { class: "name" }, `${name} `, make("span", { class: "quiet" }, `${about}. ${size(bytes)} to download, ${fits(memory)}`)),
+    button("Download", `Download ${name}`, () => !state.busy && download(name)))));
+}
 
 async function showCached() {
   let list = [];
@@ -190,4 +229,7 @@ async function showCached() {
   });
   $("cached").replaceChildren(...(rows.length ? rows : [make("li", { class: "quiet" }, "No downloaded models.")]));
 }
-onShow("models", showCached);
+onShow("models", () => {
+  showHubModels();
+  return showCached();
+});

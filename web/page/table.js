@@ -1,4 +1,5 @@
 // Tables that people paste: commas, semicolons or tabs, quotes as spreadsheets write them.
+import { FIELDS } from "./texts.js";
 
 /** Rows of fields. */
 export function rows(text) {
@@ -36,7 +37,7 @@ export function rows(text) {
   return out.filter((row) => row.some((value) => value.trim() !== ""));
 }
 
-const FIELDS = ["title", "category", "brand", "description", "details", "price"];
+const COLUMNS = [...FIELDS, "price"];
 const ALIASES = { name: "title", product: "title", item: "title", cost: "price", "list price": "price" };
 
 /** Products with prices as text. Throws sentences that name the row. */
@@ -53,18 +54,30 @@ export function products(text) {
       throw new Error(`No column is called “${needed}”. The first line must name the columns, such as: title,price`);
     }
   }
-  const twice = columns.find((name, at) => FIELDS.includes(name) && columns.indexOf(name) !== at);
+  const twice = columns.find((name, at) => COLUMNS.includes(name) && columns.indexOf(name) !== at);
   if (twice) throw new Error(`Two columns are called “${twice}”. Rename one.`);
   const found = body.map((row, i) => {
     if (row.length !== columns.length) throw new Error(`Line ${i + 2} has ${row.length} fields, the first line names ${columns.length} columns.`);
     const product = {};
     columns.forEach((name, at) => {
-      if (FIELDS.includes(name)) product[name] = (row[at] ?? "").trim();
+      if (COLUMNS.includes(name)) product[name] = (row[at] ?? "").trim();
     });
     if (!product.price) throw new Error(`Line ${i + 2} has no price.`);
     if (!product.title) throw new Error(`Line ${i + 2} has no title.`);
     return product;
   });
   if (found.length < 2) throw new Error("At least two products are needed.");
-  return Object.assign(found, { unused: head.filter((_, at) => !FIELDS.includes(columns[at])) });
+  return Object.assign(found, { used: COLUMNS.filter((name) => columns.includes(name)), unused: head.filter((_, at) => !COLUMNS.includes(columns[at])) });
+}
+
+/** With fewer rows than this none can be spared. */
+export const FEWEST = 20;
+
+/**
+ * Rows to train on, and one in ten that is set aside: training never sees it, so it shows what the
+ * model makes of new products.
+ */
+export function split(rows) {
+  const aside = (i) => rows.length >= FEWEST && i % 10 === 9;
+  return { training: rows.filter((_, i) => !aside(i)), held: rows.filter((_, i) => aside(i)) };
 }

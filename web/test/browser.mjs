@@ -9,6 +9,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { serve } from "./server.mjs";
 import { native, tensors, unzip } from "./native.mjs";
+import { visits } from "./visits.mjs";
 
 const [packages, dist, assets, out, program] = process.argv.slice(2);
 const models = process.env.WGPU_LORA_MODELS ?? "";
@@ -24,11 +25,12 @@ const FLAGS = ["--headless=new", "--no-sandbox", "--disable-quic", "--no-first-r
 const SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 const launch = (args) => chromium.launch({ executablePath, headless: true, ignoreDefaultArgs: ["--headless", "--headless=old"], args: [...FLAGS, ...args] });
 
-const only = process.env.WGPU_LORA_BROWSER_TEST;
+// Parts of names, with commas between; the first test, which opens the page, always runs.
+const only = process.env.WGPU_LORA_BROWSER_TEST?.split(",");
 let passed = 0;
 const failed = [];
 async function test(name, run) {
-  if (only && !name.includes(only)) return;
+  if (only && passed + failed.length > 0 && !only.some((part) => name.includes(part))) return;
   const start = performance.now();
   try {
     const note = await run();
@@ -85,6 +87,14 @@ async function answered(run) {
   await idle();
 }
 const tab = (name) => page.click(`#tab-${name}`);
+/** Opens what is folded in a part of the page, so that it can be filled in. */
+const unfold = (part) => page.$$eval(`${part} details`, (all) => all.forEach((one) => { one.open = true; }));
+/** Looks inside an answer: the next tokens of both models. */
+async function inside() {
+  await page.$eval("#inside", (details) => { details.open = true; });
+  await page.waitForFunction(() => ![...document.querySelectorAll("#insides .next")].some((place) => place.childElementCount === 0), null, { timeout: 120_000 });
+  await idle();
+}
 /** Looks of one state: wide and narrow, light and dark. */
 async function shots(name) {
   for (const scheme of ["light", "dark"]) {
@@ -114,7 +124,10 @@ async function accessible() {
   assert.deepEqual(serious, []);
 }
 const prompt = () => page.textContent("#prompt");
-const table = (block) => page.$$eval(`.${block} table tbody tr`, (rows) => rows.map((row) => [row.cells[0].textContent, parseFloat(row.cells[1].textContent) / 100]));
+const table = async (block) => {
+  await inside();
+  return page.$$eval(`#insides .${block} table tbody tr`, (rows) => rows.map((row) => [row.cells[0].textContent, parseFloat(row.cells[1].textContent) / 100]));
+};
 function near(shown, command) {
   const { top } = native(program, command)[0];
   assert.equal(shown.length, 10);
@@ -131,9 +144,28 @@ const strength = (factor) => page.$eval("#scale", (slider, factor) => {
   slider.dispatchEvent(new Event("change"));
 }, factor);
 
+/** Cancels a price that takes long, and says after how many ms the page was free again. */
+async function cancelled() {
+  await tab("price");
+  await page.click("#ask");
+  await page.waitForSelector("#cancel", { timeout: 20_000 });
+  await page.waitForFunction(() => document.querySelector("#progress").value > 0, null, { timeout: 120_000 });
+  const took = await page.evaluate(async () => {
+    const start = performance.now();
+    document.querySelector("#cancel").click();
+    while (document.querySelector("#ask").disabled) await new Promise((resolve) => setTimeout(resolve, 10));
+    return performance.now() - start;
+  });
+  assert.match(await page.textContent("#status-text"), /cancelled/);
+  assert.ok(took <= 1000, `${took} ms`);
+  return Math.round(took);
+}
+
 /** Writes greedily in the page, and compares with the program. */
 async function greedy(model, prompt, tokens, more = []) {
   await tab("write");
+  await unfold("#write");
+  if (await page.isVisible("#mode-text")) await page.click("#mode-text");
   await page.fill("#write [name=prompt]", prompt);
   await page.fill("#write [name=temperature]", "0");
   await page.fill("#write [name=maxTokens]", String(tokens));
@@ -156,7 +188,16 @@ await test("the first answer comes by itself, within 5 s of opening the page", a
   // The built-in adapter beside the base model, at once.
   assert.equal(await page.inputValue("#adapter"), adapterName);
   assert.deepEqual(await page.$$eval("#answers > div", (blocks) => blocks.map(({ className }) => className)), ["tuned", "base"]);
-  await page.click("#answers summary");
+  // The product, its real price and the chart stand above the fold of a phone.
+  await page.setViewportSize({ width: 390, height: 844 });
+  for (const id of ["asked", "answers", "both", "truth"]) {
+    const { y, height } = await page.locator(`#${id}`).boundingBox();
+    assert.ok(y + height <= 844, `#${id} ends at ${y + height}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+  assert.match(await page.textContent("#truth"), /Real price: \$\d+.*off/);
+  assert.match(await page.textContent("#learned"), /learned from 2,219 diamonds that cost \$326 to \$999/);
+  assert.ok(await page.isHidden("#foreign"));
   await shots("price");
   // Wall-clock time on a machine that does other things is reported; the limit is for an idle one.
   const limit = Number(process.env.WGPU_LORA_FIRST_ANSWER_SECONDS ?? 60);
@@ -174,12 +215,14 @@ await test("base model: next tokens and probabilities are the native program's",
 });
 await test("the adapter switches the answer, and its probabilities are the native program's", async () => {
   await answered(() => page.selectOption("#adapter", adapterName));
-  const [tuned, plain] = await page.$$eval("#answers > div", (blocks) => blocks.map((block) => [...block.querySelectorAll("td")].map((cell) => cell.textContent).join()));
+  await inside();
+  const [tuned, plain] = await page.$$eval("#insides > div", (blocks) => blocks.map((block) => [...block.querySelectorAll("td")].map((cell) => cell.textContent).join()));
   assert.notEqual(tuned, plain);
   near(await table("tuned"), ["logits", "--model", model, "--adapter", adapter, "--prompt", await prompt(), "--top", "10", "--json"]);
   // Without strength it is the base model.
   await answered(() => strength(0));
-  const [weak, base] = [await table("tuned"), await table("base")];
+  const weak = await table("tuned");
+  const base = await table("base");
   weak.forEach(([token, p], i) => assert.ok(token === base[i][0] && Math.abs(p - base[i][1]) < 2e-4));
   // Each adapter keeps its own.
   await answered(() => page.selectOption("#adapter", ""));
@@ -189,7 +232,7 @@ await test("the adapter switches the answer, and its probabilities are the nativ
   await answered(() => strength(1));
 });
 await test("above temperature 0 a price is drawn, the same for the same seed", async () => {
-  await page.click("#product summary:has-text('Draw')");
+  await unfold("#product");
   const draw = async (temperature, seed) => {
     await page.fill("#product [name=temperature]", String(temperature));
     await page.fill("#product [name=seed]", String(seed));
@@ -201,6 +244,7 @@ await test("above temperature 0 a price is drawn, the same for the same seed", a
   assert.deepEqual(first, again);
   const others = [await draw(2, 2), await draw(2, 3)];
   assert.ok(others.some((lines) => lines.join() !== first.join()), first.join());
+  await inside();
   await shots("drawn");
   assert.deepEqual(await draw(0, 1), []);
 });
@@ -225,21 +269,27 @@ await test("free text streams the native program's greedy tokens, and stops", as
 await test("training in the tab gives the native program's adapter", async () => {
   await tab("train");
   await page.click("#sample");
-  await page.waitForFunction(() => document.querySelector("#train [name=table]").value.length > 100);
+  await page.waitForFunction(() => document.querySelector("#preview").textContent !== "");
   const lines = (await page.inputValue("#train [name=table]")).split("\n").slice(0, 41);
   await page.fill("#train [name=table]", lines.join("\n"));
+  assert.match(await page.textContent("#preview"), /200 products, .*Columns: title/);
+  assert.ok(await page.isHidden("#save"), "nothing to download yet");
+  await unfold("#train");
   await page.fill("#train [name=maxSteps]", "4");
   await page.fill("#train [name=learningRate]", "0.0001");
   await page.click("#start");
   await page.waitForFunction(() => document.querySelector("#train").dataset.done === "4", null, { timeout: 300_000 });
   await idle();
+  // What is set aside was asked before and after, and a constant guess stands beside the curve.
+  assert.match(await page.getAttribute("#error-chart svg", "aria-label"), /on 4 products set aside: .*always the middle price: \$\d+/);
+  assert.equal(await page.locator("#before-after tbody tr").count(), 4);
   await shots("train");
   assert.equal(await page.inputValue("#adapter"), "mine");
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
   const archive = join(out, "mine.zip");
   await download.saveAs(archive);
   const files = unzip(archive);
-  assert.deepEqual([...files.keys()], ["mine/adapter_config.json", "mine/adapter_model.safetensors"]);
+  assert.deepEqual([...files.keys()], ["mine/adapter_config.json", "mine/adapter_model.safetensors", "mine/training_texts.json", "mine/wgpu_lora.json"]);
   // The same rows on the command line.
   const rows = await page.evaluate(async () => {
     const { products } = await import("./page/table.js");
@@ -281,17 +331,24 @@ await test("training in the tab gives the native program's adapter", async () =>
 await test("the trained adapter answers, after a stop as well", async () => {
   await tab("price");
   await answered(() => page.click("#ask"));
-  assert.match(await page.textContent(".tuned h3"), /mine/);
+  assert.match(await page.textContent("#answers .tuned h3"), /mine/);
   await tab("train");
   await page.fill("#train [name=maxSteps]", "500");
   await page.fill("#train [name=name]", "stopped");
   await page.evaluate(() => delete document.querySelector("#train").dataset.step);
+  const stays = () => page.evaluate(() => !window.dispatchEvent(new Event("beforeunload", { cancelable: true })));
+  assert.ok(!await stays());
   await page.click("#start");
   await page.waitForFunction(() => Number(document.querySelector("#train").dataset.step) >= 2, null, { timeout: 120_000 });
+  // Who leaves now is asked.
+  assert.ok(await stays());
+  assert.match(await page.textContent("#train-time"), /Step \d+ of 500\. .* so far/);
+  await accessible();
   await page.click("#halt");
   await idle();
+  assert.ok(!await stays());
   assert.equal(await page.inputValue("#adapter"), "stopped");
-  assert.match(await page.textContent("#train-note"), /is on/);
+  assert.match(await page.textContent("#train-note"), /is trained and on/);
 });
 await test("a model and an adapter from files", async () => {
   await tab("models");
@@ -308,7 +365,51 @@ await test("a model and an adapter from files", async () => {
   await idle();
   await tab("price");
   await answered(() => page.click("#ask"));
-  assert.equal(await page.locator(".tuned").count(), 1);
+  assert.equal(await page.locator("#answers > .tuned").count(), 1);
+});
+await test("a model with a chat template talks, as the native program writes behind the same text", async () => {
+  await tab("models");
+  const template = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
+  const file = (name) => {
+    const buffer = readFileSync(join(model, name));
+    if (name !== "tokenizer_config.json") return { name, mimeType: "application/octet-stream", buffer };
+    return { name, mimeType: "application/json", buffer: Buffer.from(JSON.stringify({ ...JSON.parse(buffer), chat_template: template })) };
+  };
+  await page.evaluate(() => { document.querySelector("#models-note").textContent = ""; });
+  await page.setInputFiles("#files", readdirSync(model).filter((name) => /\.(json|safetensors)$/.test(name)).map(file));
+  await page.waitForFunction(() => /is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
+  await idle();
+  await tab("price");
+  if (await page.inputValue("#adapter") !== "") await page.selectOption("#adapter", "");
+  await idle();
+  await tab("write");
+  await unfold("#write");
+  assert.equal(await page.textContent("#write-title"), "Chat");
+  await page.fill("#write [name=temperature]", "0");
+  await page.fill("#write [name=maxTokens]", "6");
+  const say = async (text) => {
+    await page.fill("#write [name=prompt]", text);
+    await page.click("#go");
+    await page.waitForFunction(() => /ended by/.test(document.querySelector("#text-facts").textContent), null, { timeout: 120_000 });
+    await idle();
+    return page.$eval(".bubble.model:last-child", (bubble) => bubble.lastChild.textContent);
+  };
+  const natively = (text) => native(program, ["generate", "--model", model, "--prompt", text, "--max-new-tokens", "6", "--temperature", "0", "--json"]).at(-1).text;
+  const first = await say("A diamond");
+  assert.equal(first, natively("user: A diamond\nassistant:"));
+  const second = await say("And a ring");
+  assert.equal(second, natively(`user: A diamond\nassistant: ${first}\nuser: And a ring\nassistant:`));
+  assert.match(await page.textContent("#text-facts"), /tokens\/s/);
+  await shots("chat");
+  await accessible();
+  await page.click("#fresh");
+  await idle();
+  assert.equal(await page.locator(".bubble").count(), 0);
+  assert.equal(await say("A diamond"), first);
+  await tab("models");
+  await page.click("#builtin");
+  await page.waitForFunction(() => /built-in is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
+  await idle();
 });
 await test("files and folders that are dropped are taken", async () => {
   await tab("price");
@@ -364,7 +465,7 @@ await test("a folder is taken whole: picked, and dropped, with what lies in it a
     assert.equal(await page.inputValue("#adapter"), "adapter");
     await tab("price");
     await answered(() => page.click("#ask"));
-    assert.equal(await page.locator(".tuned").count(), 1);
+    assert.equal(await page.locator("#answers > .tuned").count(), 1);
   }
   // Both files of an adapter, and a folder without anything.
   await drop(join(folders, "my-run/adapter/adapter_config.json"), join(folders, "my-run/adapter/adapter_model.safetensors"));
@@ -390,16 +491,17 @@ await test("SmolLM2-135M loads from its GGUF and writes the native program's gre
   const gguf = join(models, "smollm2-135m.gguf");
   await tab("models");
   await page.setInputFiles("#files", gguf);
-  await page.waitForFunction(() => /smollm2-135m is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 240_000 });
+  await page.waitForFunction(() => /Smollm2 135M.* is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 240_000 });
   await idle();
   const loaded = await page.textContent("#models-note");
   const text = await greedy(gguf, "The capital of France is", 6);
   const facts = await page.textContent("#text-facts");
+  const ended = await cancelled();
   await tab("models");
   await page.click("#builtin");
   await page.waitForFunction(() => /built-in is loaded/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
   await idle();
-  return `${JSON.stringify(text)}; ${loaded} ${facts}`;
+  return `${JSON.stringify(text)}; ${loaded} ${facts} A price was cancelled in ${ended} ms`;
 });
 await test("files that are no model give a sentence, and the old model still answers", async () => {
   await tab("models");
@@ -426,7 +528,7 @@ await test("an interrupted download goes on where it was, is listed, and can be 
   await page.click("#address button.main");
   await page.waitForFunction(() => /Resume/.test(document.querySelector("#models-note").textContent), null, { timeout: 60_000 });
   await page.click("#cached button:has-text('Resume')");
-  await page.waitForFunction(() => !document.querySelector("#pause").disabled);
+  await page.waitForFunction(() => !document.querySelector("#pause").hidden);
   await page.waitForTimeout(300);
   await page.click("#pause");
   await page.waitForFunction(() => /Paused/.test(document.querySelector("#models-note").textContent), null, { timeout: 20_000 });
@@ -462,6 +564,7 @@ await test("every state is accessible", async () => {
   await shots("device");
 });
 await test("keyboard only: tabs, form, answer", async () => {
+  await tab("price");
   await page.reload();
   await page.waitForFunction(() => Number(document.body.dataset.answers) >= 1, null, { timeout: 120_000 });
   await idle();
@@ -472,8 +575,10 @@ await test("keyboard only: tabs, form, answer", async () => {
     await page.keyboard.press("Tab");
     seen.push(await focused());
   }
-  for (const needed of ["adapter", "tab-price", "title", "details", "ask"]) assert.ok(seen.includes(needed), `${needed} in ${seen}`);
+  for (const needed of ["project", "adapter", "tab-price", "title", "ask"]) assert.ok(seen.includes(needed), `${needed} in ${seen}`);
   await answered(() => page.keyboard.press("Enter"));
+  await page.focus("#product [name=title]");
+  await answered(() => page.keyboard.press("Control+Enter"));
   await page.focus("#tab-price");
   await page.keyboard.press("ArrowRight");
   assert.equal(await focused(), "tab-write");
@@ -631,6 +736,10 @@ await test("too little memory gives numbers and advice, and the page lives on", 
   assert.ok(await page.isVisible("#address"));
   await page.close();
 });
+await page.close().catch(() => {});
+await visits({
+  test, dist, program, out, idle, answered, shots, accessible, tab, openIn: async (made) => { page = await made(context); return page; },
+});
 await browser.close();
 
 browser = await launch(["--disable-features=WebGPU"]);
@@ -639,7 +748,14 @@ await test("without WebGPU the page says what to do and lives on", async () => {
   await open();
   await page.waitForFunction(() => !document.querySelector("#trouble").hidden, null, { timeout: 30_000 });
   assert.match(await page.textContent("#trouble-text"), /WebGPU|adapter/);
+  // What it would have shown, recorded, and what to do.
+  await page.waitForSelector("#answers .price");
+  assert.match(await page.textContent("#learned"), /Recorded/);
+  assert.match(await page.textContent("#without"), /chrome:\/\/settings/);
   await shots("no-webgpu");
+  await accessible();
+  await tab("train");
+  assert.equal(await page.locator("#loss-chart svg").count(), 1);
   await accessible();
   await tab("models");
   assert.ok(await page.isVisible("#address"));

@@ -6,19 +6,21 @@ import { extname, join, normalize } from "node:path";
 
 const KINDS = {
   ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
-  ".json": "application/json", ".wasm": "application/wasm", ".svg": "image/svg+xml",
+  ".json": "application/json", ".wasm": "application/wasm", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json",
 };
 
 /**
- * Serves `folder`; `cut(path, range)` says after how many bytes a connection breaks, if at all;
+ * Serves `folder`, under a path where one is given; `cut(path, range)` says after how many bytes a
+ * connection breaks, if at all;
  * `alter(path, read)` may give other bytes than the file's.
  */
-export async function serve(folder, { cut = () => undefined, alter = () => undefined, slow = 0 } = {}) {
+export async function serve(folder, { cut = () => undefined, alter = () => undefined, slow = 0, under = "/" } = {}) {
   const seen = [];
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://x").pathname);
     seen.push({ method: request.method, path, range: request.headers.range });
-    const file = join(folder, normalize(path === "/" ? "/index.html" : path));
+    const inside = path.startsWith(under) ? path.slice(under.length) || "index.html" : "nothing";
+    const file = join(folder, normalize(`/${inside}`));
     let size;
     try {
       const about = statSync(file);
@@ -71,5 +73,8 @@ export async function serve(folder, { cut = () => undefined, alter = () => undef
     response.on("close", () => stream.destroy());
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${server.address().port}`, seen, close: () => server.close() };
+  return { url: `http://127.0.0.1:${server.address().port}`, seen, close: () => {
+    server.close();
+    server.closeAllConnections();
+  } };
 }

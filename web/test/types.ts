@@ -11,6 +11,8 @@ export async function use(files: FileList, signal: AbortSignal): Promise<number>
   await model.setAdapter(null);
   await model.setPrecision("f32");
   for await (const token of model.generate("Once", { maxTokens: 3, temperature: 0.5, topK: 40, topP: 0.9, seed: 1 })) console.log(token.text, token.id);
+  if (model.info.chat) for await (const { text } of model.chat("Hello", { signal })) console.log(text);
+  await model.resetChat();
   const price: Price = await model.predictPrice({ title: "A lamp" });
   const dearest: number = Math.max(...price.prices.map(([dollars]) => dollars));
   let last: TrainStep | undefined;
