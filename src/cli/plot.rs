@@ -117,7 +117,8 @@ fn page(panels: &[Panel], name: &str, run: &Path) -> Result<String> {
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>{name}</title>\n<style>body{{font-family:sans-serif;max-width:{w}px;margin:2em auto;padding:0 1em}}\
-         svg{{width:100%;height:auto}}circle:hover{{fill:#c83c28}}</style>\n<h1>{name}</h1>\n\
+         svg{{width:100%;height:auto}}circle:hover{{fill:#c83c28}}@media(prefers-color-scheme:dark){{\
+         body{{background:#16181c;color:#e4e4e4}}svg{{filter:invert(.9) hue-rotate(180deg)}}}}</style>\n<h1>{name}</h1>\n\
          <p>Hold the pointer over a line for its numbers.</p>\n{picture}\n\
          <details><summary>Settings</summary><pre>{settings}</pre></details>\n</html>\n",
         w = SIZE.0
