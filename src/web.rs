@@ -5,6 +5,7 @@ mod args;
 mod js;
 mod model;
 mod source;
+mod text;
 
 use serde::Serialize;
 use wasm_bindgen::prelude::*;

@@ -45,6 +45,7 @@ fn linear_bwd(
         scaling = scaling_of(most);
     }
 
+    let to_output = p.scale * scaling.inverse;
     for (var turn = 0u; turn < 4u; turn += subgroups) {
         let quarter = quarter_of(turn, subgroup);
         for (var i = local; i < 4u * UNIT * UNIT; i += 128u) { made[i] = 0.0; }
@@ -94,7 +95,7 @@ fn linear_bwd(
                     let column = group.x * 64u + place.column;
                     if place.is_made && row < p.m && column < p.k {
                         let at = row * p.k + column;
-                        dx[at] = select(0.0, dx[at], p.accumulate == 1u) + p.scale * scaling.inverse * made[e];
+                        dx[at] = select(0.0, dx[at], p.accumulate == 1u) + to_output * made[e];
                     }
                 }
                 workgroupBarrier();

@@ -46,6 +46,7 @@ fn linear_fwd(
         scaling = scaling_of(most);
     }
 
+    let to_output = p.scale * scaling.inverse;
     for (var turn = 0u; turn < 4u; turn += subgroups) {
         let quarter = quarter_of(turn, subgroup);
         for (var i = local; i < 4u * UNIT * UNIT; i += 128u) { made[i] = 0.0; }
@@ -91,7 +92,7 @@ fn linear_fwd(
                     let column = group.x * 64u + place.column;
                     if place.is_made && row < p.m && column < p.n {
                         let at = row * p.stride + p.first + column;
-                        y[at] = select(0.0, y[at], p.accumulate == 1u) + p.scale * scaling.inverse * made[e];
+                        y[at] = select(0.0, y[at], p.accumulate == 1u) + to_output * made[e];
                     }
                 }
                 workgroupBarrier();
