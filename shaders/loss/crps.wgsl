@@ -68,8 +68,8 @@ fn crps(
     }
     squares = wg_sum(squares, lane);
     let total = wg_sum(own, lane);
-    // The entry of the largest P: slopes are measured against its own, so that nothing cancels where
-    // P is nearly 1 there.
+    // The entry of the largest P: slopes are measured against its own, so that nothing cancels
+    // where P is nearly 1 there.
     var place = -3.4028234e38;
     for (var e = begin; e < finish; e++) {
         if logits[row + entries[e].x] == most { place = max(place, -f32(e - ranges[l])); }

@@ -255,12 +255,26 @@ impl Model {
         slots: &mut SlotCache,
         rows: &[SlotRow],
     ) -> Result<Vec<f32>> {
+        let all: Vec<u32> = (0..rows.len() as u32).collect();
+        self.extend_slots_to(space, slots, rows, &all).await
+    }
+
+    /// [`Model::extend_slots`], with the logits `(B, V)` after the rows that `wanted` names:
+    /// prompts whose beginning lies in slots.
+    ///
+    /// **Errors** as [`Model::extend_slots`].
+    pub async fn extend_slots_to(
+        &self,
+        space: &Workspace,
+        slots: &mut SlotCache,
+        rows: &[SlotRow],
+        wanted: &[u32],
+    ) -> Result<Vec<f32>> {
         slots.reserve(rows.len())?;
         let listed = slots.list(self.gpu(), rows)?;
         let ids: Vec<u32> = rows.iter().map(|row| row.id).collect();
-        let all: Vec<u32> = (0..rows.len() as u32).collect();
         let keys = Keys::Listed(slots, &listed);
-        let logits = self.pass_logits(space, &ids, rows.len(), &all, keys).await?;
+        let logits = self.pass_logits(space, &ids, rows.len(), wanted, keys).await?;
         slots.used += rows.len();
         Ok(logits)
     }

@@ -22,7 +22,8 @@ pub struct SlotRow {
     pub id: u32,
     /// Its position in its sequence, from 0.
     pub position: u32,
-    /// Slots of the tokens before it, in any order; its own is added by the pass.
+    /// Slots of the tokens before it, in any order, those of rows before it in its pass too; its
+    /// own is added by the pass.
     pub before: Vec<u32>,
 }
 
@@ -102,8 +103,9 @@ impl SlotCache {
         let longest = rows.iter().map(|row| row.before.len()).max().unwrap_or(0) + 1;
         let mut words = vec![u32::MAX; rows.len() * longest];
         for (i, (row, list)) in rows.iter().zip(words.chunks_exact_mut(longest)).enumerate() {
-            if let Some(slot) = row.before.iter().find(|&&slot| slot as usize >= self.used) {
-                let why = format!("row {i} names slot {slot}, {} are in use", self.used);
+            let there = self.used + i;
+            if let Some(slot) = row.before.iter().find(|&&slot| slot as usize >= there) {
+                let why = format!("row {i} names slot {slot}, {there} are in use");
                 return Err(Error::invalid("slots", why));
             }
             list[..row.before.len()].copy_from_slice(&row.before);

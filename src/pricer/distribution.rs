@@ -132,7 +132,15 @@ pub struct PriceModel<'a> {
     options: PriceOptions,
     space: Workspace,
     slots: SlotCache,
+    /// How the prompts of the last batch began: its keys still lie in the first slots.
+    beginning: Vec<u32>,
     eos: Vec<u32>,
+}
+
+/// How many tokens all of these begin with, the last of each apart.
+fn common(prompts: &[Vec<u32>]) -> usize {
+    let same = |i: &usize| prompts.iter().all(|p| *i + 1 < p.len() && p[*i] == prompts[0][*i]);
+    (0..).take_while(same).count()
 }
 
 /// A way into the trie, and the slots of its tokens.
@@ -179,7 +187,8 @@ impl<'a> PriceModel<'a> {
         let slots = SlotCache::new(model.gpu(), model.config(), options.batch * each + ROWS)?;
         let mut eos = model.config().eos_token_ids.clone();
         eos.extend(tokenizer.eos_id());
-        Ok(PriceModel { model, tokenizer, trie, options, space, slots, eos })
+        let beginning = Vec::new();
+        Ok(PriceModel { model, tokenizer, trie, options, space, slots, beginning, eos })
     }
 
     /// Token ids of a prompt. **Errors** [`Error::Invalid`] if it is longer than the options say.
@@ -219,13 +228,21 @@ impl<'a> PriceModel<'a> {
         if prompts.iter().any(Vec::is_empty) {
             return Err(Error::invalid("prompt", "has no tokens"));
         }
-        let mut batch = Batch::default();
+        self.begin(prompts).await?;
+        let (beginning, used) = (0..self.beginning.len() as u32, self.slots.used() as u32);
+        let (mut rows, mut last) = (Vec::new(), Vec::new());
         let mut items = Vec::with_capacity(prompts.len());
-        for (b, prompt) in prompts.iter().enumerate() {
-            let first = batch.ids.len() as u32;
-            batch.push(b, prompt, []);
+        for prompt in prompts {
+            let mut before: Vec<u32> = beginning.clone().collect();
+            for &id in &prompt[beginning.len()..] {
+                let position = before.len() as u32;
+                let slot = used + rows.len() as u32;
+                rows.push(SlotRow { id, position, before: before.clone() });
+                before.push(slot);
+            }
+            last.push(rows.len() as u32 - 1);
             items.push(Item {
-                prompt: (first..first + prompt.len() as u32).collect(),
+                prompt: before,
                 behind: Vec::new(),
                 answer: Vec::new(),
                 done: false,
@@ -233,10 +250,8 @@ impl<'a> PriceModel<'a> {
                 numbers: 0.0,
             });
         }
-        self.slots.truncate(0);
-        let Batch { ids, segments, .. } = &batch;
         let slots = &mut self.slots;
-        let logits = self.model.prefill_segments(&self.space, slots, ids, segments).await?;
+        let logits = self.model.extend_slots_to(&self.space, slots, &rows, &last).await?;
         let v = self.model.config().vocab_size;
         let mut branches = Vec::new();
         for (item, logits) in logits.chunks_exact(v).enumerate() {
@@ -257,6 +272,28 @@ impl<'a> PriceModel<'a> {
             }
         }
         items.into_iter().map(|item| self.finish(item)).collect::<Result<_>>().map(Some)
+    }
+
+    /// Sees to it that the first slots hold what the prompts begin with: what those of the last
+    /// batch began with, unless these have twice as much in common.
+    async fn begin(&mut self, prompts: &[Vec<u32>]) -> Result<()> {
+        let shared = &prompts[0][..common(prompts)];
+        let kept = &self.beginning;
+        if !kept.is_empty() && shared.starts_with(kept) && shared.len() < 2 * kept.len() {
+            self.slots.truncate(kept.len());
+            return Ok(());
+        }
+        self.slots.truncate(0);
+        self.beginning.clear();
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.push(0, shared, []);
+        let (ids, segments) = (&batch.ids, &batch.segments);
+        self.model.prefill_segments(&self.space, &mut self.slots, ids, segments).await?;
+        self.beginning = shared.to_vec();
+        Ok(())
     }
 
     fn finish(&self, item: Item) -> Result<Priced> {
