@@ -37,6 +37,9 @@ pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str], neighbours: usize) ->
     fit_and_guess_some(train, test, neighbours, |_| true)
 }
 
+/// Name, title, and guesses that are made if they are wanted.
+type Lazy<'a> = (&'static str, &'static str, &'a dyn Fn() -> Vec<f64>);
+
 /// Of [`fit_and_guess`] those whose names are wanted.
 pub fn fit_and_guess_some(
     train: &[(&str, f64)],
@@ -80,7 +83,7 @@ pub fn fit_and_guess_some(
         let index = NeighbourIndex::new(settings, known.collect());
         test_texts.iter().map(|text| index.median(text)).collect()
     };
-    let all: [(&str, &str, &dyn Fn() -> Vec<f64>); 6] = [
+    let all: [Lazy; 6] = [
         ("constant_mean", "constant: mean", &|| vec![mean; test.len()]),
         ("constant_median", "constant: median", &|| vec![middle; test.len()]),
         ("category_median", "median of the category", &|| test.iter().map(of_category).collect()),
