@@ -7,7 +7,7 @@ use clap::Args;
 use super::printer::Printer;
 use super::session::Session;
 use crate::Error;
-use crate::format::{ModelConfig, Special, Tokenizer, TrainingNote};
+use crate::format::{Special, Tokenizer, TrainingNote};
 use crate::generate::{
     ChatFormat, GenerateOptions, PromptFormat, SamplerOptions, prompt_ids, prompt_notes,
 };
@@ -204,10 +204,9 @@ pub(super) struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// Tokens of an answer behind so many of a prompt.
-    pub(super) fn max_new_tokens(&self, prompt: usize, model: &ModelConfig) -> usize {
-        let left = model.max_position_embeddings.saturating_sub(prompt).max(1);
-        self.max_new_tokens.unwrap_or(MAX_NEW_TOKENS.min(left))
+    /// Tokens of an answer that has room for so many, unless more are asked for.
+    pub(super) fn max_new_tokens(&self, room: usize) -> usize {
+        self.max_new_tokens.unwrap_or(MAX_NEW_TOKENS.min(room.max(1)))
     }
 
     /// The library's options, checked.

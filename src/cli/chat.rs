@@ -49,8 +49,8 @@ pub(super) async fn run(session: &Session, args: &ChatArgs) -> Result<()> {
     let tokenizer = files.tokenizer()?;
     let most = files.config.max_position_embeddings;
     let positions = args.max_length.unwrap_or(MAX_LENGTH.min(most));
-    let options =
-        args.sampling.options(args.sampling.max_new_tokens(positions / 2, &files.config))?;
+    // An answer leaves half of the room to what was said before.
+    let options = args.sampling.options(args.sampling.max_new_tokens(positions / 2))?;
     let gpu = session.gpu(args.model.inspect, None).await?;
     let mut model = session.model(&gpu, &files, &args.model, positions).await?;
     args.adapters.attach(session, &mut model).await?;

@@ -45,7 +45,8 @@ pub(super) async fn run(session: &Session, args: &GenerateArgs) -> Result<()> {
         text => text.to_owned(),
     };
     let prompt = args.taken.prompt(printer, &tokenizer, note.as_ref(), text)?;
-    options.max_new_tokens = args.sampling.max_new_tokens(prompt.length(), &files.config);
+    let room = files.config.max_position_embeddings.saturating_sub(prompt.length());
+    options.max_new_tokens = args.sampling.max_new_tokens(room);
     options.end_tokens = prompt.end_tokens();
     let positions = prompt.length().saturating_add(options.max_new_tokens);
     let gpu = session.gpu(args.model.inspect, None).await?;
