@@ -1,16 +1,19 @@
 //! `chat`: a conversation in the terminal, or lines from a pipe, answered one by one.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
 use serde_json::json;
 
 use super::args::ModelArgs;
 use super::asking::{AdapterArgs, SamplingArgs};
-use super::session::Session;
+use super::session::{Session, cache_folder};
 use crate::Error;
 use crate::format::Tokenizer;
 use crate::generate::{ChatSession, Finish, GenerateOptions};
@@ -61,14 +64,14 @@ pub(super) async fn run(session: &Session, args: &ChatArgs) -> Result<()> {
     // Fails only if there is a handler already; then Ctrl-C just ends the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, flag);
     let mut talk = Talk { session, model, tokenizer, chat, options, stop };
-    let mut lines = Lines::open(session);
+    let mut lines = Lines::open(session)?;
     while let Some(line) = lines.next()? {
         match line.trim() {
             "" => {}
             "/quit" | "/exit" => break,
             line => match talk.line(line).await {
                 // A message that cannot be answered ends a pipe, not a conversation.
-                Err(error) if lines.is_terminal => session.printer.warn(format!("{error:#}")),
+                Err(error) if lines.is_terminal() => session.printer.warn(format!("{error:#}")),
                 said => said?,
             },
         }
@@ -78,27 +81,53 @@ pub(super) async fn run(session: &Session, args: &ChatArgs) -> Result<()> {
 }
 
 /// Where lines come from.
-struct Lines {
-    lines: std::io::Lines<std::io::StdinLock<'static>>,
-    is_terminal: bool,
+enum Lines {
+    /// An editor with a history, kept in a file.
+    Terminal(Box<DefaultEditor>, Option<PathBuf>),
+    Pipe(std::io::Lines<std::io::StdinLock<'static>>),
 }
 
 impl Lines {
-    fn open(session: &Session) -> Lines {
-        let is_terminal = std::io::stdin().is_terminal();
-        if is_terminal {
-            session.printer.note("/help shows what can be asked of the program; Ctrl-D ends");
+    fn open(session: &Session) -> Result<Lines> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(Lines::Pipe(std::io::stdin().lines()));
         }
-        Lines { lines: std::io::stdin().lines(), is_terminal }
+        session.printer.note("/help shows what can be asked of the program; Ctrl-D ends");
+        let mut editor = DefaultEditor::new().context("the terminal")?;
+        let history = cache_folder().map(|folder| folder.join("chat_history"));
+        if let Some(path) = &history {
+            // There is none in the first chat.
+            let _ = editor.load_history(path);
+        }
+        Ok(Lines::Terminal(Box::new(editor), history))
+    }
+
+    fn is_terminal(&self) -> bool {
+        matches!(self, Lines::Terminal(..))
     }
 
     /// The next line; `None` at the end.
     fn next(&mut self) -> Result<Option<String>> {
-        if self.is_terminal {
-            let mut to = std::io::stderr();
-            to.write_all(b"> ").and_then(|()| to.flush())?;
+        let (editor, history) = match self {
+            Lines::Pipe(lines) => {
+                return lines.next().transpose().context("reading a line from stdin");
+            }
+            Lines::Terminal(editor, history) => (editor, history),
+        };
+        loop {
+            match editor.readline("> ") {
+                Ok(line) => {
+                    // A history that cannot be kept spoils no chat.
+                    let _ = editor.add_history_entry(line.as_str());
+                    let _ = history.as_ref().map(|path| editor.append_history(path));
+                    return Ok(Some(line));
+                }
+                // A line that is not wanted, not the end.
+                Err(ReadlineError::Interrupted) => {}
+                Err(ReadlineError::Eof) => return Ok(None),
+                Err(error) => return Err(error).context("the terminal"),
+            }
         }
-        self.lines.next().transpose().context("reading a line from stdin")
     }
 }
 
