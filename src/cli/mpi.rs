@@ -16,7 +16,7 @@ use mpi::Threading;
 use mpi::collective::{CommunicatorCollectives, SystemOperation};
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::{Universe, initialize_with_threading, processor_name};
-use mpi::point_to_point::{Destination, Source};
+use mpi::point_to_point::{Destination, Source, send_receive_into};
 use mpi::topology::{Communicator, SimpleCommunicator};
 use signal_hook::consts::{SIGCONT, SIGTERM};
 
@@ -157,6 +157,15 @@ pub(super) fn send_to_last(values: &mut [f32]) {
     } else if world.rank() == last {
         world.process_at_rank(0).receive_into(values);
         world.process_at_rank(0).send(&answer);
+    }
+}
+
+/// Sends `values` from rank 0 to the last one, and as many back at the same time.
+pub(super) fn send_both_ways(values: &[f32], got: &mut [f32]) {
+    let (world, last) = (world(), world().size() - 1);
+    if world.rank() == 0 || world.rank() == last {
+        let other = world.process_at_rank(last - world.rank());
+        send_receive_into(values, &other, got, &other);
     }
 }
 

@@ -56,6 +56,10 @@ pub(super) async fn run(session: &Session, args: &ExchangeArgs) -> Result<()> {
         mpi::send_to_last(&mut values);
         Ok(())
     })?;
+    let both_ways = seconds(session, times, || {
+        mpi::send_both_ways(&values, &mut sums);
+        Ok(())
+    })?;
     let gpu = session.gpu(Inspect::default(), None).await?;
     let tensor = gpu.tensor("gradients", &[values.len()], Elem::F32)?;
     let read_back = seconds(session, times, || {
@@ -68,23 +72,26 @@ pub(super) async fn run(session: &Session, args: &ExchangeArgs) -> Result<()> {
     })?;
     let bytes = 4.0 * values.len() as f64;
     let sent = 2.0 * (size - 1) as f64 / size as f64 * bytes;
-    let rate = bytes / send;
+    // All ranks send and receive at once.
+    let rate = bytes / both_ways;
     let line = json!({
         "ranks": size, "bytes": bytes, "sent_bytes": sent, "exchange_seconds": exchange,
-        "allreduce_seconds": allreduce, "send_bytes_per_second": rate,
+        "allreduce_seconds": allreduce, "send_seconds": send, "both_ways_seconds": both_ways,
         "predicted_seconds": sent / rate, "read_back_seconds": read_back, "upload_seconds": upload,
     });
     session.printer.object(&line)?;
     session.printer.line(format!(
         "{size} ranks, {:.1} MB of gradients: {:.1} ms ({:.2} GB/s sent and received by each)\n  \
-         MPI_Allreduce {:.1} ms ({:.2} times), a plain send {:.2} GB/s (predicted: {:.1} ms)\n  \
+         MPI_Allreduce {:.1} ms ({:.2} times), a plain send {:.1} ms, one both ways {:.1} ms\n  \
+         predicted from that {:.1} ms\n  \
          read-back {:.1} ms, upload {:.1} ms",
         bytes / 1e6,
         1e3 * exchange,
         sent / exchange / 1e9,
         1e3 * allreduce,
         exchange / allreduce,
-        rate / 1e9,
+        1e3 * send,
+        1e3 * both_ways,
         1e3 * sent / rate,
         1e3 * read_back,
         1e3 * upload,
