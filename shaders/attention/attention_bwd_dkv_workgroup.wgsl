@@ -66,7 +66,6 @@ fn attention_bwd_dkv(
         let first = (p.first + b * p.queries) * width + h * p.e;
         for (var t = max(tile, p.start) - p.start; t < p.queries; t += 32u) {
             var scores = mat4x4f();
-            var slopes = mat4x4f();
             for (var column = 0u; column < p.e; column += 32u) {
                 workgroupBarrier();
                 for (var n = lane; n < 256u; n += 64u) {
@@ -79,6 +78,18 @@ fn attention_bwd_dkv(
                 }
                 workgroupBarrier();
                 scores = add_scores(scores, i, j);
+            }
+            // Queries that do not see a key, or do not exist, weigh nothing. The weights wait in
+            // shared memory: beside slopes and sums they do not fit into the M1's registers.
+            for (var c = 0u; c < 4u; c++) {
+                let query = t + j * 4u + c;
+                let stat = (p.first + b * p.queries + min(query, p.queries - 1u)) * p.heads + h;
+                let seen = (own <= vec4u(p.start + query)) & vec4<bool>(query < p.queries);
+                scores[c] = select(vec4f(), exp(scores[c] * p.scale - lse[stat]), seen);
+            }
+            put_weights(0u, i, j, scores);
+            var slopes = mat4x4f();
+            for (var column = 0u; column < p.e; column += 32u) {
                 workgroupBarrier();
                 for (var n = lane; n < 256u; n += 64u) {
                     let e = min(column + n % 32u, p.e - 1u);
@@ -91,15 +102,11 @@ fn attention_bwd_dkv(
                 workgroupBarrier();
                 slopes = add_scores(slopes, i, j);
             }
-            // Queries that do not see a key, or do not exist, weigh nothing.
             for (var c = 0u; c < 4u; c++) {
-                let query = t + j * 4u + c;
-                let stat = (p.first + b * p.queries + min(query, p.queries - 1u)) * p.heads + h;
-                let seen = (own <= vec4u(p.start + query)) & vec4<bool>(query < p.queries);
-                scores[c] = select(vec4f(), exp(scores[c] * p.scale - lse[stat]), seen);
-                slopes[c] = scores[c] * (slopes[c] - delta[stat]) * p.scale;
+                let query = min(t + j * 4u + c, p.queries - 1u);
+                let stat = (p.first + b * p.queries + query) * p.heads + h;
+                slopes[c] = own_weights(0u, i, j, c) * (slopes[c] - delta[stat]) * p.scale;
             }
-            put_weights(0u, i, j, scores);
             put_weights(SLOPES, i, j, slopes);
             workgroupBarrier();
             for (var n = lane; n < 512u; n += 64u) {

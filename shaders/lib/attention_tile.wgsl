@@ -27,13 +27,17 @@ fn stage_pair(first: u32, n: u32, row: vec4f, column: vec4f) {
 // Adds the products of the staged elements; a column of the matrix is one of the scores.
 fn add_scores(scores: mat4x4f, i: u32, j: u32) -> mat4x4f {
     var sum = scores;
-    for (var e = 0u; e < 32u; e++) {
-        let x = stage[turned(e, i)];
-        let z = stage[256u + turned(e, j)];
-        sum[0] = fma(x, z.xxxx, sum[0]);
-        sum[1] = fma(x, z.yyyy, sum[1]);
-        sum[2] = fma(x, z.zzzz, sum[2]);
-        sum[3] = fma(x, z.wwww, sum[3]);
+    // Four at a time: compilers that unroll 32 keep more loads in registers than there are. What
+    // lies beyond the head's end is 0.
+    for (var n = 0u; n < min(32u, p.e); n += 4u) {
+        for (var e = n; e < n + 4u; e++) {
+            let x = stage[turned(e, i)];
+            let z = stage[256u + turned(e, j)];
+            sum[0] = fma(x, z.xxxx, sum[0]);
+            sum[1] = fma(x, z.yyyy, sum[1]);
+            sum[2] = fma(x, z.zzzz, sum[2]);
+            sum[3] = fma(x, z.wwww, sum[3]);
+        }
     }
     return sum;
 }
@@ -44,6 +48,11 @@ fn put_weights(first: u32, i: u32, j: u32, weights: mat4x4f) {
     weight[at + 8u] = weights[1];
     weight[at + 16u] = weights[2];
     weight[at + 24u] = weights[3];
+}
+
+// One of the four vectors that the lane has put there.
+fn own_weights(first: u32, i: u32, j: u32, c: u32) -> vec4f {
+    return weight[first + j * 32u + c * 8u + i];
 }
 
 // Elements of the sums that are staged at n, from `part` on.
