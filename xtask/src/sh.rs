@@ -106,8 +106,8 @@ pub fn run(command: &mut Command) -> Result<()> {
 pub fn run_with_clock(command: &mut Command) -> Result<()> {
     const EVERY: u64 = 30;
     eprintln!("$ {}", shown(command));
-    let cannot = || format!("cannot start `{}`", shown(command));
-    let (clock, mut child) = (Instant::now(), command.spawn().with_context(cannot)?);
+    let (clock, child) = (Instant::now(), command.spawn());
+    let mut child = child.with_context(|| format!("cannot start `{}`", shown(command)))?;
     let mut told = 0;
     let status = loop {
         if let Some(status) = child.try_wait()? {
