@@ -206,8 +206,8 @@ fn begin(session: &Session, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Whether the user or the cluster has asked for an end: by Ctrl-C, by SIGTERM, or by SIGUSR1, which
-/// launchers pass on. A second Ctrl-C ends the process at once.
+/// Whether the user or the cluster has asked for an end: by Ctrl-C, by SIGTERM, or by SIGUSR1,
+/// which launchers pass on. A second Ctrl-C ends the process at once.
 fn interruptions() -> Arc<AtomicBool> {
     let asked = Arc::new(AtomicBool::new(false));
     // They fail only where the system does not know the signal.

@@ -65,8 +65,8 @@ pub async fn adapters() -> Vec<AdapterReport> {
     found.iter().map(AdapterReport::of).collect()
 }
 
-/// The numbers in [`adapters`] of those that [`GpuOptions::adapter`] leaves, every card once; software
-/// only where there is nothing else.
+/// The numbers in [`adapters`] of those that [`GpuOptions::adapter`] leaves, every card once;
+/// software only where there is nothing else.
 pub async fn cards(wanted: Option<&str>) -> Vec<usize> {
     let all = adapters().await;
     adapter::cards(&all, &adapter::wanted(&all, wanted))

@@ -165,9 +165,9 @@ fn a_micro_batch_a_rank_gives_the_bits_of_one_process() {
     }
 }
 
-fn config(dir: &Path) -> TrainConfig {
+fn config() -> TrainConfig {
     TrainConfig {
-        model: dir.display().to_string(),
+        model: "tiny_a".into(),
         rank: 4,
         lora_dropout: 0.1,
         target_modules: TargetModules::AllLinear,
@@ -183,8 +183,7 @@ fn config(dir: &Path) -> TrainConfig {
 fn run(ranks: Arc<dyn Ranks>, out: &Path, start: Start, steps: u64) -> Result<Vec<String>> {
     let (rows, held_out) = (rows("train.jsonl", 0..7), rows("eval.jsonl", 40..43));
     let model = load(&gpu(), "tiny_a", Quant::Nf4);
-    let config = config(out.parent().unwrap());
-    let run = Run::on_ranks(ranks, model, rows, Some(held_out), config, out, start);
+    let run = Run::on_ranks(ranks, model, rows, Some(held_out), config(), out, start);
     let mut run = block_on(run)?;
     let mut said = Vec::new();
     while run.step() < steps {
@@ -238,8 +237,7 @@ fn ranks_that_differ_are_named_and_a_window_too_small_is_refused() {
         let (gpu, numbers) = (gpu(), 0..7 + ranks.rank() as u32);
         let model = load(&gpu, "tiny_a", Quant::Nf4);
         let rows = rows("train.jsonl", numbers);
-        let config = config(temp.path());
-        let made = Run::on_ranks(ranks, model, rows, None, config, &out, Start::Fresh);
+        let made = Run::on_ranks(ranks, model, rows, None, config(), &out, Start::Fresh);
         block_on(made).err().unwrap().to_string()
     };
     for error in on_ranks(2, other) {

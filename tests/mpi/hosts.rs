@@ -138,8 +138,8 @@ fn other_files(hosts: &Hosts) {
     }
 }
 
-/// The exchange takes what its bytes take on the link when both hosts send at once: within a quarter
-/// of the formula.
+/// The exchange takes what its bytes take on the link when both hosts send at once: within a
+/// quarter of the formula.
 fn slow_link(hosts: &Hosts) {
     hosts.slow("100mbit");
     let said = succeeded(hosts.run("bench exchange --json --megabytes 11.25 --times 3", "true"));
