@@ -2,8 +2,8 @@
 //!
 //! A rank that fails ends the others ([`abort`]); where one was killed, the launcher does. Open
 //! MPI's mpirun first announces that with SIGCONT, then waits as long as
-//! `odls_base_sigkill_timeout` says, which is long where a run is to save at SIGTERM. So a rank that
-//! waits in vain for others after such an announcement ends itself ([`Watch`]).
+//! `odls_base_sigkill_timeout` says, which is long where a run is to save at SIGTERM. So a rank
+//! that waits in vain for others after such an announcement ends itself ([`Watch`]).
 
 use std::fmt;
 use std::ops::Range;

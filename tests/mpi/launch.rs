@@ -15,8 +15,8 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wgpu-lora");
 /// On a machine with fewer processors than ranks.
 pub const MPIRUN: &str = "--oversubscribe";
 
-/// How long Open MPI's mpirun waits for ranks that are to end, twice. Docs have 60 seconds, in which
-/// a step and a save end; where ranks fail there is nothing to wait for.
+/// How long Open MPI's mpirun waits for ranks that are to end, twice. Docs have 60 seconds, in
+/// which a step and a save end; where ranks fail there is nothing to wait for.
 pub const TIMEOUT: &str = "OMPI_MCA_odls_base_sigkill_timeout";
 
 /// Settings of every run here.
