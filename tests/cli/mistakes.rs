@@ -35,7 +35,7 @@ const MISTAKES: [Mistake; 12] = [
         &["--eval-data", "--eval-split 0.1"],
     ),
     // A preset that there is not.
-    ("train -m model --data train.jsonl --out x --preset pricer", &["pricer", "pricer-lite"]),
+    ("train -m model --data train.jsonl --out x --preset price", &["price", "pricer-lite"]),
     // The model in place of the adapter.
     ("generate -m model --adapter model -p hi", &["model", "adapter_model.safetensors is missing"]),
     // A temperature below zero.

@@ -132,7 +132,8 @@ for (const [type, over] of [["dragover", true], ["dragleave", false], ["drop", f
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     $("drop").classList.toggle("over", over);
-    if (over) show("models");
+    // Only once: what is under the pointer has to stay there, or nothing can be dropped on it.
+    if (over && $("view-models").hidden) show("models");
   });
 }
 window.addEventListener("drop", async (event) => {

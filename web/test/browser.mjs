@@ -174,7 +174,7 @@ async function greedy(model, prompt, tokens, more = []) {
   await idle();
   assert.ok(await page.evaluate(() => document.querySelector("#text").childNodes.length) > 3, "the text did not come token by token");
   const text = (await page.textContent("#text")).slice(prompt.length);
-  const args = ["generate", "--model", model, "--prompt", prompt, "--max-new-tokens", String(tokens), "--temperature", "0", "--json", ...more];
+  const args = ["generate", "--raw", "--model", model, "--prompt", prompt, "--max-new-tokens", String(tokens), "--temperature", "0", "--json", ...more];
   assert.equal(text, native(program, args).at(-1).text);
   return text;
 }
@@ -392,9 +392,9 @@ await test("a model with a chat template talks, as the native program writes beh
     await page.click("#go");
     await page.waitForFunction(() => /ended by/.test(document.querySelector("#text-facts").textContent), null, { timeout: 120_000 });
     await idle();
-    return page.$eval(".bubble.model:last-child", (bubble) => bubble.lastChild.textContent);
+    return page.$eval(".bubble.model:last-child", (bubble) => [...bubble.childNodes].slice(1).map((piece) => piece.textContent).join(""));
   };
-  const natively = (text) => native(program, ["generate", "--model", model, "--prompt", text, "--max-new-tokens", "6", "--temperature", "0", "--json"]).at(-1).text;
+  const natively = (text) => native(program, ["generate", "--raw", "--model", model, "--prompt", text, "--max-new-tokens", "6", "--temperature", "0", "--json"]).at(-1).text;
   const first = await say("A diamond");
   assert.equal(first, natively("user: A diamond\nassistant:"));
   const second = await say("And a ring");

@@ -1,5 +1,5 @@
 //! The set-up that cargo cannot do: `cargo xtask models | demo | test | strangers | shaders |
-//! drivers | mpi | reports | web | package`.
+//! drivers | mpi | reports | pictures | web | package`.
 //!
 //! It is the first thing a new user builds, so it has three small dependencies and starts other
 //! programs for the rest: cargo, pip and npm (the models), apt-get (a software Vulkan driver), node
@@ -14,6 +14,7 @@ mod gguf;
 mod models;
 mod mpi;
 mod package;
+mod pictures;
 mod reports;
 mod serve;
 mod sh;
@@ -37,6 +38,7 @@ cargo xtask <command>
   drivers [PART]...                what drivers, compilers and systems say that are not here; without a part: which
                                    there are, what each fetches and how long it takes
   reports                          README's table of what ran where, from the reports of `wgpu-lora doctor` in benches/runs
+  pictures                         README's picture of the page, from what `test` has left
   strangers [--kind KIND]... [--cases N] [--seed S] [--fixture]
                                    random files, and what transformers, PEFT, TRL and pandas make of them (in a Python
                                    environment of its own in the cache folder, several GB): the program must agree or refuse
@@ -119,7 +121,7 @@ fn main() -> ExitCode {
         "demo" => &[("--model", true)],
         "mpi" => &[("--test", false), ("--kills", true)],
         "web" => &[("--serve", false), ("--port", true)],
-        "drivers" | "package" | "reports" => &[],
+        "drivers" | "package" | "pictures" | "reports" => &[],
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -146,6 +148,7 @@ fn main() -> ExitCode {
         "drivers" => drivers::command(parts),
         "mpi" => mpi::command(&flags),
         "reports" => reports::command(),
+        "pictures" => pictures::command(),
         "web" => web::command(&flags),
         "package" => package::command(),
         _ => demo::command(&flags),
