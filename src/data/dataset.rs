@@ -6,6 +6,7 @@ use super::records::{self, Record};
 use super::rows::{ColumnMap, Row};
 use super::soft::{NumberTerm, Numbers};
 use super::store::Store;
+use super::tokenized_row::{TokenizedRow, targets};
 use super::turns::Template;
 use crate::format::RowFormat;
 use crate::random::{Fnv, shuffle, stream};
@@ -68,29 +69,6 @@ pub struct DatasetReport {
     pub target_tokens: usize,
     /// Tokens of the longest row before cutting.
     pub longest: usize,
-}
-
-/// One tokenized row of a [`Dataset`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenizedRow {
-    /// Tokens: encode(prompt + completion) + EOS, or a rendered chat, cut to `max_length`.
-    pub ids: Vec<u32>,
-    /// Ranges of tokens that are targets, in order and apart; the others carry no loss. Token 0
-    /// never does, since nothing predicts it.
-    pub spans: Vec<(u32, u32)>,
-    /// Index in the dataset.
-    pub row: usize,
-}
-
-impl TokenizedRow {
-    /// Number of targets: tokens in the ranges that have a predecessor.
-    pub fn targets(&self) -> usize {
-        targets(&self.spans)
-    }
-}
-
-fn targets(spans: &[(u32, u32)]) -> usize {
-    spans.iter().map(|&(from, to)| to.saturating_sub(from.max(1)) as usize).sum()
 }
 
 /// What memory holds of a row.
