@@ -76,7 +76,7 @@ fn a_share_of_the_rows_is_held_out_and_prompts_are_answered_at_evaluations() {
     let losses = |text: &str| -> Vec<String> {
         let of = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
         text.lines()
-            .map(|line| of(line))
+            .map(of)
             .map(|l| format!("{} {}", l["loss"], l["eval_loss"]))
             .collect()
     };
