@@ -75,10 +75,7 @@ fn a_share_of_the_rows_is_held_out_and_prompts_are_answered_at_evaluations() {
     Done::of(place.train("run", &format!("{run} --resume")).output().unwrap()).lines();
     let losses = |text: &str| -> Vec<String> {
         let of = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
-        text.lines()
-            .map(of)
-            .map(|l| format!("{} {}", l["loss"], l["eval_loss"]))
-            .collect()
+        text.lines().map(of).map(|l| format!("{} {}", l["loss"], l["eval_loss"])).collect()
     };
     assert_eq!(losses(&place.read("run/metrics.jsonl")), losses(&before));
     assert_eq!(place.read("run/samples.jsonl"), samples);

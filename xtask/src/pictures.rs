@@ -1,5 +1,5 @@
-//! `cargo xtask pictures`: README's picture of the page, from what `cargo xtask test` has left. A test
-//! holds it to the sources of what it shows.
+//! `cargo xtask pictures`: README's picture of the page, from what `cargo xtask test` has left. A
+//! test holds it to the sources of what it shows.
 
 use crate::sh;
 use anyhow::{Context, Result, bail};
