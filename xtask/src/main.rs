@@ -38,7 +38,7 @@ cargo xtask <command>
   drivers [PART]...                what drivers, compilers and systems say that are not here; without a part: which
                                    there are, what each fetches and how long it takes
   reports                          README's table of what ran where, from the reports of `wgpu-lora doctor` in benches/runs
-  pictures                         README's picture of the page, from what `test` has left
+  pictures                         those of README's first screen, from what `demo` and `test` have left
   strangers [--kind KIND]... [--cases N] [--seed S] [--fixture]
                                    random files, and what transformers, PEFT, TRL and pandas make of them (in a Python
                                    environment of its own in the cache folder, several GB): the program must agree or refuse

@@ -1,5 +1,5 @@
-//! `cargo xtask pictures`: README's picture of the page, from what `cargo xtask test` has left. A
-//! test holds it to the sources of what it shows.
+//! `cargo xtask pictures`: the pictures of README's first screen, from what `cargo xtask demo` and
+//! `cargo xtask test` have left. A test holds them to the sources of what they show.
 
 use crate::sh;
 use anyhow::{Context, Result, bail};
@@ -18,12 +18,20 @@ struct Picture {
     sources: &'static [&'static str],
 }
 
-const PICTURES: [Picture; 1] = [Picture {
-    name: "page.png",
-    made: || Ok(sh::target_dir()?.join("browser/price-wide-light.png")),
-    by: "cargo xtask test",
-    sources: &["web/index.html", "web/style.css", "web/page"],
-}];
+const PICTURES: [Picture; 2] = [
+    Picture {
+        name: "report.png",
+        made: || Ok(sh::root().join("target/demo/report.png")),
+        by: "cargo xtask demo",
+        sources: &["src/cli/evaluate/report.rs", "src/report"],
+    },
+    Picture {
+        name: "page.png",
+        made: || Ok(sh::target_dir()?.join("browser/price-wide-light.png")),
+        by: "cargo xtask test",
+        sources: &["web/index.html", "web/style.css", "web/page"],
+    },
+];
 
 /// Takes the pictures, and notes what they were made from.
 pub fn command() -> Result<()> {
@@ -77,7 +85,7 @@ mod tests {
     fn the_pictures_show_what_there_is() {
         let path = sh::root().join(FOLDER).join(MADE_FROM);
         let noted = fs::read_to_string(&path).unwrap_or_default();
-        let why = "what they show has changed: cargo xtask test, then cargo xtask pictures";
+        let why = "what they show has changed: cargo xtask demo, test, then pictures";
         assert_eq!(noted.replace('\r', ""), made_from(&sh::root()).unwrap(), "{why}");
         for Picture { name, .. } in PICTURES {
             let bytes = fs::metadata(sh::root().join(FOLDER).join(name)).unwrap().len();
