@@ -160,14 +160,22 @@ impl Talk<'_> {
             ("system", "") => {
                 printer.note(format!("system prompt: {}", self.chat.system().unwrap_or("none")));
             }
-            ("system", "none") => self.chat.set_system(None),
-            ("system", text) => self.chat.set_system(Some(text.to_owned())),
+            ("system", text) => {
+                self.chat.set_system((text != "none").then(|| text.to_owned()));
+                printer.note("set; what was said is read anew with the next message");
+            }
             ("adapter", "") => {
                 let names = Vec::from_iter(self.model.adapter_names()).join(", ");
                 let active = self.model.active_adapter_name().unwrap_or("none");
-                printer.note(format!("adapter: {active}; there are none, {names}"));
+                printer.note(match names.as_str() {
+                    "" => "no adapter was given (--adapter)".into(),
+                    names => format!("adapter: {active}; there are {names}, and none"),
+                });
             }
-            ("adapter", name) => self.model.set_adapter((name != "none").then_some(name))?,
+            ("adapter", name) => {
+                self.model.set_adapter((name != "none").then_some(name))?;
+                printer.note(format!("adapter: {name}; what was said is read anew"));
+            }
             (name, _) => {
                 let why = "is no command here; /help shows all, //… is a message";
                 return Err(Error::invalid(format!("/{name}"), why).into());

@@ -12,6 +12,7 @@
 mod adapter;
 mod body;
 mod caps;
+mod cards;
 mod choices;
 mod compose;
 mod context;

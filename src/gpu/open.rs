@@ -3,13 +3,14 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
+use super::cards::{named, once_each, rank};
 use super::device::Inner;
 use super::fault::Faults;
 use super::images::Images;
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipeline_cache::PipelineCache;
 use super::variant::Cache;
-use super::{AdapterReport, Caps, Choices, Gpu, Policy, Tuning, adapter, memory};
+use super::{AdapterReport, Caps, Choices, Gpu, Policy, Tuning, memory};
 use crate::{Error, Result};
 
 /// How to open a device.
@@ -61,7 +62,7 @@ fn no_op_instance() -> wgpu::Instance {
 /// Lists every adapter that the installed drivers offer, best first.
 pub async fn adapters() -> Vec<AdapterReport> {
     let mut found = instance().enumerate_adapters(wgpu::Backends::all()).await;
-    found.sort_by_key(|adapter| adapter::rank(&adapter.get_info()));
+    found.sort_by_key(|adapter| rank(&adapter.get_info()));
     found.iter().map(AdapterReport::of).collect()
 }
 
@@ -69,7 +70,7 @@ pub async fn adapters() -> Vec<AdapterReport> {
 /// software only where there is nothing else.
 pub async fn cards(wanted: Option<&str>) -> Vec<usize> {
     let all = adapters().await;
-    adapter::cards(&all, &adapter::wanted(&all, wanted))
+    once_each(&all, &named(&all, wanted))
 }
 
 async fn pick(options: &GpuOptions) -> Result<wgpu::Adapter> {
@@ -93,9 +94,9 @@ async fn pick(options: &GpuOptions) -> Result<wgpu::Adapter> {
         let wanted = options.adapter.as_deref().filter(|_| !options.validate_only);
         let instance = if options.validate_only { no_op_instance() } else { instance() };
         let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
-        found.sort_by_key(|adapter| adapter::rank(&adapter.get_info()));
+        found.sort_by_key(|adapter| rank(&adapter.get_info()));
         let reports = Vec::from_iter(found.iter().map(AdapterReport::of));
-        let hit = adapter::wanted(&reports, wanted).first().map(|&hit| found.swap_remove(hit));
+        let hit = named(&reports, wanted).first().map(|&hit| found.swap_remove(hit));
         hit.ok_or_else(|| Error::NoAdapter {
             why: match wanted {
                 Some(w) if !reports.is_empty() => {

@@ -166,14 +166,22 @@ impl Model {
         self.refresh_adapter().await
     }
 
+    fn no_adapter(&self, name: &str) -> Error {
+        let known = self.adapters.keys().map(|known| format!("`{known}`")).collect::<Vec<_>>();
+        let there = match &known[..] {
+            [] => "the model has none".into(),
+            [one] => format!("there is {one}"),
+            many => format!("there are {}", many.join(", ")),
+        };
+        Error::invalid("adapter", format!("there is none called `{name}`; {there}"))
+    }
+
     /// Chooses the active adapter by name, or none. **Errors** [`Error::Invalid`] lists the names.
     pub fn set_adapter(&mut self, name: Option<&str>) -> Result<()> {
         if let Some(name) = name
             && !self.adapters.contains_key(name)
         {
-            let known: Vec<_> = self.adapters.keys().collect();
-            let why = format!("there is none called `{name}`; there are {known:?}");
-            return Err(Error::invalid("adapter", why));
+            return Err(self.no_adapter(name));
         }
         self.active = name.map(str::to_owned);
         Ok(())
@@ -189,9 +197,7 @@ impl Model {
         self.edits += 1;
         match self.adapters.get_mut(name) {
             Some(adapter) => adapter.set_scale(factor),
-            None => {
-                return Err(Error::invalid("adapter", format!("there is none called `{name}`")));
-            }
+            None => return Err(self.no_adapter(name)),
         }
         // Its norms, be it the active one or not.
         let active = self.active.replace(name.to_owned());

@@ -38,6 +38,11 @@ fn any_task_is_judged_by_its_loss_and_its_answers() {
     assert_eq!(written, report);
     let page = place.read("judged/report.html");
     assert!(page.contains("prefers-color-scheme:dark") && page.contains("fine-tuning helped"));
+    // The sentence, then the chart with a line a model, then the numbers.
+    let [sentence, chart, table] =
+        ["<p>On 7 rows", "Loss of each row", "<table>"].map(|part| page.find(part).unwrap());
+    assert!(sentence < chart && chart < table && page[chart..table].contains("fine-tuned"));
+    assert!(place.path("judged/report.png").metadata().unwrap().len() > 1000);
     assert_eq!(place.read("judged/predictions.jsonl").lines().count(), 14);
 }
 

@@ -136,6 +136,63 @@ impl Picture for Running {
     }
 }
 
+/// A model's mean loss of each row, nats a token.
+pub(super) struct RowLosses {
+    pub(super) name: String,
+    pub(super) losses: Vec<f64>,
+    pub(super) ours: bool,
+}
+
+/// The rows' losses from the lowest to the highest, a line a model: which share of the rows lies
+/// below a loss.
+pub(super) struct Sorted(pub(super) Vec<RowLosses>);
+
+impl Picture for Sorted {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<Vec<(i32, i32)>, B> {
+        let all = || self.0.iter().flat_map(|model| &model.losses).copied();
+        let most = all().fold(0.0, f64::max).max(1e-3) * 1.08;
+        let mut chart = ChartBuilder::on(area)
+            .caption("Loss of each row, from the easiest to the hardest", (FONT, 20))
+            .margin(14)
+            .x_label_area_size(42)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..100.0, 0.0..most)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(BLACK.mix(0.08))
+            .x_desc("share of the rows, %")
+            .y_desc("loss, nats a token")
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .label_style((FONT, 14))
+            .axis_desc_style((FONT, 15))
+            .draw()?;
+        for model in &self.0 {
+            let colour = if model.ours { OURS } else { BAR };
+            let mut sorted = model.losses.clone();
+            sorted.sort_by(f64::total_cmp);
+            // A step a row, so that one row is a line, too.
+            let share = |i: usize| 100.0 * i as f64 / sorted.len() as f64;
+            let steps = sorted.iter().enumerate();
+            let line: Vec<_> =
+                steps.flat_map(|(i, &loss)| [(share(i), loss), (share(i + 1), loss)]).collect();
+            let drawn = chart.draw_series([PathElement::new(line, colour.stroke_width(3))])?;
+            drawn.label(&model.name).legend(move |(x, y)| {
+                Rectangle::new([(x, y - 3), (x + 18, y + 3)], colour.filled())
+            });
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.2))
+            .label_font((FONT, 15))
+            .draw()?;
+        Ok(Vec::new())
+    }
+}
+
 /// A bar of the leaderboard.
 pub(super) struct Bar {
     pub(super) name: String,

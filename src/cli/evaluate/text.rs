@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::args::EvaluateArgs;
 use super::overlap::{number, rouge_l, token_f1};
+use super::pictures::{RowLosses, Sorted};
 use crate::Error;
 use crate::cli::charts::{self, Page};
 use crate::cli::session::Session;
@@ -22,6 +23,9 @@ use crate::train::plan::{evaluation_batch, evaluation_order, pass_of};
 
 /// Answers that the page shows.
 const SHOWN: usize = 20;
+
+/// Pixels of the chart.
+const CHART: (u32, u32) = (900, 380);
 
 /// A prompt whose answer is known.
 struct Question {
@@ -135,7 +139,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         }
         bar.finish_and_clear();
         models.insert(name, entry(&of_rows, &own));
-        losses.push(of_rows);
+        losses.push((name, of_rows));
         answers.extend(own);
     }
     session.finish_profile(&gpu, args.model.inspect);
@@ -149,7 +153,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         data: charts::shown_path(&args.data.display().to_string()),
         max_new_tokens,
     };
-    write(&args.out, &report, &answers)?;
+    write(&args.out, &report, &losses, &answers)?;
     printer.object(&report)?;
     printer.line(report.table())?;
     printer.line(format!("report: {}", args.out.join("report.html").display()))
@@ -276,11 +280,18 @@ fn entry(rows: &[(f64, usize)], answers: &[Answer]) -> Entry {
 }
 
 /// Fine-tuned minus base, of the rows' mean losses.
-fn difference(losses: &[Vec<(f64, usize)>]) -> Option<(f64, f64)> {
-    let [base, tuned] = losses else { return None };
-    let mean = |(nll, targets): &(f64, usize)| nll / (*targets).max(1) as f64;
+fn difference(losses: &[RowSums]) -> Option<(f64, f64)> {
+    let [(_, base), (_, tuned)] = losses else { return None };
     let each: Vec<f64> = tuned.iter().zip(base).map(|(a, b)| mean(a) - mean(b)).collect();
     Some(mean_ci95(&each))
+}
+
+/// A model, and summed NLL and targets of each row.
+type RowSums = (&'static str, Vec<(f64, usize)>);
+
+/// NLL of a row's token, nats.
+fn mean((nll, targets): &(f64, usize)) -> f64 {
+    nll / (*targets).max(1) as f64
 }
 
 fn title(name: &str) -> &str {
@@ -345,10 +356,17 @@ impl Report {
     }
 }
 
-/// Writes report.json, report.html and predictions.jsonl.
-fn write(out: &Path, report: &Report, answers: &[Answer]) -> Result<()> {
+/// Writes report.json, report.html, report.png and predictions.jsonl.
+fn write(out: &Path, report: &Report, losses: &[RowSums], answers: &[Answer]) -> Result<()> {
+    let line = |(name, rows): &RowSums| RowLosses {
+        name: title(name).to_owned(),
+        losses: rows.iter().map(mean).collect(),
+        ours: *name == "fine_tuned",
+    };
+    let sorted = Sorted(losses.iter().map(line).collect());
     let mut page = Page::new("Answers beside the truth");
     page.paragraph(&report.lead());
+    page.svg(&charts::svg(&sorted, CHART)?.0, &[]);
     page.table(&HEAD, &report.rows());
     page.heading("Answers");
     let first = |a: &&Answer| a.row < SHOWN;
@@ -372,6 +390,7 @@ fn write(out: &Path, report: &Report, answers: &[Answer]) -> Result<()> {
     ));
     let lines: String = answers.iter().map(|answer| format!("{}\n", json!(answer))).collect();
     charts::write(&out.join("predictions.jsonl"), lines.as_bytes())?;
+    charts::write(&out.join("report.png"), &charts::png(&sorted, CHART)?)?;
     charts::write(&out.join("report.html"), page.finish().as_bytes())?;
     let json = format!("{}\n", serde_json::to_string_pretty(report)?);
     charts::write(&out.join("report.json"), json.as_bytes())

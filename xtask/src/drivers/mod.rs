@@ -115,7 +115,7 @@ const PARTS: [Part; 8] = [
         name: "swiftshader",
         shows: "`doctor --quick` on SwiftShader as a native driver",
         fetches: "nothing where Chromium is installed, else 32 MB (Debian: chromium-common)",
-        minutes: "not measured",
+        minutes: "3 to 5",
         run: software::swiftshader,
     },
     Part {
@@ -166,11 +166,11 @@ pub fn part(name: &str) -> Result<Verdict> {
     }
 }
 
-/// What CI runs at a commit: texts at every one, pipelines on one GPU in turns.
-pub fn turn(commit: &str) -> [&'static str; 3] {
+/// What CI runs at a commit: texts and SwiftShader at every one, pipelines on one GPU in turns.
+pub fn turn(commit: &str) -> [&'static str; 4] {
     let hash = commit.get(..8).and_then(|hex| usize::from_str_radix(hex, 16).ok());
     let gpu = hash.unwrap_or(0) % pipelines::GPUS.len();
-    [pipelines::GPUS[gpu].name, "spirv", "hlsl"]
+    [pipelines::GPUS[gpu].name, "spirv", "hlsl", "swiftshader"]
 }
 
 fn list() {
