@@ -4,6 +4,7 @@
 mod args;
 mod js;
 mod model;
+mod price;
 mod source;
 mod text;
 

@@ -21,7 +21,14 @@ const isOfAdapter = (name) => name.startsWith("adapter_");
 const SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
   "chat_template.jinja"];
 const INDEX = "model.safetensors.index.json";
-/** Beside an adapter's two files: see page/texts.js. */
+/**
+ * An adapter's files: PEFT's two, and where it prices its temperature and blend, and the products
+ * that its prompts name.
+ */
+export const ADAPTER_FILES = {
+  config: "adapter_config.json", weights: "adapter_model.safetensors", pricing: "pricer.json", index: "neighbours.jsonl.gz",
+};
+/** Beside these: see page/texts.js. */
 export const TEXTS = "training_texts.json";
 /** … and the note of the command line: `rows` are "messages", "prompt_completion" or "text". */
 export const NOTE = "wgpu_lora.json";
@@ -113,29 +120,40 @@ export function isAdapter(files) {
 /** The folder of the adapter among these files. */
 export const adapterFolder = (files) => folderOf(beside(files, isOfAdapter)[0].name);
 
+/** Of the address of an adapter's folder its files, as far as they are there. */
+async function adapterAt(folder, options) {
+  const files = [];
+  const get = async (name) => files.push({ name, blob: await fetchBlob(folder + name, options) });
+  await get(ADAPTER_FILES.config);
+  await get(ADAPTER_FILES.weights);
+  try {
+    // The index comes with a note that it is needed.
+    await get(ADAPTER_FILES.pricing);
+    await get(ADAPTER_FILES.index);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+  }
+  return files;
+}
+
 /**
- * PEFT's two files as bytes, from `{config, weights}`, from files, or from the address of their
- * folder.
+ * An adapter's files as bytes, `{config, weights, pricing, index}`, the last two where they are
+ * there: from such an object, from files, or from the address of their folder.
  */
-export async function adapterFrom(source, { onProgress, signal } = {}) {
+export async function adapterFrom(source, options = {}) {
   if (source.config && source.weights) return source;
-  let files = source;
-  if (typeof source === "string" || source instanceof URL) {
-    const folder = String(source).replace(/\/?$/, "/");
-    files = [];
-    for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
-      files.push({ name, blob: await fetchBlob(folder + name, { onProgress, signal }) });
-    }
+  const given = typeof source === "string" || source instanceof URL ? await adapterAt(String(source).replace(/\/?$/, "/"), options) : source;
+  const all = beside([...given].map(named), isOfAdapter);
+  const found = {};
+  for (const [key, name] of Object.entries(ADAPTER_FILES)) {
+    const file = all.find((one) => base(one.name) === name);
+    if (file) found[key] = await bytesOf(file.blob);
   }
-  const all = beside([...files].map(named), isOfAdapter);
-  const pick = (name) => all.find((file) => base(file.name) === name)?.blob;
-  const config = pick("adapter_config.json");
-  const weights = pick("adapter_model.safetensors");
-  if (!config || !weights) {
-    const missing = config ? "adapter_model.safetensors" : "adapter_config.json";
-    throw fail("Format", `${missing} is missing. An adapter is a folder with adapter_config.json and adapter_model.safetensors.`);
+  const missing = ["config", "weights"].find((key) => !found[key]);
+  if (missing) {
+    throw fail("Format", `${ADAPTER_FILES[missing]} is missing. An adapter is a folder with adapter_config.json and adapter_model.safetensors.`);
   }
-  return { config: await bytesOf(config), weights: await bytesOf(weights) };
+  return found;
 }
 
 /**

@@ -1,7 +1,7 @@
 // The browser's own storage for this page (the origin private file system): models that were
 // downloaded, adapters that were trained or dropped here, the table of products.
 import { chunks, fail, nameOf, resolve, respond } from "./addresses.js";
-import { TEXTS, bytesOf } from "./files.js";
+import { ADAPTER_FILES, TEXTS, bytesOf } from "./files.js";
 
 async function root(name) {
   if (!navigator.storage?.getDirectory) {
@@ -172,22 +172,26 @@ export class Kept {
     this.folder = folder;
   }
 
-  async save(name, { config, weights }, texts) {
+  async save(name, files, texts) {
+    // Nothing of an older one of this name stays beside it.
+    await this.delete(name).catch(() => {});
     const folder = await this.folder.getDirectoryHandle(name, { create: true });
-    await write(folder, "adapter_config.json", config);
-    await write(folder, "adapter_model.safetensors", weights);
+    for (const [key, file] of Object.entries(ADAPTER_FILES)) if (files[key]) await write(folder, file, files[key]);
     await write(folder, TEXTS, JSON.stringify(texts ?? null));
   }
 
-  /** `[{name, config, weights, texts}]`; what was not written to its end is left out. */
+  /** `[{name, config, weights, pricing, index, texts}]`; what was not written to its end is left out. */
   async all() {
     const found = [];
     for await (const [name, folder] of this.folder.entries()) {
-      const [config, weights, texts] = await Promise.all(
-        ["adapter_config.json", "adapter_model.safetensors", TEXTS].map((file) => read(folder, file)),
-      );
+      const texts = await read(folder, TEXTS);
       if (!texts) continue;
-      found.push({ name, config: await bytesOf(config), weights: await bytesOf(weights), texts: await parsed(texts) });
+      const kept = { name, texts: await parsed(texts) };
+      for (const [key, file] of Object.entries(ADAPTER_FILES)) {
+        const there = await read(folder, file);
+        if (there) kept[key] = await bytesOf(there);
+      }
+      found.push(kept);
     }
     return found.sort((a, b) => a.name.localeCompare(b.name));
   }

@@ -149,8 +149,19 @@ export interface Price {
   mode: number;
   /** Share of the probability that is on prices. */
   mass: number;
-  /** Whole dollars and their probabilities, which sum to 1. */
+  /** Whole dollars and their probabilities at the temperature, which sum to 1. */
   prices: [number, number][];
+  /** Of the interval and `prices`, fitted so that 8 in 10 hold; null without one. */
+  temperature: number | null;
+  /** The similar products in the prompt, which the adapter was trained on. */
+  neighbours: { price: number; title: string }[];
+  /**
+   * The median weighed together with guesses of neighbours and words; null where no weights lie
+   * beside the adapter.
+   */
+  blend: { price: number; parts: { name: string; weight: number; guess: number }[] } | null;
+  /** What a user should know: files that are missing beside the adapter, a text that was cut. */
+  notes: string[];
   promptTokens: number;
   seconds: number;
 }
@@ -200,15 +211,21 @@ export interface TrainStep {
 }
 
 export type AdapterSource = string | URL | Iterable<ModelFile> | AdapterFiles;
-export interface AdapterFiles { config: Uint8Array; weights: Uint8Array }
+/**
+ * PEFT's two files, and where an adapter prices `pricer.json` and the index of neighbours
+ * (`neighbours.jsonl.gz`).
+ */
+export interface AdapterFiles { config: Uint8Array; weights: Uint8Array; pricing?: Uint8Array; index?: Uint8Array }
 
 export class Model {
   private constructor();
   static load(gpu: Gpu, options: LoadOptions): Promise<Model>;
   readonly info: ModelInfo;
-  /** Resolves to what of the adapter changes nothing, a line each. */
+  /** Resolves to what of the adapter changes nothing and what is missing beside it, a line each. */
   addAdapter(name: string, source: AdapterSource, options?: { signal?: AbortSignal; onProgress?: (p: { loaded: number; total: number }) => void }): Promise<string[]>;
   removeAdapter(name: string): Promise<void>;
+  /** Of the index beside an adapter; null without one. */
+  trainedOn(name: string): { texts: number; low: number; high: number } | null;
   /** `null` is the base model. */
   setAdapter(name: string | null): Promise<void>;
   /** 0 is the base model, 1 as trained. */

@@ -98,6 +98,8 @@ export class Model {
   #wasm;
   #gpu;
   #last = Promise.resolve();
+  /** Files beside adapters, by these' names. */
+  #beside = new Map();
 
   /** @internal */
   constructor(gpu, wasm) {
@@ -150,15 +152,24 @@ export class Model {
   }
 
   /**
-   * Adds an adapter (PEFT's two files, or the address of their folder) and makes it the active one.
+   * Adds an adapter (PEFT's two files and what lies beside them, or the address of their folder)
+   * and makes it the active one.
    */
   async addAdapter(name, source, { onProgress, signal } = {}) {
-    const { config, weights } = await adapterFrom(source, { onProgress, signal });
-    return this.#alone((wasm) => wasm.addAdapter(name, config, weights));
+    const { config, weights, pricing, index } = await adapterFrom(source, { onProgress, signal });
+    const notes = await this.#alone((wasm) => wasm.addAdapter(name, config, weights, pricing, index));
+    this.#beside.set(name, { pricing, index });
+    return notes;
   }
 
-  removeAdapter(name) {
-    return this.#alone((wasm) => wasm.removeAdapter(name));
+  async removeAdapter(name) {
+    await this.#alone((wasm) => wasm.removeAdapter(name));
+    this.#beside.delete(name);
+  }
+
+  /** Of the products in the index beside an adapter how many there are, and what they cost. */
+  trainedOn(name) {
+    return this.#wasm.trainedOn(name);
   }
 
   /** Makes the adapter `name` answer; `null` is the base model. */
@@ -179,9 +190,12 @@ export class Model {
     return this.#alone((wasm) => wasm.setPrecision(JSON.stringify(precision)));
   }
 
-  /** PEFT's two files of the active adapter. */
+  /** PEFT's two files of the active adapter, and what lay beside them. */
   adapterFiles() {
-    return this.#alone((wasm) => wasm.adapterFiles());
+    return this.#alone(async (wasm) => {
+      const files = await wasm.adapterFiles();
+      return { ...files, ...this.#beside.get(wasm.info().adapter) };
+    });
   }
 
   /**
@@ -197,7 +211,8 @@ export class Model {
   }
 
   /**
-   * What a product costs: greedy answer, and the distribution over whole-dollar prices.
+   * What a product costs, as `predict` of the command line says it: greedy answer, the distribution
+   * over whole-dollar prices, and what lies beside the adapter makes of it.
    * `onProgress` is told which share is done.
    */
   async predictPrice(product, { onProgress, signal } = {}) {
@@ -305,6 +320,7 @@ export class Model {
     signal?.throwIfAborted();
     const config = this.#config(settings);
     const total = await this.#alone((wasm) => wasm.beginTraining(name, JSON.stringify(rows), config));
+    this.#beside.delete(name);
     try {
       while (!signal?.aborted) {
         const line = await this.#alone((wasm) => wasm.trainStep());

@@ -56,6 +56,12 @@ const fetched = async (folder, path) => {
   return { name: path, blob: await response.blob() };
 };
 
+/** What is known of the products that an adapter was trained on: what its files say, or its index. */
+const about = (name, texts) => {
+  const all = { ...model.trainedOn(name), ...texts };
+  return Object.keys(all).length > 0 ? all : null;
+};
+
 /** Tells a stream's texts; its summary, which a stop has as well. */
 async function streamed(begin, { signal, tell }) {
   let summary;
@@ -91,7 +97,7 @@ const methods = {
     for (const { name, files: paths } of manifest.adapters) {
       const files = await Promise.all(paths.map((path) => fetched(folder, path)));
       await needed().addAdapter(name, files);
-      texts[name] = await textsFrom(files);
+      texts[name] = about(name, await textsFrom(files));
     }
     return { info: model.info, texts };
   },
@@ -130,8 +136,9 @@ const methods = {
   /** Adds an adapter and keeps it, so that it is there again after a reload. */
   async addAdapter({ name, files }) {
     const source = await adapterFrom(files);
-    const texts = source === files ? files.texts ?? null : await textsFrom(files);
+    const own = source === files ? files.texts ?? null : await textsFrom(files);
     const notes = await needed().addAdapter(name, source);
+    const texts = about(name, own);
     const kept = await keep(name, source, texts);
     return { info: model.info, notes, texts, files: { ...source, texts }, kept };
   },

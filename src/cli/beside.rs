@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::printer::Printer;
 use crate::Error;
 use crate::format::write_atomic;
+use crate::pricer::beside::Beside;
 use crate::pricer::blend::{PRICER_FILE, Pricing};
 use crate::pricer::neighbours::{INDEX_FILE, NeighbourIndex, NeighbourSettings};
 
@@ -19,15 +20,15 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// How the adapter in a folder prices; the default where nothing is said.
-pub(super) fn pricing(folder: &Path) -> Result<Pricing> {
-    let path = folder.join(PRICER_FILE);
-    Ok(match bytes(&path)? {
-        Some(text) => {
-            Pricing::from_json(&path.display().to_string(), &String::from_utf8_lossy(&text))?
-        }
-        None => Pricing::default(),
-    })
+/// What lies beside the adapter in a folder. Warns where it was trained on neighbours and has none.
+pub(super) fn read(printer: &Printer, folder: &Path) -> Result<Beside> {
+    let (pricing, index) = (bytes(&folder.join(PRICER_FILE))?, index_bytes(folder)?);
+    let name = folder.display().to_string();
+    let beside = Beside::from_bytes(&name, pricing.as_deref(), index.as_deref())?;
+    if let Some(missing) = beside.without_index() {
+        printer.warn(format!("{name}: {missing}"));
+    }
+    Ok(beside)
 }
 
 /// Writes how it prices.
@@ -49,29 +50,6 @@ pub(super) fn index_settings(folder: &Path) -> Result<Option<(NeighbourSettings,
     let name = folder.join(INDEX_FILE).display().to_string();
     let (settings, known) = NeighbourIndex::read(&name, &bytes)?;
     Ok(Some((settings, known.len())))
-}
-
-/// The index beside an adapter. Warns where the adapter was trained on neighbours and has none.
-pub(super) fn index(
-    printer: &Printer,
-    folder: &Path,
-    pricing: &Pricing,
-) -> Result<Option<NeighbourIndex>> {
-    let path = folder.join(INDEX_FILE);
-    match (index_bytes(folder)?, pricing.neighbours) {
-        (Some(bytes), _) => {
-            Ok(Some(NeighbourIndex::from_bytes(&path.display().to_string(), &bytes)?))
-        }
-        (None, Some(k)) => {
-            printer.warn(format!(
-                "the adapter was trained on prompts with {k} similar products each, and {} is missing: its guesses \
-                 will be worse. Copy the file from where the adapter was trained, or from the prepared data",
-                path.display()
-            ));
-            Ok(None)
-        }
-        (None, None) => Ok(None),
-    }
 }
 
 /// Copies what lies beside an adapter to another folder; says what that is.

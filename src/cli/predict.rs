@@ -1,7 +1,7 @@
 //! `predict`: what a product costs, how sure the model is, and what else it could cost.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,14 +9,11 @@ use serde_json::json;
 
 use super::args::ModelArgs;
 use super::beside;
-use super::printer::Printer;
 use super::session::Session;
 use crate::Error;
-use crate::format::Special;
-use crate::pricer::baselines::fit_and_guess_some;
-use crate::pricer::blend::{INTERVAL, PRICER_FILE, Pricing};
-use crate::pricer::neighbours::{INDEX_FILE, NeighbourIndex};
-use crate::pricer::prompt::{self, CUTOFF, PREFIX};
+use crate::format::{AdapterFile, Special};
+use crate::pricer::beside::{Answer, Blend, BlendPart, Similar};
+use crate::pricer::prompt::{self, PREFIX};
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
 
@@ -38,7 +35,7 @@ pub(super) struct PredictArgs {
     cutoff: Option<usize>,
     /// Where numbers are several tokens: the share of their probability that is followed to its
     /// end.
-    #[arg(long, value_name = "P", default_value_t = 0.99)]
+    #[arg(long, value_name = "P", default_value_t = PriceOptions::one(1).mass)]
     price_mass: f64,
     #[command(flatten)]
     model: ModelArgs,
@@ -69,52 +66,37 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
     let trie = PriceTrie::new(&tokenizer)?;
-    // What already is a prompt stays one.
-    let summary = prompt::summary_of(&text).unwrap_or(&text);
-    let folder = args.adapter.as_deref().map(Path::new);
-    let pricing = folder.map(beside::pricing).transpose()?.unwrap_or_default();
-    let index = match folder {
-        Some(folder) => beside::index(printer, folder, &pricing)?,
-        None => None,
-    };
-    let trained_on = index.as_ref().map(|index| index.settings().cutoff);
-    let cutoff = args.cutoff.or(trained_on).unwrap_or(CUTOFF);
-    let (summary, tokens) = prompt::cut(&tokenizer, summary, cutoff)?;
-    if tokens > cutoff {
-        printer.warn(format!("the description has {tokens} tokens; the first {cutoff} are used"));
-    }
-    let question = match &index {
-        Some(index) => index.prompt(&tokenizer, &summary)?,
-        None => prompt::prompt(&summary),
-    };
-    let longest = tokenizer.encode(&question, Special::With)?.len();
-    let options = PriceOptions { batch: 1, longest, mass: args.price_mass, ..Default::default() };
+    let folder = args.adapter.as_deref().map(AdapterFile::folder);
+    let read = folder.map(|folder| beside::read(printer, &folder)).transpose()?;
+    let beside = read.unwrap_or_default();
+    let question = beside.question(&tokenizer, &text, args.cutoff)?;
+    question.notes.iter().for_each(|note| printer.warn(note));
+    let longest = tokenizer.encode(&question.prompt, Special::With)?.len();
+    let options = PriceOptions { mass: args.price_mass, ..PriceOptions::one(longest) };
     let gpu = session.gpu(args.model.inspect, None).await?;
     let mut model = session.model(&gpu, &files, &args.model, options.positions()).await?;
     if let Some(path) = &args.adapter {
         session.attach(&mut model, "default", path).await?;
     }
     let mut prices = PriceModel::new(&model, &tokenizer, &trie, options)?;
-    let ids = prices.encode(&question)?;
+    let ids = prices.encode(&question.prompt)?;
     let priced = prices.price(&[ids]).await?.pop().context("no prompt was priced")?;
     let d = &priced.distribution;
-    let interval = d.tempered(pricing.temperature.unwrap_or(1.0));
-    let (low, high) = (interval.quantile(INTERVAL.0), interval.quantile(INTERVAL.1));
-    let nearest = index.as_ref().map_or(Vec::new(), |index| index.nearest(&summary));
-    let blend = blend(printer, &pricing, index.as_ref(), &summary, d.median());
-    let alternatives = d.likely(5);
+    let answer = beside.answer(&question, &priced, &beside.word_models());
+    beside.without_blend().iter().for_each(|why| printer.warn(why));
+    let Answer { price, low, high, mean, mode, .. } = answer;
+    let alternatives = answer.distribution.likely(5);
     printer.object(&json!({
-        "price": d.median(), "low": low, "high": high, "mean": d.mean(), "mode": d.mode(),
+        "price": price, "low": low, "high": high, "mean": mean, "mode": mode,
         "alternatives": alternatives
             .iter()
             .map(|(price, p)| json!({ "price": price, "probability": p }))
             .collect::<Vec<_>>(),
         "greedy": priced.guess, "text": priced.text, "mass": d.mass(),
-        "temperature": pricing.temperature, "blend": blend,
-        "neighbours": nearest
-            .iter()
-            .map(|known| json!({ "price": known.price, "title": prompt::title_of(&known.text) }))
-            .collect::<Vec<_>>(),
+        "temperature": beside.pricing.temperature,
+        "blend": answer.blend.as_ref().map(|blend| blend.price),
+        "blend_of": answer.blend.as_ref().map(|blend| &blend.parts),
+        "neighbours": question.similar,
     }))?;
     if d.prices().is_empty() || d.mass() < 0.5 {
         printer.warn(format!(
@@ -122,56 +104,25 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
             100.0 * d.mass()
         ));
     }
-    printer.line(format!("${:.0}   80 % between ${low:.0} and ${high:.0}", d.median()))?;
+    printer.line(format!("${price:.0}   80 % between ${low:.0} and ${high:.0}"))?;
     let others: Vec<String> =
         alternatives.iter().map(|(price, p)| format!("${price} ({:.1} %)", 100.0 * p)).collect();
     printer.line(format!("most likely: {}", others.join(", ")))?;
     printer.line(format!(
-        "mean ${:.2}; the model would write: {PREFIX}{}",
-        d.mean(),
+        "mean ${mean:.2}; the model would write: {PREFIX}{}",
         priced.text.trim_end()
     ))?;
-    if let Some(blend) = blend {
-        printer.line(format!("blended with neighbours and words: ${blend:.0}"))?;
+    if let Some(Blend { price, parts }) = answer.blend {
+        let part = |part: &BlendPart| {
+            let name = part.name.replace('_', " ");
+            format!("{name} ${:.0} x {:.0} %", part.guess, 100.0 * part.weight)
+        };
+        let parts: Vec<String> = parts.iter().map(part).collect();
+        printer.line(format!("blend ${price:.0} = {}", parts.join(" + ")))?;
     }
-    for known in nearest {
-        let title = prompt::title_of(&known.text);
-        printer.line(format!("similar: ${:.0}  {title}", known.price))?;
+    for Similar { price, title } in &question.similar {
+        printer.line(format!("similar: ${price:.0}  {}", prompt::title_of(title)))?;
     }
     session.finish_profile(&gpu, args.model.inspect);
     Ok(())
-}
-
-/// The blend whose weights lie beside the adapter; what it weighs is fitted on the index's
-/// products.
-fn blend(
-    printer: &Printer,
-    pricing: &Pricing,
-    index: Option<&NeighbourIndex>,
-    summary: &str,
-    median: f64,
-) -> Option<f64> {
-    let weight = |name: &str| pricing.blend.get(name).copied().unwrap_or(0.0);
-    if pricing.blend.is_empty() {
-        return None;
-    }
-    let Some(index) = index else {
-        printer.warn(format!(
-            "{PRICER_FILE} has a blend, but there is no {INDEX_FILE}, on whose products its word models are fitted: \
-             prepare the rows with neighbours to have one"
-        ));
-        return None;
-    };
-    let known = index.known().iter().map(|known| (known.text.as_str(), known.price));
-    let wanted = |name: &str| weight(name) > 0.005;
-    let guesses = fit_and_guess_some(
-        &known.collect::<Vec<_>>(),
-        &[summary],
-        index.settings().neighbours,
-        wanted,
-    );
-    let others: f64 = guesses.iter().map(|b| weight(b.name) * b.guesses[0]).sum();
-    let weights: f64 = guesses.iter().map(|b| weight(b.name)).sum();
-    let own = weight("fine_tuned");
-    Some((own * median + others) / (own + weights))
 }

@@ -118,6 +118,11 @@ impl Default for PriceOptions {
 }
 
 impl PriceOptions {
+    /// Of one product, whose numbers are followed further than those of many.
+    pub const fn one(longest: usize) -> PriceOptions {
+        PriceOptions { batch: 1, longest, max_new_tokens: 5, mass: 0.99 }
+    }
+
     /// Positions that the model must be loaded for.
     pub fn positions(&self) -> usize {
         self.longest + self.max_new_tokens.max(4)

@@ -4,6 +4,7 @@
 //! no files.
 
 pub mod baselines;
+pub mod beside;
 pub mod blend;
 pub mod columns;
 pub mod distribution;

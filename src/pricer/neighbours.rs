@@ -33,12 +33,18 @@ pub struct NeighbourSettings {
     pub longest_row: usize,
 }
 
-/// The first line of the file.
-#[derive(Serialize, Deserialize)]
+/// The first line of the file: its version, and [`NeighbourSettings`] beside it.
+#[derive(Serialize)]
 struct Header {
     version: u32,
     #[serde(flatten)]
     settings: NeighbourSettings,
+}
+
+/// The version alone.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }
 
 /// A product whose price is known.
@@ -67,7 +73,7 @@ fn plain(text: &str) -> String {
 }
 
 /// What stands behind `Title:`, in whatever case, or the first line.
-fn title(text: &str) -> &str {
+pub(super) fn title(text: &str) -> &str {
     let titled = text.lines().find_map(|line| {
         let (name, title) = line.split_once(':')?;
         name.trim().eq_ignore_ascii_case("title").then_some(title.trim())
@@ -177,16 +183,18 @@ impl NeighbourIndex {
         let mut lines = BufReader::new(text).lines().zip(1..);
         let (first, _) = lines.next().ok_or_else(|| bad(1, "the file is empty".into()))?;
         let first = first.map_err(|e| bad(1, e.to_string()))?;
-        let header: Header = serde_json::from_str(&first).map_err(|e| bad(1, e.to_string()))?;
-        if header.version != VERSION {
-            let why = format!("is of version {}; this program reads {VERSION}", header.version);
+        let Version { version } =
+            serde_json::from_str(&first).map_err(|e| bad(1, e.to_string()))?;
+        if version != VERSION {
+            let why = format!("is of version {version}; this program reads {VERSION}");
             return Err(bad(1, why));
         }
+        let settings = serde_json::from_str(&first).map_err(|e| bad(1, e.to_string()))?;
         let known = lines.map(|(text, line)| {
             let text = text.map_err(|e| bad(line, e.to_string()))?;
             serde_json::from_str(&text).map_err(|e| bad(line, e.to_string()))
         });
-        Ok((header.settings, known.collect::<Result<Vec<Known>>>()?))
+        Ok((settings, known.collect::<Result<Vec<Known>>>()?))
     }
 
     /// From the file's bytes. **Errors** as [`NeighbourIndex::read`].

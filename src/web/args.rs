@@ -6,7 +6,8 @@ use crate::data::Row;
 use crate::generate::{GenerateOptions, SamplerOptions, Timings};
 use crate::model::{LoadOptions, Precision, Quant};
 use crate::pricer::Product;
-use crate::pricer::prompt::prompt;
+use crate::pricer::beside::{Blend, Similar};
+use crate::pricer::prompt::summary_of;
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -104,12 +105,24 @@ pub(super) struct ProductArgs {
     pub(super) details: String,
 }
 
+/// What is asked: about a product, or in the caller's own words.
+pub(super) enum Asked {
+    About(String),
+    InWords(String),
+}
+
 impl ProductArgs {
-    /// The course's prompt.
-    pub(super) fn prompt(self) -> String {
-        let ProductArgs { prompt: whole, title, category, brand, description, details } = self;
-        let product = Product { title, category, brand, description, details, price: 0.0 };
-        whole.unwrap_or_else(|| prompt(&product.cleaned(false).summary()))
+    /// A product's summary, or a whole prompt that is not of the course's form.
+    pub(super) fn asked(self) -> Asked {
+        let ProductArgs { prompt, title, category, brand, description, details } = self;
+        match prompt {
+            Some(prompt) if summary_of(&prompt).is_none() => Asked::InWords(prompt),
+            Some(prompt) => Asked::About(prompt),
+            None => {
+                let product = Product { title, category, brand, description, details, price: 0.0 };
+                Asked::About(product.cleaned(false).summary())
+            }
+        }
     }
 }
 
@@ -137,7 +150,7 @@ impl RowArgs {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PriceOut<'a> {
-    pub(super) prompt: String,
+    pub(super) prompt: &'a str,
     pub(super) text: &'a str,
     pub(super) guess: f64,
     pub(super) price: f64,
@@ -147,8 +160,19 @@ pub(super) struct PriceOut<'a> {
     pub(super) mode: f64,
     pub(super) mass: f64,
     pub(super) prices: &'a [(u32, f64)],
+    pub(super) temperature: Option<f64>,
+    pub(super) neighbours: &'a [Similar],
+    pub(super) blend: Option<Blend>,
+    pub(super) notes: Vec<String>,
     pub(super) prompt_tokens: usize,
     pub(super) seconds: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct TrainedOn {
+    pub(super) texts: usize,
+    pub(super) low: f64,
+    pub(super) high: f64,
 }
 
 #[derive(Serialize)]

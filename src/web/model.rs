@@ -7,18 +7,16 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 
 use super::args::*;
+use super::price::Prices;
 use super::source::JsSource;
 use super::{WasmGpu, js};
-use crate::clock::Clock;
 use crate::data::{Dataset, DatasetOptions};
 use crate::format::{AdapterFile, ByteSource, ModelFiles, Special, Tokenizer};
 use crate::generate::ChatSession;
 use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, adapter_notes};
-use crate::pricer::dollars::dollars;
-use crate::pricer::prompt::{Spelling, completion};
+use crate::pricer::beside::Beside;
 use crate::pricer::trie::PriceTrie;
-use crate::pricer::{PriceModel, PriceOptions};
 use crate::selftest::{self, Scope};
 use crate::train::config::TrainConfig;
 use crate::train::in_memory::InMemoryRun;
@@ -39,7 +37,9 @@ pub(super) enum Holder {
 pub struct WasmModel {
     gpu: Gpu,
     pub(super) tokenizer: Tokenizer,
-    trie: Option<PriceTrie>,
+    pub(super) trie: Option<PriceTrie>,
+    /// By adapter, of those that anything lies beside.
+    pub(super) prices: BTreeMap<String, Prices>,
     pub(super) holder: Holder,
     /// The conversation, from its first message on.
     pub(super) chat: Option<ChatSession>,
@@ -105,25 +105,35 @@ impl WasmModel {
         js::object(&checks)
     }
 
-    /// Adds an adapter from PEFT's two files and makes it the active one; what of it changes
-    /// nothing, a line each.
+    /// Adds an adapter from PEFT's two files and, where they lie beside these, `pricer.json` and
+    /// the index of neighbours; makes it the active one. What of it changes nothing, and what is
+    /// missing, a line each.
     #[wasm_bindgen(js_name = addAdapter)]
     pub async fn add_adapter(
         &mut self,
         name: String,
         config: Vec<u8>,
         weights: Vec<u8>,
+        pricing: Option<Vec<u8>>,
+        index: Option<Vec<u8>>,
     ) -> Result<Vec<String>, JsValue> {
         let file = AdapterFile::from_bytes(&name, &config, weights).map_err(js::error)?;
+        let beside = Beside::from_bytes(&name, pricing.as_deref(), index.as_deref());
+        let prices = Prices::new(beside.map_err(js::error)?);
         let model = self.idle().map_err(js::error)?;
         model.add_adapter(&name, &file).await.map_err(js::error)?;
-        Ok(adapter_notes(&file.config, Some(&file), model.config()))
+        let mut notes = adapter_notes(&file.config, Some(&file), model.config());
+        notes.extend(prices.notes());
+        self.prices.insert(name, prices);
+        Ok(notes)
     }
 
     /// Removes an adapter.
     #[wasm_bindgen(js_name = removeAdapter)]
     pub fn remove_adapter(&mut self, name: &str) -> Result<(), JsValue> {
-        self.idle().map(|model| model.remove_adapter(name)).map_err(js::error)
+        self.idle().map(|model| model.remove_adapter(name)).map_err(js::error)?;
+        self.prices.remove(name);
+        Ok(())
     }
 
     /// Makes an adapter answer, or none.
@@ -146,66 +156,6 @@ impl WasmModel {
         let adapter = model.adapter().map_err(js::error)?;
         let file = adapter.to_file(&self.gpu).await.map_err(js::error)?;
         pair(&file)
-    }
-
-    /// What a product costs: `{prompt, text, guess, price, low, high, mean, mode, mass, prices:
-    /// [[dollars, probability]], promptTokens, seconds}`; `price` is the median, `low` and `high`
-    /// hold 80 % between them. `each(share)` is told how much is done and ends it with `false`;
-    /// then the answer is `null`.
-    #[wasm_bindgen(js_name = predictPrice)]
-    pub async fn predict_price(&self, product: String, each: Function) -> Result<JsValue, JsValue> {
-        let prompt = js::options::<ProductArgs>(&product)?.prompt();
-        let model = self.model().map_err(js::error)?;
-        let trie = self.trie.as_ref().ok_or_else(|| {
-            js::error(Error::Unsupported {
-                what: "prices with this model's tokenizer".into(),
-                hint: "it joins `$` and the digits; write free text instead".into(),
-            })
-        })?;
-        let clock = Clock::start();
-        let longest = self.tokenizer.encode(&prompt, Special::With).map_err(js::error)?.len();
-        let options = PriceOptions { batch: 1, longest: longest.max(1), ..Default::default() };
-        let mut pricer =
-            PriceModel::new(model, &self.tokenizer, trie, options).map_err(js::error)?;
-        let ids = pricer.encode(&prompt).map_err(js::error)?;
-        let prompt_tokens = ids.len();
-        let mut going_on = |share: f64| {
-            each.call1(&JsValue::NULL, &share.into()).is_ok_and(|answer| !answer.is_falsy())
-        };
-        let priced = pricer.price_while(&[ids], &mut going_on).await.map_err(js::error)?;
-        let Some(priced) = priced.and_then(|mut all| all.pop()) else {
-            return Ok(JsValue::NULL);
-        };
-        let d = &priced.distribution;
-        js::object(&PriceOut {
-            prompt,
-            text: &priced.text,
-            guess: priced.guess,
-            price: d.median(),
-            low: d.quantile(0.1),
-            high: d.quantile(0.9),
-            mean: d.mean(),
-            mode: d.mode(),
-            mass: d.mass(),
-            prices: d.prices(),
-            prompt_tokens,
-            seconds: clock.seconds(),
-        })
-    }
-
-    /// The prompt that asks for a product's price.
-    #[wasm_bindgen(js_name = pricePrompt)]
-    pub fn price_prompt(&self, product: &str) -> Result<String, JsValue> {
-        Ok(js::options::<ProductArgs>(product)?.prompt())
-    }
-
-    /// The row that teaches a product's price, `{prompt, completion}`.
-    #[wasm_bindgen(js_name = priceRow)]
-    pub fn price_row(&self, product: &str, price: &str) -> Result<JsValue, JsValue> {
-        let prompt = js::options::<ProductArgs>(product)?.prompt();
-        let dollars = dollars(price).map_err(|why| js::error(Error::invalid("price", why)))?;
-        let completion = completion(dollars, Spelling::default());
-        js::object(&RowOut { prompt, completion, price: dollars })
     }
 
     /// Bytes of all tensors on the device now, and what training with `config` (as for
@@ -259,6 +209,7 @@ impl WasmModel {
         match InMemoryRun::new(*model, &name, rows, &config).await {
             Ok(run) => {
                 let total = run.total_steps();
+                self.prices.remove(&name);
                 self.holder = Holder::Training(Box::new(run));
                 Ok(total as f64)
             }
@@ -364,6 +315,7 @@ async fn load(
         gpu,
         tokenizer,
         trie,
+        prices: BTreeMap::new(),
         holder: Holder::Idle(Box::new(model)),
         chat: None,
         name,

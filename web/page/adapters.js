@@ -1,8 +1,8 @@
 // Which adapter answers, how strongly, its files, and what it was trained on.
-import { NOTE, TEXTS } from "../files.js";
+import { ADAPTER_FILES, NOTE, TEXTS } from "../files.js";
 import { $, button, make } from "./dom.js";
 import { call, enable, state, work } from "./engine.js";
-import { askAgain } from "./price.js";
+import { askAgain, showPrompt } from "./price.js";
 import { rowsOf, showWrite } from "./write.js";
 import { zip } from "./zip.js";
 
@@ -63,8 +63,7 @@ async function save(name) {
   if (!files) return;
   const json = (folder, file, value) => (value ? [{ name: `${folder}/${file}`, bytes: new TextEncoder().encode(`${JSON.stringify(value)}\n`) }] : []);
   const archive = zip([
-    { name: `${name}/adapter_config.json`, bytes: files.config },
-    { name: `${name}/adapter_model.safetensors`, bytes: files.weights },
+    ...Object.entries(ADAPTER_FILES).filter(([key]) => files[key]).map(([key, file]) => ({ name: `${name}/${file}`, bytes: files[key] })),
     ...json(name, TEXTS, state.texts.get(name)), ...json(name, NOTE, rowsOf(name) && { rows: rowsOf(name) }),
   ]);
   const link = make("a", { href: URL.createObjectURL(archive), download: `${name}.zip` });
@@ -77,6 +76,7 @@ $("adapter").addEventListener("change", async () => {
   const name = $("adapter").value || null;
   localStorage.setItem(LAST, name ?? "");
   await work("Switching…", async () => adopted(await call("setAdapter", { name })));
+  await showPrompt();
   await askAgain();
 });
 $("scale").addEventListener("input", () => showScale(Number($("scale").value)));

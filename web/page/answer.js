@@ -1,7 +1,7 @@
 // An answer: two prices, how likely each is, the truth where it is known, and what the model has
 // learned at all.
 import { distributions, fitted } from "./charts.js";
-import { $, dollars, make, seconds } from "./dom.js";
+import { $, dollars, make, seconds, sentenceOf } from "./dom.js";
 import { call, state, work } from "./engine.js";
 import { judged, textOf } from "./texts.js";
 
@@ -47,13 +47,29 @@ function tokenTable(rows) {
 }
 
 function inside(kind, title, answer) {
-  const { mean, mode, drawn, text, mass, promptTokens, seconds: took } = answer;
+  const { mean, mode, drawn, text, mass, temperature, promptTokens, seconds: took } = answer;
   return make("div", { class: kind },
     make("h3", {}, title),
     make("p", {}, `It writes “${text}”. Mean ${whole(mean)}, most probable ${whole(mode)}; ${(100 * mass).toFixed(1)} % of its probability is on prices.`),
+    ...(temperature ? [make("p", {}, `Interval and chart are at temperature ${temperature.toFixed(2)}, at which 8 in 10 intervals held on products that were set aside.`)] : []),
     ...(drawn === undefined ? [] : [make("p", { class: "drawn" }, `Drawn with these settings: “${drawn}”`)]),
     make("p", { class: "quiet" }, `${seconds(took)}, ${promptTokens} tokens of prompt, ${(promptTokens / took).toFixed(0)} tokens/s`),
     make("div", { class: "next" }));
+}
+
+/** What a guess of a blend is, by its name in reports. */
+const GUESSES = { fine_tuned: "this model", neighbours: "the similar products", bag_of_words: "single words", tfidf_ridge: "words and pairs of them" };
+
+/** What lies beside the adapter adds to its answer: a blend, similar products, what to know. */
+function showBeside({ blend, neighbours = [], notes = [] }) {
+  const parts = blend?.parts.map(({ name, weight, guess }) => `${GUESSES[name] ?? name} ${whole(guess)} (${(100 * weight).toFixed(0)} %)`);
+  $("blend").hidden = !blend;
+  if (blend) $("blend").replaceChildren(make("strong", {}, `Blended: ${whole(blend.price)}.`), ` Made of ${parts.join(", ")}.`);
+  $("similar").hidden = neighbours.length === 0;
+  $("similar-list").replaceChildren(...neighbours.map(({ price, title }) =>
+    make("li", {}, make("span", { class: "cost" }, dollars(price)), make("span", { class: "name" }, title))));
+  $("notes").hidden = notes.length === 0;
+  $("notes").textContent = notes.map(sentenceOf).join(" ");
 }
 
 /** What stands there now: `{product, adapter, answers: [{kind, answer}]}`. */
@@ -66,6 +82,7 @@ export function clearAnswer(words) {
   $("insides").replaceChildren();
   $("both").replaceChildren();
   for (const id of ["truth", "foreign", "stale", "answer-more"]) $(id).hidden = true;
+  showBeside({});
   $("learned").textContent = "";
   $("inside").open = false;
   $("answer").classList.remove("old");
@@ -108,6 +125,7 @@ export function addAnswer(kind, answer) {
   const title = kind === "tuned" ? `After fine-tuning on ${shown.adapter}` : shown.adapter ? "Before fine-tuning" : "The model as it was";
   $("answers").append(priceOf(kind, title, answer));
   $("insides").append(inside(kind, title, answer));
+  if (kind === "tuned" || !shown.adapter) showBeside(answer);
   chart();
   truth();
 }
@@ -139,7 +157,8 @@ export const hasAnswer = () => shown !== undefined;
 export function answerText() {
   const prices = shown.answers.map(({ kind, answer }) => `${NAMES[kind]}: ${whole(answer.price)} (8 in 10: ${whole(answer.low)} to ${whole(answer.high)})`);
   const warning = foreignTo(shown.adapter, shown.product);
-  return [textOf(shown.product), ...prices, ...(warning ? [warning] : [])].join("\n");
+  const blend = $("blend").hidden ? [] : [$("blend").textContent];
+  return [textOf(shown.product), ...prices, ...blend, ...(warning ? [warning] : [])].join("\n");
 }
 
 $("inside").addEventListener("toggle", async () => {

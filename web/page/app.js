@@ -12,7 +12,9 @@ import { restoreTable } from "./training.js";
 /** Device and model, with the adapters that were there. */
 async function load() {
   const { source, added } = state;
+  const examples = showExamples();
   await open();
+  await examples;
   await adopt(source);
   // Adapters that the browser had no room to keep.
   for (const { name, files } of added.filter(({ name }) => !state.model.adapters.includes(name))) {
@@ -26,7 +28,6 @@ onReload(load);
 
 /** All from the beginning, first answer included; again after trouble. */
 async function begin() {
-  await showExamples();
   $("trouble").hidden = true;
   state.busy = false;
   startWorker();

@@ -26,3 +26,6 @@ export const dollars = (n) => `$${Number.isInteger(n) || n >= 100 ? n.toFixed(0)
 
 /** "3 s", "2 min 5 s". */
 export const duration = (s) => (s < 90 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`);
+
+/** A note of the library as a sentence of its own. */
+export const sentenceOf = (note) => `${note[0].toUpperCase()}${note.slice(1)}${note.endsWith(".") ? "" : "."}`;

@@ -4,7 +4,7 @@ import { adapterFolder, isAdapter, named } from "../files.js";
 import { adopted, restore, took } from "./adapters.js";
 import { clearAnswer } from "./answer.js";
 import { memoryLimit, precision, showDevice, showTests } from "./device.js";
-import { $, button, make, seconds, size } from "./dom.js";
+import { $, button, make, seconds, sentenceOf, size } from "./dom.js";
 import { call, enable, onProgress, ready, say, sentence, state, work } from "./engine.js";
 import { showExamples, showPrompt } from "./price.js";
 import { onShow, show } from "./tabs.js";
@@ -78,7 +78,8 @@ async function addAdapter(files) {
   if (!added) return;
   took(name, added.files, added.texts);
   adopted(added.info);
-  note.textContent = [`The adapter “${name}” is on.`, ...added.notes].join(" ");
+  note.textContent = [`The adapter “${name}” is on.`, ...added.notes.map(sentenceOf)].join(" ");
+  await showPrompt();
   enable(true);
 }
 

@@ -96,7 +96,7 @@ export function learned(texts, prices) {
  * where that is not known.
  */
 export function judged(text, kept) {
-  if (!(kept?.texts >= FEWEST)) return null;
+  if (!(kept?.texts >= FEWEST) || !kept.limit) return null;
   const counts = new Counts(kept);
   const perplexity = counts.perplexity(text);
   const unseen = [...new Set(words(text))].filter((word) => /[\p{L}\d]/u.test(word) && !counts.single.has(word));

@@ -7,6 +7,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, write
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { beside } from "./beside.mjs";
 import { serve } from "./server.mjs";
 import { native, tensors, unzip } from "./native.mjs";
 import { visits } from "./visits.mjs";
@@ -737,9 +738,10 @@ await test("too little memory gives numbers and advice, and the page lives on", 
   await page.close();
 });
 await page.close().catch(() => {});
-await visits({
-  test, dist, program, out, idle, answered, shots, accessible, tab, openIn: async (made) => { page = await made(context); return page; },
-});
+const openIn = async (made) => { page = await made(context); return page; };
+const helpers = { test, dist, program, out, idle, answered, shots, accessible, tab, openIn };
+await visits(helpers);
+await beside({ ...helpers, assets, model });
 await browser.close();
 
 browser = await launch(["--disable-features=WebGPU"]);

@@ -177,7 +177,7 @@ fn embed_folder(assets: &Path, folder: &str, to: &Path) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".json") || name.ends_with(".safetensors") {
+        if [".json", ".safetensors", ".jsonl.gz"].iter().any(|end| name.ends_with(end)) {
             fs::copy(from.join(&name), to.join(folder).join(&name))?;
             paths.push(format!("{folder}/{name}"));
         }

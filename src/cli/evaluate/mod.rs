@@ -26,6 +26,7 @@ use super::session::Session;
 use crate::Error;
 use crate::format::{AdapterFile, Special, Tokenizer};
 use crate::model::Model;
+use crate::pricer::beside::Beside;
 use crate::pricer::metrics::Colour;
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
@@ -96,11 +97,8 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let trie = PriceTrie::new(&tokenizer)?;
     let folder = args.adapter.as_deref().map(AdapterFile::folder);
     let folder = folder.as_deref();
-    let mut pricing = folder.map(beside::pricing).transpose()?.unwrap_or_default();
-    let index = match folder {
-        Some(folder) => beside::index(printer, folder, &pricing)?,
-        None => None,
-    };
+    let read = folder.map(|folder| beside::read(printer, folder)).transpose()?;
+    let Beside { mut pricing, index } = read.unwrap_or_default();
     let mut rows = known(&args.data, args.limit)?;
     let mut validation = match &args.validation_data {
         Some(path) => known(path, None)?,

@@ -5,6 +5,7 @@
 //! stop words nor the weights that the course's scikit-learn has.
 
 pub mod linear;
+mod word_model;
 pub mod words;
 
 use std::collections::HashMap;
@@ -12,8 +13,7 @@ use std::collections::HashMap;
 use super::metrics::median;
 use super::neighbours::{Known, NeighbourIndex, NeighbourSettings};
 use super::prompt::{category_of, summary_of};
-use linear::Linear;
-use words::{Weighting, Words};
+pub use word_model::WordModel;
 
 /// A baseline's name in reports, and its guesses.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,10 +29,8 @@ pub struct Baseline {
 /// Fits every baseline on prompts and prices and guesses the prices of `test` prompts.
 ///
 /// `constant_mean`, `constant_median`; `category_median` (the line `Category: `; the overall median
-/// where it is unknown); `bag_of_words`, the course's 2,000 words and linear regression, never
-/// below 0; `tfidf_ridge`, words and pairs, ridge with alpha 1 on the logarithm of the price
-/// (prices below a cent count as one); `neighbours`, the median of the most similar products, as
-/// many as said.
+/// where it is unknown); `bag_of_words` and `tfidf_ridge` as [`WordModel`] has them; `neighbours`,
+/// the median of the most similar products, as many as said.
 pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str], neighbours: usize) -> Vec<Baseline> {
     fit_and_guess_some(train, test, neighbours, |_| true)
 }
@@ -64,18 +62,8 @@ pub fn fit_and_guess_some(
     let test_texts: Vec<String> = test.iter().map(text).collect();
     let train_texts: Vec<&str> = train_texts.iter().map(String::as_str).collect();
     let test_texts: Vec<&str> = test_texts.iter().map(String::as_str).collect();
-    let regress = |weighting, targets: &[f64], alpha| {
-        let (words, x) = Words::fit(&train_texts, weighting);
-        Linear::fit(&x, targets, alpha).predict(&words.transform(&test_texts))
-    };
-    let bag = || -> Vec<f64> {
-        let guesses = regress(Weighting::Counts { max_features: 2000 }, &prices, 0.0);
-        guesses.into_iter().map(|g| g.max(0.0)).collect()
-    };
-    let ridge = || -> Vec<f64> {
-        let logs: Vec<f64> = prices.iter().map(|price| price.max(0.01).ln()).collect();
-        regress(Weighting::Tfidf, &logs, 1.0).into_iter().map(f64::exp).collect()
-    };
+    let bag = || WordModel::bag_of_words(&train_texts, &prices).guess(&test_texts);
+    let ridge = || WordModel::tfidf_ridge(&train_texts, &prices).guess(&test_texts);
     let nearest = || -> Vec<f64> {
         let known = train_texts.iter().zip(&prices);
         let known = known.map(|(text, price)| Known { text: (*text).into(), price: *price });
