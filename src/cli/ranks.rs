@@ -21,7 +21,7 @@ pub(super) struct Launch {
     /// Its number among those of its host.
     pub(super) local: usize,
     #[cfg(feature = "mpi")]
-    universe: Option<std::mem::ManuallyDrop<mpi::environment::Universe>>,
+    joined: Option<super::mpi::Joined>,
 }
 
 /// The variable of a launcher that has started several of this program, and how many.
@@ -39,14 +39,14 @@ impl Launch {
                 ranks: Arc::new(Alone),
                 local: 0,
                 #[cfg(feature = "mpi")]
-                universe: None,
+                joined: None,
             }),
         }
     }
 
     #[cfg(feature = "mpi")]
     fn of_several(name: &str, size: usize) -> Result<Launch> {
-        let (ranks, local, universe) = super::mpi::Mpi::join()?;
+        let (ranks, local, joined) = super::mpi::Mpi::join()?;
         if ranks.size() == 1 {
             bail!(
                 "{name} says that {size} processes were started, MPI knows of this one alone: the \
@@ -54,8 +54,7 @@ impl Launch {
                  MPI that it was built with, or under Slurm with `srun --mpi=pmix`"
             );
         }
-        let universe = Some(std::mem::ManuallyDrop::new(universe));
-        Ok(Launch { ranks: Arc::new(ranks), local, universe })
+        Ok(Launch { ranks: Arc::new(ranks), local, joined: Some(joined) })
     }
 
     #[cfg(not(feature = "mpi"))]
@@ -70,15 +69,14 @@ impl Launch {
     /// Ends the other ranks too, without waiting for them: this one has failed.
     pub(super) fn abort(&self) {
         #[cfg(feature = "mpi")]
-        if self.universe.is_some() {
+        if self.joined.is_some() {
             super::mpi::abort();
         }
     }
 
-    /// Waits until all ranks have come to their end. A process that ends otherwise, such as by a
-    /// panic, takes the others with it.
+    /// Waits until all ranks have come to their end.
     pub(super) fn leave(self) {
         #[cfg(feature = "mpi")]
-        self.universe.map(std::mem::ManuallyDrop::into_inner);
+        self.joined.map(super::mpi::Joined::leave);
     }
 }

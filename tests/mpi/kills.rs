@@ -10,10 +10,10 @@ const MORE: &str = "--gradient-accumulation-steps 4 --lora-dropout 0.1 --save-st
                     --eval-data eval.jsonl --eval-steps 5";
 
 /// The others notice within so long that one is gone.
-const SECONDS: u64 = 60;
+const SECONDS: u64 = 30;
 
 /// How often each is killed: `WGPU_LORA_KILLS`, else ten times.
-fn kills() -> u64 {
+fn kills() -> usize {
     std::env::var("WGPU_LORA_KILLS").map_or(10, |n| n.parse().unwrap())
 }
 
@@ -35,8 +35,18 @@ fn lives(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-fn kill(signal: &str, pid: u32) {
+pub fn kill(signal: &str, pid: u32) {
     Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+}
+
+/// How many seconds that takes. Panics where it takes too long.
+pub fn wait_until_gone(ranks: &[u32], what: &str) -> f64 {
+    let clock = Instant::now();
+    while ranks.iter().any(|rank| lives(*rank)) {
+        assert!(clock.elapsed().as_secs() < SECONDS, "{what}: ranks live on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    clock.elapsed().as_secs_f64()
 }
 
 /// Numbers from 0 to 1 that nobody knows before.
@@ -58,42 +68,36 @@ fn start(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Starts so many ranks, kills one of them or mpirun after a while, and waits until none is left.
-fn killed(place: &Place, ranks: usize, out: &str, after: f64, launcher: bool, which: f64) {
-    let mut mpirun = start(place.train(ranks, out, &format!("{MORE} --resume")));
+/// What is killed.
+#[derive(Clone, Copy, Debug)]
+pub enum Victim {
+    Rank,
+    Mpirun,
+}
+
+/// Starts two ranks, kills one of them or mpirun `after` so many seconds, and waits until none is
+/// left: how many seconds that took. `None` if it had not begun or had come to its end before.
+fn killed(place: &Place, out: &str, victim: Victim, after: f64, which: f64) -> Option<f64> {
+    let mut mpirun = start(place.train(2, out, MORE));
     std::thread::sleep(Duration::from_secs_f64(after));
     let all = ranks_of(mpirun.id());
-    if launcher {
-        mpirun.kill().unwrap();
-    } else if !all.is_empty() {
-        kill("-KILL", all[(which * all.len() as f64) as usize]);
+    if mpirun.try_wait().unwrap().is_some() {
+        return None;
     }
-    let clock = Instant::now();
-    while all.iter().any(|rank| lives(*rank)) {
-        assert!(clock.elapsed().as_secs() < SECONDS, "{ranks} ranks, killed after {after:.2} s");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let pid = match victim {
+        Victim::Rank => all.get((which * all.len() as f64) as usize).copied(),
+        Victim::Mpirun => Some(mpirun.id()),
+    };
+    kill("-KILL", pid.unwrap_or(mpirun.id()));
+    let seconds = wait_until_gone(&all, &format!("{victim:?} killed after {after:.2} s"));
     // It would wait as long as it was told to.
     let _ = mpirun.kill();
     mpirun.wait().unwrap();
-    let (what, gone) = (if launcher { "mpirun" } else { "a rank" }, clock.elapsed().as_secs_f64());
-    println!(
-        "mpi: {what} of {ranks} ranks killed after {after:.2} s; all were gone {gone:.1} s later"
-    );
+    pid.map(|_| seconds)
 }
 
-/// Kills a run again and again while it goes on with ever other numbers of ranks, and ends it.
-fn broken(place: &Place, out: &str, numbers: &[usize], seconds: f64) -> Outcome {
-    let mut random = Random::new();
-    for i in 0..2 * kills() as usize {
-        let ranks = numbers[i / 2 % numbers.len()];
-        let after = (0.1 + random.next()) * seconds;
-        killed(place, ranks, out, after, i % 2 == 1, random.next());
-    }
-    place.is_trained(numbers[0], out, &format!("{MORE} --resume"));
-    Outcome::of(&place.path(out), 20)
-}
-
+/// Kills at random moments, each in a run of its own, which then goes on with as many ranks, and a
+/// copy of it with another number.
 #[test]
 fn a_killed_run_goes_on() {
     let place = Place::new();
@@ -101,10 +105,37 @@ fn a_killed_run_goes_on() {
     place.is_trained(2, "whole", MORE);
     let seconds = clock.elapsed().as_secs_f64();
     let whole = Outcome::of(&place.path("whole"), 20);
-    let same = broken(&place, "same", &[2], seconds);
-    assert!(whole == same, "killed and resumed on two ranks: other bytes");
-    let other = broken(&place, "other", &[3, 2, 1, 4], seconds);
-    whole.is_near(&other, "killed and resumed on 1 to 4 ranks");
+    let mut random = Random::new();
+    for victim in [Victim::Rank, Victim::Mpirun] {
+        let mut gone = Vec::new();
+        while gone.len() < kills() {
+            let (same, other) = (format!("{victim:?}-{}", gone.len()), "other");
+            for run in [&same, other] {
+                let _ = std::fs::remove_dir_all(place.path(run));
+            }
+            let after = random.next() * seconds;
+            let Some(until) = killed(&place, &same, victim, after, random.next()) else { continue };
+            if place.path(&same).exists() {
+                let (from, to) = (place.path(&same), place.path(other));
+                assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
+            }
+            let ranks = [1, 3, 4][gone.len() % 3];
+            let what = format!("{victim:?} killed after {after:.2} of {seconds:.2} s");
+            println!("{what}: all gone {until:.1} s later");
+            place.goes_on(2, &same, MORE);
+            assert!(whole == Outcome::of(&place.path(&same), 20), "{what}, resumed: other bytes");
+            place.goes_on(ranks, other, MORE);
+            let outcome = Outcome::of(&place.path(other), 20);
+            whole.is_near(&outcome, &format!("{what}, resumed on {ranks} ranks"));
+            gone.push(until);
+        }
+        println!(
+            "mpi: {victim:?} killed {} times: all gone within {:.1} s; resumed on two ranks: the \
+             bytes of the unbroken run; on 1, 3 and 4: within bounds",
+            gone.len(),
+            gone.iter().copied().fold(0.0, f64::max)
+        );
+    }
 }
 
 #[test]
@@ -116,16 +147,13 @@ fn a_signal_to_one_rank_saves_and_ends_all() {
         let mut command = place.train(2, &out, MORE);
         command.env(TIMEOUT, "5");
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let metrics = place.path(&format!("{out}/metrics.jsonl"));
-        while std::fs::metadata(&metrics).map_or(0, |file| file.len()) < 300 {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        place.wait_for_steps(&out);
         kill(signal, ranks_of(child.id()).into_iter().max().unwrap());
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{said}");
         assert_eq!(said.matches("interrupted after step").count(), 1, "{said}");
-        place.is_trained(2, &out, &format!("{MORE} --resume"));
+        place.goes_on(2, &out, MORE);
         let of = |out: &str| Outcome::of(&place.path(out), 20);
         assert!(of("whole") == of(&out), "{signal}: other bytes");
     }
@@ -139,14 +167,14 @@ fn a_rank_that_fails_ends_the_others() {
         "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then set -- \"$@\" --device nothing; fi; exec \"$@\"";
     let mut mpirun = place.under_shell(2, script, &place.train(0, "run", MORE));
     let child = mpirun.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let clock = Instant::now();
-    while ranks_of(child.id()).is_empty() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    while ranks_of(child.id()).iter().any(|rank| lives(*rank)) {
-        assert!(clock.elapsed().as_secs() < 2 * SECONDS);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let ranks = loop {
+        let ranks = ranks_of(child.id());
+        if ranks.len() == 2 {
+            break ranks;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    wait_until_gone(&ranks, "a rank failed");
     kill("-KILL", child.id());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

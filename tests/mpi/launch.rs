@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use wgpu_lora::train::checkpoint::decode_tensors;
@@ -12,8 +13,8 @@ use crate::tiny;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wgpu-lora");
 
-/// On a machine with fewer processors than ranks.
-pub const MPIRUN: &str = "--oversubscribe";
+/// On a machine with fewer processors than ranks, of which a rank that waits leaves the others all.
+pub const MPIRUN: &str = "--oversubscribe --bind-to none --mca mpi_yield_when_idle 1";
 
 /// How long Open MPI's mpirun waits for ranks that are to end, twice. Docs have 60 seconds, in
 /// which a step and a save end; where ranks fail there is nothing to wait for.
@@ -43,10 +44,11 @@ impl Place {
 
     pub fn write_rows(&self, name: &str, numbers: std::ops::Range<usize>) {
         let row = |i: usize| {
-            let prompt = format!("item{} {i} costs $", " and another".repeat(i * 7 % 5));
-            let row =
-                serde_json::json!({"prompt": prompt, "completion": format!("{}", i * 7 % 50)});
-            format!("{row}\n")
+            let prompt = format!("{i}{} $", " or".repeat(i * 7 % 5));
+            format!(
+                "{}\n",
+                serde_json::json!({"prompt": prompt, "completion": (i * 7 % 50).to_string()})
+            )
         };
         std::fs::write(self.path(name), numbers.map(row).collect::<String>()).unwrap();
     }
@@ -78,8 +80,23 @@ impl Place {
         self.ranks(ranks, &format!("{TRAIN} --out {out} {more}"))
     }
 
+    /// Returns when the run in `out` has made some.
+    pub fn wait_for_steps(&self, out: &str) {
+        let metrics = self.path(out).join("metrics.jsonl");
+        while std::fs::metadata(&metrics).map_or(0, |file| file.len()) < 300 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn is_trained(&self, ranks: usize, out: &str, more: &str) {
         succeeded(self.train(ranks, out, more).output().unwrap());
+    }
+
+    /// `is_trained`, with what is there of the run.
+    pub fn goes_on(&self, ranks: usize, out: &str, more: &str) {
+        let has_begun = self.path(out).join("run.toml").is_file();
+        let resume = if has_begun { "--resume" } else { "" };
+        self.is_trained(ranks, out, &format!("{more} {resume}"));
     }
 }
 

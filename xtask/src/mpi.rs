@@ -16,8 +16,8 @@ const HOSTS: [&str; 1] = ["iproute2"];
 /// How often a rank and mpirun are killed where nothing is said.
 const KILLS: &str = "10";
 
-/// Steps and ranks of what is timed.
-const PAIRS: usize = 3;
+/// So often a step is timed with mpirun and without.
+const PAIRS: usize = 5;
 
 /// `cargo xtask mpi [--test] [--kills N]`.
 pub fn command(flags: &Flags) -> Result<()> {
@@ -90,7 +90,7 @@ pub fn overhead(adapter: &adapter::Adapter) -> Result<Vec<String>> {
     let program = program()?;
     let ranks = |n: usize, words: &str| -> Result<Value> {
         let mut command = Command::new("mpirun");
-        command.args(["--oversubscribe", "-n", &n.to_string()]).arg(&program);
+        command.args(["--oversubscribe", "--bind-to", "none", "-n", &n.to_string()]).arg(&program);
         command.args(words.split_whitespace()).current_dir(sh::root());
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         let said = sh::output(adapter.apply(&mut command))?;

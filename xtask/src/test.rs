@@ -8,11 +8,11 @@
 //!    the clone
 //! 5. the library as the browser compiles it, and the page in Chromium; every shader in both
 //!    compilers
-//! 6. with `--ci` this commit's turn of `cargo xtask drivers`
+//! 6. with `--ci` the tests of `cargo xtask mpi`, and this commit's turn of `cargo xtask drivers`
 //!
 //! One failure does not hide the next: all parts run, and the summary comes last.
 
-use crate::{Flags, adapter, browser, drivers, models, sh, shaders, wasm};
+use crate::{Flags, adapter, browser, drivers, models, mpi, sh, shaders, wasm};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::process::Command;
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// A CI machine kills a part that takes longer: something in it hangs.
 const LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// Kills of a rank and of mpirun; `cargo xtask mpi --test` has more.
+const KILLS: &str = "2";
 
 /// The golden set of the people who made the references, beside the clone.
 const SHARED_GOLDENS: &str = "../shared/golden/public";
@@ -50,7 +53,7 @@ impl Report {
 /// Lines of cargo test, nextest, the golden test and the shader check that say how it went.
 fn is_summary(line: &str) -> bool {
     let line = line.trim_start();
-    ["test result: ", "Summary [", "golden: ", "strangers: ", "shaders: ", "tint self test: ", "browser: ", "web: ", "killed after"]
+    ["test result: ", "Summary [", "golden: ", "strangers: ", "shaders: ", "tint self test: ", "mpi: ", "browser: ", "web: ", "killed after"]
         .iter()
         .any(|start| line.starts_with(start))
         // Failures, so that the end of a long log names them.
@@ -169,6 +172,13 @@ pub fn command(flags: &Flags) -> Result<()> {
                 report.lines.push(format!("shaders: {error:#}"));
                 report.add("shaders", false, start);
             }
+        }
+    }
+    if ci && !quick && cfg!(target_os = "linux") {
+        match mpi::ensure(true) {
+            Ok(()) => report.part("several ranks", adapter.apply(&mut mpi::tests(KILLS)))?,
+            // A machine without a network: nothing about this commit.
+            Err(error) => report.lines.push(format!("several ranks: not run: {error:#}")),
         }
     }
     if ci && !quick {

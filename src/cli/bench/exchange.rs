@@ -72,8 +72,8 @@ pub(super) async fn run(session: &Session, args: &ExchangeArgs) -> Result<()> {
     })?;
     let bytes = 4.0 * values.len() as f64;
     let sent = 2.0 * (size - 1) as f64 / size as f64 * bytes;
-    // All ranks send and receive at once.
-    let rate = bytes / both_ways;
+    // Ranks send and receive at once, over a link that does the same.
+    let rate = bytes / send;
     let line = json!({
         "ranks": size, "bytes": bytes, "sent_bytes": sent, "exchange_seconds": exchange,
         "allreduce_seconds": allreduce, "send_seconds": send, "both_ways_seconds": both_ways,
@@ -83,7 +83,7 @@ pub(super) async fn run(session: &Session, args: &ExchangeArgs) -> Result<()> {
     session.printer.line(format!(
         "{size} ranks, {:.1} MB of gradients: {:.1} ms ({:.2} GB/s sent and received by each)\n  \
          MPI_Allreduce {:.1} ms ({:.2} times), a plain send {:.1} ms, one both ways {:.1} ms\n  \
-         predicted from that {:.1} ms\n  \
+         predicted from the plain send {:.1} ms\n  \
          read-back {:.1} ms, upload {:.1} ms",
         bytes / 1e6,
         1e3 * exchange,

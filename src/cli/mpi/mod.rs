@@ -1,15 +1,14 @@
 //! The ranks of a program that `mpirun` or `srun` has started: the system's MPI behind [`Ranks`].
 //!
-//! A rank that fails ends the others ([`abort`]); where one was killed, the launcher does. Open
-//! MPI's mpirun first announces that with SIGCONT, then waits as long as
-//! `odls_base_sigkill_timeout` says, which is long where a run is to save at SIGTERM. So a rank
-//! that waits in vain for others after such an announcement ends itself ([`Watch`]).
+//! A rank that fails ends the others ([`abort`]); where one was killed, the launcher does, and may
+//! take its time. So a rank that waits for others which are gone ends itself ([`watch`]).
+
+mod watch;
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use mpi::Threading;
@@ -18,16 +17,9 @@ use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::{Universe, initialize_with_threading, processor_name};
 use mpi::point_to_point::{Destination, Source, send_receive_into};
 use mpi::topology::{Communicator, SimpleCommunicator};
-use signal_hook::consts::{SIGCONT, SIGTERM};
 
 use crate::train::ranks::Ranks;
-
-/// A rank that is told of the end waits for the others at least so long.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// So many exchanges after an announcement show that nobody has died: one that is dead may have
-/// given its part of the first.
-const EXCHANGES: usize = 2;
+use watch::Watch;
 
 /// This process among those of MPI's world.
 pub(super) struct Mpi {
@@ -53,17 +45,37 @@ fn count(n: usize) -> i32 {
 }
 
 impl Mpi {
-    /// Joins the world: this rank, its number on its host, and what ends MPI when it is dropped,
-    /// once all ranks have done their work. The thread that calls it is the one that speaks.
-    pub(super) fn join() -> Result<(Mpi, usize, Universe)> {
-        let (universe, _) =
-            initialize_with_threading(Threading::Funneled).context("MPI was begun twice")?;
+    /// Joins the world: this rank, its number on its host, and what it leaves by.
+    /// The thread that calls it is the one that speaks.
+    pub(super) fn join() -> Result<(Mpi, usize, Joined)> {
+        let watch = Watch::begin()?;
+        let universe = watch.waiting(|| initialize_with_threading(Threading::Funneled));
+        let (universe, _) = universe.context("MPI was begun twice")?;
         let world = world();
         let (rank, size) = (world.rank() as usize, world.size() as usize);
-        let local = world.split_shared(world.rank()).rank() as usize;
         let host = processor_name().unwrap_or_else(|_| "a host without a name".into());
-        let watch = Watch::begin(format!("rank {rank} on {host}"))?;
-        Ok((Mpi { rank, size, host, watch }, local, universe))
+        let neighbours = world.split_shared(world.rank());
+        let mut pids = vec![0; neighbours.size() as usize];
+        watch.waiting(|| neighbours.all_gather_into(&std::process::id(), &mut pids[..]));
+        let joined = Joined { universe: ManuallyDrop::new(universe), watch: watch.clone() };
+        let mpi = Mpi { rank, size, host, watch };
+        mpi.watch.begin_with_neighbours(mpi.place(), &pids);
+        Ok((mpi, neighbours.rank() as usize, joined))
+    }
+}
+
+/// That this process has joined MPI's world. One that ends without leaving it, such as by a panic,
+/// takes the others with it.
+pub(super) struct Joined {
+    universe: ManuallyDrop<Universe>,
+    watch: Arc<Watch>,
+}
+
+impl Joined {
+    /// Returns when all ranks have come to their end.
+    pub(super) fn leave(self) {
+        self.watch.end_with_neighbours();
+        self.watch.waiting(|| drop(ManuallyDrop::into_inner(self.universe)));
     }
 }
 
@@ -172,76 +184,4 @@ pub(super) fn send_both_ways(values: &[f32], got: &mut [f32]) {
 /// Ends all ranks at once.
 pub(super) fn abort() -> ! {
     world().abort(1)
-}
-
-/// Ends this process where others that it waits for are gone.
-struct Watch {
-    place: String,
-    begun: Instant,
-    /// Exchanges until an announcement is forgotten; signals set it.
-    announced: Arc<AtomicUsize>,
-    /// When the exchange began that is under way, and the last one ended: milliseconds since
-    /// `begun`; 0 for none.
-    began: AtomicU64,
-    ended: AtomicU64,
-    /// How long an exchange lasts, or the work between two: the longest of late, in milliseconds.
-    longest: AtomicU64,
-}
-
-impl Watch {
-    fn begin(place: String) -> Result<Arc<Watch>> {
-        let watch = Arc::new(Watch {
-            place,
-            begun: Instant::now(),
-            announced: Arc::default(),
-            began: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
-            longest: AtomicU64::new(0),
-        });
-        for signal in [SIGCONT, SIGTERM] {
-            let to = watch.announced.clone();
-            signal_hook::flag::register_usize(signal, to, EXCHANGES).context("signals")?;
-        }
-        let watched = watch.clone();
-        std::thread::spawn(move || watched.run());
-        Ok(watch)
-    }
-
-    fn now(&self) -> u64 {
-        1 + self.begun.elapsed().as_millis() as u64
-    }
-
-    /// Does what returns when the other ranks have done it too.
-    fn waiting(&self, exchange: impl FnOnce()) {
-        let began = self.now();
-        self.began.store(began, Ordering::SeqCst);
-        exchange();
-        self.began.store(0, Ordering::SeqCst);
-        let now = self.now();
-        let before = self.ended.swap(now, Ordering::SeqCst);
-        // The first step, which compiles, is forgotten within a few.
-        let of_late = self.longest.load(Ordering::SeqCst) / 10 * 9;
-        let lasted = (now - began).max(began - before);
-        self.longest.store(of_late.max(lasted), Ordering::SeqCst);
-        let less = |left: usize| left.checked_sub(1);
-        let _ = self.announced.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
-    }
-
-    fn run(&self) {
-        let mut since = None;
-        loop {
-            std::thread::sleep(Duration::from_millis(500));
-            if self.announced.load(Ordering::SeqCst) == 0 {
-                since = None;
-                continue;
-            }
-            let told = *since.get_or_insert(self.now());
-            let began = self.began.load(Ordering::SeqCst);
-            let patience = PATIENCE.as_millis() as u64 + self.longest.load(Ordering::SeqCst);
-            if began > 0 && self.now().saturating_sub(began.max(told)) > patience {
-                tracing::error!("{}: the other ranks do not answer; ended", self.place);
-                signal_hook::low_level::exit(1);
-            }
-        }
-    }
 }

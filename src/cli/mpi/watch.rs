@@ -1,0 +1,134 @@
+//! Ranks that wait in vain.
+//!
+//! An exchange returns when all ranks take part, and MPI does not say that one never will. Open
+//! MPI's mpirun sees that a rank has died, announces the end with SIGCONT, and then waits as long as
+//! `odls_base_sigkill_timeout` says, which is long where a run is to save at SIGTERM. So a rank in
+//! an exchange looks whether the processes of the others on its host are still there; of those on
+//! other hosts it knows the announcement, which also comes before SIGTERM, and loses its patience.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGCONT, SIGTERM};
+
+/// How often it looks.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// A rank that is told of the end waits for the others at least so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many exchanges after an announcement show that nobody has died: one that is dead may have
+/// given its part of the first.
+const EXCHANGES: usize = 2;
+
+/// Ends this process where others that it waits for are gone.
+pub(super) struct Watch {
+    /// What messages call this rank, once it knows.
+    place: OnceLock<String>,
+    begun: Instant,
+    /// Of the other processes on this host, what the system shows while they are there.
+    neighbours: Mutex<Vec<PathBuf>>,
+    /// Exchanges until an announcement is forgotten; signals set it.
+    announced: Arc<AtomicUsize>,
+    /// When the exchange began that is under way, and the last one ended: milliseconds since
+    /// `begun`; 0 for none.
+    began: AtomicU64,
+    ended: AtomicU64,
+    /// How long an exchange lasts, or the work between two: the longest of late, in milliseconds.
+    longest: AtomicU64,
+}
+
+impl Watch {
+    pub(super) fn begin() -> Result<Arc<Watch>> {
+        let watch = Arc::new(Watch {
+            place: OnceLock::new(),
+            begun: Instant::now(),
+            neighbours: Mutex::default(),
+            announced: Arc::default(),
+            began: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+        });
+        for signal in [SIGCONT, SIGTERM] {
+            let to = watch.announced.clone();
+            signal_hook::flag::register_usize(signal, to, EXCHANGES).context("signals")?;
+        }
+        let watched = watch.clone();
+        std::thread::spawn(move || watched.run());
+        Ok(watch)
+    }
+
+    /// From now on none of these processes may go before this one, which messages call `place`, has
+    /// left. Nothing is looked at where the system does not show them under `/proc`.
+    pub(super) fn begin_with_neighbours(&self, place: String, pids: &[u32]) {
+        self.place.get_or_init(|| place);
+        let shown = pids.iter().map(|pid| PathBuf::from(format!("/proc/{pid}")));
+        self.set_neighbours(shown.filter(|process| process.exists()).collect());
+    }
+
+    /// From now on they may go.
+    pub(super) fn end_with_neighbours(&self) {
+        self.set_neighbours(Vec::new());
+    }
+
+    fn set_neighbours(&self, to: Vec<PathBuf>) {
+        *self.neighbours.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    /// Does what returns when the other ranks have done it too.
+    pub(super) fn waiting<T>(&self, exchange: impl FnOnce() -> T) -> T {
+        let began = self.now();
+        self.began.store(began, Ordering::SeqCst);
+        let got = exchange();
+        self.began.store(0, Ordering::SeqCst);
+        let now = self.now();
+        let before = self.ended.swap(now, Ordering::SeqCst);
+        // The first step, which compiles, is forgotten within a few.
+        let of_late = self.longest.load(Ordering::SeqCst) / 10 * 9;
+        let lasted = (now - began).max(began - before);
+        self.longest.store(of_late.max(lasted), Ordering::SeqCst);
+        let less = |left: usize| left.checked_sub(1);
+        let _ = self.announced.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        got
+    }
+
+    fn now(&self) -> u64 {
+        1 + self.begun.elapsed().as_millis() as u64
+    }
+
+    fn run(&self) {
+        let mut told = None;
+        loop {
+            std::thread::sleep(PERIOD);
+            let is_told = self.announced.load(Ordering::SeqCst) > 0;
+            told = is_told.then(|| told.unwrap_or_else(|| self.now()));
+            let began = self.began.load(Ordering::SeqCst);
+            if began == 0 {
+                continue;
+            }
+            if self.a_neighbour_is_gone() {
+                self.end("another rank on this host is gone");
+            } else if self.is_out_of_patience(began, told) {
+                self.end("the other ranks do not answer");
+            }
+        }
+    }
+
+    fn end(&self, why: &str) {
+        tracing::error!("{}: {why}; ended", self.place.get().map_or("a rank", |place| place));
+        signal_hook::low_level::exit(1);
+    }
+
+    fn a_neighbour_is_gone(&self) -> bool {
+        let neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        neighbours.iter().any(|process| !process.exists())
+    }
+
+    fn is_out_of_patience(&self, began: u64, told: Option<u64>) -> bool {
+        let patience = PATIENCE.as_millis() as u64 + self.longest.load(Ordering::SeqCst);
+        told.is_some_and(|told| self.now().saturating_sub(began.max(told)) > patience)
+    }
+}
