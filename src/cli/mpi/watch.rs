@@ -20,9 +20,11 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// A rank that is told of the end waits for the others at least so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// So many exchanges after an announcement show that nobody has died: one that is dead may have
-/// given its part of the first.
+/// So many exchanges that began so long after an announcement show that nobody has died: where
+/// mpirun itself has, ranks on its host work on for a second, and one that is dead may have given
+/// its part of the first.
 const EXCHANGES: usize = 2;
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Ends this process where others that it waits for are gone.
 pub(super) struct Watch {
@@ -33,8 +35,9 @@ pub(super) struct Watch {
     neighbours: Mutex<Vec<PathBuf>>,
     /// Exchanges until an announcement is forgotten; signals set it.
     announced: Arc<AtomicUsize>,
-    /// When the exchange began that is under way, and the last one ended: milliseconds since
-    /// `begun`; 0 for none.
+    /// When it was seen: milliseconds since `begun`; 0 for none.
+    told: AtomicU64,
+    /// When the exchange began that is under way, and the last one ended, likewise.
     began: AtomicU64,
     ended: AtomicU64,
     /// How long an exchange lasts, or the work between two: the longest of late, in milliseconds.
@@ -48,6 +51,7 @@ impl Watch {
             begun: Instant::now(),
             neighbours: Mutex::default(),
             announced: Arc::default(),
+            told: AtomicU64::new(0),
             began: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             longest: AtomicU64::new(0),
@@ -90,7 +94,9 @@ impl Watch {
         let of_late = self.longest.load(Ordering::SeqCst) / 10 * 9;
         let lasted = (now - began).max(began - before);
         self.longest.store(of_late.max(lasted), Ordering::SeqCst);
-        let less = |left: usize| left.checked_sub(1);
+        let told = self.told.load(Ordering::SeqCst);
+        let is_settled = told > 0 && began > told + millis(SETTLED);
+        let less = |left: usize| left.checked_sub(usize::from(is_settled));
         let _ = self.announced.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         got
     }
@@ -100,18 +106,20 @@ impl Watch {
     }
 
     fn run(&self) {
-        let mut told = None;
         loop {
             std::thread::sleep(PERIOD);
-            let is_told = self.announced.load(Ordering::SeqCst) > 0;
-            told = is_told.then(|| told.unwrap_or_else(|| self.now()));
+            match (self.announced.load(Ordering::SeqCst), self.told.load(Ordering::SeqCst)) {
+                (0, _) => self.told.store(0, Ordering::SeqCst),
+                (_, 0) => self.told.store(self.now(), Ordering::SeqCst),
+                _ => {}
+            }
             let began = self.began.load(Ordering::SeqCst);
             if began == 0 {
                 continue;
             }
             if self.a_neighbour_is_gone() {
                 self.end("another rank on this host is gone");
-            } else if self.is_out_of_patience(began, told) {
+            } else if self.is_out_of_patience(began) {
                 self.end("the other ranks do not answer");
             }
         }
@@ -127,8 +135,13 @@ impl Watch {
         neighbours.iter().any(|process| !process.exists())
     }
 
-    fn is_out_of_patience(&self, began: u64, told: Option<u64>) -> bool {
-        let patience = PATIENCE.as_millis() as u64 + self.longest.load(Ordering::SeqCst);
-        told.is_some_and(|told| self.now().saturating_sub(began.max(told)) > patience)
+    fn is_out_of_patience(&self, began: u64) -> bool {
+        let told = self.told.load(Ordering::SeqCst);
+        let patience = millis(PATIENCE) + self.longest.load(Ordering::SeqCst);
+        told > 0 && self.now().saturating_sub(began.max(told)) > patience
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
 }
