@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::bind::{Groups, Ring};
 use super::fault::Faults;
 use super::images::Images;
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipeline_cache::PipelineCache;
-use super::variant::Cache;
+use super::variant::Variants;
 use super::{Caps, Profile};
 use crate::{Error, Result};
 
@@ -34,7 +35,9 @@ pub(super) struct Inner {
     /// Nanoseconds of the longest submission until now, on a slow GPU.
     pub(super) longest: AtomicU64,
     pub(super) verify: bool,
-    pub(super) pipelines: Cache,
+    pub(super) variants: Variants,
+    pub(super) groups: Groups,
+    pub(super) ring: Ring,
     pub(super) images: Images,
     pub(super) faults: Faults,
     pub(super) profile: Mutex<Option<Profile>>,

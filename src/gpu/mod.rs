@@ -10,6 +10,7 @@
 )]
 
 mod adapter;
+mod bind;
 mod body;
 mod caps;
 mod cards;

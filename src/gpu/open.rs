@@ -3,13 +3,14 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
+use super::bind::{Groups, Ring};
 use super::cards::{named, once_each, rank};
 use super::device::Inner;
 use super::fault::Faults;
 use super::images::Images;
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipeline_cache::PipelineCache;
-use super::variant::Cache;
+use super::variant::Variants;
 use super::{AdapterReport, Caps, Choices, Gpu, Policy, Tuning, memory};
 use crate::{Error, Result};
 
@@ -176,7 +177,9 @@ impl Gpu {
                 .and_then(|folder| PipelineCache::open(&device, &adapter, folder)),
             images: Images::new(device.limits().max_texture_dimension_2d),
             device,
-            pipelines: Cache::default(),
+            variants: Variants::default(),
+            groups: Groups::default(),
+            ring: Ring::default(),
             faults,
             profile: Mutex::new(None),
         };

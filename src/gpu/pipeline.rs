@@ -25,13 +25,13 @@ fn runtime_checks() -> wgpu::ShaderRuntimeChecks {
 impl Gpu {
     /// The variant of an operation's kernel that this device runs.
     pub(super) fn variant(&self, op: &dyn Op) -> Result<Arc<Variant>> {
-        let pipelines = &self.inner.pipelines;
-        let variant = pipelines.selected(self.caps(), op.kernel(), op.context())?;
+        let variants = &self.inner.variants;
+        let variant = variants.selected(self.caps(), op.kernel(), op.context())?;
         let selection = &variant.selection;
         if self.have_room(selection, |tensor| op.tensors().get(tensor).map_or(0, |t| t.len())) {
             return Ok(variant);
         }
-        Ok(pipelines.variant(Selection { images: false, ..selection.clone() }))
+        Ok(variants.variant(Selection { images: false, ..selection.clone() }))
     }
 
     /// Whether what a variant reads from images, tensors of so many words, fits into them.
@@ -47,12 +47,12 @@ impl Gpu {
 
     /// How many kernels have been compiled.
     pub fn kernels_made(&self) -> usize {
-        self.inner.pipelines.made.load(Ordering::Relaxed)
+        self.inner.variants.made.load(Ordering::Relaxed)
     }
 
     /// How many bind groups are kept.
     pub fn bind_groups(&self) -> usize {
-        self.inner.pipelines.groups()
+        self.inner.groups.len()
     }
 
     /// Compiles the variants that have not been made yet, each once, on all cores where there are
@@ -153,7 +153,7 @@ impl Gpu {
             error => error,
         })?;
         tracing::debug!(name, "pipeline");
-        let id = self.inner.pipelines.made.fetch_add(1, Ordering::Relaxed);
+        let id = self.inner.variants.made.fetch_add(1, Ordering::Relaxed);
         Ok(Pipeline { raw, layout, id })
     }
 
@@ -171,7 +171,7 @@ impl Gpu {
     fn image(&self, slot: usize, words: usize) -> Arc<Image> {
         let (image, replaced) = self.inner.images.image(&self.inner.device, slot, words);
         if let Some(id) = replaced {
-            self.inner.pipelines.forget(id);
+            self.inner.groups.forget(id);
         }
         image
     }
@@ -197,7 +197,7 @@ impl Gpu {
     pub(super) fn ring(&self) -> &wgpu::Buffer {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let make = || self.inner.buffer("params", PARAMS_BYTES, usage);
-        self.inner.pipelines.ring.get_or_init(make)
+        self.inner.ring.buffer.get_or_init(make)
     }
 
     /// The bind group of a pipeline with these tensors, some of them in images, and the uniform
@@ -238,7 +238,7 @@ impl Gpu {
                 entries: &entries,
             })
         };
-        self.inner.pipelines.group(key, make)
+        self.inner.groups.get(key, make)
     }
 }
 

@@ -253,7 +253,7 @@ impl Recorder {
             return self.submit_profiled();
         }
         let inner = &self.gpu.inner;
-        let turn = inner.pipelines.submitting();
+        let turn = inner.ring.turn();
         inner.queue.write_buffer(self.gpu.ring(), 0, &self.params);
         let mut encoder = inner.device.create_command_encoder(&Default::default());
         let (mut held, mut open) = (Held::default(), None);
@@ -298,7 +298,7 @@ impl Recorder {
     #[cfg(not(target_arch = "wasm32"))]
     fn submit_profiled(&mut self) -> Result<()> {
         let inner = self.gpu.inner.clone();
-        let turn = inner.pipelines.submitting();
+        let turn = inner.ring.turn();
         inner.queue.write_buffer(self.gpu.ring(), 0, &self.params);
         let count = self.recorded.len() as u32 * 2;
         let queries = inner.device.create_query_set(&wgpu::QuerySetDescriptor {

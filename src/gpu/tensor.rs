@@ -44,7 +44,7 @@ pub(super) struct DeviceBuffer {
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
         self.gpu.inner.tensor_bytes.fetch_sub(self.raw.size(), Ordering::Relaxed);
-        self.gpu.inner.pipelines.forget(self.id);
+        self.gpu.inner.groups.forget(self.id);
     }
 }
 

@@ -11,7 +11,7 @@ impl Gpu {
         self.start_profile();
         let clock = std::time::Instant::now();
         let mut rec = self.recorder("a measurement");
-        rec.record_as(op, &self.inner.pipelines.variant(selection.clone()))?;
+        rec.record_as(op, &self.inner.variants.variant(selection.clone()))?;
         rec.submit()?;
         self.wait("a measurement")?;
         let took = clock.elapsed().as_secs_f64();
@@ -29,7 +29,7 @@ impl Gpu {
     ) -> Result<Option<String>> {
         let inputs = on_host(self, &[op])?;
         let mut rec = self.recorder("a check against the twin");
-        rec.record_as(op, &self.inner.pipelines.variant(selection.clone()))?;
+        rec.record_as(op, &self.inner.variants.variant(selection.clone()))?;
         rec.submit()?;
         disagreement(self, &[op], inputs)
     }

@@ -1,4 +1,4 @@
-//! What a device keeps: variants and their pipelines, and bind groups.
+//! The variants that a device keeps, and their pipelines.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -47,28 +47,22 @@ pub(super) struct Pipeline {
 /// A kernel's name and what the data decide.
 type Wanted = (&'static str, Context);
 
-/// A pipeline, and for each tensor its buffer and its first word, or its image.
-type GroupKey = (usize, Vec<(u64, usize)>);
-
+/// All of a device.
 #[derive(Default)]
-pub(super) struct Cache {
+pub(super) struct Variants {
     /// What [`Caps::select`] has answered.
     selected: Mutex<HashMap<Wanted, Arc<Variant>>>,
     /// By name: several answers may be one variant.
-    variants: Mutex<HashMap<String, Arc<Variant>>>,
+    named: Mutex<HashMap<String, Arc<Variant>>>,
     /// Pipelines.
     pub(super) made: AtomicUsize,
-    groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
-    dead: Mutex<Vec<u64>>,
-    pub(super) ring: OnceLock<wgpu::Buffer>,
-    submitting: Mutex<()>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Cache {
+impl Variants {
     /// The variant of a kernel that a device runs.
     pub(super) fn selected(
         &self,
@@ -87,41 +81,8 @@ impl Cache {
 
     /// A variant that a device can run.
     pub(super) fn variant(&self, selection: Selection) -> Arc<Variant> {
-        let mut variants = lock(&self.variants);
-        let variant = variants.entry(selection.name());
+        let mut named = lock(&self.named);
+        let variant = named.entry(selection.name());
         variant.or_insert_with(|| Arc::new(Variant::new(selection))).clone()
-    }
-
-    /// The bind group of a pipeline and places.
-    pub(super) fn group(
-        &self,
-        key: GroupKey,
-        make: impl FnOnce() -> wgpu::BindGroup,
-    ) -> wgpu::BindGroup {
-        let mut groups = lock(&self.groups);
-        if let Some(hit) = groups.get(&key) {
-            return hit.clone();
-        }
-        let dead = std::mem::take(&mut *lock(&self.dead));
-        if !dead.is_empty() {
-            groups.retain(|(_, ids), _| !ids.iter().any(|(id, _)| dead.contains(id)));
-        }
-        groups.entry(key).or_insert_with(make).clone()
-    }
-
-    /// How many bind groups are kept.
-    pub(super) fn groups(&self) -> usize {
-        lock(&self.groups).len()
-    }
-
-    /// Held from the write of the uniform ring until the submission that reads it, so that
-    /// recorders on several threads do not overwrite each other's parameters.
-    pub(super) fn submitting(&self) -> MutexGuard<'_, ()> {
-        lock(&self.submitting)
-    }
-
-    /// A buffer or an image is gone: its bind groups go with the next one that is made.
-    pub(super) fn forget(&self, id: u64) {
-        lock(&self.dead).push(id);
     }
 }
