@@ -14,6 +14,9 @@ use crate::format::AdapterFile;
 use crate::pricer::preset::{PRESETS, preset};
 use crate::train::config::TrainConfig;
 
+/// What several processes elsewhere each have a batch of.
+const PER_DEVICE: &str = "per_device_train_batch_size";
+
 /// Where the settings of a run come from.
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
@@ -65,13 +68,44 @@ impl SettingsArgs {
         for path in [resumed, self.config.as_deref()].into_iter().flatten() {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-            config = match path.extension().and_then(|ending| ending.to_str()) {
-                Some("yaml" | "yml") => config.overlay_table(yaml::table(&text, &name)?, &name)?,
-                _ => config.overlay(&text, &name)?,
+            config = match is_yaml(path) {
+                true => config.overlay_table(yaml::table(&text, &name)?, &name)?,
+                false => config.overlay(&text, &name)?,
             };
         }
         self.flags.over(config, &self.set)
     }
+
+    /// **Errors** where several ranks are given a batch for each device: here it is that of all.
+    pub(super) fn check_for_ranks(&self, config: &TrainConfig, ranks: usize) -> Result<()> {
+        let of_file = self.config.as_deref().map(file).transpose()?.unwrap_or_default();
+        let typed = self.set.iter().filter_map(|set| Some(set.split_once('=')?.0));
+        let mut names = of_file.keys().map(String::as_str).chain(typed);
+        if ranks == 1 || !names.any(|name| name.replace('-', "_") == PER_DEVICE) {
+            return Ok(());
+        }
+        let (rows, steps) = (config.batch_size, config.gradient_accumulation_steps);
+        let why = format!(
+            "is a batch for each of {ranks} devices elsewhere; here a step's rows are those of all \
+             ranks: give ‹batch_size› {rows} and ‹gradient_accumulation_steps› {} for as many",
+            steps * ranks
+        );
+        Err(Error::invalid(PER_DEVICE, why).into())
+    }
+}
+
+/// What a file of settings says, by the names that stand there.
+fn file(path: &Path) -> Result<toml::Table> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let name = path.display().to_string();
+    match is_yaml(path) {
+        true => Ok(yaml::table(&text, &name)?),
+        false => text.parse().context(name),
+    }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
 }
 
 /// The flags that are settings: each, if given, replaces the one of the same name in run.toml.

@@ -83,6 +83,9 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
         true => args.settings.merged(args.resume.then_some(&args.out))?,
         false => TrainConfig::default(),
     };
+    if first {
+        args.settings.check_for_ranks(&config, ranks.size())?;
+    }
     let text = broadcast_text(ranks, config.to_toml()?)?;
     let config = TrainConfig::from_toml(&text, "settings")?;
     config.validate_with_files()?;

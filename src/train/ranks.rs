@@ -128,7 +128,7 @@ pub fn barrier(ranks: &dyn Ranks) -> Result<()> {
     Ok(())
 }
 
-/// The sums and counts of all ranks, one rank's behind the other's.
+/// The sums of all ranks with their counts or numbers, one rank's behind the other's.
 pub fn gather_sums(ranks: &dyn Ranks, own: &[(f64, u64)]) -> Result<Vec<(f64, u64)>> {
     let words = own.iter().flat_map(|(sum, count)| [sum.to_bits(), *count]);
     let words = Vec::from_iter(words.flat_map(u64::to_ne_bytes));

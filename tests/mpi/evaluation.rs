@@ -13,8 +13,10 @@ fn the_report_of_two_ranks_is_that_of_one() {
         format!("{}\n", serde_json::json!({"prompt": prompt, "completion": format!("{i}.00")}))
     };
     std::fs::write(place.path("test.jsonl"), (1..=13).map(row).collect::<String>()).unwrap();
-    let report = |ranks: usize, out: &str| {
-        let words = format!("evaluate --model model --data test.jsonl --batch-size 2 --out {out}");
+    let report = |ranks: usize, task: &str, out: &str| {
+        let words = format!(
+            "evaluate --model model --data test.jsonl --batch-size 2 --task {task} --out {out}"
+        );
         succeeded(place.ranks(ranks, &words).output().unwrap());
         let text = std::fs::read(place.path(out).join("report.json")).unwrap();
         let mut report: Value = serde_json::from_slice(&text).unwrap();
@@ -23,8 +25,10 @@ fn the_report_of_two_ranks_is_that_of_one() {
         let predictions = std::fs::read(place.path(out).join("predictions.jsonl")).unwrap();
         (report, predictions)
     };
-    let (one, two) = (report(0, "one"), report(2, "two"));
-    assert_eq!(one.0, two.0);
-    // The same but for the folder that is named in the header.
-    assert!(one.1 == two.1);
+    for task in ["price", "text"] {
+        let [one, two] = [0, 2].map(|ranks| report(ranks, task, &format!("{task}-{ranks}")));
+        assert_eq!(one.0, two.0, "{task}");
+        // The same but for the folder that is named in the header.
+        assert!(one.1 == two.1, "{task}");
+    }
 }

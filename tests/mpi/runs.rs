@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::launch::{Outcome, Place, TIMEOUT};
+use crate::launch::{Outcome, Place, TIMEOUT, TRAIN};
 
 /// Every number of ranks on a window of so many micro-batches, against one process: byte for byte
 /// where every rank has one, and twice the same.
@@ -53,13 +53,22 @@ fn windows_of_four_with_dropout() {
 }
 
 #[test]
-fn more_ranks_than_micro_batches_are_refused_on_one_line() {
+fn what_several_ranks_cannot_do_is_refused_on_one_line() {
     let place = Place::new();
     let mut train = place.train(3, "run", "--gradient-accumulation-steps 2");
     let output = train.env(TIMEOUT, "1").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && !place.path("run").exists(), "{said}");
     for word in ["--gradient-accumulation-steps 3", "--batch-size 2", "rank 0 on"] {
+        assert!(said.contains(word), "no `{word}` in: {said}");
+    }
+    let per_device = "--per-device-train-batch-size 1 --gradient-accumulation-steps 2";
+    let train = TRAIN.replace("--batch-size 2", per_device);
+    let mut train = place.ranks(3, &format!("{train} --out run"));
+    let output = train.env(TIMEOUT, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !place.path("run").exists(), "{said}");
+    for word in ["--batch-size 1 and --gradient-accumulation-steps 6", "rank 0 on"] {
         assert!(said.contains(word), "no `{word}` in: {said}");
     }
     let output = place.ranks(2, "info").env(TIMEOUT, "1").output().unwrap();

@@ -83,9 +83,6 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         return Err(Error::invalid("--limit, --batch-size", "0 leaves nothing to do").into());
     }
     if args.task == Task::Text {
-        if session.ranks.size() > 1 {
-            anyhow::bail!("several ranks divide `evaluate` of prices; start that of texts alone");
-        }
         return text::run(session, args).await;
     }
     if args.extract.is_some() || !args.map.is_empty() {

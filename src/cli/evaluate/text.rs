@@ -20,6 +20,7 @@ use crate::model::Model;
 use crate::pricer::metrics::mean_ci95;
 use crate::train::config::TrainConfig;
 use crate::train::plan::{evaluation_batch, evaluation_order, pass_of};
+use crate::train::ranks::{self, Ranks, agree};
 
 /// Answers that the page shows.
 const SHOWN: usize = 20;
@@ -106,43 +107,60 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         };
         positions = positions.max(prompt.max(1) + max_new_tokens);
     }
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let gpu = session.tuned_gpu(args.model.inspect).await?;
+    let ranks = &*session.ranks;
+    let first = ranks.rank() == 0;
+    if first {
+        std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    }
+    let inspect = args.model.inspect;
+    let gpu = session.gpu_of_rank(inspect, session.tuned_gpu(inspect)).await?;
     let mut model = session.model(&gpu, &files, &args.model, positions).await?;
     if let Some(path) = &args.adapter {
         session.attach(&mut model, "fine_tuned", path).await?;
     }
+    let facts = [("rows", rows.fingerprint()), ("base weights", model.fingerprint())];
+    let facts = facts.map(|(name, hash)| (name.to_owned(), hash)).into();
+    agree(ranks, &gpu.caps().adapter.name, &facts, "give all hosts the same model and rows")?;
+    let numbered = Vec::from_iter(questions.iter().enumerate());
     let (mut models, mut answers, mut losses) = (BTreeMap::new(), Vec::new(), Vec::new());
     for name in args.judged() {
         model.set_adapter((name == "fine_tuned").then_some(name))?;
-        let of_rows = row_losses(&model, &rows, &config).await?;
+        let of_rows = row_losses(ranks, &model, &rows, &config).await?;
         let mut own = Vec::new();
         let bar = printer.bar(questions.len() as u64, "{pos:>6}/{len} {wide_bar} ETA {eta:>4}");
-        for (row, question) in questions.iter().enumerate() {
-            let text = answer(&model, &tokenizer, question, max_new_tokens).await?;
-            let of = |text: &str| expression.as_ref().and_then(|e| number(e, text));
-            let answer = Answer {
-                model: name,
-                row,
-                prompt: question.text.clone(),
-                exact: text.trim() == question.truth.trim(),
-                f1: token_f1(&text, &question.truth),
-                rouge_l: rouge_l(&text, &question.truth),
-                number: of(&text),
-                true_number: of(&question.truth),
-                truth: question.truth.clone(),
-                text,
+        for round in numbered.chunks(ranks.size()) {
+            let made = match round.get(ranks.rank()) {
+                Some((_, question)) => answer(&model, &tokenizer, question, max_new_tokens).await?,
+                None => String::new(),
             };
-            printer.object(&answer)?;
-            own.push(answer);
-            bar.inc(1);
+            for ((row, question), text) in round.iter().zip(all_texts(ranks, made)?) {
+                let of = |text: &str| expression.as_ref().and_then(|e| number(e, text));
+                let answer = Answer {
+                    model: name,
+                    row: *row,
+                    prompt: question.text.clone(),
+                    exact: text.trim() == question.truth.trim(),
+                    f1: token_f1(&text, &question.truth),
+                    rouge_l: rouge_l(&text, &question.truth),
+                    number: of(&text),
+                    true_number: of(&question.truth),
+                    truth: question.truth.clone(),
+                    text,
+                };
+                printer.object(&answer)?;
+                own.push(answer);
+                bar.inc(1);
+            }
         }
         bar.finish_and_clear();
         models.insert(name, entry(&of_rows, &own));
         losses.push((name, of_rows));
         answers.extend(own);
     }
-    session.finish_profile(&gpu, args.model.inspect);
+    session.finish_profile(&gpu, inspect);
+    if !first {
+        return Ok(());
+    }
     let report = Report {
         task: "text",
         n: rows.len(),
@@ -214,27 +232,38 @@ fn read(
     Ok((rows, questions))
 }
 
-/// Summed NLL and targets of each row.
+/// Summed NLL and targets of each row, whose batches ranks divide.
 async fn row_losses(
+    ranks: &dyn Ranks,
     model: &Model,
     rows: &Dataset,
     config: &TrainConfig,
 ) -> Result<Vec<(f64, usize)>> {
     let space = model.workspace(pass_of(rows, None, config), None)?;
-    let mut all = vec![(0.0, 0); rows.len()];
+    let mut all = Vec::from_iter(rows.targets().map(|targets| (0.0, targets)));
     let order = evaluation_order(rows);
-    let counts = Vec::from_iter(rows.targets());
-    for some in order.chunks(config.batch_size) {
+    let batches = Vec::from_iter(order.chunks(config.batch_size));
+    let share = ranks::share(batches.len(), ranks.rank(), ranks.size());
+    let mut own = Vec::new();
+    for some in &batches[share] {
         let batch = evaluation_batch(rows, some)?;
         let mut nll = model.token_nll(&space, &batch).await?.into_iter();
         // Targets of a batch come row by row.
         for &row in &batch.rows {
-            let targets = counts[row];
-            let sum = nll.by_ref().take(targets).map(f64::from).sum();
-            all[row] = (sum, targets);
+            let sum: f64 = nll.by_ref().take(all[row].1).map(f64::from).sum();
+            own.push((sum, row as u64));
         }
     }
+    for (sum, row) in ranks::gather_sums(ranks, &own)? {
+        all[row as usize].0 = sum;
+    }
     Ok(all)
+}
+
+/// What every rank has made, in their order.
+fn all_texts(ranks: &dyn Ranks, own: String) -> Result<Vec<String>> {
+    let all = ranks.all_gather(own.as_bytes())?.into_iter();
+    all.map(|bytes| Ok(String::from_utf8(bytes)?)).collect()
 }
 
 async fn answer(
