@@ -77,6 +77,8 @@ impl Launch {
     /// Waits until all ranks have come to their end.
     pub(super) fn leave(self) {
         #[cfg(feature = "mpi")]
-        self.joined.map(super::mpi::Joined::leave);
+        if let Some(joined) = self.joined {
+            joined.leave();
+        }
     }
 }
