@@ -1,10 +1,11 @@
 //! Ranks that wait in vain.
 //!
 //! An exchange returns when all ranks take part, and MPI does not say that one never will. Open
-//! MPI's mpirun sees that a rank has died, announces the end with SIGCONT, and then waits as long as
-//! `odls_base_sigkill_timeout` says, which is long where a run is to save at SIGTERM. So a rank in
-//! an exchange looks whether the processes of the others on its host are still there; of those on
-//! other hosts it knows the announcement, which also comes before SIGTERM, and loses its patience.
+//! MPI's mpirun sees that a rank has died, announces the end with SIGCONT, and then waits as long
+//! as `odls_base_sigkill_timeout` says, which is long where a run is to save at SIGTERM. So a rank
+//! in an exchange looks whether the processes of the others on its host are still there; of those
+//! on other hosts it knows the announcement, which also comes before SIGTERM, and loses its
+//! patience.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
