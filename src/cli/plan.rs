@@ -44,12 +44,12 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         None => ModelConfig::from_dir(&path)?,
     };
     let mut config = config.for_model(&model);
-    let (pass, positions) = if config.data.is_empty() {
+    let (largest, positions) = if config.data.is_empty() {
         let length = config.row_length();
         session.printer.note(format!(
             "without --data: planned for rows of --max-length {length} tokens; a run takes what its longest row asks for"
         ));
-        (full_pass(&config), length)
+        (full_pass(&config).into(), length)
     } else {
         let mut tokenizer = match &files {
             Some(files) => files.tokenizer()?,
@@ -57,7 +57,7 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         };
         tokenizer.complete(&model);
         let rows = Rows::open(session, &mut config, tokenizer, None)?;
-        (rows.pass(&config), rows.positions(&config))
+        (rows.largest_batch(&config), rows.positions(&config))
     };
     let options = LoadOptions { quant: config.quant, max_positions: positions };
     let checkpoint = files.as_ref().map(|files| &files.checkpoint);
@@ -69,7 +69,7 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
             Limits::unknown()
         }
     };
-    let plan = RunPlan::new(&weights, &model, &config, pass, limits)?;
+    let plan = RunPlan::new(&weights, &model, &config, largest, limits)?;
     let m = &plan.memory;
     session.printer.object(&json!({
         "weights": m.weights,
@@ -83,9 +83,9 @@ pub(super) async fn run(session: &Session, args: &PlanArgs) -> Result<()> {
         "fits": plan.fits(),
         "device_limit": plan.limits.memory,
         "activations_recomputed": plan.keep == Keep::Recomputed,
-        "batch": plan.pass.batch,
-        "tokens": plan.pass.queries,
-        "targets": plan.pass.targets,
+        "batch": plan.largest.pass.batch,
+        "tokens": plan.largest.pass.queries,
+        "targets": plan.largest.pass.targets,
     }))?;
     session.printer.line(table(&plan))?;
     if let Err(error) = plan.check() {
@@ -109,7 +109,7 @@ pub(super) fn table(plan: &RunPlan) -> String {
         Keep::Half => "kept at 16 bits",
         Keep::Recomputed => "recomputed in backward",
     };
-    let Pass { batch, queries, targets } = plan.pass;
+    let Pass { batch, queries, targets } = plan.largest.pass;
     let rows = [
         ("weights", m.weights, "frozen layers, embedding, norms".to_owned()),
         ("adapters", m.adapters, "trainable parameters, gradients".to_owned()),

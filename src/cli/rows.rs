@@ -10,9 +10,8 @@ use crate::Error;
 use crate::data::Dataset;
 use crate::format::{Moment, Tokenizer};
 use crate::hub::data_files;
-use crate::model::Pass;
 use crate::train::config::TrainConfig;
-use crate::train::plan::pass_of;
+use crate::train::plan::LargestBatch;
 use crate::train::ranks;
 
 /// Training and held-out rows.
@@ -67,9 +66,9 @@ impl Rows {
         Ok(Rows { training, held_out })
     }
 
-    /// The largest pass over them.
-    pub(super) fn pass(&self, config: &TrainConfig) -> Pass {
-        pass_of(&self.training, self.held_out.as_ref(), config)
+    /// The largest batch of them.
+    pub(super) fn largest_batch(&self, config: &TrainConfig) -> LargestBatch {
+        LargestBatch::of(&self.training, self.held_out.as_ref(), config)
     }
 
     /// Positions that the model must know: the longest row.

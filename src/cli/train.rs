@@ -123,8 +123,8 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let positions = rows.positions(&config).max(of_samples.unwrap_or(0));
     let options = LoadOptions { quant, max_positions: positions };
     let weights = MemoryPlan::weights(&files.config, Some(&files.checkpoint), options)?;
-    let pass = rows.pass(&config);
-    let memory = RunPlan::new(&weights, &files.config, &config, pass, Limits::of(&gpu))?;
+    let largest = rows.largest_batch(&config);
+    let memory = RunPlan::new(&weights, &files.config, &config, largest, Limits::of(&gpu))?;
     printer.note(plan::table(&memory));
     memory.check()?;
     let model = session.load(&gpu, &files, quant, positions).await?;

@@ -80,7 +80,7 @@ struct Entry {
     targets: u32,
 }
 
-/// Tokenized rows: 16 bytes a row in memory, the tokens beyond 64 MiB in a temporary file.
+/// Tokenized rows: 16 to 20 bytes a row in memory, the tokens beyond 64 MiB in a temporary file.
 #[derive(Debug, Default)]
 pub struct Dataset {
     store: Arc<Store>,
@@ -94,6 +94,8 @@ pub struct Dataset {
     chat: Option<Template>,
     /// Read from the tokenizer with the first row.
     numbers: Option<Numbers>,
+    /// Where numbers are judged: entries of each row's soft targets.
+    soft_entries: Vec<u32>,
     /// Columns that no row is made of.
     unread: BTreeSet<String>,
     /// Rows in the dataset by their kind.
@@ -267,6 +269,7 @@ impl Dataset {
             store: self.store.clone(),
             names: self.names.clone(),
             formats: self.formats.clone(),
+            numbers: self.numbers.clone(),
             ..Dataset::default()
         };
         for row in rows {
@@ -289,6 +292,9 @@ impl Dataset {
             && self.largest.is_none_or(|(before, _)| most > before)
         {
             self.largest = Some((most, self.entries.len()));
+        }
+        if let Some(numbers) = &self.numbers {
+            self.soft_entries.push(to_u32(numbers.entries(ids, spans)));
         }
         self.entries.push(entry);
     }
@@ -357,6 +363,11 @@ impl Dataset {
     /// Targets of each row.
     pub fn targets(&self) -> impl ExactSizeIterator<Item = usize> {
         self.entries.iter().map(|entry| entry.targets as usize)
+    }
+
+    /// Entries of each row's soft targets; empty where no numbers are judged.
+    pub fn soft_entries(&self) -> &[u32] {
+        &self.soft_entries
     }
 
     /// Where row `i` came from: `file:line`.

@@ -1,35 +1,43 @@
 //! Soft targets of a batch on the device.
 
+use super::plan::{Allocate, Device, Purpose};
 use crate::Result;
 use crate::data::Batch;
 use crate::gpu::{Elem, Gpu, Recorder, Tensor};
 use crate::kernels::{AddEntries, CrossEntropyFused, Crps, Entries, SoftTarget};
 
 /// Sparse rows of target probabilities, and room for what the losses find at them: 12 bytes an
-/// entry, so hundreds of kilobytes, which the plan of a run does not count.
+/// entry.
 #[derive(Clone, Debug)]
-pub struct SoftRows {
+pub struct SoftRows<T = Tensor> {
     ranked: bool,
-    ranges: Tensor,
-    entries: Tensor,
-    weights: Tensor,
-    gradient: Tensor,
-    loss: Tensor,
+    ranges: T,
+    entries: T,
+    weights: T,
+    gradient: T,
+    loss: T,
+}
+
+impl<T> SoftRows<T> {
+    /// Room for so many targets and entries.
+    pub(crate) fn new(
+        a: &mut impl Allocate<Tensor = T>,
+        targets: usize,
+        entries: usize,
+    ) -> Result<SoftRows<T>> {
+        let purpose = Purpose::Workspace;
+        Ok(SoftRows {
+            ranked: false,
+            ranges: a.words(purpose, "soft ranges", targets + 1)?,
+            entries: a.tensor(purpose, "soft entries", &[entries, 2], Elem::U32)?,
+            weights: a.floats(purpose, "soft weights", &[targets])?,
+            gradient: a.floats(purpose, "soft gradient", &[entries])?,
+            loss: a.floats(purpose, "soft loss", &[targets])?,
+        })
+    }
 }
 
 impl SoftRows {
-    /// Room for so many targets and entries.
-    fn new(gpu: &Gpu, targets: usize, entries: usize) -> Result<SoftRows> {
-        Ok(SoftRows {
-            ranked: false,
-            ranges: gpu.tensor("soft ranges", &[targets + 1], Elem::U32)?,
-            entries: gpu.tensor("soft entries", &[entries, 2], Elem::U32)?,
-            weights: gpu.zeros("soft weights", &[targets])?,
-            gradient: gpu.zeros("soft gradient", &[entries])?,
-            loss: gpu.zeros("soft loss", &[targets])?,
-        })
-    }
-
     /// A batch's, in the tensors of `kept` where they are large enough. **Errors**
     /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn holding<'a>(
@@ -41,7 +49,7 @@ impl SoftRows {
         let fits = |rows: &SoftRows| rows.ranges.len() > targets && rows.gradient.len() >= entries;
         let rows = match kept.take().filter(fits) {
             Some(rows) => rows,
-            None => SoftRows::new(gpu, targets.next_power_of_two(), entries.next_power_of_two())?,
+            None => SoftRows::new(&mut Device::new(gpu), targets, entries)?,
         };
         let words: Vec<u32> =
             soft.entries.iter().flat_map(|(token, q)| [*token, q.to_bits()]).collect();

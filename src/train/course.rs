@@ -4,7 +4,7 @@
 use super::config::TrainConfig;
 use super::event::StepLine;
 use super::memory::{Limits, RunPlan};
-use super::plan;
+use super::plan::{self, LargestBatch};
 use super::schedule::{Schedule, warmup_steps};
 use super::trainer::{Refused, Trainer, TrainerOptions};
 use crate::clock::Clock;
@@ -72,9 +72,9 @@ impl Prepared {
         let warmup = warmup_steps(config.warmup_steps, config.warmup_ratio, total);
         let kind = config.lr_scheduler_type;
         let schedule = Schedule::new(kind, config.learning_rate, warmup, total)?;
-        let pass = plan::pass_of(rows, held_out, &config);
+        let largest = LargestBatch::of(rows, held_out, &config);
         let limits = Limits::of(model.gpu());
-        let memory = RunPlan::new(model.memory(), model.config(), &config, pass, limits)?;
+        let memory = RunPlan::new(model.memory(), model.config(), &config, largest, limits)?;
         memory.check()?;
         model.add_fresh_adapter(adapter, &config.adapter_config(), config.seed).await?;
         Ok(Prepared { config, loader, schedule, memory })
@@ -98,7 +98,7 @@ impl Course {
             Ok(Prepared { config, loader, schedule, memory }) => {
                 let options = TrainerOptions::of(&config, memory.keep);
                 let total = schedule.total_steps;
-                let trainer = Trainer::or_model(model, schedule, options, memory.pass)?;
+                let trainer = Trainer::or_model(model, schedule, options, memory.largest)?;
                 Ok(Course { config, rows, loader, trainer, total, memory, seconds: 0.0 })
             }
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::config::{Checkpointing, Optim, Precision, TrainConfig};
 use super::optimizer::Optimizer;
+use super::plan::LargestBatch;
 use crate::format::ModelConfig;
 use crate::gpu::{Gpu, PARAMS_BYTES};
-use crate::model::{AdapterShape, Extent, Keep, MemoryPlan, Outline, Pass, Purpose};
+use crate::model::{AdapterShape, Extent, Keep, MemoryPlan, Outline, Purpose, SoftRows};
 use crate::{Error, Result};
 
 /// Activations up to this are kept where the device shares the host's memory, or tells nothing of
@@ -65,7 +66,7 @@ pub struct RunPlan {
     /// How activations wait for the backward pass.
     pub keep: Keep,
     /// The largest batch.
-    pub pass: Pass,
+    pub largest: LargestBatch,
     /// What the device takes.
     pub limits: Limits,
     suggestion: Option<String>,
@@ -76,7 +77,7 @@ pub struct RunPlan {
 fn beside(
     model: &ModelConfig,
     config: &TrainConfig,
-    pass: Pass,
+    largest: LargestBatch,
     keep: Keep,
     image: Option<u64>,
 ) -> Result<MemoryPlan> {
@@ -87,7 +88,7 @@ fn beside(
     Optimizer::new(&mut plan, &outline.layout, config.optim)?;
     let extent = Extent {
         config: model.clone(),
-        largest: pass,
+        largest: largest.pass,
         adapter: AdapterShape {
             rank: config.adapter_config().largest_rank(),
             dora: config.use_dora,
@@ -96,6 +97,9 @@ fn beside(
         keep: Some(keep),
     };
     extent.count(&mut plan)?;
+    if largest.soft_entries > 0 {
+        SoftRows::new(&mut plan, largest.pass.targets, largest.soft_entries)?;
+    }
     if let Some(weight) = image {
         extent.count_images(weight, &mut plan);
     }
@@ -121,11 +125,11 @@ fn choose(
     weights: &MemoryPlan,
     model: &ModelConfig,
     config: &TrainConfig,
-    pass: Pass,
+    largest: LargestBatch,
     limits: Limits,
 ) -> Result<(MemoryPlan, Keep)> {
     let image = limits.images.then_some(weights.largest.1);
-    let with = |keep| Ok::<_, Error>(beside(model, config, pass, keep, image)?.and(weights));
+    let with = |keep| Ok::<_, Error>(beside(model, config, largest, keep, image)?.and(weights));
     let kept = match config.precision {
         Precision::F32 => Keep::Full,
         Precision::Mixed => Keep::Half,
@@ -140,7 +144,7 @@ fn choose(
 }
 
 impl RunPlan {
-    /// Plans a run on batches of at most `pass` over a model whose weights take `weights`.
+    /// Plans a run on batches of at most `largest` over a model whose weights take `weights`.
     ///
     /// **Errors** [`Error::Invalid`] if the adapter's settings do not fit the model,
     /// [`Error::Unsupported`] for a model that is to be trained with dropped attention weights. A
@@ -149,21 +153,22 @@ impl RunPlan {
         weights: &MemoryPlan,
         model: &ModelConfig,
         config: &TrainConfig,
-        pass: Pass,
+        largest: impl Into<LargestBatch>,
         limits: Limits,
     ) -> Result<RunPlan> {
+        let largest = largest.into();
         if model.attention_dropout > 0.0 {
             return Err(Error::Unsupported {
                 what: format!("`attention_dropout` = {} in training", model.attention_dropout),
                 hint: "set it to 0 in config.json: attention drops nothing here".into(),
             });
         }
-        let (memory, keep) = choose(weights, model, config, pass, limits)?;
+        let (memory, keep) = choose(weights, model, config, largest, limits)?;
         let suggestion = match limits.allow(&memory) {
             true => None,
-            false => smaller(weights, model, config, pass, limits)?,
+            false => smaller(weights, model, config, largest, limits)?,
         };
-        Ok(RunPlan { memory, keep, pass, limits, suggestion })
+        Ok(RunPlan { memory, keep, largest, limits, suggestion })
     }
 
     /// What a driver that runs on the host's processor keeps of compiled kernels, beside the
@@ -208,45 +213,47 @@ fn smaller(
     weights: &MemoryPlan,
     model: &ModelConfig,
     config: &TrainConfig,
-    pass: Pass,
+    largest: LargestBatch,
     limits: Limits,
 ) -> Result<Option<String>> {
-    let (mut config, mut pass) = (config.clone(), pass);
+    let (mut config, mut largest) = (config.clone(), largest);
     // In the order in which they are said, each candidate with those before it.
     let (mut changed, mut candidates) = (BTreeMap::new(), Vec::new());
     if config.gradient_checkpointing == Checkpointing::Off {
         if config.precision == Precision::F32 {
             let mixed = TrainConfig { precision: Precision::Mixed, ..config.clone() };
             let alone = BTreeMap::from([(0, "‹precision = mixed›".to_owned())]);
-            candidates.push((mixed, pass, alone));
+            candidates.push((mixed, largest, alone));
         }
         config.gradient_checkpointing = Checkpointing::On;
         changed.insert(0, "‹gradient_checkpointing = on›".to_owned());
-        candidates.push((config.clone(), pass, changed.clone()));
+        candidates.push((config.clone(), largest, changed.clone()));
     }
-    while pass.batch > 1 {
-        let batch = pass.batch / 2;
-        pass.targets = (pass.targets * batch).div_ceil(pass.batch);
-        (pass.batch, config.batch_size) = (batch, batch);
+    while largest.pass.batch > 1 {
+        let (before, batch) = (largest.pass.batch, largest.pass.batch / 2);
+        for count in [&mut largest.pass.targets, &mut largest.soft_entries] {
+            *count = (*count * batch).div_ceil(before);
+        }
+        (largest.pass.batch, config.batch_size) = (batch, batch);
         config.gradient_accumulation_steps *= 2;
         let accumulation = config.gradient_accumulation_steps;
         changed.insert(1, format!("‹batch_size = {batch}›"));
         changed.insert(2, format!("‹gradient_accumulation_steps = {accumulation}›"));
-        candidates.push((config.clone(), pass, changed.clone()));
+        candidates.push((config.clone(), largest, changed.clone()));
     }
     if config.optim == Optim::Adamw {
         config.optim = Optim::Adamw8bit;
         changed.insert(4, "‹optim = adamw8bit›".to_owned());
-        candidates.push((config.clone(), pass, changed.clone()));
+        candidates.push((config.clone(), largest, changed.clone()));
     }
-    while pass.queries > 16 {
-        pass.targets = (pass.targets / 2).max(1);
-        pass.queries /= 2;
-        changed.insert(5, format!("‹max_length = {}›", pass.queries));
-        candidates.push((config.clone(), pass, changed.clone()));
+    while largest.pass.queries > 16 {
+        largest.pass.targets = (largest.pass.targets / 2).max(1);
+        largest.pass.queries /= 2;
+        changed.insert(5, format!("‹max_length = {}›", largest.pass.queries));
+        candidates.push((config.clone(), largest, changed.clone()));
     }
-    for (config, pass, changed) in candidates {
-        let (plan, _) = choose(weights, model, &config, pass, limits)?;
+    for (config, largest, changed) in candidates {
+        let (plan, _) = choose(weights, model, &config, largest, limits)?;
         if limits.allow(&plan) {
             let settings = Vec::from_iter(changed.into_values()).join(" ");
             return Ok(Some(format!("{settings} would take {} bytes", plan.total())));

@@ -25,6 +25,44 @@ impl TrainConfig {
     }
 }
 
+/// The largest micro-batch of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargestBatch {
+    /// Its pass.
+    pub pass: Pass,
+    /// Entries of its soft targets.
+    pub soft_entries: usize,
+}
+
+/// Without soft targets.
+impl From<Pass> for LargestBatch {
+    fn from(pass: Pass) -> LargestBatch {
+        LargestBatch { pass, soft_entries: 0 }
+    }
+}
+
+impl LargestBatch {
+    /// Of training and evaluation rows.
+    pub fn of(rows: &Dataset, held_out: Option<&Dataset>, config: &TrainConfig) -> LargestBatch {
+        let entries = rows.soft_entries();
+        let sum = |rows: &[u32]| rows.iter().map(|&n| n as usize).sum::<usize>();
+        let soft_entries = match config.loader_options().pack_tokens {
+            _ if entries.is_empty() => 0,
+            0 => {
+                let mut most = entries.to_vec();
+                most.sort_unstable_by(|a, b| b.cmp(a));
+                sum(&most[..config.batch_size.min(most.len())])
+            }
+            tokens => {
+                let of = |&row: &u32| entries[row as usize] as usize;
+                let packs = packs(config.seed, &rows.lengths(), tokens);
+                packs.iter().map(|pack| pack.iter().map(of).sum()).max().unwrap_or(0)
+            }
+        };
+        LargestBatch { pass: pass_of(rows, held_out, config), soft_entries }
+    }
+}
+
 /// The largest pass over batches of `batch_size` rows: every row as long as the longest, and the
 /// rows with the most targets together.
 fn largest_pass(rows: &Dataset, batch_size: usize) -> Pass {
@@ -107,7 +145,7 @@ pub fn check_vocabulary(rows: &Dataset, model: &ModelConfig) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DatasetOptions, Encode};
+    use crate::data::{DatasetOptions, Encode, NumberLoss, NumberTerm, NumberTokens, NumberWidth};
 
     struct Letters;
     impl Encode for Letters {
@@ -117,6 +155,36 @@ mod tests {
         fn eos(&self) -> Option<u32> {
             None
         }
+    }
+
+    #[test]
+    fn soft_targets_are_those_of_the_batch_that_has_most() {
+        let row = |price| format!("{{\"prompt\": \"Price is $\", \"completion\": \"{price}\"}}\n");
+        let text: String = ["7", "250", "no number", "999"].map(row).concat();
+        let term = NumberTerm {
+            loss: NumberLoss::Soft,
+            weight: 0.5,
+            width: NumberWidth::Fixed(30.0),
+            tokens: NumberTokens::First,
+        };
+        let options = DatasetOptions { numbers: Some(term), ..DatasetOptions::default() };
+        let open = || Dataset::from_text("x", text.as_bytes(), &Letters, &options).unwrap();
+        let entries =
+            |rows: &Dataset, some: &[usize]| Batch::new(rows, some).unwrap().soft.entries.len();
+        let rows = open();
+        for batch_size in 1..=4 {
+            let config = TrainConfig { batch_size, ..TrainConfig::default() };
+            let largest = LargestBatch::of(&rows, None, &config).soft_entries;
+            let singles = (0..4).map(|row| entries(&rows, &[row]));
+            let mut singles = Vec::from_iter(singles);
+            singles.sort_unstable();
+            assert_eq!(largest, singles.iter().rev().take(batch_size).sum::<usize>());
+            assert!(largest > 0);
+        }
+        // Rows that are held out leave numbers judged in the others.
+        let (training, held_out) = open().split(0.25, 1).unwrap();
+        let of = |part: &Dataset| (0..part.len()).map(|row| entries(part, &[row])).sum::<usize>();
+        assert_eq!(of(&training) + of(&held_out), entries(&rows, &[0, 1, 2, 3]));
     }
 
     #[test]

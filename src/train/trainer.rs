@@ -2,11 +2,12 @@
 
 use super::config::{Optim, TrainConfig};
 use super::optimizer::{Optimizer, OptimizerState, Step};
+use super::plan::LargestBatch;
 use super::ranks::{self, Alone, Ranks};
 use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::model::{
-    Device, DropoutKey, Keep, Model, Pass, Precision, STAT_CLAMPED, STAT_LOSS, SoftRows, Workspace,
+    Device, DropoutKey, Keep, Model, Precision, STAT_CLAMPED, STAT_LOSS, SoftRows, Workspace,
 };
 use crate::random::Fnv;
 use crate::{Error, Result};
@@ -96,7 +97,7 @@ pub struct Refused {
 pub struct Trainer {
     model: Model,
     space: Workspace,
-    /// Made with the first batch that has soft targets, and again for one that has more.
+    /// For the largest batch; made again for one that has more than was said.
     soft: Option<SoftRows>,
     schedule: Schedule,
     options: TrainerOptions,
@@ -118,9 +119,9 @@ impl Trainer {
         model: Model,
         schedule: Schedule,
         options: TrainerOptions,
-        largest: Pass,
+        largest: impl Into<LargestBatch>,
     ) -> Result<Trainer> {
-        Trainer::or_model(model, schedule, options, largest).map_err(|refused| refused.error)
+        Trainer::or_model(model, schedule, options, largest.into()).map_err(|refused| refused.error)
     }
 
     /// [`Trainer::new`], which gives the model back where it fails.
@@ -128,21 +129,25 @@ impl Trainer {
         mut model: Model,
         schedule: Schedule,
         options: TrainerOptions,
-        largest: Pass,
+        largest: LargestBatch,
     ) -> Result<Trainer, Box<Refused>> {
-        let allocate = || -> Result<(Optimizer, Workspace)> {
+        let allocate = || -> Result<(Optimizer, Workspace, Option<SoftRows>)> {
             let adapter = model.adapter()?;
             adapter.gradient_slabs()?;
-            let optimizer =
-                Optimizer::new(&mut Device::new(model.gpu()), adapter.layout(), options.optim)?;
-            Ok((optimizer, model.workspace(largest, Some(options.keep))?))
+            let mut device = Device::new(model.gpu());
+            let optimizer = Optimizer::new(&mut device, adapter.layout(), options.optim)?;
+            let LargestBatch { pass, soft_entries } = largest;
+            let soft = (soft_entries > 0)
+                .then(|| SoftRows::new(&mut device, pass.targets, soft_entries))
+                .transpose()?;
+            Ok((optimizer, model.workspace(pass, Some(options.keep))?, soft))
         };
         match allocate() {
-            Ok((optimizer, space)) => {
+            Ok((optimizer, space, soft)) => {
                 let precision = model.precision();
                 model.set_precision(options.precision);
                 let (step, micro) = (0, 0);
-                let (ranks, soft) = (Arc::new(Alone), None);
+                let ranks = Arc::new(Alone);
                 Ok(Trainer {
                     model,
                     space,

@@ -3,11 +3,13 @@
 
 use crate::setup::*;
 use wgpu_lora::Error;
+use wgpu_lora::data::soft::SoftRow;
 use wgpu_lora::format::{Checkpoint, ModelConfig};
 use wgpu_lora::gpu::{Gpu, PARAMS_BYTES};
 use wgpu_lora::model::{LoadOptions, MemoryPlan, Model, Pass, Quant};
 use wgpu_lora::train::config::{Checkpointing, Optim, TargetModules, TrainConfig};
 use wgpu_lora::train::memory::{KERNELS, Limits, RunPlan};
+use wgpu_lora::train::plan::LargestBatch;
 use wgpu_lora::train::schedule::{Schedule, SchedulerType};
 use wgpu_lora::train::trainer::{Trainer, TrainerOptions};
 
@@ -68,6 +70,37 @@ fn the_plan_counts_every_tensor_of_a_run() {
     compare("tiny_a", Quant::Nf4, pass(2, 9), &dora);
     let coded = TrainConfig { rank: 64, optim: Optim::Adamw8bit, ..dora };
     compare("tiny_a", Quant::Nf4, pass(2, 9), &coded);
+}
+
+#[test]
+fn the_plan_counts_soft_targets() {
+    let (gpu, pass) = (gpu(), Pass { batch: 2, queries: 12, targets: 8 });
+    let model = load(&gpu, "tiny_a", Quant::Nf4);
+    let settings = settings(4, "all-linear", Checkpointing::Off);
+    let largest = LargestBatch { pass, soft_entries: 7 };
+    let limits = Limits::of(&gpu);
+    let plan = |largest: LargestBatch| {
+        RunPlan::new(model.memory(), model.config(), &settings, largest, limits).unwrap()
+    };
+    let (with, without) = (plan(largest), plan(pass.into()));
+    // Ranges, weights and losses of the targets; token, probability and gradient of the entries.
+    let words = (8 + 1) + 8 + 8 + 3 * 7;
+    assert!(with.memory.total() - without.memory.total() >= 4 * words);
+    let mut model = model;
+    block_on(model.add_fresh_adapter("a", &settings.adapter_config(), 1)).unwrap();
+    let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 0, 10).unwrap();
+    let options = TrainerOptions::of(&settings, with.keep);
+    let mut trainer = Trainer::new(model, schedule, options, largest).unwrap();
+    let planned = with.memory.total() - with.memory.images - PARAMS_BYTES;
+    assert_eq!(gpu.tensor_bytes(), planned);
+    let mut rows = batch(&[12; 2], 8);
+    assert_eq!(rows.targets.len(), pass.targets);
+    let label = rows.targets[1].label;
+    let other = |i: u32| (label + 1 + i) % 8;
+    rows.soft.rows = vec![SoftRow { target: 1, weight: 0.5, end: 7 }];
+    rows.soft.entries = (0..6).map(|i| (other(i), 0.1)).chain([(label, 0.4)]).collect();
+    block_on(trainer.step(&[rows])).unwrap();
+    assert_eq!(gpu.tensor_bytes(), planned, "a step allocates");
 }
 
 #[test]

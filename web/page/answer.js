@@ -18,9 +18,13 @@ function priceOf(kind, title, { price, low, high }) {
   return block;
 }
 
-/** What an adapter has learned, in a sentence. */
+/** Why there are two prices, and what an adapter has learned. */
 export function learnedBy(adapter) {
   if (!adapter) return "This is the model as it was: nobody has taught it prices.";
+  return `One model answers twice, with what it has learned and without, so that you see what fine-tuning changes. ${learning(adapter)}`;
+}
+
+function learning(adapter) {
   const kept = state.texts.get(adapter);
   if (!kept?.texts) return `What “${adapter}” was trained on is not known here, so nobody can say which products it knows.`;
   const { texts, what = "products", low, high, note } = kept;

@@ -96,11 +96,13 @@ async function inside() {
   await page.waitForFunction(() => ![...document.querySelectorAll("#insides .next")].some((place) => place.childElementCount === 0), null, { timeout: 120_000 });
   await idle();
 }
+/** Width, height and what these are called. */
+const SIZES = [[1280, 900, "wide"], [390, 844, "narrow"]];
 /** Looks of one state: wide and narrow, light and dark. */
 async function shots(name) {
   for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme });
-    for (const [width, height, kind] of [[1280, 900, "wide"], [390, 844, "narrow"]]) {
+    for (const [width, height, kind] of SIZES) {
       await page.setViewportSize({ width, height });
       await page.screenshot({ path: join(out, `${name}-${kind}-${scheme}.png`), fullPage: true });
     }
@@ -108,19 +110,23 @@ async function shots(name) {
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.emulateMedia({ colorScheme: "light" });
 }
-/** Serious findings of axe-core in light and dark. */
+/** Serious findings of axe-core: wide and narrow, light and dark. */
 async function accessible() {
   const serious = [];
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    // Through the debugger, not as a script element: the page's policy would refuse that, as it
-    // should.
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-    for (const { id, impact, nodes } of violations) {
-      if (["serious", "critical"].includes(impact)) serious.push(`${colorScheme} ${id}: ${nodes.map((node) => node.target).join(" ")}`);
+  for (const [width, height] of SIZES) {
+    await page.setViewportSize({ width, height });
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      // Through the debugger, not as a script element: the page's policy would refuse that, as it
+      // should.
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+      for (const { id, impact, nodes } of violations) {
+        if (["serious", "critical"].includes(impact)) serious.push(`${width} ${colorScheme} ${id}: ${nodes.map((node) => node.target).join(" ")}`);
+      }
     }
   }
+  await page.setViewportSize({ width: 1280, height: 900 });
   await page.emulateMedia({ colorScheme: "light" });
   assert.deepEqual(serious, []);
 }
@@ -247,6 +253,7 @@ await test("above temperature 0 a price is drawn, the same for the same seed", a
   assert.ok(others.some((lines) => lines.join() !== first.join()), first.join());
   await inside();
   await shots("drawn");
+  await accessible();
   assert.deepEqual(await draw(0, 1), []);
 });
 await test("free text streams the native program's greedy tokens, and stops", async () => {
@@ -254,7 +261,9 @@ await test("free text streams the native program's greedy tokens, and stops", as
     await tab("price");
     if (await page.inputValue("#adapter") !== name) await answered(() => page.selectOption("#adapter", name));
     await greedy(model, "The diamond is", 24, name ? ["--adapter", adapter] : []);
-    if (name === "") await shots("write");
+    if (name !== "") continue;
+    await shots("write");
+    await accessible();
   }
   // So hot that the text does not end by itself.
   await page.fill("#write [name=temperature]", "5");
@@ -285,6 +294,7 @@ await test("training in the tab gives the native program's adapter", async () =>
   assert.match(await page.getAttribute("#error-chart svg", "aria-label"), /on 4 products set aside: .*always the middle price: \$\d+/);
   assert.equal(await page.locator("#before-after tbody tr").count(), 4);
   await shots("train");
+  await accessible();
   assert.equal(await page.inputValue("#adapter"), "mine");
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
   const archive = join(out, "mine.zip");
@@ -540,6 +550,7 @@ await test("an interrupted download goes on where it was, is listed, and can be 
     .map(({ range }) => (range ? Number(/\d+/.exec(range)[0]) : 0));
   assert.ok(starts.length >= 3 && starts[0] === 0 && starts[1] >= 1_000_000 && starts[2] > starts[1], String(starts));
   await shots("models");
+  await accessible();
   await page.click("#cached button:has-text('Delete')");
   await page.waitForFunction(() => /No downloaded/.test(document.querySelector("#cached").textContent));
   await page.click("#builtin");
@@ -563,6 +574,7 @@ await test("every state is accessible", async () => {
   assert.ok(await page.isHidden("#half-choice"));
   assert.ok(tested.some((name) => name.includes("reduce_subgroup")), tested.join());
   await shots("device");
+  await accessible();
 });
 await test("keyboard only: tabs, form, answer", async () => {
   await tab("price");
@@ -733,6 +745,7 @@ await test("too little memory gives numbers and advice, and the page lives on", 
   const text = await fresh(site.url, () => Object.defineProperty(Navigator.prototype, "deviceMemory", { get: () => 0.001 }));
   assert.match(text, /Too little memory: the model's weights would take \d+\.\d MB, and 1\.1 MB are there\. Use a smaller model/);
   await shots("little-memory");
+  await accessible();
   await tab("models");
   assert.ok(await page.isVisible("#address"));
   await page.close();
@@ -758,7 +771,11 @@ await test("without WebGPU the page says what to do and lives on", async () => {
   await accessible();
   await tab("train");
   assert.equal(await page.locator("#loss-chart svg").count(), 1);
-  await accessible();
+  for (const name of ["train", "write", "models", "device"]) {
+    await tab(name);
+    await shots(`no-webgpu-${name}`);
+    await accessible();
+  }
   await tab("models");
   assert.ok(await page.isVisible("#address"));
 });
