@@ -4,7 +4,7 @@
 //! and that; on Debian and Ubuntu they are installed. The tests are of Open MPI's `mpirun`.
 
 use crate::{Flags, adapter, sh};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,8 +16,9 @@ const HOSTS: [&str; 1] = ["iproute2"];
 /// How often a rank and mpirun are killed where nothing is said.
 const KILLS: &str = "10";
 
-/// So often a step is timed with mpirun and without.
-const PAIRS: usize = 5;
+/// So often a step is timed with mpirun and without, both at once, so that both have the same rest
+/// of the machine.
+const PAIRS: usize = 11;
 
 /// `cargo xtask mpi [--test] [--kills N]`.
 pub fn command(flags: &Flags) -> Result<()> {
@@ -93,8 +94,7 @@ pub fn overhead(adapter: &adapter::Adapter) -> Result<Vec<String>> {
         command.args(["--oversubscribe", "--bind-to", "none", "-n", &n.to_string()]).arg(&program);
         command.args(words.split_whitespace()).current_dir(sh::root());
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-        let said = sh::output(adapter.apply(&mut command))?;
-        serde_json::from_str(said.lines().last().unwrap_or_default()).context("bench --json")
+        last_line(adapter.apply(&mut command))
     };
     let line = ranks(2, "bench exchange --json")?;
     let ms = |name: &str| 1e3 * line[name].as_f64().unwrap_or(f64::NAN);
@@ -107,16 +107,21 @@ pub fn overhead(adapter: &adapter::Adapter) -> Result<Vec<String>> {
         ms("read_back_seconds"),
         ms("upload_seconds"),
     )];
-    let step = "bench step --json --model tests/golden/model/tiny_a --steps 20";
-    let mut ratios = Vec::new();
-    for _ in 0..PAIRS {
+    let step = "bench step --json --model tests/golden/model/tiny_a --batch 1 --seq 48 --steps 60";
+    let alone = || {
         let mut alone = Command::new(&program);
         alone.args(step.split_whitespace()).current_dir(sh::root());
-        let said = sh::output(adapter.apply(&mut alone))?;
-        let alone: Value = serde_json::from_str(said.lines().last().unwrap_or_default())?;
-        let one = ranks(1, step)?;
+        last_line(adapter.apply(&mut alone))
+    };
+    let mut ratios = Vec::new();
+    for _ in 0..PAIRS {
+        let (one, alone) = std::thread::scope(|scope| {
+            let alone = scope.spawn(alone);
+            (ranks(1, step), alone.join())
+        });
+        let alone = alone.map_err(|_| anyhow!("bench step"))??;
         let seconds = |row: &Value| row["ms"].as_f64().unwrap_or(f64::NAN);
-        ratios.push(seconds(&one) / seconds(&alone));
+        ratios.push(seconds(&one?) / seconds(&alone));
     }
     ratios.sort_by(f64::total_cmp);
     lines.push(format!(
@@ -124,4 +129,10 @@ pub fn overhead(adapter: &adapter::Adapter) -> Result<Vec<String>> {
         ratios[PAIRS / 2]
     ));
     Ok(lines)
+}
+
+/// What a program says last, as JSON.
+fn last_line(command: &mut Command) -> Result<Value> {
+    let said = sh::output(command)?;
+    serde_json::from_str(said.lines().last().unwrap_or_default()).context("bench --json")
 }
