@@ -1,6 +1,6 @@
 //! Settings by name: the course's two runs, and one for the embedded model.
 
-use crate::data::{LossOn, NumberLoss};
+use crate::data::{LossOn, NumberLoss, NumberWidth};
 use crate::train::config::{Optim, Quant, SaveSteps, TargetModules, TrainConfig};
 use crate::train::schedule::SchedulerType;
 
@@ -92,6 +92,9 @@ pub fn preset(name: &str) -> Option<TrainConfig> {
             warmup_ratio: 0.03,
             weight_decay: 0.0,
             max_grad_norm: 1.0,
+            number_loss: NumberLoss::Soft,
+            number_weight: 1.0,
+            number_width: NumberWidth::Fixed(60.0),
             logging_steps: 20,
             save_steps: SaveSteps::Epoch,
             ..course()
