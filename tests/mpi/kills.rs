@@ -131,7 +131,7 @@ fn a_killed_run_goes_on() {
         }
         println!(
             "mpi: {victim:?} killed {} times: all gone within {:.1} s; resumed on two ranks: the \
-             bytes of the unbroken run; on 1, 3 and 4: within bounds",
+             bytes of the unbroken run; on 1, 3 or 4: within bounds",
             gone.len(),
             gone.iter().copied().fold(0.0, f64::max)
         );

@@ -55,11 +55,12 @@ impl Mpi {
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         let host = processor_name().unwrap_or_else(|_| "a host without a name".into());
         let neighbours = world.split_shared(world.rank());
-        let mut pids = vec![0; neighbours.size() as usize];
-        watch.waiting(|| neighbours.all_gather_into(&std::process::id(), &mut pids[..]));
+        let mut processes = vec![0; 2 * neighbours.size() as usize];
+        watch
+            .waiting(|| neighbours.all_gather_into(&watch::this_process()[..], &mut processes[..]));
         let joined = Joined { universe: ManuallyDrop::new(universe), watch: watch.clone() };
         let mpi = Mpi { rank, size, host, watch };
-        mpi.watch.begin_with_neighbours(mpi.place(), &pids);
+        mpi.watch.begin_with_neighbours(mpi.place(), processes.as_chunks().0);
         Ok((mpi, neighbours.rank() as usize, joined))
     }
 }

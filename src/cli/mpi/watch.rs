@@ -7,6 +7,7 @@
 //! on other hosts it knows the announcement, which also comes before SIGTERM, and loses its
 //! patience.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,6 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// its part of the first.
 const EXCHANGES: usize = 2;
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// The number of this process, and of the namespace that it counts in; 0 where there are none.
+pub(super) fn this_process() -> [u64; 2] {
+    let namespace = std::fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino());
+    [std::process::id().into(), namespace]
+}
 
 /// Ends this process where others that it waits for are gone.
 pub(super) struct Watch {
@@ -67,10 +74,13 @@ impl Watch {
     }
 
     /// From now on none of these processes may go before this one, which messages call `place`, has
-    /// left. Nothing is looked at where the system does not show them under `/proc`.
-    pub(super) fn begin_with_neighbours(&self, place: String, pids: &[u32]) {
+    /// left. Nothing is looked at where the system does not show them under `/proc`, or their
+    /// numbers are of another container.
+    pub(super) fn begin_with_neighbours(&self, place: String, processes: &[[u64; 2]]) {
         self.place.get_or_init(|| place);
-        let shown = pids.iter().map(|pid| PathBuf::from(format!("/proc/{pid}")));
+        let [_, ours] = this_process();
+        let beside = processes.iter().filter(|[_, namespace]| *namespace == ours);
+        let shown = beside.map(|[pid, _]| PathBuf::from(format!("/proc/{pid}")));
         self.set_neighbours(shown.filter(|process| process.exists()).collect());
     }
 
