@@ -39,12 +39,10 @@ impl Hosts {
         let hosts = Hosts { place: Place::new() };
         hosts.write("hosts", "10.99.0.1 slots=1\n10.99.0.2 slots=1\n");
         // mpirun's remote shell: the command in that host's namespaces, behind $MOUNT.
-        let enter = format!(
-            "#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\naddress=$1; shift\n\
-             exec ip netns exec wgpulora${{address##*.}} unshare --uts --mount \
-             bash -c \"hostname wgpulora${{address##*.}}; $MOUNT; $*\"\n"
-        );
-        hosts.write("enter.sh", &enter);
+        let enter = "#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\naddress=$1; shift\n\
+             exec ip netns exec wgpulora${address##*.} unshare --uts --mount \
+             bash -c \"hostname wgpulora${address##*.}; $MOUNT; $*\"\n";
+        hosts.write("enter.sh", enter);
         let executable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(hosts.place.path("enter.sh"), executable).unwrap();
         Some(hosts)
