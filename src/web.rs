@@ -5,6 +5,7 @@ mod args;
 mod js;
 mod model;
 mod price;
+mod prices;
 mod source;
 mod text;
 

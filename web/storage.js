@@ -180,7 +180,10 @@ export class Kept {
     await write(folder, TEXTS, JSON.stringify(texts ?? null));
   }
 
-  /** `[{name, config, weights, pricing, index, texts}]`; what was not written to its end is left out. */
+  /**
+   * `[{name, config, weights, pricing, index, texts}]`; what was not written to its end is left
+   * out.
+   */
   async all() {
     const found = [];
     for await (const [name, folder] of this.folder.entries()) {

@@ -56,7 +56,7 @@ const fetched = async (folder, path) => {
   return { name: path, blob: await response.blob() };
 };
 
-/** What is known of the products that an adapter was trained on: what its files say, or its index. */
+/** What is known of the products that an adapter was trained on, by its files or its index. */
 const about = (name, texts) => {
   const all = { ...model.trainedOn(name), ...texts };
   return Object.keys(all).length > 0 ? all : null;

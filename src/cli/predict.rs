@@ -35,7 +35,7 @@ pub(super) struct PredictArgs {
     cutoff: Option<usize>,
     /// Where numbers are several tokens: the share of their probability that is followed to its
     /// end.
-    #[arg(long, value_name = "P", default_value_t = PriceOptions::one(1).mass)]
+    #[arg(long, value_name = "P", default_value_t = PriceOptions::ONE.mass)]
     price_mass: f64,
     #[command(flatten)]
     model: ModelArgs,
@@ -72,7 +72,7 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     let question = beside.question(&tokenizer, &text, args.cutoff)?;
     question.notes.iter().for_each(|note| printer.warn(note));
     let longest = tokenizer.encode(&question.prompt, Special::With)?.len();
-    let options = PriceOptions { mass: args.price_mass, ..PriceOptions::one(longest) };
+    let options = PriceOptions { longest, mass: args.price_mass, ..PriceOptions::ONE };
     let gpu = session.gpu(args.model.inspect, None).await?;
     let mut model = session.model(&gpu, &files, &args.model, options.positions()).await?;
     if let Some(path) = &args.adapter {

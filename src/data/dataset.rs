@@ -4,7 +4,7 @@
 use super::encode::{self, Encode, LossOn, to_u32};
 use super::records::{self, Record};
 use super::rows::{ColumnMap, Row};
-use super::soft::{NumberTerm, Numbers};
+use super::soft::{NumberTerm, Numbers, SoftTargets};
 use super::store::Store;
 use super::tokenized_row::{TokenizedRow, targets};
 use super::turns::Template;
@@ -294,7 +294,11 @@ impl Dataset {
             self.largest = Some((most, self.entries.len()));
         }
         if let Some(numbers) = &self.numbers {
-            self.soft_entries.push(to_u32(numbers.entries(ids, spans)));
+            let places = spans.iter().flat_map(|&(from, to)| from as usize..to as usize);
+            let places = Vec::from_iter(places.filter(|&place| place > 0));
+            let mut soft = SoftTargets::default();
+            numbers.mark(&mut soft, ids, &places, 0);
+            self.soft_entries.push(to_u32(soft.entries.len()));
         }
         self.entries.push(entry);
     }

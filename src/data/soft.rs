@@ -210,15 +210,6 @@ impl Numbers {
         self.trie.node(0).children.contains_key(&id)
     }
 
-    /// Entries of the rows of a sequence whose targets are its `spans`.
-    pub(super) fn entries(&self, ids: &[u32], spans: &[(u32, u32)]) -> usize {
-        let places = spans.iter().flat_map(|&(from, to)| from as usize..to as usize);
-        let places = Vec::from_iter(places.filter(|&place| place > 0));
-        let mut soft = SoftTargets::default();
-        self.mark(&mut soft, ids, &places, 0);
-        soft.entries.len()
-    }
-
     /// Adds the rows of a sequence: `ids`, of which those at `places` are targets, number `from`
     /// and following of their batch.
     pub(super) fn mark(&self, soft: &mut SoftTargets, ids: &[u32], places: &[usize], from: usize) {

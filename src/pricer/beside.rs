@@ -163,7 +163,7 @@ impl Beside {
         let Some(index) = &self.index else { return WordModels::default() };
         let texts: Vec<&str> = index.known().iter().map(|known| known.text.as_str()).collect();
         let prices: Vec<f64> = index.known().iter().map(|known| known.price).collect();
-        let fit: [(&str, fn(&[&str], &[f64]) -> WordModel); 2] =
+        let fit: [(&str, Fit); 2] =
             [("bag_of_words", WordModel::bag_of_words), ("tfidf_ridge", WordModel::tfidf_ridge)];
         let counts = |name: &str| self.weights().any(|(weighed, _)| weighed == name);
         let wanted = fit.into_iter().filter(|(name, _)| counts(name));
@@ -210,6 +210,9 @@ impl Beside {
         (!parts.is_empty()).then_some(Blend { price, parts })
     }
 }
+
+/// Fits on texts and their prices.
+type Fit = fn(&[&str], &[f64]) -> WordModel;
 
 impl WordModels {
     fn guess(&self, name: &str, text: &str) -> Option<f64> {

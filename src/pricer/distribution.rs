@@ -119,9 +119,7 @@ impl Default for PriceOptions {
 
 impl PriceOptions {
     /// Of one product, whose numbers are followed further than those of many.
-    pub const fn one(longest: usize) -> PriceOptions {
-        PriceOptions { batch: 1, longest, max_new_tokens: 5, mass: 0.99 }
-    }
+    pub const ONE: Self = Self { batch: 1, longest: 160, max_new_tokens: 5, mass: 0.99 };
 
     /// Positions that the model must be loaded for.
     pub fn positions(&self) -> usize {

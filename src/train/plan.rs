@@ -152,6 +152,9 @@ mod tests {
         fn encode(&self, text: &str) -> Result<Vec<u32>> {
             Ok(text.bytes().map(u32::from).collect())
         }
+        fn encode_inside(&self, text: &str) -> Result<Vec<u32>> {
+            self.encode(text)
+        }
         fn eos(&self) -> Option<u32> {
             None
         }

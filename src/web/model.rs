@@ -7,7 +7,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 
 use super::args::*;
-use super::price::Prices;
+use super::prices::Prices;
 use super::source::JsSource;
 use super::{WasmGpu, js};
 use crate::data::{Dataset, DatasetOptions};

@@ -1,39 +1,19 @@
 //! Prices in the browser: a product in, what it costs out, as `predict` says it.
 
-use std::cell::OnceCell;
-
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
 use super::args::*;
 use super::js;
 use super::model::WasmModel;
+use super::prices::Prices;
 use crate::clock::Clock;
 use crate::format::Special;
-use crate::pricer::beside::{Beside, Question, WordModels};
+use crate::pricer::beside::Question;
 use crate::pricer::dollars::dollars;
 use crate::pricer::prompt::{Spelling, completion};
 use crate::pricer::{PriceModel, PriceOptions};
 use crate::{Error, Result};
-
-/// How an adapter prices.
-#[derive(Default)]
-pub(super) struct Prices {
-    pub(super) beside: Beside,
-    /// Fitted when the first price is asked for.
-    words: OnceCell<WordModels>,
-}
-
-impl Prices {
-    pub(super) fn new(beside: Beside) -> Prices {
-        Prices { beside, words: OnceCell::new() }
-    }
-
-    /// What is missing beside the adapter.
-    pub(super) fn notes(&self) -> Vec<String> {
-        self.beside.without_index().into_iter().chain(self.beside.without_blend()).collect()
-    }
-}
 
 impl WasmModel {
     /// Asks with what lies beside the active adapter.
@@ -72,7 +52,7 @@ impl WasmModel {
         let prices = self.prices(&none).map_err(js::error)?;
         let question = self.question(prices, product).map_err(js::error)?;
         let tokens = self.tokenizer.encode(&question.prompt, Special::With).map_err(js::error)?;
-        let options = PriceOptions::one(tokens.len().max(1));
+        let options = PriceOptions { longest: tokens.len().max(1), ..PriceOptions::ONE };
         let mut pricer =
             PriceModel::new(model, &self.tokenizer, trie, options).map_err(js::error)?;
         let ids = pricer.encode(&question.prompt).map_err(js::error)?;
@@ -84,8 +64,7 @@ impl WasmModel {
         let Some(priced) = priced.and_then(|mut all| all.pop()) else {
             return Ok(JsValue::NULL);
         };
-        let words = prices.words.get_or_init(|| prices.beside.word_models());
-        let answer = prices.beside.answer(&question, &priced, words);
+        let answer = prices.beside.answer(&question, &priced, prices.words());
         js::object(&PriceOut {
             text: &priced.text,
             guess: priced.guess,

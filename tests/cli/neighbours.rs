@@ -114,7 +114,13 @@ fn the_index_goes_with_the_adapter() {
     let predict = |text: &str| place.run(&[&predict[..], &[text]].concat());
     let said = predict("Title: Lamp red no 999").lines().remove(0);
     assert_eq!(said["neighbours"].as_array().unwrap().len(), 3);
-    assert!(said["blend"].is_f64(), "{said}");
+    let part = |part: &Value| part["weight"].as_f64().unwrap() * part["guess"].as_f64().unwrap();
+    let blended: f64 = said["blend_of"].as_array().unwrap().iter().map(part).sum();
+    assert!((blended - said["blend"].as_f64().unwrap()).abs() < 1e-9, "{said}");
+    // A run's folder stands for its adapter's.
+    let of_run = ["predict", "--json", "--model", "model", "--adapter", "run"];
+    let again = place.run(&[&of_run[..], &["Title: Lamp red no 999"]].concat()).lines().remove(0);
+    assert_eq!(again["neighbours"], said["neighbours"]);
     fs::remove_file(place.path("run/adapter/neighbours.jsonl.gz")).unwrap();
     let done = predict("Title: Lamp red no 999");
     assert!(done.err.contains("neighbours.jsonl.gz is missing"), "{}", done.err);

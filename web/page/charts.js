@@ -91,7 +91,7 @@ export function distributions(answers, truth, w) {
  * `{value, name}`, a value to compare with.
  */
 export function line(points, { title, total, width: w, unit = "", second = false, dots = false, constant }) {
-  const [h, left, base] = [150, 44, 126];
+  const [h, left, base] = [150, 48, 126];
   const last = points.at(-1);
   const show = (value) => (unit === "$" ? `$${value.toFixed(0)}` : value.toFixed(2));
   const compared = constant ? ` ${constant.name}: ${show(constant.value)}.` : "";
@@ -102,17 +102,19 @@ export function line(points, { title, total, width: w, unit = "", second = false
   const top = round(Math.max(constant?.value ?? 0, ...points.map(([, value]) => value), 1e-6));
   const first = Math.min(1, points[0][0]);
   const x = (step) => left + ((step - first) / Math.max(total - first, 1)) * (w - left - 14);
-  const y = (value) => base - (value / top) * (base - 24);
-  svg.append(node("text", { x: left - 5, y: 28, "text-anchor": "end" }, show(top)));
+  // On a phone the title and what stands at its right need a line each.
+  const now = `now ${show(last[1])}`;
+  const lower = left + 7 * (title.length + now.length + 2) > w ? 15 : 0;
+  const y = (value) => base - (value / top) * (base - 24 - lower);
+  svg.append(node("text", { x: left - 5, y: 28 + lower, "text-anchor": "end" }, show(top)));
   svg.append(node("text", { x: left - 5, y: base + 3, "text-anchor": "end" }, unit === "$" ? "$0" : "0"));
   svg.append(node("text", { x: left, y: h - 6 }, first === 0 ? "before" : "step 1"));
   svg.append(node("text", { x: w - 8, y: h - 6, "text-anchor": "end" }, `step ${total}`));
-  if (constant) {
-    svg.append(node("line", { class: "mark", x1: left, x2: w - 8, y1: y(constant.value), y2: y(constant.value) }));
-    svg.append(node("text", { x: w - 8, y: y(constant.value) - 4, "text-anchor": "end" }, `${constant.name}: ${show(constant.value)}`));
-  }
+  if (constant) svg.append(node("line", { class: "mark", x1: left, x2: w - 8, y1: y(constant.value), y2: y(constant.value) }));
   svg.append(node("polyline", { class: second ? "line second" : "line", points: points.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }));
   for (const [step, value] of dots ? points : [last]) svg.append(node("circle", { class: second ? "second" : "", cx: x(step), cy: y(value), r: 3 }));
-  svg.append(node("text", { x: w - 8, y: 12, "text-anchor": "end" }, `now ${show(last[1])}`));
+  // Over the line, which it may cross.
+  if (constant) svg.append(node("text", { class: "name", x: w - 8, y: y(constant.value) - 4, "text-anchor": "end" }, `${constant.name}: ${show(constant.value)}`));
+  svg.append(node("text", { x: w - 8, y: 12 + lower, "text-anchor": "end" }, now));
   return svg;
 }

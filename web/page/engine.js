@@ -87,7 +87,6 @@ export function sentence(error) {
       "Use a smaller model or a smaller batch, or close other tabs and programs that use the GPU.";
   }
   const hints = {
-    NoAdapter: " In Chrome, chrome://gpu says why. The other parts of this page need a device.",
     OutOfMemory: " Try a smaller model, or close other tabs that use the GPU.",
     Device: " Start again: the model is loaded anew. If that does not help, use a smaller model, or close other tabs that use the GPU.",
     DeviceLost: " Start again: the model is loaded anew.",

@@ -200,6 +200,7 @@ const HUB_MODELS = [
 /** Whether a model's weights, and as much again for work on them, fit this device. */
 function fits(memory) {
   const limit = memoryLimit();
+  if (!state.gpu) return `takes ${size(memory)} of memory`;
   if (limit !== undefined) return 2 * memory < limit ? "fits this device" : "too large for this device";
   return navigator.deviceMemory === undefined ? `takes ${size(memory)} of memory` : "fits this device";
 }

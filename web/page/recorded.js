@@ -35,6 +35,7 @@ export async function showWithoutDevice() {
   const list = make("ol", {}, ...steps().map((step) => make("li", {}, step)));
   $("without").replaceChildren(make("p", {}, "To run it yourself:"), list);
   $("without").hidden = false;
+  $("device").tBodies[0].rows[0].cells[1].textContent = "this browser offers none";
   if (!response?.ok) return;
   const { product, answers, curves, device } = await response.json();
   fill(product);

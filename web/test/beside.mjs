@@ -8,7 +8,7 @@ import { serve } from "./server.mjs";
 
 const FILES = ["pricer.json", "neighbours.jsonl.gz"];
 
-/** A few diamonds, an adapter that was trained on them with neighbours, and what was fitted on it. */
+/** An adapter that was trained on a few diamonds with neighbours, and what was fitted on it. */
 function trained({ assets, model, program, out }) {
   const folder = join(out, "neighbours");
   mkdirSync(folder, { recursive: true });

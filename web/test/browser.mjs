@@ -104,6 +104,8 @@ async function shots(name) {
     await page.emulateMedia({ colorScheme: scheme });
     for (const [width, height, kind] of SIZES) {
       await page.setViewportSize({ width, height });
+      // What sticks to the top belongs there.
+      await page.evaluate(() => scrollTo(0, 0));
       await page.screenshot({ path: join(out, `${name}-${kind}-${scheme}.png`), fullPage: true });
     }
   }

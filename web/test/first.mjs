@@ -1,7 +1,8 @@
 // How long a visitor waits: `node first.mjs PACKAGES REPEATS DIST...` opens each page in turns, in
 // a new browser on SwiftShader each time, and prints seconds from the request to the first answer,
 // self-test included, and to the end of both answers. Of several pages, such as one of an older
-// commit, at last how long the first answer of each takes by the median, and over that of the first.
+// commit, at last how long the first answer of each takes by the median, and over that of the first
+// page.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { serve } from "./server.mjs";

@@ -15,9 +15,13 @@ export async function use(files: FileList, signal: AbortSignal): Promise<number>
   await model.resetChat();
   const price: Price = await model.predictPrice({ title: "A lamp" });
   const dearest: number = Math.max(...price.prices.map(([dollars]) => dollars));
+  const similar: string[] = price.neighbours.map(({ title, price }) => `${title} ${price.toFixed(2)}`);
+  const blended: number = price.blend?.parts.reduce((sum, { weight, guess }) => sum + weight * guess, 0) ?? price.price;
+  const known: number = model.trainedOn("mine")?.texts ?? similar.length;
   let last: TrainStep | undefined;
   for await (const step of model.train([{ prompt: "a", completion: "b" }], { maxSteps: 1, lrSchedulerType: "cosine" })) last = step;
-  const { config, weights } = await model.adapterFiles();
+  const { config, weights, pricing, index } = await model.adapterFiles();
+  await model.addAdapter("again", { config, weights, pricing, index });
   const { trainingBytes } = await model.memory({ rank: 8 });
   // @ts-expect-error: an adapter has a name or is null
   await model.setAdapter(3);
@@ -30,5 +34,5 @@ export async function use(files: FileList, signal: AbortSignal): Promise<number>
     if (name === "OutOfMemory") console.log((error as MemoryError).neededBytes);
     throw failure(name, "again");
   }
-  return dearest + subgroups + trainingBytes + (last?.loss ?? 0) + config.length + weights.length;
+  return dearest + blended + known + subgroups + trainingBytes + (last?.loss ?? 0) + config.length + weights.length;
 }

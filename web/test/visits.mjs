@@ -27,6 +27,9 @@ export async function visits({ test, dist, program, out, idle, answered, shots, 
     await page.fill("#train [name=table]", table);
     await page.fill("#train [name=name]", name);
     await page.fill("#train [name=maxSteps]", String(steps));
+    // The preview comes a moment later and moves what lies below it.
+    const products = table.trim().split("\n").length - 1;
+    await page.waitForFunction((n) => document.querySelector("#preview").textContent.includes(`${n} product`), products);
     await page.evaluate(() => delete document.querySelector("#train").dataset.done);
     await page.click("#start");
     await page.waitForFunction(() => document.querySelector("#train").dataset.done, null, { timeout: 300_000 });
