@@ -178,7 +178,7 @@ fn killed(hosts: &Hosts) {
 /// than one connection only.
 fn slow_link(hosts: &Hosts) {
     hosts.slow("100mbit");
-    let said = succeeded(hosts.run("bench exchange --json --megabytes 11.25 --times 3", "true"));
+    let said = succeeded(hosts.run("bench exchange --json --megabytes 11.25 --times 5", "true"));
     let line: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let number = |name: &str| line[name].as_f64().unwrap();
     let (took, predicted) = (number("exchange_seconds"), number("predicted_seconds"));
