@@ -17,6 +17,12 @@ function showScale(factor) {
 /** Adapters that are this browser's own: trained or dropped here. */
 export const isOwn = (name) => state.added.some((one) => one.name === name);
 
+/** That whoever gets an adapter can read what it was trained on, where an index lies beside it. */
+function carried(name) {
+  if (!state.added.find((one) => one.name === name)?.files.index) return [];
+  return [make("span", { class: "quiet" }, ` carries texts and prices of ${state.texts.get(name).texts.toLocaleString("en")} training products`)];
+}
+
 /** Takes over what the worker says about the model: its adapters into the list and the menu. */
 export function adopted(info) {
   state.model = info;
@@ -26,7 +32,7 @@ export function adopted(info) {
   showScale(state.scales.get(select.value) ?? 1);
   showWrite();
   $("try").hidden = state.added.length === 0;
-  const list = info.adapters.map((name) => make("li", {}, make("span", { class: "name" }, name), button("Download", `Download ${name}`, () => save(name)),
+  const list = info.adapters.map((name) => make("li", {}, make("span", { class: "name" }, name, ...carried(name)), button("Download", `Download ${name}`, () => save(name)),
     ...(isOwn(name) ? [button("Delete", `Delete ${name}`, () => forget(name))] : [])));
   $("adapters").replaceChildren(...(list.length ? list : [make("li", { class: "quiet" }, "None.")]));
 }

@@ -98,6 +98,7 @@ export async function beside({ test, dist, assets, model, program, out, idle, an
     assert.equal(await page.inputValue("#adapter"), "adapter");
     agree(await exact(), { ...before, blend: before.blend.price, blend_of: before.blend.parts });
     await tab("models");
+    assert.match(await page.textContent("#adapters"), /carries texts and prices of 84 training products/);
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("#adapters button[aria-label='Download adapter']")]);
     const archive = join(out, "neighbours.zip");
     await download.saveAs(archive);
