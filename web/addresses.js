@@ -58,7 +58,8 @@ export async function respond(url, options = {}) {
   if (!response.ok && response.status !== 206 && response.status !== 416) {
     const gated = url.startsWith(HUB) && [401, 403].includes(response.status);
     const hint = gated ? ". No public model has this name, or its owner wants you to sign in: then download it in another tab, and choose its files here" : "";
-    throw fail("Network", `${url}: the server says ${`${response.status} ${response.statusText}`.trim()}${hint}`);
+    const error = fail("Network", `${url}: the server says ${`${response.status} ${response.statusText}`.trim()}${hint}`);
+    throw Object.assign(error, { status: response.status });
   }
   return response;
 }

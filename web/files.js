@@ -131,7 +131,7 @@ async function adapterAt(folder, options) {
     await get(ADAPTER_FILES.pricing);
     await get(ADAPTER_FILES.index);
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.status !== 404) throw error;
   }
   return files;
 }

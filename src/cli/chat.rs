@@ -15,7 +15,7 @@ use super::args::ModelArgs;
 use super::asking::{AdapterArgs, SamplingArgs};
 use super::session::{Session, cache_folder};
 use crate::Error;
-use crate::format::Tokenizer;
+use crate::format::{RowFormat, Tokenizer};
 use crate::generate::{ChatSession, Finish, GenerateOptions};
 use crate::model::Model;
 
@@ -58,6 +58,7 @@ pub(super) async fn run(session: &Session, args: &ChatArgs) -> Result<()> {
     let mut model = session.model(&gpu, &files, &args.model, positions).await?;
     args.adapters.attach(session, &mut model).await?;
     let mut chat = ChatSession::new(&model, &tokenizer)?;
+    say_how_it_asks(session, args.adapters.note()?.and_then(|note| note.rows));
     chat.set_system(args.system.clone());
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
@@ -78,6 +79,22 @@ pub(super) async fn run(session: &Session, args: &ChatArgs) -> Result<()> {
     }
     session.finish_profile(&gpu, args.model.inspect);
     Ok(())
+}
+
+/// A conversation always goes by the chat template; not every adapter was trained on some.
+fn say_how_it_asks(session: &Session, trained: Option<RowFormat>) {
+    if let Some(rows) = trained {
+        let name = rows.name();
+        match rows {
+            RowFormat::Messages => session.printer.note(format!(
+                "prompt: messages, by the chat template (the adapter was trained on {name})"
+            )),
+            _ => session.printer.warn(format!(
+                "prompt: messages, by the chat template, although the adapter was trained on {name}; `generate` asks \
+                 as it was trained"
+            )),
+        }
+    }
 }
 
 /// Where lines come from.

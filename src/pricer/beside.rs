@@ -26,8 +26,8 @@ pub struct Beside {
 /// A product as an adapter is asked about it.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
-    /// Its text, cut to what the adapter was trained on.
-    pub summary: String,
+    /// Its text, cut to what the adapter was trained on; `None` of a prompt in the caller's words.
+    pub summary: Option<String>,
     /// The whole prompt.
     pub prompt: String,
     /// The similar products in it, the most similar first.
@@ -108,14 +108,16 @@ impl Beside {
         let k = self.pricing.neighbours.filter(|_| self.index.is_none())?;
         Some(format!(
             "the adapter was trained on prompts with {k} similar products each, and {INDEX_FILE} is missing beside \
-             it: its guesses will be worse. Copy the file from where the adapter was trained, or from the prepared \
+             it: its guesses will be worse, and there is no blend. Copy the file from where the adapter was trained, or from the prepared \
              data"
         ))
     }
 
-    /// A sentence where there are weights of a blend, and nothing to fit its word models on.
+    /// A sentence where there are weights of a blend, and nothing to fit its word models on, which
+    /// [`Beside::without_index`] has not said.
     pub fn without_blend(&self) -> Option<String> {
-        (self.index.is_none() && !self.pricing.blend.is_empty()).then(|| {
+        let is_said = self.without_index().is_some();
+        (self.index.is_none() && !self.pricing.blend.is_empty() && !is_said).then(|| {
             format!(
                 "{PRICER_FILE} has a blend, but there is no {INDEX_FILE}, on whose products its word models are \
                  fitted: prepare the rows with neighbours to have one"
@@ -141,7 +143,7 @@ impl Beside {
         }
         let Some(index) = &self.index else {
             let prompt = prompt::prompt(&summary);
-            return Ok(Question { summary, prompt, notes, ..Question::default() });
+            return Ok(Question { summary: Some(summary), prompt, notes, ..Question::default() });
         };
         let similar: Vec<Similar> = index
             .nearest(&summary)
@@ -155,7 +157,7 @@ impl Beside {
             );
         }
         let prompt = index.prompt(tokenizer, &summary)?;
-        Ok(Question { summary, prompt, similar, notes })
+        Ok(Question { summary: Some(summary), prompt, similar, notes })
     }
 
     /// Fits what the blend weighs on the index's products: seconds, for some thousands of them.
@@ -187,7 +189,10 @@ impl Beside {
             mean: all.mean(),
             mode: all.mode(),
             distribution,
-            blend: self.blend(&question.summary, all.median(), words),
+            blend: question
+                .summary
+                .as_ref()
+                .and_then(|summary| self.blend(summary, all.median(), words)),
         }
     }
 
@@ -248,7 +253,8 @@ mod tests {
     #[test]
     fn an_answer_has_the_interval_at_the_temperature_and_says_what_the_blend_is_made_of() {
         let beside = beside();
-        let question = Question { summary: "Title: a new lamp".into(), ..Question::default() };
+        let summary = "Title: a new lamp";
+        let question = Question { summary: Some(summary.into()), ..Question::default() };
         let words = beside.word_models();
         let answer = beside.answer(&question, &priced(), &words);
         // √0.05 of √0.05 + √0.9 + √0.05 is 0.16.
@@ -258,9 +264,11 @@ mod tests {
         assert_eq!(names, ["fine_tuned", "neighbours", "tfidf_ridge"]);
         let index = beside.index.as_ref().unwrap();
         let parts: Vec<f64> = blend.parts.iter().map(|part| part.guess).collect();
-        assert_eq!(parts[..2], [20.0, index.median(&question.summary)]);
+        assert_eq!(parts[..2], [20.0, index.median(summary)]);
         assert!(parts[2] > 8.0 && parts[2] < 60.0, "{parts:?}");
         assert_eq!(blend.price, 0.5 * parts[0] + 0.25 * parts[1] + 0.25 * parts[2]);
+        // Who asks in words of their own has no product to look up.
+        assert!(beside.answer(&Question::default(), &priced(), &words).blend.is_none());
         // Weights are those of what there is.
         let fewer = beside.answer(&question, &priced(), &WordModels::default()).blend.unwrap();
         assert!((fewer.price - (2.0 * parts[0] + parts[1]) / 3.0).abs() < 1e-9);
@@ -271,8 +279,12 @@ mod tests {
         let whole = beside();
         assert_eq!((whole.without_index(), whole.without_blend()), (None, None));
         let alone = Beside { index: None, ..whole.clone() };
-        let said = [alone.without_index(), alone.without_blend()].map(Option::unwrap);
-        assert!(said.iter().all(|text| text.contains(INDEX_FILE)), "{said:?}");
+        assert!(alone.without_index().unwrap().contains(INDEX_FILE));
+        assert_eq!(alone.without_blend(), None);
+        let pricing = Pricing { neighbours: None, ..alone.pricing.clone() };
+        let words = Beside { pricing, index: None };
+        assert_eq!(words.without_index(), None);
+        assert!(words.without_blend().unwrap().contains(INDEX_FILE));
         assert!(
             alone.answer(&Question::default(), &priced(), &alone.word_models()).blend.is_none()
         );

@@ -50,6 +50,11 @@ pub trait Ranks: Debug + Send + Sync {
 
     /// What every rank gave, in their order; lengths may differ.
     fn all_gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
+
+    /// Returns when all ranks have called it, some of which may have work to do before.
+    fn barrier(&self) -> Result<()> {
+        self.all_gather(&[]).map(drop)
+    }
 }
 
 /// A process by itself: nothing is sent.
@@ -118,14 +123,6 @@ pub fn broadcast(ranks: &dyn Ranks, own: Vec<u8>) -> Result<Vec<u8>> {
 pub fn broadcast_text(ranks: &dyn Ranks, own: String) -> Result<String> {
     let bytes = broadcast(ranks, own.into_bytes())?;
     String::from_utf8(bytes).map_err(|e| Error::invalid("ranks", e))
-}
-
-/// Returns when all ranks have called it.
-pub fn barrier(ranks: &dyn Ranks) -> Result<()> {
-    if ranks.size() > 1 {
-        ranks.all_gather(&[])?;
-    }
-    Ok(())
 }
 
 /// The sums of all ranks with their counts or numbers, one rank's behind the other's.

@@ -176,7 +176,12 @@ pub fn command(flags: &Flags) -> Result<()> {
     }
     if ci && !quick && cfg!(target_os = "linux") {
         match mpi::ensure(true) {
-            Ok(()) => report.part("several ranks", adapter.apply(&mut mpi::tests(KILLS)))?,
+            Ok(()) => {
+                let lints = ["clippy", "--release", "--features", "mpi", "--bins", "--test", "mpi"];
+                let lints = [&lints[..], &["--", "-D", "warnings"]].concat();
+                report.part("clippy of several ranks", &mut cargo(&lints))?;
+                report.part("several ranks", adapter.apply(&mut mpi::tests(KILLS)))?;
+            }
             // A machine without a network: nothing about this commit.
             Err(error) => report.lines.push(format!("several ranks: not run: {error:#}")),
         }

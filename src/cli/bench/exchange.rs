@@ -27,7 +27,7 @@ fn seconds(session: &Session, times: usize, mut act: impl FnMut() -> Result<()>)
     act()?;
     let mut all = Vec::new();
     for _ in 0..times.max(1) {
-        ranks::barrier(&*session.ranks)?;
+        session.ranks.barrier()?;
         let clock = Instant::now();
         act()?;
         all.push(clock.elapsed().as_secs_f64());

@@ -48,23 +48,17 @@ fn basis(
     let of_rows = rows.iter().fold(Fnv::default(), |hash, row| {
         hash.with(row.prompt.as_bytes()).with(&row.truth.to_le_bytes())
     });
-    let mut of_adapter = Fnv::default();
-    if let Some(adapter) = &args.adapter {
-        for name in ["adapter_config.json", "adapter_model.safetensors"] {
-            let path = AdapterFile::folder(adapter).join(name);
-            let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-            of_adapter = of_adapter.with(&bytes);
-        }
-    }
+    let of_adapter = args.adapter_hash()?;
     let of_config = Fnv::of(format!("{:?}", model.config()).as_bytes());
     let of_tokenizer = Fnv::of(tokenizer.to_json()?.as_bytes());
     let hashes = [
         ("rows", of_rows.finish()),
-        ("adapter", of_adapter.finish()),
+        ("adapter", of_adapter),
         ("configuration", of_config),
         ("tokenizer", of_tokenizer),
     ];
     let values = [
+        ("the program's version", env!("CARGO_PKG_VERSION").into()),
         ("base weights", model.fingerprint()),
         ("--quant", format!("{:?}", args.model.quant)),
         ("--precision", format!("{:?}", args.model.precision)),

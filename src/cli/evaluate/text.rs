@@ -118,9 +118,15 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     if let Some(path) = &args.adapter {
         session.attach(&mut model, "fine_tuned", path).await?;
     }
-    let facts = [("rows", rows.fingerprint()), ("base weights", model.fingerprint())];
-    let facts = facts.map(|(name, hash)| (name.to_owned(), hash)).into();
-    agree(ranks, &gpu.caps().adapter.name, &facts, "give all hosts the same model and rows")?;
+    let facts = [
+        ("the program's version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("rows", rows.fingerprint()),
+        ("base weights", model.fingerprint()),
+        ("adapter", format!("{:016x}", args.adapter_hash()?)),
+    ];
+    let facts = facts.map(|(name, value)| (name.to_owned(), value)).into();
+    let advice = "give all hosts the same program, model, adapter and rows";
+    agree(ranks, &gpu.caps().adapter.name, &facts, advice)?;
     let numbered = Vec::from_iter(questions.iter().enumerate());
     let (mut models, mut answers, mut losses) = (BTreeMap::new(), Vec::new(), Vec::new());
     for name in args.judged() {

@@ -121,6 +121,11 @@ impl Ranks for Mpi {
         Ok(())
     }
 
+    fn barrier(&self) -> crate::Result<()> {
+        self.watch.waiting_for_work(|| world().barrier());
+        Ok(())
+    }
+
     fn all_gather(&self, own: &[u8]) -> crate::Result<Vec<Vec<u8>>> {
         let mut lengths = vec![0u64; self.size];
         self.watch.waiting(|| world().all_gather_into(&(own.len() as u64), &mut lengths[..]));

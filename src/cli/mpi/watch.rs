@@ -8,13 +8,13 @@
 //! patience.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGCONT, SIGTERM};
+use signal_hook::consts::SIGCONT;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -50,6 +50,8 @@ pub(super) struct Watch {
     ended: AtomicU64,
     /// How long an exchange lasts, or the work between two: the longest of late, in milliseconds.
     longest: AtomicU64,
+    /// Whether another rank has work to do that this one waits for, such as a save.
+    patient: AtomicBool,
 }
 
 impl Watch {
@@ -63,11 +65,10 @@ impl Watch {
             began: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             longest: AtomicU64::new(0),
+            patient: AtomicBool::new(false),
         });
-        for signal in [SIGCONT, SIGTERM] {
-            let to = watch.announced.clone();
-            signal_hook::flag::register_usize(signal, to, EXCHANGES).context("signals")?;
-        }
+        let to = watch.announced.clone();
+        signal_hook::flag::register_usize(SIGCONT, to, EXCHANGES).context("signals")?;
         let watched = watch.clone();
         std::thread::spawn(move || watched.run());
         Ok(watch)
@@ -80,7 +81,7 @@ impl Watch {
         self.place.get_or_init(|| place);
         let [_, ours] = this_process();
         let beside = processes.iter().filter(|[_, namespace]| *namespace == ours);
-        let shown = beside.map(|[pid, _]| PathBuf::from(format!("/proc/{pid}")));
+        let shown = beside.map(|[pid, _]| PathBuf::from(format!("/proc/{pid}/stat")));
         self.set_neighbours(shown.filter(|process| process.exists()).collect());
     }
 
@@ -91,6 +92,15 @@ impl Watch {
 
     fn set_neighbours(&self, to: Vec<PathBuf>) {
         *self.neighbours.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    /// Does what returns when a rank has done other work, however long that takes: only the end of
+    /// a neighbour ends this wait.
+    pub(super) fn waiting_for_work<T>(&self, exchange: impl FnOnce() -> T) -> T {
+        self.patient.store(true, Ordering::SeqCst);
+        let got = self.waiting(exchange);
+        self.patient.store(false, Ordering::SeqCst);
+        got
     }
 
     /// Does what returns when the other ranks have done it too.
@@ -143,14 +153,25 @@ impl Watch {
 
     fn a_neighbour_is_gone(&self) -> bool {
         let neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
-        neighbours.iter().any(|process| !process.exists())
+        neighbours.iter().any(|stat| !lives(stat))
     }
 
     fn is_out_of_patience(&self, began: u64) -> bool {
+        if self.patient.load(Ordering::SeqCst) {
+            return false;
+        }
         let told = self.told.load(Ordering::SeqCst);
         let patience = millis(PATIENCE) + self.longest.load(Ordering::SeqCst);
         told > 0 && self.now().saturating_sub(began.max(told)) > patience
     }
+}
+
+/// Whether a process does by its `stat`: one that nobody has waited for is still shown.
+fn lives(stat: &Path) -> bool {
+    let text = std::fs::read_to_string(stat).unwrap_or_default();
+    // Behind the name, which may have anything in it.
+    let state = text.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| !['Z', 'X'].contains(&state))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -319,7 +319,7 @@ impl Run {
                 checkpoint::prune(&self.out, keep)?;
             }
         }
-        ranks::barrier(self.course.trainer.ranks())?;
+        self.course.trainer.ranks().barrier()?;
         self.state = state;
         Ok(checkpoint::folder_of(&self.out, self.state.step))
     }

@@ -32,7 +32,7 @@ impl Field {
 
 const PRECISION: &str = "sums are f32 here; ‹precision = mixed› keeps activations at 16 bits, with factors of 16 bits on GPUs that have them";
 const KERNELS: &str = "the program's own kernels run, with fused losses";
-const ONE_DEVICE: &str = "one device trains";
+const ONE_DEVICE: &str = "a process trains on one device, several as docs/cluster.md says";
 const LOADING: &str = "rows are read without worker processes; leave it out";
 const NO_HUB: &str = "runs are not uploaded; the adapter's folder can be";
 const LOGS: &str = "metrics.jsonl and tensorboard/ are always written; other services are not told";
