@@ -115,7 +115,7 @@ const PARTS: [Part; 8] = [
         name: "swiftshader",
         shows: "`doctor --quick` on SwiftShader as a native driver",
         fetches: "nothing where Chromium is installed, else 32 MB (Debian: chromium-common)",
-        minutes: "3 to 5",
+        minutes: "1½",
         run: software::swiftshader,
     },
     Part {
@@ -214,7 +214,7 @@ mod tests {
             }
             seen.extend(turn);
         }
-        assert_eq!(seen.len(), pipelines::GPUS.len() + 2);
+        assert_eq!(seen.len(), pipelines::GPUS.len() + 3);
         assert_eq!(turn(""), turn("00000000"));
     }
 
