@@ -108,16 +108,14 @@ impl Beside {
         let k = self.pricing.neighbours.filter(|_| self.index.is_none())?;
         Some(format!(
             "the adapter was trained on prompts with {k} similar products each, and {INDEX_FILE} is missing beside \
-             it: its guesses will be worse, and there is no blend. Copy the file from where the adapter was trained, or from the prepared \
+             it: its guesses will be worse. Copy the file from where the adapter was trained, or from the prepared \
              data"
         ))
     }
 
-    /// A sentence where there are weights of a blend, and nothing to fit its word models on, which
-    /// [`Beside::without_index`] has not said.
+    /// A sentence where there are weights of a blend, and nothing to fit its word models on.
     pub fn without_blend(&self) -> Option<String> {
-        let is_said = self.without_index().is_some();
-        (self.index.is_none() && !self.pricing.blend.is_empty() && !is_said).then(|| {
+        (self.index.is_none() && !self.pricing.blend.is_empty()).then(|| {
             format!(
                 "{PRICER_FILE} has a blend, but there is no {INDEX_FILE}, on whose products its word models are \
                  fitted: prepare the rows with neighbours to have one"
@@ -279,12 +277,8 @@ mod tests {
         let whole = beside();
         assert_eq!((whole.without_index(), whole.without_blend()), (None, None));
         let alone = Beside { index: None, ..whole.clone() };
-        assert!(alone.without_index().unwrap().contains(INDEX_FILE));
-        assert_eq!(alone.without_blend(), None);
-        let pricing = Pricing { neighbours: None, ..alone.pricing.clone() };
-        let words = Beside { pricing, index: None };
-        assert_eq!(words.without_index(), None);
-        assert!(words.without_blend().unwrap().contains(INDEX_FILE));
+        let said = [alone.without_index(), alone.without_blend()].map(Option::unwrap);
+        assert!(said.iter().all(|text| text.contains(INDEX_FILE)), "{said:?}");
         assert!(
             alone.answer(&Question::default(), &priced(), &alone.word_models()).blend.is_none()
         );

@@ -112,7 +112,7 @@ export async function beside({ test, dist, assets, model, program, out, idle, an
     await choose(without, /“without” is on\..*3 similar products each, and neighbours\.jsonl\.gz is missing/);
     await ask();
     agree(await exact(), said(without));
-    assert.match(await page.textContent("#notes"), /neighbours\.jsonl\.gz is missing.*and there is no blend/);
+    assert.match(await page.textContent("#notes"), /neighbours\.jsonl\.gz is missing.*has a blend, but there is no/);
     assert.ok(await page.isHidden("#similar") && await page.isHidden("#blend"));
     await accessible();
     await page.close();
