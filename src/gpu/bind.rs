@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use super::variant::lock;
+use super::lock::lock;
 
 /// A pipeline, and for each tensor its buffer and its first word, or its image.
 type GroupKey = (usize, Vec<(u64, usize)>);

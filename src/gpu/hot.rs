@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 #[cfg(feature = "hot-shaders")]
 use std::sync::LazyLock;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use super::lock::lock;
 use crate::{Error, Result};
 
 /// A folder laid out as `shaders`, and what was read of it.
@@ -22,7 +23,7 @@ impl Folder {
 
     /// The text of a file. **Errors** [`Error::Io`] with its path.
     fn read(&self, file: &'static str) -> Result<&'static str> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.read);
         if let Some(text) = read.get(file) {
             return Ok(text);
         }

@@ -5,8 +5,9 @@
 //! the body's text is changed where it loads.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use super::lock::lock;
 use super::select::FromImage;
 use super::{form, number};
 
@@ -150,7 +151,7 @@ impl Images {
         slot: usize,
         words: usize,
     ) -> (Arc<Image>, Option<u64>) {
-        let mut held = self.slots[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.slots[slot]);
         if let Some(image) = held.as_ref().filter(|image| image.rows() >= rows(words)) {
             return (image.clone(), None);
         }

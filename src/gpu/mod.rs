@@ -27,6 +27,7 @@ mod images;
 #[cfg(not(target_arch = "wasm32"))]
 mod kept;
 mod library;
+mod lock;
 mod memory;
 mod number;
 mod op;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::context::Context;
 use super::form::storage;
+use super::lock::lock;
 use super::{Access, Caps, Form, Kernel, Selection};
 use crate::Result;
 
@@ -56,10 +57,6 @@ pub(super) struct Variants {
     named: Mutex<HashMap<String, Arc<Variant>>>,
     /// Pipelines.
     pub(super) made: AtomicUsize,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Variants {
