@@ -32,19 +32,6 @@ pub struct Baseline {
 /// where it is unknown); `bag_of_words` and `tfidf_ridge` as [`WordModel`] has them; `neighbours`,
 /// the median of the most similar products, as many as said.
 pub fn fit_and_guess(train: &[(&str, f64)], test: &[&str], neighbours: usize) -> Vec<Baseline> {
-    fit_and_guess_some(train, test, neighbours, |_| true)
-}
-
-/// Name, title, and guesses that are made if they are wanted.
-type Lazy<'a> = (&'static str, &'static str, &'a dyn Fn() -> Vec<f64>);
-
-/// Of [`fit_and_guess`] those whose names are wanted.
-pub fn fit_and_guess_some(
-    train: &[(&str, f64)],
-    test: &[&str],
-    neighbours: usize,
-    wanted: impl Fn(&str) -> bool,
-) -> Vec<Baseline> {
     let prices: Vec<f64> = train.iter().map(|(_, price)| *price).collect();
     let mean = prices.iter().sum::<f64>() / prices.len().max(1) as f64;
     let middle = median(prices.iter().copied());
@@ -62,25 +49,23 @@ pub fn fit_and_guess_some(
     let test_texts: Vec<String> = test.iter().map(text).collect();
     let train_texts: Vec<&str> = train_texts.iter().map(String::as_str).collect();
     let test_texts: Vec<&str> = test_texts.iter().map(String::as_str).collect();
-    let bag = || WordModel::bag_of_words(&train_texts, &prices).guess(&test_texts);
-    let ridge = || WordModel::tfidf_ridge(&train_texts, &prices).guess(&test_texts);
-    let nearest = || -> Vec<f64> {
-        let known = train_texts.iter().zip(&prices);
-        let known = known.map(|(text, price)| Known { text: (*text).into(), price: *price });
-        let settings = NeighbourSettings { neighbours, ..NeighbourSettings::default() };
-        let index = NeighbourIndex::new(settings, known.collect());
-        test_texts.iter().map(|text| index.median(text)).collect()
-    };
-    let all: [Lazy; 6] = [
-        ("constant_mean", "constant: mean", &|| vec![mean; test.len()]),
-        ("constant_median", "constant: median", &|| vec![middle; test.len()]),
-        ("category_median", "median of the category", &|| test.iter().map(of_category).collect()),
-        ("bag_of_words", "2,000 words + linear regression", &bag),
-        ("tfidf_ridge", "TF-IDF + ridge (log price)", &ridge),
-        ("neighbours", "median of the nearest products", &nearest),
-    ];
-    let wanted = all.into_iter().filter(|(name, ..)| wanted(name));
-    wanted.map(|(name, title, guess)| Baseline { name, title, guesses: guess() }).collect()
+    let known = train_texts.iter().zip(&prices);
+    let known = known.map(|(text, price)| Known { text: (*text).into(), price: *price });
+    let settings = NeighbourSettings { neighbours, ..NeighbourSettings::default() };
+    let index = NeighbourIndex::new(settings, known.collect());
+    let bag = WordModel::bag_of_words(&train_texts, &prices).guess(&test_texts);
+    let ridge = WordModel::tfidf_ridge(&train_texts, &prices).guess(&test_texts);
+    let nearest = test_texts.iter().map(|text| index.median(text)).collect();
+    [
+        ("constant_mean", "constant: mean", vec![mean; test.len()]),
+        ("constant_median", "constant: median", vec![middle; test.len()]),
+        ("category_median", "median of the category", test.iter().map(of_category).collect()),
+        ("bag_of_words", "2,000 words + linear regression", bag),
+        ("tfidf_ridge", "TF-IDF + ridge (log price)", ridge),
+        ("neighbours", "median of the nearest products", nearest),
+    ]
+    .map(|(name, title, guesses)| Baseline { name, title, guesses })
+    .into()
 }
 
 /// The course's published results, mean absolute error in dollars on ITS data: another data set, so
