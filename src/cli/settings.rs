@@ -78,10 +78,13 @@ impl SettingsArgs {
 
     /// **Errors** where several ranks are given a batch for each device: here it is that of all.
     pub(super) fn check_for_ranks(&self, config: &TrainConfig, ranks: usize) -> Result<()> {
+        if ranks == 1 {
+            return Ok(());
+        }
         let of_file = self.config.as_deref().map(file).transpose()?.unwrap_or_default();
         let typed = self.set.iter().filter_map(|set| Some(set.split_once('=')?.0));
         let mut names = of_file.keys().map(String::as_str).chain(typed);
-        if ranks == 1 || !names.any(|name| name.replace('-', "_") == PER_DEVICE) {
+        if !names.any(|name| name.replace('-', "_") == PER_DEVICE) {
             return Ok(());
         }
         let (rows, steps) = (config.batch_size, config.gradient_accumulation_steps);

@@ -87,7 +87,7 @@ pub fn tests(kills: &str) -> Command {
 
 /// What ranks cost, a line each. Times of a machine that does other things too: a report, not a
 /// verdict.
-pub fn overhead(adapter: &adapter::Adapter) -> Result<Vec<String>> {
+fn overhead(adapter: &adapter::Adapter) -> Result<Vec<String>> {
     let program = program()?;
     let ranks = |n: usize, words: &str| -> Result<Value> {
         let mut command = Command::new("mpirun");
@@ -125,7 +125,8 @@ pub fn overhead(adapter: &adapter::Adapter) -> Result<Vec<String>> {
     }
     ratios.sort_by(f64::total_cmp);
     lines.push(format!(
-        "mpi: a step of one rank takes {:.3} times that of the program alone (median of {PAIRS} pairs)",
+        "mpi: with `mpirun -n 1`, which joins no world, a step takes {:.3} times as long (median of {PAIRS} \
+         pairs)",
         ratios[PAIRS / 2]
     ));
     Ok(lines)

@@ -145,9 +145,9 @@ pub(super) struct RowLosses {
 
 /// The rows' losses from the lowest to the highest, a line a model: which share of the rows lies
 /// below a loss.
-pub(super) struct Sorted(pub(super) Vec<RowLosses>);
+pub(super) struct SortedLosses(pub(super) Vec<RowLosses>);
 
-impl Picture for Sorted {
+impl Picture for SortedLosses {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<Vec<(i32, i32)>, B> {
         let all = || self.0.iter().flat_map(|model| &model.losses).copied();
         let most = all().fold(0.0, f64::max).max(1e-3) * 1.08;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::EvaluateArgs;
 use super::overlap::{number, rouge_l, token_f1};
-use super::pictures::{RowLosses, Sorted};
+use super::pictures::{RowLosses, SortedLosses};
 use crate::Error;
 use crate::cli::charts::{self, Page};
 use crate::cli::session::Session;
@@ -398,7 +398,7 @@ fn write(out: &Path, report: &Report, losses: &[RowSums], answers: &[Answer]) ->
         losses: rows.iter().map(mean).collect(),
         ours: *name == "fine_tuned",
     };
-    let sorted = Sorted(losses.iter().map(line).collect());
+    let sorted = SortedLosses(losses.iter().map(line).collect());
     let mut page = Page::new("Answers beside the truth");
     page.paragraph(&report.lead());
     page.svg(&charts::svg(&sorted, CHART)?.0, &[]);
