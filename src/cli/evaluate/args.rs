@@ -2,12 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::cli::args::ModelArgs;
-use crate::format::AdapterFile;
-use crate::random::Fnv;
 
 /// What a model is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,19 +70,6 @@ pub(in crate::cli) struct EvaluateArgs {
 }
 
 impl EvaluateArgs {
-    /// Of the adapter's two files; of nothing where there is none.
-    pub(super) fn adapter_hash(&self) -> Result<u64> {
-        let mut hash = Fnv::default();
-        if let Some(adapter) = &self.adapter {
-            for name in ["adapter_config.json", "adapter_model.safetensors"] {
-                let path = AdapterFile::folder(adapter).join(name);
-                let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-                hash = hash.with(&bytes);
-            }
-        }
-        Ok(hash.finish())
-    }
-
     /// Tokens of a greedy answer, at most: of prices the course's number.
     pub(super) fn answer_tokens(&self) -> usize {
         self.max_new_tokens.unwrap_or(match self.task {

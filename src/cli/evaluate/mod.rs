@@ -2,6 +2,7 @@
 
 mod args;
 mod fitted;
+mod judged;
 mod known;
 mod names;
 mod overlap;
@@ -13,7 +14,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 pub(super) use self::args::EvaluateArgs;
 use self::args::Task;
@@ -48,26 +49,11 @@ fn basis(
     let of_rows = rows.iter().fold(Fnv::default(), |hash, row| {
         hash.with(row.prompt.as_bytes()).with(&row.truth.to_le_bytes())
     });
-    let of_adapter = args.adapter_hash()?;
-    let of_config = Fnv::of(format!("{:?}", model.config()).as_bytes());
-    let of_tokenizer = Fnv::of(tokenizer.to_json()?.as_bytes());
-    let hashes = [
-        ("rows", of_rows.finish()),
-        ("adapter", of_adapter),
-        ("configuration", of_config),
-        ("tokenizer", of_tokenizer),
-    ];
-    let values = [
-        ("the program's version", env!("CARGO_PKG_VERSION").into()),
-        ("base weights", model.fingerprint()),
-        ("--quant", format!("{:?}", args.model.quant)),
-        ("--precision", format!("{:?}", args.model.precision)),
-        ("--max-new-tokens", args.answer_tokens().to_string()),
-        ("--price-mass", args.price_mass.to_string()),
-        ("temperature", temperature.to_string()),
-    ];
-    let hashes = hashes.map(|(name, hash)| (name, format!("{hash:016x}")));
-    Ok(hashes.into_iter().chain(values).map(|(name, value)| (name.to_owned(), value)).collect())
+    let of_rows = format!("{:016x}", of_rows.finish());
+    let mut basis = judged::basis(args, of_rows, tokenizer, model)?;
+    basis.insert("--price-mass".into(), args.price_mass.to_string());
+    basis.insert("temperature".into(), temperature.to_string());
+    Ok(basis)
 }
 
 pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
@@ -111,19 +97,10 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     };
     let ranks = &*session.ranks;
     let first = ranks.rank() == 0;
-    if first {
-        std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    }
-    let inspect = args.model.inspect;
-    let gpu = session.gpu_of_rank(inspect, session.tuned_gpu(inspect)).await?;
-    printer.note(format!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
-    let mut model = session.model(&gpu, &files, &args.model, options.positions()).await?;
-    if let Some(path) = &args.adapter {
-        session.attach(&mut model, "fine_tuned", path).await?;
-    }
+    let (gpu, mut model) = judged::open(session, args, &files, options.positions()).await?;
     let open = |file: &str, basis: &Basis| -> Result<Option<Predictions>> {
         let adapter = &gpu.caps().adapter.name;
-        agree(ranks, adapter, basis, "give all hosts the same model and rows")?;
+        agree(ranks, adapter, basis, judged::ADVICE)?;
         if !first {
             return Ok(None);
         }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
 use super::args::EvaluateArgs;
+use super::judged;
 use super::overlap::{number, rouge_l, token_f1};
 use super::pictures::{RowLosses, SortedLosses};
 use crate::Error;
@@ -109,24 +110,9 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     }
     let ranks = &*session.ranks;
     let first = ranks.rank() == 0;
-    if first {
-        std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    }
-    let inspect = args.model.inspect;
-    let gpu = session.gpu_of_rank(inspect, session.tuned_gpu(inspect)).await?;
-    let mut model = session.model(&gpu, &files, &args.model, positions).await?;
-    if let Some(path) = &args.adapter {
-        session.attach(&mut model, "fine_tuned", path).await?;
-    }
-    let facts = [
-        ("the program's version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("rows", rows.fingerprint()),
-        ("base weights", model.fingerprint()),
-        ("adapter", format!("{:016x}", args.adapter_hash()?)),
-    ];
-    let facts = facts.map(|(name, value)| (name.to_owned(), value)).into();
-    let advice = "give all hosts the same program, model, adapter and rows";
-    agree(ranks, &gpu.caps().adapter.name, &facts, advice)?;
+    let (gpu, mut model) = judged::open(session, args, &files, positions).await?;
+    let basis = judged::basis(args, rows.fingerprint(), &tokenizer, &model)?;
+    agree(ranks, &gpu.caps().adapter.name, &basis, judged::ADVICE)?;
     let numbered = Vec::from_iter(questions.iter().enumerate());
     let (mut models, mut answers, mut losses) = (BTreeMap::new(), Vec::new(), Vec::new());
     for name in args.judged() {
@@ -163,7 +149,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         losses.push((name, of_rows));
         answers.extend(own);
     }
-    session.finish_profile(&gpu, inspect);
+    session.finish_profile(&gpu, args.model.inspect);
     if !first {
         return Ok(());
     }
