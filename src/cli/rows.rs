@@ -1,5 +1,6 @@
 //! The rows of a run: where they come from, and what became of them.
 
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Result;
@@ -10,9 +11,10 @@ use crate::Error;
 use crate::data::Dataset;
 use crate::format::{Moment, Tokenizer};
 use crate::hub::data_files;
+use crate::random::Fnv;
 use crate::train::config::TrainConfig;
 use crate::train::plan::LargestBatch;
-use crate::train::ranks;
+use crate::train::ranks::{self, Ranks};
 
 /// Training and held-out rows.
 pub(super) struct Rows {
@@ -38,14 +40,20 @@ impl Rows {
             );
         }
         let mut options = config.dataset_options()?;
+        // Of the folder to be, other ranks' hosts need know nothing.
+        let spool = spool.filter(|_| session.ranks.rank() == 0);
         let spool = spool.map(|path| std::path::absolute(path).unwrap_or_default());
         let exists = |path: &&Path| path.is_dir();
         options.spool = spool.and_then(|path| path.ancestors().find(exists).map(Path::to_path_buf));
         let length = config.row_length();
         let open = |what: &str, given: &[String], splits: &[&str]| -> Result<Dataset> {
-            given.iter().try_for_each(|name| no_folder(name, splits))?;
-            let files = data_files(given, splits, &mut session.downloads())?;
-            let rows = Dataset::open(&files, &tokenizer, &options)?;
+            same_files(&*session.ranks, given)?;
+            let read = || {
+                given.iter().try_for_each(|name| no_folder(name, splits))?;
+                let files = data_files(given, splits, &mut session.downloads())?;
+                anyhow::Ok(Dataset::open(&files, &tokenizer, &options)?)
+            };
+            let rows = ranks::rows(&*session.ranks, read, &tokenizer, &options)?;
             describe(&session.printer, what, &rows, length);
             Ok(rows)
         };
@@ -76,6 +84,35 @@ impl Rows {
         let longest = [Some(&self.training), self.held_out.as_ref()].into_iter().flatten();
         longest.map(|d| d.report().longest).max().unwrap_or(1).min(config.row_length())
     }
+}
+
+/// Refuses hosts that have other files under these names than rank 0, which alone reads them: one
+/// of the two is not what is meant. A host need have none.
+pub(super) fn same_files(ranks: &dyn Ranks, names: &[String]) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let files = names.iter().filter(|name| Path::new(name).is_file());
+    let known = files.map(|name| Ok((format!("content of {name}"), hash_of_file(name)?)));
+    let known = known.collect::<Result<_>>()?;
+    ranks.barrier()?;
+    let advice = "give all hosts the same rows, or only that of rank 0";
+    Ok(ranks::agree_where_known(ranks, &known, advice)?)
+}
+
+/// FNV-1a of what is in it, as 16 hex digits.
+fn hash_of_file(name: &str) -> Result<String> {
+    let read = || {
+        let (mut file, mut hash) = (std::fs::File::open(name)?, Fnv::default());
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(format!("{:016x}", hash.finish())),
+                n => hash = hash.with(&buffer[..n]),
+            }
+        }
+    };
+    read().map_err(|e| Error::io(Path::new(name))(e).into())
 }
 
 /// Refuses a folder, as mlx-lm takes one, with the file in it that is meant.

@@ -85,6 +85,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     };
     if first {
         args.settings.check_for_ranks(&config, ranks.size())?;
+        config.check_ranks(ranks.size())?;
     }
     let text = broadcast_text(ranks, config.to_toml()?)?;
     let config = TrainConfig::from_toml(&text, "settings")?;
@@ -97,7 +98,9 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let files = session.files(&config.model)?;
     let model_name = config.model.clone();
     let mut config = config.for_model(&files.config);
-    let index = neighbours(session, args, &mut config)?;
+    let index = if first { neighbours(session, args, &mut config)? } else { Vec::new() };
+    let length = broadcast_text(ranks, config.row_length().to_string())?;
+    config.max_length = Some(length.parse().context("max_length")?);
     let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
     let samples = config.sample_prompts.as_deref().filter(|_| first);
     let samples =

@@ -3,6 +3,7 @@
 
 use super::encode::{self, Encode, LossOn, to_u32};
 use super::records::{self, Record};
+use super::report::DatasetReport;
 use super::rows::{ColumnMap, Row};
 use super::soft::{NumberTerm, Numbers, SoftTargets};
 use super::store::Store;
@@ -42,35 +43,6 @@ impl Default for DatasetOptions {
     }
 }
 
-/// What became of the rows, in counts, so that a caller can tell the user.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DatasetReport {
-    /// Rows in the files.
-    pub rows_read: usize,
-    /// Rows in the dataset.
-    pub rows_kept: usize,
-    /// Rows that were longer than `max_length` and lost their end.
-    pub rows_cut: usize,
-    /// Those of them whose last target was lost: the answer does not end.
-    pub rows_answer_cut: usize,
-    /// Rows left out because no token of theirs is a target (after cutting).
-    pub rows_without_target: usize,
-    /// Rows whose prompt, tokenized alone, is not how prompt + completion begins; their targets
-    /// begin at the first token that differs, as TRL's. A prompt that ends in a space is the usual
-    /// cause.
-    pub rows_prompt_mismatch: usize,
-    /// Rows that begin with two BOS: their text has one, and the tokenizer puts one in front.
-    pub rows_bos_twice: usize,
-    /// Rows of texts that nothing ends: the model has no EOS.
-    pub rows_without_eos: usize,
-    /// Tokens in the dataset.
-    pub tokens: usize,
-    /// Targets in the dataset.
-    pub target_tokens: usize,
-    /// Tokens of the longest row before cutting.
-    pub longest: usize,
-}
-
 /// What memory holds of a row.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -85,21 +57,21 @@ struct Entry {
 pub struct Dataset {
     store: Arc<Store>,
     entries: Vec<Entry>,
-    names: Vec<String>,
-    report: DatasetReport,
+    pub(super) names: Vec<String>,
+    pub(super) report: DatasetReport,
     hash: Fnv,
     /// The largest id, and the first row that has it.
     largest: Option<(u32, usize)>,
     /// Read from the tokenizer with the first row of messages.
     chat: Option<Template>,
     /// Read from the tokenizer with the first row.
-    numbers: Option<Numbers>,
+    pub(super) numbers: Option<Numbers>,
     /// Where numbers are judged: entries of each row's soft targets.
     soft_entries: Vec<u32>,
     /// Columns that no row is made of.
-    unread: BTreeSet<String>,
+    pub(super) unread: BTreeSet<String>,
     /// Rows in the dataset by their kind.
-    formats: BTreeMap<RowFormat, usize>,
+    pub(super) formats: BTreeMap<RowFormat, usize>,
 }
 
 impl Dataset {
@@ -226,18 +198,32 @@ impl Dataset {
             self.names.push(name.to_string());
         }
         *self.formats.entry(format).or_default() += 1;
-        let (length, origin) = (to_u32(ids.len()), to_u32(self.names.len() - 1));
-        let mut words = vec![origin, to_u32(line), to_u32(spans.len())];
+        let origin = to_u32(self.names.len() - 1);
+        self.keep((origin, to_u32(line)), &spans, &ids, options)?;
+        self.report.rows_kept += 1;
+        self.report.tokens += ids.len();
+        self.report.target_tokens += targets;
+        Ok(())
+    }
+
+    /// Puts a tokenized row behind the others: the number of its file among the names and its line,
+    /// spans, ids.
+    pub(super) fn keep(
+        &mut self,
+        (file, line): (u32, u32),
+        spans: &[(u32, u32)],
+        ids: &[u32],
+        options: &DatasetOptions,
+    ) -> Result<()> {
+        let mut words = vec![file, line, to_u32(spans.len())];
         words.extend(spans.iter().flat_map(|&(from, to)| [from, to]));
-        words.extend(&ids);
+        words.extend(ids);
         // Alone as long as rows come: parts are made of a whole dataset.
         let store = Arc::get_mut(&mut self.store)
             .ok_or_else(|| Error::invalid("dataset", "is a part of another: nothing is added"))?;
         let at = store.push(&words, &options.spool)?;
-        self.enter(Entry { at, length, targets: to_u32(targets) }, &ids, &spans);
-        self.report.rows_kept += 1;
-        self.report.tokens += ids.len();
-        self.report.target_tokens += targets;
+        let (length, targets) = (to_u32(ids.len()), to_u32(targets(spans)));
+        self.enter(Entry { at, length, targets }, ids, spans);
         Ok(())
     }
 
@@ -342,7 +328,7 @@ impl Dataset {
 
     /// Origin, spans and ids of row `i`.
     #[allow(clippy::type_complexity, reason = "three parts of one record")]
-    fn stored(&self, i: usize) -> Result<((u32, u32), Vec<(u32, u32)>, Vec<u32>)> {
+    pub(super) fn stored(&self, i: usize) -> Result<((u32, u32), Vec<(u32, u32)>, Vec<u32>)> {
         let past = || Error::invalid("dataset", format!("row {i} of {}", self.len()));
         let entry = self.entries.get(i).ok_or_else(past)?;
         let head = self.store.read(entry.at, 3)?;

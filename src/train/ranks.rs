@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 
+use crate::data::{Dataset, DatasetOptions, Encode};
 use crate::{Error, Result};
 
 /// The processes of a run, one of which this is. Those that give something are called by all of
@@ -125,6 +126,27 @@ pub fn broadcast_text(ranks: &dyn Ranks, own: String) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| Error::invalid("ranks", e))
 }
 
+/// The rows that rank 0 reads, on every rank: the others need no file of them, and tokenize nothing.
+///
+/// **Errors** on rank 0 those of `read`.
+pub fn rows<E: From<Error>>(
+    ranks: &dyn Ranks,
+    read: impl FnOnce() -> Result<Dataset, E>,
+    tokenizer: &(impl Encode + ?Sized),
+    options: &DatasetOptions,
+) -> Result<Dataset, E> {
+    if ranks.rank() > 0 {
+        ranks.barrier()?;
+        return Ok(Dataset::from_pieces(|| broadcast(ranks, Vec::new()), tokenizer, options)?);
+    }
+    let rows = read()?;
+    if ranks.size() > 1 {
+        ranks.barrier()?;
+        rows.pieces().try_for_each(|piece| broadcast(ranks, piece?).map(drop))?;
+    }
+    Ok(rows)
+}
+
 /// The sums of all ranks with their counts or numbers, one rank's behind the other's.
 pub fn gather_sums(ranks: &dyn Ranks, own: &[(f64, u64)]) -> Result<Vec<(f64, u64)>> {
     let words = own.iter().flat_map(|(sum, count)| [sum.to_bits(), *count]);
@@ -132,6 +154,13 @@ pub fn gather_sums(ranks: &dyn Ranks, own: &[(f64, u64)]) -> Result<Vec<(f64, u6
     let all = ranks.all_gather(&words)?.concat();
     let words = Vec::from_iter(all.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)));
     Ok(words.as_chunks().0.iter().map(|[sum, count]| (f64::from_bits(*sum), *count)).collect())
+}
+
+/// The largest number that a rank has.
+pub fn most(ranks: &dyn Ranks, own: usize) -> Result<usize> {
+    let all = ranks.all_gather(&(own as u64).to_ne_bytes())?.concat();
+    let all = all.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));
+    Ok(all.max().map_or(own, |most| most as usize))
 }
 
 /// Whether any rank says so.
@@ -142,11 +171,26 @@ pub fn any(ranks: &dyn Ranks, own: bool) -> Result<bool> {
     Ok(ranks.all_gather(&[own.into()])?.iter().any(|said| said == &[1]))
 }
 
+/// [`agree`] on facts that not every rank has: those of rank 0 count, where a rank knows them.
+pub fn agree_where_known(
+    ranks: &dyn Ranks,
+    known: &BTreeMap<String, String>,
+    advice: &str,
+) -> Result<()> {
+    let bad = |e: serde_json::Error| Error::invalid("ranks", e);
+    let of_first = broadcast(ranks, serde_json::to_vec(known).map_err(bad)?)?;
+    let mut facts: BTreeMap<String, String> = serde_json::from_slice(&of_first).map_err(bad)?;
+    for (name, value) in &mut facts {
+        known.get(name).into_iter().for_each(|own| value.clone_from(own));
+    }
+    agree(ranks, "", &facts, advice)
+}
+
 /// A rank, and its facts by name.
 type Told = (String, BTreeMap<String, String>);
 
-/// Checks that all ranks have the same of each fact, a name and a value; `about` says more of this
-/// rank where they have not.
+/// Checks that all ranks have the same of each fact, a name and a value; `about`, where it is not
+/// empty, says more of this rank where they have not.
 ///
 /// **Errors** [`Error::Invalid`] on every rank, which names the fact, the first two ranks that
 /// differ, what they have, and `advice`.
@@ -159,7 +203,8 @@ pub fn agree(
     if ranks.size() == 1 {
         return Ok(());
     }
-    let told: Told = (format!("{} ({about})", ranks.place()), facts.clone());
+    let about = if about.is_empty() { String::new() } else { format!(" ({about})") };
+    let told: Told = (ranks.place() + &about, facts.clone());
     let told = serde_json::to_vec(&told).map_err(|e| Error::invalid("ranks", e))?;
     let all = ranks.all_gather(&told)?;
     let all = all.iter().map(|bytes| serde_json::from_slice::<Told>(bytes));

@@ -108,19 +108,24 @@ impl Drop for Hosts {
     }
 }
 
-/// Only the first host has the run's folder; the second can write nothing there.
+/// Only the first host has the rows and the run's folder; the second can write nothing there.
 fn one_folder(hosts: &Hosts) {
     let more = "--gradient-accumulation-steps 2 --save-steps 5";
     let place = &hosts.place;
     place.is_trained(0, "whole", more);
     std::fs::create_dir(place.path("runs")).unwrap();
-    let read_only = format!("mount -t tmpfs -o ro none {}", place.path("runs").display());
-    succeeded(hosts.run(&format!("{TRAIN} --out runs/all {more}"), &read_only));
+    let [runs, rows] = ["runs", "train.jsonl"].map(|name| place.path(name));
+    let hidden = format!(
+        "mount -t tmpfs -o ro none {}; mount --bind /dev/null {}",
+        runs.display(),
+        rows.display()
+    );
+    succeeded(hosts.run(&format!("{TRAIN} --out runs/all {more}"), &hidden));
     let of = |run: &str| Outcome::of(&place.path(run), 20);
     assert!(of("whole") == of("runs/all"), "two hosts: other bytes than one process");
     let checkpoint = place.path("runs/all/checkpoints/step-20");
     std::fs::remove_dir_all(checkpoint).unwrap();
-    succeeded(hosts.run(&format!("{TRAIN} --out runs/all {more} --resume"), &read_only));
+    succeeded(hosts.run(&format!("{TRAIN} --out runs/all {more} --resume"), &hidden));
     assert!(of("whole") == of("runs/all"), "two hosts, resumed: other bytes than one process");
     println!("mpi: two hosts: the bytes of one process, and resumed");
 }
@@ -140,7 +145,7 @@ fn other_files(hosts: &Hosts) {
         format!("mount --bind {} {}", place.path(a).display(), place.path(b).display())
     };
     for (mount, what) in [
-        (from("other.jsonl", "train.jsonl"), "training rows"),
+        (from("other.jsonl", "train.jsonl"), "content of train.jsonl"),
         (from("other-model", "model"), "base weights"),
     ] {
         let words = format!("{TRAIN} --gradient-accumulation-steps 2 --out runs/other");

@@ -32,7 +32,7 @@ use crate::pricer::metrics::Colour;
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
 use crate::random::Fnv;
-use crate::train::ranks::{agree, broadcast_text};
+use crate::train::ranks::{agree, broadcast_text, most, share};
 
 /// Batches whose prompts are put in order of length together, so that little is padded.
 const WINDOW: usize = 8;
@@ -85,17 +85,19 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let guesses = Guesses::fit(printer, train, index.as_ref(), &rows, &validation);
     with_neighbours(&mut rows, index.as_ref(), &tokenizer)?;
     with_neighbours(&mut validation, index.as_ref(), &tokenizer)?;
+    let ranks = &*session.ranks;
     let mut longest = 1;
-    for row in rows.iter().chain(&validation) {
+    let all = Vec::from_iter(rows.iter().chain(&validation));
+    for row in &all[share(all.len(), ranks.rank(), ranks.size())] {
         longest = longest.max(tokenizer.encode(&row.prompt, Special::With)?.len());
     }
+    let longest = most(ranks, longest)?;
     let options = PriceOptions {
         batch: args.batch_size,
         longest,
         max_new_tokens: args.answer_tokens(),
         mass: args.price_mass,
     };
-    let ranks = &*session.ranks;
     let first = ranks.rank() == 0;
     let (gpu, mut model) = judged::open(session, args, &files, options.positions()).await?;
     let open = |file: &str, basis: &Basis| -> Result<Option<Predictions>> {

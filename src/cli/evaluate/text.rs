@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::args::EvaluateArgs;
@@ -13,6 +13,7 @@ use super::overlap::{number, rouge_l, token_f1};
 use super::pictures::{RowLosses, SortedLosses};
 use crate::Error;
 use crate::cli::charts::{self, Page};
+use crate::cli::rows::same_files;
 use crate::cli::session::Session;
 use crate::data::{ColumnMap, Dataset, DatasetOptions, Row, for_each_record};
 use crate::format::{Conversation, Special, Tokenizer};
@@ -21,7 +22,7 @@ use crate::model::Model;
 use crate::pricer::metrics::mean_ci95;
 use crate::train::config::TrainConfig;
 use crate::train::plan::{evaluation_batch, evaluation_order, pass_of};
-use crate::train::ranks::{self, Ranks, agree};
+use crate::train::ranks::{self, Ranks, agree, broadcast};
 
 /// Answers that the page shows.
 const SHOWN: usize = 20;
@@ -30,8 +31,11 @@ const SHOWN: usize = 20;
 const CHART: (u32, u32) = (900, 380);
 
 /// A prompt whose answer is known.
+#[derive(Serialize, Deserialize)]
 struct Question {
     text: String,
+    /// Tokens of the prompt.
+    tokens: usize,
     /// Of a chat; a text's ids are made with the model.
     ids: Option<Vec<u32>>,
     truth: String,
@@ -92,7 +96,19 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let limit = args.limit.unwrap_or(usize::MAX);
     let config = TrainConfig { batch_size: args.batch_size, ..TrainConfig::default() };
     let config = config.for_model(&files.config);
-    let (rows, questions) = read(&args.data, limit, columns, config.row_length(), &tokenizer)?;
+    let max_length = config.row_length();
+    let options = DatasetOptions { max_length, columns, ..DatasetOptions::default() };
+    let ranks = &*session.ranks;
+    same_files(ranks, &[args.data.display().to_string()])?;
+    let mut questions = Vec::new();
+    let read = || {
+        let (rows, asked) = read(&args.data, limit, &options, &tokenizer)?;
+        questions = asked;
+        anyhow::Ok(rows)
+    };
+    let rows = ranks::rows(ranks, read, &tokenizer, &options)?;
+    let questions = broadcast(ranks, serde_json::to_vec(&questions)?)?;
+    let questions: Vec<Question> = serde_json::from_slice(&questions)?;
     printer.note(format!(
         "{} rows, {} target tokens, {} of them with a prompt to answer",
         rows.len(),
@@ -102,13 +118,8 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let max_new_tokens = args.answer_tokens();
     let mut positions = rows.report().longest.min(config.row_length());
     for question in &questions {
-        let prompt = match &question.ids {
-            Some(ids) => ids.len(),
-            None => tokenizer.encode(&question.text, Special::With)?.len(),
-        };
-        positions = positions.max(prompt.max(1) + max_new_tokens);
+        positions = positions.max(question.tokens.max(1) + max_new_tokens);
     }
-    let ranks = &*session.ranks;
     let first = ranks.rank() == 0;
     let (gpu, mut model) = judged::open(session, args, &files, positions).await?;
     let basis = judged::basis(args, rows.fingerprint(), &tokenizer, &model)?;
@@ -173,11 +184,9 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
 fn read(
     path: &Path,
     limit: usize,
-    columns: ColumnMap,
-    max_length: usize,
+    options: &DatasetOptions,
     tokenizer: &Tokenizer,
 ) -> Result<(Dataset, Vec<Question>)> {
-    let options = DatasetOptions { max_length, columns, ..DatasetOptions::default() };
     let (mut rows, mut questions, mut count) = (Dataset::default(), Vec::new(), 0);
     let mut chat = None;
     let name = path.display().to_string();
@@ -188,10 +197,11 @@ fn read(
         count += 1;
         let at = |why: String| Error::format(&name, format!("line {line}"), why);
         let row = options.columns.row(&record).map_err(at)?;
-        rows.push(&row, &name, line, tokenizer, &options)?;
+        rows.push(&row, &name, line, tokenizer, options)?;
         match row {
             Row::PromptCompletion { prompt, completion } => {
-                questions.push(Question { text: prompt, ids: None, truth: completion });
+                let tokens = tokenizer.encode(&prompt, Special::With)?.len();
+                questions.push(Question { text: prompt, tokens, ids: None, truth: completion });
             }
             Row::Text(_) => {}
             Row::Chat(row) => {
@@ -215,7 +225,7 @@ fn read(
                 )?;
                 let last = before.last().and_then(|m| m["content"].as_str()).unwrap_or_default();
                 let (text, truth) = (last.to_owned(), truth.to_owned());
-                questions.push(Question { text, ids: Some(ids), truth });
+                questions.push(Question { text, tokens: ids.len(), ids: Some(ids), truth });
             }
         }
         Ok(())
