@@ -26,6 +26,7 @@ mod plan;
 mod plot;
 mod predict;
 mod prepare;
+mod price_list;
 mod printer;
 mod ranks;
 mod rows;
@@ -205,10 +206,13 @@ async fn run(cli: &Cli, launch: &Launch) -> anyhow::Result<()> {
     let divided = match &cli.command {
         Command::Train(_) | Command::Evaluate(_) => true,
         Command::Bench(args) => args.is_divided(),
+        Command::Predict(args) => args.data.is_some(),
         _ => false,
     };
     if launch.ranks.size() > 1 && !divided {
-        anyhow::bail!("several ranks divide `train` and `evaluate`; start this command alone");
+        anyhow::bail!(
+            "several ranks divide `train`, `evaluate` and `predict --data`; start this command alone"
+        );
     }
     match &cli.command {
         Command::Info => info::run(&session).await,
@@ -223,7 +227,10 @@ async fn run(cli: &Cli, launch: &Launch) -> anyhow::Result<()> {
         Command::Plot(args) => plot::run(&session, args),
         Command::Prepare(args) => prepare::run(&session, args).await,
         Command::Evaluate(args) => evaluate::run(&session, args).await,
-        Command::Predict(args) => predict::run(&session, args).await,
+        Command::Predict(args) => match &args.data {
+            Some(data) => price_list::run(&session, args, data).await,
+            None => predict::run(&session, args).await,
+        },
         Command::Bench(args) => bench::run(&session, args).await,
         Command::Doctor(args) => doctor::run(&session, args).await,
         Command::Completions(args) => manual::completions(args, command()),

@@ -22,23 +22,40 @@ use crate::pricer::{PriceModel, PriceOptions};
 pub(super) struct PredictArgs {
     /// The fine-tuned adapter, a PEFT folder.
     #[arg(long)]
-    adapter: Option<String>,
+    pub(super) adapter: Option<String>,
     /// The product's description, best as `prepare` writes it (Title: …); `-` reads it from stdin.
-    #[arg(value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(
+        value_name = "TEXT",
+        required_unless_present_any = ["file", "data"],
+        conflicts_with_all = ["file", "data"]
+    )]
     text: Option<String>,
     /// A file that holds the description.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     file: Option<PathBuf>,
+    /// Products in a table, as `prepare` reads them but for the price, or rows that it wrote: each
+    /// is priced on a line of its own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) data: Option<PathBuf>,
+    /// With --data: which columns hold what: title=name,details=cut+color.
+    #[arg(long, value_name = "FIELD=COLUMN,...", default_value = "", requires = "data")]
+    pub(super) map: String,
+    /// With --data: write the prices to this CSV file, too.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub(super) out: Option<PathBuf>,
+    /// With --data: products at a time.
+    #[arg(long, value_name = "N", default_value_t = PriceOptions::default().batch)]
+    pub(super) batch_size: usize,
     /// Tokens of the description that are kept [default: those of the adapter's training rows, or
     /// 110].
     #[arg(long, value_name = "N")]
-    cutoff: Option<usize>,
+    pub(super) cutoff: Option<usize>,
     /// Where numbers are several tokens: the share of their probability that is followed to its
     /// end.
     #[arg(long, value_name = "P", default_value_t = PriceOptions::ONE.mass)]
-    price_mass: f64,
+    pub(super) price_mass: f64,
     #[command(flatten)]
-    model: ModelArgs,
+    pub(super) model: ModelArgs,
 }
 
 fn text(args: &PredictArgs) -> Result<String> {

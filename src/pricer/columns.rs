@@ -120,15 +120,21 @@ impl Columns {
         if !price.is_finite() {
             return Err("price: not a finite number".into());
         }
-        let product = Product {
+        Ok((Product { price, ..self.unpriced(record)? }, missing))
+    }
+
+    /// The product of a record that need have no price, which is left 0.
+    ///
+    /// **Errors** as [`Columns::product`] has them, but for the price.
+    pub fn unpriced(&self, record: &Map<String, Value>) -> Result<Product, String> {
+        Ok(Product {
             title: self.text("title", record)?,
             category: self.text("category", record)?,
             brand: self.text("brand", record)?,
             description: self.text("description", record)?,
             details: self.text("details", record)?,
-            price,
-        };
-        Ok((product, missing))
+            price: 0.0,
+        })
     }
 }
 

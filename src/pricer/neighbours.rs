@@ -73,7 +73,7 @@ fn plain(text: &str) -> String {
 }
 
 /// What stands behind `Title:`, in whatever case, or the first line.
-pub(super) fn title(text: &str) -> &str {
+pub fn title(text: &str) -> &str {
     let titled = text.lines().find_map(|line| {
         let (name, title) = line.split_once(':')?;
         name.trim().eq_ignore_ascii_case("title").then_some(title.trim())

@@ -88,7 +88,7 @@ pub fn preset(name: &str) -> Option<TrainConfig> {
             lora_alpha: 32.0,
             lora_dropout: 0.0,
             target_modules: TargetModules::all_linear(),
-            learning_rate: 1e-3,
+            learning_rate: 2e-3,
             warmup_ratio: 0.03,
             weight_decay: 0.0,
             max_grad_norm: 1.0,

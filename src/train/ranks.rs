@@ -126,7 +126,7 @@ pub fn broadcast_text(ranks: &dyn Ranks, own: String) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| Error::invalid("ranks", e))
 }
 
-/// The rows that rank 0 reads, on every rank: the others need no file of them, and tokenize nothing.
+/// The rows that rank 0 reads, on every rank: the others need no file of them and tokenize nothing.
 ///
 /// **Errors** on rank 0 those of `read`.
 pub fn rows<E: From<Error>>(

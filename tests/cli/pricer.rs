@@ -249,6 +249,28 @@ fn evaluate_judges_all_and_goes_on_and_predict_agrees() {
             >= said["alternatives"][1]["probability"].as_f64()
     );
     place.run(&["predict", "--model", "model", " "]).fails_saying(&["description", "is empty"]);
+
+    // A whole table: the same prices, a row each.
+    let predict =
+        ["predict", "--model", "model", "--adapter", "run/adapter", "--price-mass", "0.95"];
+    let predict = |more: &[&str]| place.run(&[&predict[..], more].concat());
+    let all = predict(&["--json", "--data", "data/test.jsonl"]).lines();
+    assert_eq!(all.len(), rows(&place, "data/test.jsonl").len());
+    for line in &all {
+        let row = line["row"].as_u64().unwrap() - 1;
+        let judged = tuned.iter().find(|l| l["row"] == row).unwrap();
+        let (a, b) = (line["price"].as_f64().unwrap(), judged["median"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-2, "row {row}: {a}, {b}");
+    }
+    place.write("new.csv", "name,maker\n\"Lamp, \"\"big\"\"\",Acme\nDesk,Acme\n");
+    let done = predict(&["--data", "new.csv", "--map", "brand=maker", "--out", "prices.csv"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let table = place.read("prices.csv");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("row,title,price,low,high,blend", 3));
+    assert!(lines[1].starts_with("1,\"Lamp, \"\"big\"\"\","), "{table}");
+    place.write("nothing.csv", "sku\n12\n");
+    predict(&["--data", "nothing.csv"]).fails_saying(&["nothing.csv", "sku", "--map title=COLUMN"]);
 }
 
 #[test]

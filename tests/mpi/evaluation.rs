@@ -1,11 +1,11 @@
-//! `evaluate` on two ranks gives the report of one.
+//! `evaluate` and `predict` on two ranks give what one gives.
 
 use serde_json::Value;
 
 use crate::launch::{Place, succeeded};
 
 #[test]
-fn the_report_of_two_ranks_is_that_of_one() {
+fn what_two_ranks_report_is_what_one_does() {
     let place = Place::new();
     let row = |i: usize| {
         let prompt =
@@ -31,4 +31,10 @@ fn the_report_of_two_ranks_is_that_of_one() {
         // The same but for the folder that is named in the header.
         assert!(one.1 == two.1, "{task}");
     }
+    let list = |ranks: usize| {
+        let predict = "predict --json --model model --data test.jsonl --batch-size 2";
+        succeeded(place.ranks(ranks, predict).output().unwrap())
+    };
+    let one = list(0);
+    assert_eq!((one.lines().count(), &one), (13, &list(2)));
 }

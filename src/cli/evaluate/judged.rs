@@ -47,7 +47,7 @@ pub(super) fn basis(
     let all = [
         ("the program's version", env!("CARGO_PKG_VERSION").to_owned()),
         ("rows", rows),
-        ("adapter", hex(adapter_hash(args)?)),
+        ("adapter", hex(adapter_hash(args.adapter.as_deref())?)),
         ("configuration", hex(Fnv::of(format!("{:?}", model.config()).as_bytes()))),
         ("tokenizer", hex(Fnv::of(tokenizer.to_json()?.as_bytes()))),
         ("base weights", model.fingerprint()),
@@ -59,9 +59,9 @@ pub(super) fn basis(
 }
 
 /// Of the adapter's two files; of nothing where there is none.
-fn adapter_hash(args: &EvaluateArgs) -> Result<u64> {
+pub(in crate::cli) fn adapter_hash(adapter: Option<&str>) -> Result<u64> {
     let mut hash = Fnv::default();
-    if let Some(adapter) = &args.adapter {
+    if let Some(adapter) = adapter {
         for name in ["adapter_config.json", "adapter_model.safetensors"] {
             let path = AdapterFile::folder(adapter).join(name);
             let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;

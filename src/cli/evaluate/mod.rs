@@ -19,6 +19,7 @@ use anyhow::Result;
 pub(super) use self::args::EvaluateArgs;
 use self::args::Task;
 use self::fitted::{Guesses, fit};
+pub(super) use self::judged::adapter_hash;
 use self::known::{Known, known, with_neighbours};
 use self::predictions::{Basis, How, Prediction, Predictions};
 use self::report::{Outcome, Report};
