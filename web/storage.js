@@ -172,23 +172,35 @@ export class Kept {
     this.folder = folder;
   }
 
+  /** Every version of every adapter, the newest first: `[{id, name, version, folder}]`. */
+  async #versions() {
+    const found = [];
+    for await (const [id, folder] of this.folder.entries()) {
+      const [, name, version] = /^(.*)~(\d+)$/s.exec(id) ?? [id, id, 0];
+      found.push({ id, name, version: Number(version), folder });
+    }
+    return found.sort((a, b) => b.version - a.version);
+  }
+
+  /** The one of this name that was there before goes when this one is whole. */
   async save(name, files, texts) {
-    // Nothing of an older one of this name stays beside it.
-    await this.delete(name).catch(() => {});
-    const folder = await this.folder.getDirectoryHandle(name, { create: true });
+    const before = (await this.#versions()).filter((one) => one.name === name);
+    const folder = await this.folder.getDirectoryHandle(`${name}~${(before[0]?.version ?? 0) + 1}`, { create: true });
     for (const [key, file] of Object.entries(ADAPTER_FILES)) if (files[key]) await write(folder, file, files[key]);
+    // Written last: it says that the others are whole.
     await write(folder, TEXTS, JSON.stringify(texts ?? null));
+    for (const { id } of before) await this.folder.removeEntry(id, { recursive: true });
   }
 
   /**
-   * `[{name, config, weights, pricing, index, texts}]`; what was not written to its end is left
-   * out.
+   * `[{name, config, weights, pricing, index, texts}]`, the newest of each name that was written
+   * to its end.
    */
   async all() {
     const found = [];
-    for await (const [name, folder] of this.folder.entries()) {
+    for (const { name, folder } of await this.#versions()) {
       const texts = await read(folder, TEXTS);
-      if (!texts) continue;
+      if (!texts || found.some((kept) => kept.name === name)) continue;
       const kept = { name, texts: await parsed(texts) };
       for (const [key, file] of Object.entries(ADAPTER_FILES)) {
         const there = await read(folder, file);
@@ -200,7 +212,8 @@ export class Kept {
   }
 
   async delete(name) {
-    await this.folder.removeEntry(name, { recursive: true });
+    const all = (await this.#versions()).filter((one) => one.name === name);
+    for (const { id } of all) await this.folder.removeEntry(id, { recursive: true });
   }
 
   static async saveTable(text) {

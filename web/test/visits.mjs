@@ -108,6 +108,32 @@ export async function visits({ test, dist, program, out, idle, answered, shots, 
     await page.reload();
     await page.waitForFunction(() => Number(document.body.dataset.answers) >= 1, null, { timeout: 120_000 });
     assert.equal(await page.inputValue("#adapter"), "diamonds");
+  });
+  await test("an adapter whose saving was cut off leaves the one before", async () => {
+    const kept = await page.evaluate(async () => {
+      // Files are written in place, which only workers can.
+      const text = `import { Kept } from "${new URL("storage.js", location.href)}";
+        const kept = await Kept.of("test");
+        const config = new Uint8Array([1]);
+        await kept.save("one", { config, weights: new Uint8Array([1, 1]) }, []);
+        await kept.save("one", { config, weights: new Uint8Array([2, 2]) }, []);
+        const cut = await kept.save("one", { config, weights: Symbol() }, []).catch(() => "cut");
+        const cutAgain = await kept.save("two", { config, weights: Symbol() }, []).catch(() => "cut");
+        const names = (await kept.all()).map(({ name, weights }) => [name, ...weights]);
+        await kept.save("one", { config, weights: new Uint8Array([3]) }, []);
+        const after = (await kept.all()).map(({ name, weights }) => [name, ...weights]);
+        await kept.delete("one");
+        await kept.delete("two");
+        const folders = [];
+        for await (const id of kept.folder.keys()) folders.push(id);
+        postMessage({ cut, cutAgain, names, after, folders });`;
+      const worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })), { type: "module" });
+      return new Promise((resolve, reject) => {
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = ({ message }) => reject(new Error(message));
+      });
+    });
+    assert.deepEqual(kept, { cut: "cut", cutAgain: "cut", names: [["one", 2, 2]], after: [["one", 3]], folders: [] });
     await page.close();
   });
   await test("names and pages of the hub are addresses", async () => {
