@@ -6,10 +6,14 @@ use anyhow::Result;
 
 use super::printer::Printer;
 use crate::Error;
+use crate::data::{ColumnMap, Row, for_each_record};
 use crate::format::write_atomic;
 use crate::pricer::beside::Beside;
 use crate::pricer::blend::{PRICER_FILE, Pricing};
+use crate::pricer::dollars::dollars;
+use crate::pricer::familiar::{Familiar, TEXTS_FILE, text_of};
 use crate::pricer::neighbours::{INDEX_FILE, NeighbourIndex, NeighbourSettings};
+use crate::pricer::prompt::summary_of;
 
 /// A file's bytes, if it is there.
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -24,11 +28,47 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
 pub(super) fn read(printer: &Printer, folder: &Path) -> Result<Beside> {
     let (pricing, index) = (bytes(&folder.join(PRICER_FILE))?, index_bytes(folder)?);
     let name = folder.display().to_string();
-    let beside = Beside::from_bytes(&name, pricing.as_deref(), index.as_deref())?;
+    let mut beside = Beside::from_bytes(&name, pricing.as_deref(), index.as_deref())?;
+    let texts = folder.join(TEXTS_FILE);
+    let read = |bytes: Vec<u8>| Familiar::from_json(&texts.display().to_string(), &bytes);
+    beside.texts = bytes(&texts)?.map(read).transpose()?;
     if let Some(missing) = beside.without_index() {
         printer.warn(format!("{name}: {missing}"));
     }
     Ok(beside)
+}
+
+/// Training texts that are counted, at most, spread over all rows.
+const MOST_TEXTS: usize = 4000;
+
+/// What goes beside an adapter that is trained on these rows, of which there are so many: their
+/// words, where they are products with prices. Of names that are no files here there are no texts.
+pub(super) fn training_texts(
+    data: &[String],
+    columns: &ColumnMap,
+    rows: usize,
+) -> Result<Option<(String, Vec<u8>)>> {
+    let (mut texts, mut prices) = (Vec::new(), Vec::new());
+    let every = rows.div_ceil(MOST_TEXTS).max(1);
+    for path in data.iter().map(Path::new).filter(|path| path.is_file()) {
+        for_each_record(path, |_, record| {
+            if let Ok(Row::PromptCompletion { prompt, completion }) = columns.row(&record)
+                && let (Some(summary), Ok(price)) = (summary_of(&prompt), dollars(&completion))
+            {
+                if prices.len().is_multiple_of(every) {
+                    texts.push(text_of(summary));
+                }
+                prices.push(price);
+            }
+            Ok(())
+        })?;
+    }
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let texts = Vec::from_iter(texts.iter().map(String::as_str));
+    let learned = Familiar::learned(&texts, &prices).to_json();
+    Ok(Some((TEXTS_FILE.to_owned(), learned.into_bytes())))
 }
 
 /// Writes how it prices.
@@ -54,7 +94,7 @@ pub(super) fn index_settings(folder: &Path) -> Result<Option<(NeighbourSettings,
 
 /// Copies what lies beside an adapter to another folder; says what that is.
 pub(super) fn copy(printer: &Printer, from: &Path, to: &Path) -> Result<()> {
-    for name in [INDEX_FILE, PRICER_FILE] {
+    for name in [INDEX_FILE, PRICER_FILE, TEXTS_FILE] {
         if let Some(bytes) = bytes(&from.join(name))? {
             let path = to.join(name);
             write_atomic(&path, |file| {
@@ -71,6 +111,7 @@ pub(super) fn say_lost(printer: &Printer, adapter: &Path) {
     for (name, what) in [
         (INDEX_FILE, "the similar products that its prompts name"),
         (PRICER_FILE, "its temperature and blend"),
+        (TEXTS_FILE, "the words of its training texts, by which foreign ones are warned of"),
     ] {
         if adapter.join(name).exists() {
             printer

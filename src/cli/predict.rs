@@ -13,6 +13,7 @@ use super::session::Session;
 use crate::Error;
 use crate::format::{AdapterFile, Special};
 use crate::pricer::beside::{Answer, Blend, BlendPart, Similar};
+use crate::pricer::familiar::{Familiar, Verdict, text_of};
 use crate::pricer::prompt::{self, PREFIX};
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
@@ -88,6 +89,9 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     let beside = read.unwrap_or_default();
     let question = beside.question(&tokenizer, &text, args.cutoff)?;
     question.notes.iter().for_each(|note| printer.warn(note));
+    let judge = beside.texts.as_ref().and_then(Familiar::judge);
+    let summary = question.summary.as_deref().unwrap_or(&text);
+    let verdict = judge.map(|judge| judge.judged(&text_of(summary)));
     let longest = tokenizer.encode(&question.prompt, Special::With)?.len();
     let options = PriceOptions { longest, mass: args.price_mass, ..PriceOptions::ONE };
     let gpu = session.gpu(args.model.inspect, None).await?;
@@ -114,7 +118,9 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
         "blend": answer.blend.as_ref().map(|blend| blend.price),
         "blend_of": answer.blend.as_ref().map(|blend| &blend.parts),
         "neighbours": question.similar,
+        "foreign": verdict.as_ref().map(|verdict| verdict.foreign),
     }))?;
+    verdict.iter().filter_map(Verdict::warning).for_each(|warning| printer.warn(warning));
     if d.prices().is_empty() || d.mass() < 0.5 {
         printer.warn(format!(
             "the model gives only {:.0} % to answers that are a price; train it first, or pass --adapter",

@@ -18,6 +18,7 @@ use crate::format::{AdapterFile, Special, write_atomic};
 use crate::pricer::beside::{Beside, Question, WordModels};
 use crate::pricer::columns::Columns;
 use crate::pricer::distribution::Priced;
+use crate::pricer::familiar::{Familiar, text_of};
 use crate::pricer::neighbours::title;
 use crate::pricer::prompt::{summary_of, title_of};
 use crate::pricer::trie::PriceTrie;
@@ -47,6 +48,7 @@ struct Line {
     greedy: f64,
     mass: f64,
     blend: Option<f64>,
+    foreign: Option<bool>,
 }
 
 impl Line {
@@ -69,6 +71,7 @@ impl Line {
             greedy: priced.guess,
             mass: priced.distribution.mass(),
             blend: answer.blend.map(|blend| blend.price),
+            foreign: None,
         }
     }
 }
@@ -144,6 +147,7 @@ pub(super) async fn run(session: &Session, args: &PredictArgs, data: &Path) -> R
     let advice = "give all hosts the same program, model, adapter and products";
     agree(ranks, &gpu.caps().adapter.name, &facts, advice)?;
 
+    let judge = beside.texts.as_ref().and_then(Familiar::judge);
     let words = beside.word_models();
     beside.without_blend().iter().for_each(|why| printer.warn(why));
     let mut prices = PriceModel::new(&model, &tokenizer, &trie, options)?;
@@ -159,8 +163,14 @@ pub(super) async fn run(session: &Session, args: &PredictArgs, data: &Path) -> R
             let ids = ids.collect::<crate::Result<Vec<_>>>()?;
             let priced = prices.price(&ids).await?;
             for ((product, question), priced) in batch.iter().zip(questions).zip(&priced) {
-                let line = Line::of(product, &beside, &words, &question, priced);
-                own.push((line, question.notes));
+                let mut line = Line::of(product, &beside, &words, &question, priced);
+                let mut notes = question.notes;
+                if let Some(judge) = &judge {
+                    let verdict = judge.judged(&text_of(&product.text));
+                    line.foreign = Some(verdict.foreign);
+                    notes.extend(verdict.warning());
+                }
+                own.push((line, notes));
             }
         }
         for made in ranks.all_gather(&serde_json::to_vec(&own)?)? {
@@ -203,17 +213,20 @@ fn shown(line: &Line) -> String {
     let Line { price, low, high, .. } = line;
     let title = title_of(&line.title);
     let blend = line.blend.map_or(String::new(), |blend| format!("  blend ${blend:.0}"));
-    format!("${price:<5.0} 80 % between ${low:.0} and ${high:.0}{blend}  {title}")
+    let foreign = if line.foreign == Some(true) { "  foreign to the adapter:" } else { "" };
+    format!("${price:<5.0} 80 % between ${low:.0} and ${high:.0}{blend}{foreign}  {title}")
 }
 
 /// The lines as CSV (RFC 4180), for a spreadsheet.
 fn write(out: &Path, lines: &[Line]) -> Result<()> {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let mut text = String::from("row,title,price,low,high,blend\n");
+    let mut text = String::from("row,title,price,low,high,blend,foreign\n");
     for line in lines {
         let Line { row, title, price, low, high, .. } = line;
         let blend = line.blend.map_or(String::new(), |blend| format!("{blend:.2}"));
-        text += &format!("{row},{},{price:.2},{low:.2},{high:.2},{blend}\n", quoted(title));
+        let foreign = line.foreign.map_or(String::new(), |foreign| foreign.to_string());
+        let title = quoted(title);
+        text += &format!("{row},{title},{price:.2},{low:.2},{high:.2},{blend},{foreign}\n");
     }
     let failed = || out.display().to_string();
     write_atomic(out, |file| file.write_all(text.as_bytes()).map_err(Error::io(out)))

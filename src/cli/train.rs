@@ -24,6 +24,7 @@ use crate::format::RowFormat;
 use crate::gpu::Tuning;
 use crate::model::{LoadOptions, MemoryPlan};
 use crate::pricer::blend::{PRICER_FILE, Pricing};
+use crate::pricer::familiar::TEXTS_FILE;
 use crate::pricer::neighbours::INDEX_FILE;
 use crate::pricer::preset::preset as preset_named;
 use crate::report::series::Series;
@@ -98,10 +99,20 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let files = session.files(&config.model)?;
     let model_name = config.model.clone();
     let mut config = config.for_model(&files.config);
-    let index = if first { neighbours(session, args, &mut config)? } else { Vec::new() };
+    let mut files_beside = if first { neighbours(session, args, &mut config)? } else { Vec::new() };
     let length = broadcast_text(ranks, config.row_length().to_string())?;
     config.max_length = Some(length.parse().context("max_length")?);
     let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
+    if first {
+        let columns = config.dataset_options()?.columns;
+        let read = rows.training.report().rows_read;
+        if let Some(texts) = beside::training_texts(&config.data, &columns, read)? {
+            printer.note(format!(
+                "{TEXTS_FILE} goes with the adapter: the words of its training texts, by which it warns of foreign ones"
+            ));
+            files_beside.push(texts);
+        }
+    }
     let samples = config.sample_prompts.as_deref().filter(|_| first);
     let samples =
         samples.map(|file| Samples::read(file, &args.out, files.tokenizer()?)).transpose()?;
@@ -134,7 +145,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let Rows { training, held_out } = rows;
     let (ranks, out) = (session.ranks.clone(), &args.out);
     let mut run = Run::on_ranks(ranks, model, training, held_out, config, out, start).await?;
-    run.keep_beside(index);
+    run.keep_beside(files_beside);
     run.notes().iter().for_each(|note| printer.warn(note));
     begin(session, &run)?;
     samples.as_ref().map(|samples| samples.cut_behind(run.step())).transpose()?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::baselines::WordModel;
 use super::blend::{INTERVAL, PRICER_FILE, Pricing};
 use super::distribution::{Distribution, Priced};
+use super::familiar::Familiar;
 use super::neighbours::{INDEX_FILE, NeighbourIndex, title};
 use super::prompt::{self, CUTOFF};
 use crate::Result;
@@ -21,6 +22,8 @@ pub struct Beside {
     pub pricing: Pricing,
     /// Of [`INDEX_FILE`].
     pub index: Option<NeighbourIndex>,
+    /// Of [`TEXTS_FILE`](super::familiar::TEXTS_FILE), where the caller reads it.
+    pub texts: Option<Familiar>,
 }
 
 /// A product as an adapter is asked about it.
@@ -100,7 +103,8 @@ impl Beside {
         let pricing = pricing.map(String::from_utf8_lossy);
         let pricing = pricing.map(|text| Pricing::from_json(&name(PRICER_FILE), &text));
         let index = index.map(|bytes| NeighbourIndex::from_bytes(&name(INDEX_FILE), bytes));
-        Ok(Beside { pricing: pricing.transpose()?.unwrap_or_default(), index: index.transpose()? })
+        let pricing = pricing.transpose()?.unwrap_or_default();
+        Ok(Beside { pricing, index: index.transpose()?, texts: None })
     }
 
     /// A sentence where the adapter was trained on neighbours and has no index.
@@ -240,7 +244,7 @@ mod tests {
         let blend = weights.map(|(name, weight)| (name.to_owned(), weight)).into();
         let pricing =
             Pricing { neighbours: Some(2), temperature: Some(2.0), blend, ..Pricing::default() };
-        Beside { pricing, index: Some(index) }
+        Beside { pricing, index: Some(index), texts: None }
     }
 
     fn priced() -> Priced {

@@ -9,6 +9,7 @@ pub mod blend;
 pub mod columns;
 pub mod distribution;
 pub mod dollars;
+pub mod familiar;
 pub mod metrics;
 pub mod neighbours;
 pub mod parse;

@@ -76,7 +76,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let folder = args.adapter.as_deref().map(AdapterFile::folder);
     let folder = folder.as_deref();
     let read = folder.map(|folder| beside::read(printer, folder)).transpose()?;
-    let Beside { mut pricing, index } = read.unwrap_or_default();
+    let Beside { mut pricing, index, .. } = read.unwrap_or_default();
     let mut rows = known(&args.data, args.limit)?;
     let mut validation = match &args.validation_data {
         Some(path) => known(path, None)?,
