@@ -42,16 +42,17 @@ pub(super) fn read(printer: &Printer, folder: &Path) -> Result<Beside> {
 const MOST_TEXTS: usize = 4000;
 
 /// What goes beside an adapter that is trained on these rows, of which there are so many: their
-/// words, where they are products with prices. Of names that are no files here there are no texts.
+/// words, where most are products with prices. Of names that are no files here there are no texts.
 pub(super) fn training_texts(
     data: &[String],
     columns: &ColumnMap,
     rows: usize,
 ) -> Result<Option<(String, Vec<u8>)>> {
-    let (mut texts, mut prices) = (Vec::new(), Vec::new());
+    let (mut texts, mut prices, mut read) = (Vec::new(), Vec::new(), 0);
     let every = rows.div_ceil(MOST_TEXTS).max(1);
     for path in data.iter().map(Path::new).filter(|path| path.is_file()) {
         for_each_record(path, |_, record| {
+            read += 1;
             if let Ok(Row::PromptCompletion { prompt, completion }) = columns.row(&record)
                 && let (Some(summary), Ok(price)) = (summary_of(&prompt), dollars(&completion))
             {
@@ -63,7 +64,7 @@ pub(super) fn training_texts(
             Ok(())
         })?;
     }
-    if texts.is_empty() {
+    if 2 * prices.len() <= read {
         return Ok(None);
     }
     let texts = Vec::from_iter(texts.iter().map(String::as_str));

@@ -13,6 +13,7 @@ mod data;
 mod doctor;
 mod errors;
 mod faults;
+mod foreign;
 #[cfg(unix)]
 mod full_disk;
 mod generate;

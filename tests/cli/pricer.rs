@@ -274,37 +274,6 @@ fn evaluate_judges_all_and_goes_on_and_predict_agrees() {
 }
 
 #[test]
-fn an_adapter_knows_what_is_foreign_to_its_training_texts() {
-    let place = Place::new();
-    place.write("products.csv", &products());
-    prepare(&place, &["--split", "0.8,0.1,0.1"]).lines();
-    let train = ["train", "--model", "model", "--data", "data/train.jsonl", "--out", "run"];
-    let done = place.run(&[&train[..], &["--max-steps", "1", "--max-length", "120"]].concat());
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(done.err.contains("training_texts.json goes with the adapter"), "{}", done.err);
-    let file = || place.read("run/adapter/training_texts.json");
-    let texts: Value = serde_json::from_str(&file()).unwrap();
-    assert_eq!((&texts["texts"], &texts["single"]["lamp"]), (&json!(32), &json!(32)));
-    let predict = |text: &str| {
-        let predict = ["predict", "--json", "--model", "model", "--adapter", "run/adapter", text];
-        let done = place.run(&predict);
-        (done.err.clone(), done.lines().remove(0)["foreign"].clone())
-    };
-    let known = rows(&place, "data/test.jsonl").remove(0);
-    let (said, foreign) = predict(known["prompt"].as_str().unwrap());
-    assert!(foreign == json!(false) && !said.contains("do not trust"), "{said}");
-    let (said, foreign) = predict("Title: One silver paperclip");
-    assert!(foreign == json!(true) && said.contains("“silver”, “paperclip”"), "{said}");
-    let merge = ["merge", "--model", "model", "--adapter", "run/adapter", "--out", "merged"];
-    assert_eq!(place.run(&merge).code, Some(0));
-    assert_eq!(place.read("merged/training_texts.json"), file());
-    // Rows that are no products teach no words.
-    let done = Done::of(place.train("other", "--max-steps 1").output().unwrap());
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(!place.path("other/adapter/training_texts.json").exists());
-}
-
-#[test]
 fn evaluate_names_what_is_wrong() {
     let place = Place::new();
     fs::create_dir(place.path("data")).unwrap();

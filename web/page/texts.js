@@ -1,6 +1,7 @@
 // How familiar a text is to an adapter: the perplexity of its words under a bigram model of the
 // texts that the adapter was trained on. It needs no GPU, is kept beside the adapter as
-// `training_texts.json`, and can say which words are new.
+// `training_texts.json`, and can say which words are new. Its formula is in src/pricer/familiar.rs,
+// the same model for the command line: what one of them says the other must say.
 
 /** Words that there could be: what an unseen one is worth. */
 const VOCABULARY = 100_000;
@@ -11,7 +12,7 @@ const MARGIN = 1.25;
 /** Below this many texts nothing can be said of what is foreign. */
 const FEWEST = 20;
 
-const words = (text) => text.toLowerCase().match(/\p{L}+\d*|\d+(?:\.\d+)?|[^\s\p{L}\d]/gu) ?? [];
+const words = (text) => text.toLowerCase().match(/\p{Alphabetic}+\d*|\d+(?:\.\d+)?|[^\s\p{Alphabetic}\d]/gu) ?? [];
 /** Every word with the one before it; the text's two ends are "". */
 const pairs = (text) => {
   const all = ["", ...words(text), ""];
@@ -99,6 +100,6 @@ export function judged(text, kept) {
   if (!(kept?.texts >= FEWEST) || !kept.limit) return null;
   const counts = new Counts(kept);
   const perplexity = counts.perplexity(text);
-  const unseen = [...new Set(words(text))].filter((word) => /[\p{L}\d]/u.test(word) && !counts.single.has(word));
+  const unseen = [...new Set(words(text))].filter((word) => /[\p{Alphabetic}\d]/u.test(word) && !counts.single.has(word));
   return { perplexity, foreign: perplexity > kept.limit, unseen };
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { judged, learned } from "../page/texts.js";
 import { serve } from "./server.mjs";
 
 export async function visits({ test, dist, program, out, idle, answered, shots, accessible, tab, openIn }) {
@@ -60,6 +61,23 @@ export async function visits({ test, dist, program, out, idle, answered, shots, 
     }, titles);
     assert.ok(titles.length > 150 && foreign < titles.length / 20, `${foreign} of ${titles.length}`);
     return `${foreign} of ${titles.length} held-out diamonds`;
+  });
+  await test("the model of training texts is the library's", () => {
+    // The texts and numbers of src/pricer/familiar.rs.
+    const stones = ["ruby", "opal", "pearl", "jade"];
+    const texts = [...Array(40).keys()].map((i) => `Ring, ${stones[i % 4]} of ${i % 5}.5 mm, no. ${i}`);
+    const kept = learned(texts, texts.map((_, i) => 10 + i));
+    assert.deepEqual([kept.texts, kept.low, kept.high, kept.limit], [40, 10, 49, 9.217]);
+    const near = (text, expected) => {
+      const verdict = judged(text, kept);
+      assert.ok(Math.abs(verdict.perplexity / expected - 1) < 1e-9, `${text}: ${verdict.perplexity}`);
+      return verdict;
+    };
+    assert.ok(!near("Ring, jade of 2.5 mm, no. 3", 2.4358218266946983).foreign);
+    const other = near("A paperclip, a new one: 3 mm", 40531.14255800637);
+    assert.ok(other.foreign);
+    assert.deepEqual(other.unseen, ["a", "paperclip", "new", "one"]);
+    assert.deepEqual(judged("3. किताब", kept).unseen, ["किताब"]);
   });
   await test("an answer to another product is greyed; links and tabs stand in the address", async () => {
     await page.fill("#product [name=title]", "Diamond, fair cut, clarity SI1, colour E, 0.50 carat");
