@@ -176,20 +176,34 @@ export class Kept {
   async #versions() {
     const found = [];
     for await (const [id, folder] of this.folder.entries()) {
-      const [, name, version] = /^(.*)~(\d+)$/s.exec(id) ?? [id, id, 0];
+      const [, name, version] = /^(.*) \(kept (\d+)\)$/s.exec(id) ?? [id, id, 0];
       found.push({ id, name, version: Number(version), folder });
     }
     return found.sort((a, b) => b.version - a.version);
   }
 
+  #remove({ id }) {
+    return this.folder.removeEntry(id, { recursive: true });
+  }
+
   /** The one of this name that was there before goes when this one is whole. */
-  async save(name, files, texts) {
-    const before = (await this.#versions()).filter((one) => one.name === name);
-    const folder = await this.folder.getDirectoryHandle(`${name}~${(before[0]?.version ?? 0) + 1}`, { create: true });
-    for (const [key, file] of Object.entries(ADAPTER_FILES)) if (files[key]) await write(folder, file, files[key]);
-    // Written last: it says that the others are whole.
-    await write(folder, TEXTS, JSON.stringify(texts ?? null));
-    for (const { id } of before) await this.folder.removeEntry(id, { recursive: true });
+  save(name, files, texts) {
+    // Another tab may keep one of this name, too.
+    return navigator.locks.request(`wgpu-lora: ${name}`, async () => {
+      const before = (await this.#versions()).filter((one) => one.name === name);
+      const id = `${name} (kept ${(before[0]?.version ?? 0) + 1})`;
+      try {
+        const folder = await this.folder.getDirectoryHandle(id, { create: true });
+        for (const [key, file] of Object.entries(ADAPTER_FILES)) if (files[key]) await write(folder, file, files[key]);
+        // Written last: it says that the others are whole.
+        await write(folder, TEXTS, JSON.stringify(texts ?? null));
+      } catch (error) {
+        // Where there is no room, half of it takes none.
+        await this.#remove({ id }).catch(() => {});
+        throw error;
+      }
+      for (const one of before) await this.#remove(one).catch(() => {});
+    });
   }
 
   /**
@@ -213,7 +227,7 @@ export class Kept {
 
   async delete(name) {
     const all = (await this.#versions()).filter((one) => one.name === name);
-    for (const { id } of all) await this.folder.removeEntry(id, { recursive: true });
+    for (const one of all) await this.#remove(one);
   }
 
   static async saveTable(text) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::printer::Printer;
+use super::session::Session;
 use crate::Error;
 use crate::data::{ColumnMap, Row, for_each_record};
 use crate::format::write_atomic;
@@ -14,6 +15,11 @@ use crate::pricer::dollars::dollars;
 use crate::pricer::familiar::{Familiar, TEXTS_FILE, text_of};
 use crate::pricer::neighbours::{INDEX_FILE, NeighbourIndex, NeighbourSettings};
 use crate::pricer::prompt::summary_of;
+use crate::random::Fnv;
+use crate::train::ranks::agree;
+
+/// The files beside an adapter.
+const FILES: [&str; 3] = [INDEX_FILE, PRICER_FILE, TEXTS_FILE];
 
 /// A file's bytes, if it is there.
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -25,7 +31,18 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// What lies beside the adapter in a folder. Warns where it was trained on neighbours and has none.
-pub(super) fn read(printer: &Printer, folder: &Path) -> Result<Beside> {
+///
+/// **Errors** also where ranks have not the same.
+pub(super) fn read(session: &Session, folder: &Path) -> Result<Beside> {
+    let printer = &session.printer;
+    if session.ranks.size() > 1 {
+        let hash = |name: &str| {
+            let hash = bytes(&folder.join(name))?.map(|bytes| format!("{:016x}", Fnv::of(&bytes)));
+            Ok((name.to_owned(), hash.unwrap_or_else(|| "none".to_owned())))
+        };
+        let facts = FILES.into_iter().map(hash).collect::<Result<_>>()?;
+        agree(&*session.ranks, "", &facts, "give all hosts the same files beside the adapter")?;
+    }
     let (pricing, index) = (bytes(&folder.join(PRICER_FILE))?, index_bytes(folder)?);
     let name = folder.display().to_string();
     let mut beside = Beside::from_bytes(&name, pricing.as_deref(), index.as_deref())?;
@@ -41,8 +58,12 @@ pub(super) fn read(printer: &Printer, folder: &Path) -> Result<Beside> {
 /// Training texts that are counted, at most, spread over all rows.
 const MOST_TEXTS: usize = 4000;
 
-/// What goes beside an adapter that is trained on these rows, of which there are so many: their
-/// words, where most are products with prices. Of names that are no files here there are no texts.
+/// So many rows without a product: there will be none.
+const LEAST_ROWS: usize = 1000;
+
+/// What goes beside an adapter that is trained on these rows: their words, where most are products
+/// with prices. There are so many `rows`, those that are held out of the same files among them. Of
+/// names that are no files here there are no texts.
 pub(super) fn training_texts(
     data: &[String],
     columns: &ColumnMap,
@@ -53,6 +74,9 @@ pub(super) fn training_texts(
     for path in data.iter().map(Path::new).filter(|path| path.is_file()) {
         for_each_record(path, |_, record| {
             read += 1;
+            if prices.is_empty() && read > LEAST_ROWS {
+                return Ok(());
+            }
             if let Ok(Row::PromptCompletion { prompt, completion }) = columns.row(&record)
                 && let (Some(summary), Ok(price)) = (summary_of(&prompt), dollars(&completion))
             {
@@ -95,7 +119,7 @@ pub(super) fn index_settings(folder: &Path) -> Result<Option<(NeighbourSettings,
 
 /// Copies what lies beside an adapter to another folder; says what that is.
 pub(super) fn copy(printer: &Printer, from: &Path, to: &Path) -> Result<()> {
-    for name in [INDEX_FILE, PRICER_FILE, TEXTS_FILE] {
+    for name in FILES {
         if let Some(bytes) = bytes(&from.join(name))? {
             let path = to.join(name);
             write_atomic(&path, |file| {

@@ -44,8 +44,11 @@ pub(super) struct PredictArgs {
     /// With --data: write the prices to this CSV file, too.
     #[arg(long, value_name = "FILE", requires = "data")]
     pub(super) out: Option<PathBuf>,
+    /// With --data: keep part numbers in the texts, as in rows that were prepared so.
+    #[arg(long, requires = "data")]
+    pub(super) keep_part_numbers: bool,
     /// With --data: products at a time.
-    #[arg(long, value_name = "N", default_value_t = PriceOptions::default().batch)]
+    #[arg(long, value_name = "N", default_value_t = PriceOptions::default().batch, requires = "data")]
     pub(super) batch_size: usize,
     /// Tokens of the description that are kept [default: those of the adapter's training rows, or
     /// 110].
@@ -85,7 +88,7 @@ pub(super) async fn run(session: &Session, args: &PredictArgs) -> Result<()> {
     let tokenizer = files.tokenizer()?;
     let trie = PriceTrie::new(&tokenizer)?;
     let folder = args.adapter.as_deref().map(AdapterFile::folder);
-    let read = folder.map(|folder| beside::read(printer, &folder)).transpose()?;
+    let read = folder.map(|folder| beside::read(session, &folder)).transpose()?;
     let beside = read.unwrap_or_default();
     let question = beside.question(&tokenizer, &text, args.cutoff)?;
     question.notes.iter().for_each(|note| printer.warn(note));

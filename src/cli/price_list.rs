@@ -1,20 +1,19 @@
 //! `predict --data`: a price for every product of a table.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::beside;
-use super::evaluate::adapter_hash;
+use super::evaluate::asked;
 use super::predict::PredictArgs;
 use super::rows::same_files;
 use super::session::Session;
 use crate::Error;
 use crate::data::for_each_record;
-use crate::format::{AdapterFile, Special, write_atomic};
+use crate::format::{AdapterFile, PendingFile, Special};
 use crate::pricer::beside::{Beside, Question, WordModels};
 use crate::pricer::columns::Columns;
 use crate::pricer::distribution::Priced;
@@ -23,13 +22,13 @@ use crate::pricer::neighbours::title;
 use crate::pricer::prompt::{summary_of, title_of};
 use crate::pricer::trie::PriceTrie;
 use crate::pricer::{PriceModel, PriceOptions};
-use crate::random::Fnv;
-use crate::train::ranks::{agree, most, share};
+use crate::train::ranks::{agree, most, on_all, share};
 
 /// Products whose notes are shown one by one.
 const NOTED: usize = 3;
 
 /// A product without a price: its number in the table, from 1, and its text.
+#[derive(Serialize, Deserialize)]
 struct Unpriced {
     row: usize,
     text: String,
@@ -76,31 +75,65 @@ impl Line {
     }
 }
 
-/// Products as `prepare` reads them, whether or not they have a price, or rows that it wrote.
-fn read(path: &Path, map: &str) -> Result<Vec<Unpriced>> {
-    let columns = Columns::parse(map)?;
-    let mut products = Vec::new();
+/// Products as `prepare` reads them, whether or not they have a price, or rows that it wrote; and
+/// how many rows have no text.
+fn read(path: &Path, args: &PredictArgs) -> Result<(Vec<Unpriced>, usize)> {
+    let columns = Columns::parse(&args.map)?;
+    let (mut products, mut row) = (Vec::new(), 0);
     for_each_record(path, |line, record| {
+        row += 1;
         let prepared = record.get("prompt").and_then(|prompt| summary_of(prompt.as_str()?));
         let text = match prepared {
             Some(summary) => Ok(summary.to_owned()),
-            None => columns.unpriced(&record).map(|product| product.cleaned(false).summary()),
+            None => {
+                let product = columns.unpriced(&record);
+                product.map(|product| product.cleaned(args.keep_part_numbers).summary())
+            }
         };
         let bad = |why: String| Error::format(path.display(), format!("line or row {line}"), why);
         let text = text.map_err(bad)?;
-        if text.is_empty() {
+        if text.is_empty() && columns.unused(&record).len() == record.len() {
             let keys = Vec::from_iter(record.keys().map(String::as_str)).join(", ");
             let why = format!(
-                "nothing says what the product is (there are {keys}); say which column does: ‹map = title=COLUMN›"
+                "no column says what the product is (there are {keys}); say which does: ‹map = title=COLUMN›"
             );
             return Err(bad(why));
         }
-        products.push(Unpriced { row: products.len() + 1, text });
+        if !text.is_empty() {
+            products.push(Unpriced { row, text });
+        }
         Ok(())
     })?;
+    let empty = row - products.len();
     match products.is_empty() {
         true => Err(Error::invalid(path.display(), "there is no product in it").into()),
-        false => Ok(products),
+        false => Ok((products, empty)),
+    }
+}
+
+/// The table of prices for a spreadsheet: CSV (RFC 4180), under its name when it is whole.
+struct Table {
+    file: PendingFile,
+    path: PathBuf,
+}
+
+impl Table {
+    fn create(path: &Path) -> Result<Table> {
+        let mut table = Table { file: PendingFile::create(path)?, path: path.to_owned() };
+        table.write("row,title,price,low,high,blend,foreign\n")?;
+        Ok(table)
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        Ok(self.file.file().write_all(text.as_bytes()).map_err(Error::io(&self.path))?)
+    }
+
+    fn add(&mut self, line: &Line) -> Result<()> {
+        let Line { row, price, low, high, .. } = line;
+        let title = format!("\"{}\"", line.title.replace('"', "\"\""));
+        let blend = line.blend.map_or(String::new(), |blend| format!("{blend:.2}"));
+        let foreign = line.foreign.map_or(String::new(), |foreign| foreign.to_string());
+        self.write(&format!("{row},{title},{price:.2},{low:.2},{high:.2},{blend},{foreign}\n"))
     }
 }
 
@@ -110,13 +143,19 @@ pub(super) async fn run(session: &Session, args: &PredictArgs, data: &Path) -> R
     if args.batch_size == 0 {
         return Err(Error::invalid("--batch-size", "0 leaves nothing to do").into());
     }
+    // A place that cannot be written to costs no pricing.
+    let out = args.out.as_deref().filter(|_| ranks.rank() == 0);
+    let mut table = out.map(Table::create).transpose()?;
     same_files(ranks, &[data.display().to_string()])?;
-    let products = read(data, &args.map)?;
+    let (products, empty) = on_all(ranks, || read(data, args))?;
+    if empty > 0 {
+        printer.warn(format!("{empty} rows have no text and are left out"));
+    }
     let files = session.files(&args.model.name)?;
     let tokenizer = files.tokenizer()?;
     let trie = PriceTrie::new(&tokenizer)?;
     let folder = args.adapter.as_deref().map(AdapterFile::folder);
-    let beside = folder.map(|folder| beside::read(printer, &folder)).transpose()?;
+    let beside = folder.map(|folder| beside::read(session, &folder)).transpose()?;
     let beside = beside.unwrap_or_default();
     let mut longest = 1;
     for product in &products[share(products.len(), ranks.rank(), ranks.size())] {
@@ -136,15 +175,8 @@ pub(super) async fn run(session: &Session, args: &PredictArgs, data: &Path) -> R
     if let Some(path) = &args.adapter {
         session.attach(&mut model, "default", path).await?;
     }
-    let hash = products.iter().fold(Fnv::default(), |hash, p| hash.with(p.text.as_bytes()));
-    let facts = [
-        ("the program's version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("products", format!("{:016x}", hash.finish())),
-        ("adapter", format!("{:016x}", adapter_hash(args.adapter.as_deref())?)),
-        ("base weights", model.fingerprint()),
-    ];
-    let facts: BTreeMap<String, String> = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
-    let advice = "give all hosts the same program, model, adapter and products";
+    let facts = asked(&args.model, args.adapter.as_deref(), &tokenizer, &model)?;
+    let advice = "give all hosts the same program, model and adapter";
     agree(ranks, &gpu.caps().adapter.name, &facts, advice)?;
 
     let judge = beside.texts.as_ref().and_then(Familiar::judge);
@@ -153,7 +185,7 @@ pub(super) async fn run(session: &Session, args: &PredictArgs, data: &Path) -> R
     let mut prices = PriceModel::new(&model, &tokenizer, &trie, options)?;
     let bar = printer.bar(products.len() as u64, "{pos:>6}/{len} {wide_bar} ETA {eta:>4}");
     let batches = Vec::from_iter(products.chunks(args.batch_size));
-    let (mut lines, mut noted, mut is_price) = (Vec::new(), 0, 0.0);
+    let (mut noted, mut is_price) = (0, 0.0);
     for round in batches.chunks(ranks.size()) {
         let mut own: Vec<(Line, Vec<String>)> = Vec::new();
         if let Some(batch) = round.get(ranks.rank()) {
@@ -164,9 +196,10 @@ pub(super) async fn run(session: &Session, args: &PredictArgs, data: &Path) -> R
             let priced = prices.price(&ids).await?;
             for ((product, question), priced) in batch.iter().zip(questions).zip(&priced) {
                 let mut line = Line::of(product, &beside, &words, &question, priced);
-                let mut notes = question.notes;
+                let mut notes = question.notes.clone();
                 if let Some(judge) = &judge {
-                    let verdict = judge.judged(&text_of(&product.text));
+                    let summary = question.summary.as_deref().unwrap_or(&product.text);
+                    let verdict = judge.judged(&text_of(summary));
                     line.foreign = Some(verdict.foreign);
                     notes.extend(verdict.warning());
                 }
@@ -185,25 +218,28 @@ pub(super) async fn run(session: &Session, args: &PredictArgs, data: &Path) -> R
                 bar.inc(1);
                 is_price += line.mass;
                 printer.object(&line)?;
-                bar.suspend(|| printer.line(shown(&line)))?;
-                lines.push(line);
+                match &mut table {
+                    Some(table) => table.add(&line)?,
+                    None => bar.suspend(|| printer.line(shown(&line)))?,
+                }
             }
         }
     }
     bar.finish_and_clear();
     if noted > NOTED {
-        printer.warn(format!("as much is to be said of {} more", noted - NOTED));
+        printer.warn(format!("{} more notes of this kind", noted - NOTED));
     }
-    let share = is_price / lines.len().max(1) as f64;
+    let share = is_price / products.len() as f64;
     if share < 0.5 {
         printer.warn(format!(
             "the model gives only {:.0} % to answers that are a price; train it first, or pass --adapter",
             100.0 * share
         ));
     }
-    if let Some(out) = args.out.as_deref().filter(|_| ranks.rank() == 0) {
-        write(out, &lines)?;
-        printer.line(format!("{} prices in {}", lines.len(), out.display()))?;
+    if let Some(Table { file, path }) = table {
+        file.sync()?;
+        file.commit()?;
+        printer.line(format!("{} prices in {}", products.len(), path.display()))?;
     }
     session.finish_profile(&gpu, inspect);
     Ok(())
@@ -215,20 +251,4 @@ fn shown(line: &Line) -> String {
     let blend = line.blend.map_or(String::new(), |blend| format!("  blend ${blend:.0}"));
     let foreign = if line.foreign == Some(true) { "  foreign to the adapter:" } else { "" };
     format!("${price:<5.0} 80 % between ${low:.0} and ${high:.0}{blend}{foreign}  {title}")
-}
-
-/// The lines as CSV (RFC 4180), for a spreadsheet.
-fn write(out: &Path, lines: &[Line]) -> Result<()> {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let mut text = String::from("row,title,price,low,high,blend,foreign\n");
-    for line in lines {
-        let Line { row, title, price, low, high, .. } = line;
-        let blend = line.blend.map_or(String::new(), |blend| format!("{blend:.2}"));
-        let foreign = line.foreign.map_or(String::new(), |foreign| foreign.to_string());
-        let title = quoted(title);
-        text += &format!("{row},{title},{price:.2},{low:.2},{high:.2},{blend},{foreign}\n");
-    }
-    let failed = || out.display().to_string();
-    write_atomic(out, |file| file.write_all(text.as_bytes()).map_err(Error::io(out)))
-        .with_context(failed)
 }

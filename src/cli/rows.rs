@@ -39,6 +39,10 @@ impl Rows {
                 *config.template_date.get_or_insert(now.parse().map_err(anyhow::Error::msg)?),
             );
         }
+        // Tokens come from rank 0; what they stand for, from each rank's own.
+        let hash = format!("{:016x}", Fnv::of(tokenizer.to_json()?.as_bytes()));
+        let facts = [("tokenizer".to_owned(), hash)].into();
+        ranks::agree(&*session.ranks, "", &facts, "give all hosts the same model")?;
         let mut options = config.dataset_options()?;
         // Of the folder to be, other ranks' hosts need know nothing.
         let spool = spool.filter(|_| session.ranks.rank() == 0);

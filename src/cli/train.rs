@@ -103,12 +103,15 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
     let length = broadcast_text(ranks, config.row_length().to_string())?;
     config.max_length = Some(length.parse().context("max_length")?);
     let rows = Rows::open(session, &mut config, files.tokenizer()?, Some(&args.out))?;
-    if first {
+    if first && rows.training.row_format() == Some(RowFormat::PromptCompletion) {
         let columns = config.dataset_options()?.columns;
-        let read = rows.training.report().rows_read;
+        let held_out = rows.held_out.as_ref().filter(|_| config.eval_split.is_some());
+        let all = [Some(&rows.training), held_out].into_iter().flatten();
+        let read = all.map(|rows| rows.report().rows_read).sum();
         if let Some(texts) = beside::training_texts(&config.data, &columns, read)? {
             printer.note(format!(
-                "{TEXTS_FILE} goes with the adapter: the words of its training texts, by which it warns of foreign ones"
+                "{TEXTS_FILE} goes with the adapter: which words stand behind which in its training texts, by which it \
+                 warns of foreign ones; whoever gets it can read them"
             ));
             files_beside.push(texts);
         }

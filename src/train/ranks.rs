@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::data::{Dataset, DatasetOptions, Encode};
 use crate::{Error, Result};
 
@@ -126,7 +129,28 @@ pub fn broadcast_text(ranks: &dyn Ranks, own: String) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| Error::invalid("ranks", e))
 }
 
-/// The rows that rank 0 reads, on every rank: the others need no file of them and tokenize nothing.
+/// What rank 0 reads, on every rank, however long that takes.
+///
+/// **Errors** on rank 0 those of `read`.
+pub fn on_all<T: Serialize + DeserializeOwned, E: From<Error>>(
+    ranks: &dyn Ranks,
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let bad = |e: serde_json::Error| Error::invalid("ranks", e);
+    if ranks.rank() > 0 {
+        ranks.barrier()?;
+        let bytes = broadcast(ranks, Vec::new())?;
+        return Ok(serde_json::from_slice(&bytes).map_err(bad)?);
+    }
+    let value = read()?;
+    if ranks.size() > 1 {
+        ranks.barrier()?;
+        broadcast(ranks, serde_json::to_vec(&value).map_err(bad)?)?;
+    }
+    Ok(value)
+}
+
+/// [`on_all`] of rows: the other ranks need no file of them and tokenize nothing.
 ///
 /// **Errors** on rank 0 those of `read`.
 pub fn rows<E: From<Error>>(

@@ -262,13 +262,17 @@ fn evaluate_judges_all_and_goes_on_and_predict_agrees() {
         let (a, b) = (line["price"].as_f64().unwrap(), judged["median"].as_f64().unwrap());
         assert!((a - b).abs() < 1e-2, "row {row}: {a}, {b}");
     }
-    place.write("new.csv", "name,maker\n\"Lamp, \"\"big\"\"\",Acme\nDesk,Acme\n");
+    place.write("new.csv", "name,maker\n\"Lamp, \"\"big\"\"\",Acme\n,\nDesk,Acme\n");
     let done = predict(&["--data", "new.csv", "--map", "brand=maker", "--out", "prices.csv"]);
     assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.err.contains("1 rows have no text"), "{}", done.err);
+    assert_eq!(done.out, "2 prices in prices.csv\n");
     let table = place.read("prices.csv");
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!((lines[0], lines.len()), ("row,title,price,low,high,blend,foreign", 3));
     assert!(lines[1].starts_with("1,\"Lamp, \"\"big\"\"\","), "{table}");
+    assert!(lines[2].starts_with("3,\"Desk\","), "{table}");
+    predict(&["--data", "new.csv", "--out", "no/prices.csv"]).fails_saying(&["no/.prices.csv"]);
     place.write("nothing.csv", "sku\n12\n");
     predict(&["--data", "nothing.csv"]).fails_saying(&["nothing.csv", "sku", "--map title=COLUMN"]);
 }

@@ -1,7 +1,7 @@
 // How familiar a text is to an adapter: the perplexity of its words under a bigram model of the
 // texts that the adapter was trained on. It needs no GPU, is kept beside the adapter as
 // `training_texts.json`, and can say which words are new. Its formula is in src/pricer/familiar.rs,
-// the same model for the command line: what one of them says the other must say.
+// the same model for the command line: of the same text both must say the same.
 
 /** Words that there could be: what an unseen one is worth. */
 const VOCABULARY = 100_000;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use super::args::EvaluateArgs;
 use super::predictions::Basis;
+use crate::cli::args::ModelArgs;
 use crate::cli::files::Files;
 use crate::cli::session::Session;
 use crate::format::{AdapterFile, Tokenizer};
@@ -43,23 +44,34 @@ pub(super) fn basis(
     tokenizer: &Tokenizer,
     model: &Model,
 ) -> Result<Basis> {
+    let mut basis = asked(&args.model, args.adapter.as_deref(), tokenizer, model)?;
+    basis.insert("rows".to_owned(), rows);
+    basis.insert("--max-new-tokens".to_owned(), args.answer_tokens().to_string());
+    Ok(basis)
+}
+
+/// What is asked: the program, the model and its adapter.
+pub(in crate::cli) fn asked(
+    of: &ModelArgs,
+    adapter: Option<&str>,
+    tokenizer: &Tokenizer,
+    model: &Model,
+) -> Result<Basis> {
     let hex = |hash: u64| format!("{hash:016x}");
     let all = [
         ("the program's version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("rows", rows),
-        ("adapter", hex(adapter_hash(args.adapter.as_deref())?)),
+        ("adapter", hex(adapter_hash(adapter)?)),
         ("configuration", hex(Fnv::of(format!("{:?}", model.config()).as_bytes()))),
         ("tokenizer", hex(Fnv::of(tokenizer.to_json()?.as_bytes()))),
         ("base weights", model.fingerprint()),
-        ("--quant", format!("{:?}", args.model.quant)),
-        ("--precision", format!("{:?}", args.model.precision)),
-        ("--max-new-tokens", args.answer_tokens().to_string()),
+        ("--quant", format!("{:?}", of.quant)),
+        ("--precision", format!("{:?}", of.precision)),
     ];
     Ok(all.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 /// Of the adapter's two files; of nothing where there is none.
-pub(in crate::cli) fn adapter_hash(adapter: Option<&str>) -> Result<u64> {
+fn adapter_hash(adapter: Option<&str>) -> Result<u64> {
     let mut hash = Fnv::default();
     if let Some(adapter) = adapter {
         for name in ["adapter_config.json", "adapter_model.safetensors"] {

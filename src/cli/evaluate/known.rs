@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::cli::rows::same_files;
 use crate::data::records::for_each_record;
 use crate::format::Tokenizer;
 use crate::pricer::dollars::dollars;
 use crate::pricer::neighbours::NeighbourIndex;
 use crate::pricer::prompt::{has_neighbours, summary_of, title_of};
+use crate::train::ranks::{Ranks, on_all};
 
 /// A product whose price is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) prompt: String,
     pub(super) title: String,
@@ -34,8 +37,13 @@ pub(super) fn with_neighbours(
     Ok(())
 }
 
-/// Rows of prompt and completion, the price being the whole completion.
-pub(super) fn known(path: &Path, limit: Option<usize>) -> Result<Vec<Known>> {
+/// Rows of prompt and completion, the price being the whole completion, as rank 0 has them.
+pub(super) fn known(ranks: &dyn Ranks, path: &Path, limit: Option<usize>) -> Result<Vec<Known>> {
+    same_files(ranks, &[path.display().to_string()])?;
+    on_all(ranks, || read(path, limit))
+}
+
+fn read(path: &Path, limit: Option<usize>) -> Result<Vec<Known>> {
     let mut rows = Vec::new();
     let limit = limit.unwrap_or(usize::MAX);
     for_each_record(path, |line, record| {

@@ -19,7 +19,7 @@ use anyhow::Result;
 pub(super) use self::args::EvaluateArgs;
 use self::args::Task;
 use self::fitted::{Guesses, fit};
-pub(super) use self::judged::adapter_hash;
+pub(super) use self::judged::asked;
 use self::known::{Known, known, with_neighbours};
 use self::predictions::{Basis, How, Prediction, Predictions};
 use self::report::{Outcome, Report};
@@ -75,18 +75,18 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
     let trie = PriceTrie::new(&tokenizer)?;
     let folder = args.adapter.as_deref().map(AdapterFile::folder);
     let folder = folder.as_deref();
-    let read = folder.map(|folder| beside::read(printer, folder)).transpose()?;
+    let ranks = &*session.ranks;
+    let read = folder.map(|folder| beside::read(session, folder)).transpose()?;
     let Beside { mut pricing, index, .. } = read.unwrap_or_default();
-    let mut rows = known(&args.data, args.limit)?;
+    let mut rows = known(ranks, &args.data, args.limit)?;
     let mut validation = match &args.validation_data {
-        Some(path) => known(path, None)?,
+        Some(path) => known(ranks, path, None)?,
         None => Vec::new(),
     };
-    let train = args.train_data.as_ref().map(|path| known(path, None)).transpose()?;
+    let train = args.train_data.as_ref().map(|path| known(ranks, path, None)).transpose()?;
     let guesses = Guesses::fit(printer, train, index.as_ref(), &rows, &validation);
     with_neighbours(&mut rows, index.as_ref(), &tokenizer)?;
     with_neighbours(&mut validation, index.as_ref(), &tokenizer)?;
-    let ranks = &*session.ranks;
     let mut longest = 1;
     let all = Vec::from_iter(rows.iter().chain(&validation));
     for row in &all[share(all.len(), ranks.rank(), ranks.size())] {

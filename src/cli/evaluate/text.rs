@@ -22,7 +22,7 @@ use crate::model::Model;
 use crate::pricer::metrics::mean_ci95;
 use crate::train::config::TrainConfig;
 use crate::train::plan::{evaluation_batch, evaluation_order, pass_of};
-use crate::train::ranks::{self, Ranks, agree, broadcast};
+use crate::train::ranks::{self, Ranks, agree};
 
 /// Answers that the page shows.
 const SHOWN: usize = 20;
@@ -107,8 +107,7 @@ pub(super) async fn run(session: &Session, args: &EvaluateArgs) -> Result<()> {
         anyhow::Ok(rows)
     };
     let rows = ranks::rows(ranks, read, &tokenizer, &options)?;
-    let questions = broadcast(ranks, serde_json::to_vec(&questions)?)?;
-    let questions: Vec<Question> = serde_json::from_slice(&questions)?;
+    let questions = ranks::on_all(ranks, || anyhow::Ok(questions))?;
     printer.note(format!(
         "{} rows, {} target tokens, {} of them with a prompt to answer",
         rows.len(),
