@@ -54,6 +54,7 @@ fn every_command_of_the_readme_runs() {
     let lamp = |i: usize| format!("\"Lamp, no. {i}\",\"For a desk, {i} W\",{}\n", 10 + i);
     let lamps: String = (0..60).map(lamp).collect();
     place.write("products.csv", &format!("title,description,price\n{lamps}"));
+    place.write("unpriced.csv", "title,description\n\"Lamp, no. 70\",\"For a desk, 70 W\"\n");
     let mut ran = 0;
     for block in readme.split("```sh\n").skip(1) {
         let lines = block.split("```").next().unwrap().lines();
