@@ -1,4 +1,5 @@
-//! What lies beside an adapter that prices: the index of neighbours, and how it prices.
+//! What lies beside an adapter that prices: the index of neighbours, how it prices, and the words
+//! of its training texts.
 
 use std::path::Path;
 
@@ -7,14 +8,11 @@ use anyhow::Result;
 use super::printer::Printer;
 use super::session::Session;
 use crate::Error;
-use crate::data::{ColumnMap, Row, for_each_record};
 use crate::format::write_atomic;
 use crate::pricer::beside::Beside;
 use crate::pricer::blend::{PRICER_FILE, Pricing};
-use crate::pricer::dollars::dollars;
-use crate::pricer::familiar::{Familiar, TEXTS_FILE, text_of};
+use crate::pricer::familiar::{Familiar, TEXTS_FILE};
 use crate::pricer::neighbours::{INDEX_FILE, NeighbourIndex, NeighbourSettings};
-use crate::pricer::prompt::summary_of;
 use crate::random::Fnv;
 use crate::train::ranks::agree;
 
@@ -53,47 +51,6 @@ pub(super) fn read(session: &Session, folder: &Path) -> Result<Beside> {
         printer.warn(format!("{name}: {missing}"));
     }
     Ok(beside)
-}
-
-/// Training texts that are counted, at most, spread over all rows.
-const MOST_TEXTS: usize = 4000;
-
-/// So many rows without a product: there will be none.
-const LEAST_ROWS: usize = 1000;
-
-/// What goes beside an adapter that is trained on these rows: their words, where most are products
-/// with prices. There are so many `rows`, those that are held out of the same files among them. Of
-/// names that are no files here there are no texts.
-pub(super) fn training_texts(
-    data: &[String],
-    columns: &ColumnMap,
-    rows: usize,
-) -> Result<Option<(String, Vec<u8>)>> {
-    let (mut texts, mut prices, mut read) = (Vec::new(), Vec::new(), 0);
-    let every = rows.div_ceil(MOST_TEXTS).max(1);
-    for path in data.iter().map(Path::new).filter(|path| path.is_file()) {
-        for_each_record(path, |_, record| {
-            read += 1;
-            if prices.is_empty() && read > LEAST_ROWS {
-                return Ok(());
-            }
-            if let Ok(Row::PromptCompletion { prompt, completion }) = columns.row(&record)
-                && let (Some(summary), Ok(price)) = (summary_of(&prompt), dollars(&completion))
-            {
-                if prices.len().is_multiple_of(every) {
-                    texts.push(text_of(summary));
-                }
-                prices.push(price);
-            }
-            Ok(())
-        })?;
-    }
-    if 2 * prices.len() <= read {
-        return Ok(None);
-    }
-    let texts = Vec::from_iter(texts.iter().map(String::as_str));
-    let learned = Familiar::learned(&texts, &prices).to_json();
-    Ok(Some((TEXTS_FILE.to_owned(), learned.into_bytes())))
 }
 
 /// Writes how it prices.

@@ -36,6 +36,7 @@ mod settings;
 mod shaders;
 mod spelling;
 mod train;
+mod training_texts;
 mod yaml;
 
 use std::io::{IsTerminal, Write};

@@ -19,6 +19,7 @@ use super::rows::Rows;
 use super::samples::Samples;
 use super::session::Session;
 use super::settings::SettingsArgs;
+use super::training_texts;
 use crate::Error;
 use crate::format::RowFormat;
 use crate::gpu::Tuning;
@@ -108,7 +109,7 @@ pub(super) async fn run(session: &Session, args: &TrainArgs) -> Result<()> {
         let held_out = rows.held_out.as_ref().filter(|_| config.eval_split.is_some());
         let all = [Some(&rows.training), held_out].into_iter().flatten();
         let read = all.map(|rows| rows.report().rows_read).sum();
-        if let Some(texts) = beside::training_texts(&config.data, &columns, read)? {
+        if let Some(texts) = training_texts::learned(&config.data, &columns, read)? {
             printer.note(format!(
                 "{TEXTS_FILE} goes with the adapter: which words stand behind which in its training texts, by which it \
                  warns of foreign ones; whoever gets it can read them"
